@@ -1,0 +1,9 @@
+"""The one exception that is the user's to fix: a single line, exit code 2, no traceback."""
+
+
+class UserError(Exception):
+    """Bad input; the message is one line that names the field, the file and line, or the way out."""
+
+
+class NonFiniteLoss(Exception):
+    """The training loss is not finite; exit code 3, nothing saved after the last good checkpoint."""
