@@ -1,0 +1,66 @@
+"""Progress of a long loop: a bar on a terminal, plain lines in a log."""
+
+import sys
+import time
+from typing import Self
+
+from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def progress(
+    total: int, description: str, unit: str = "it", *, initial: int = 0
+) -> "tqdm | LogLines":
+    """Show how far a loop of `total` units is, starting at `initial`, on standard error.
+
+    Returns a context manager whose `update(count)` is told counts and nothing else, so that it
+    never waits for the device.
+    """
+    if sys.stderr.isatty():
+        return tqdm(
+            total=total, desc=description, unit=f" {unit}", initial=initial, dynamic_ncols=True
+        )
+    return LogLines(total, description, unit, initial)
+
+
+class LogLines:
+    """A line at the start, then at most one every ten seconds, and one at the end."""
+
+    def __init__(self, total: int, description: str, unit: str, initial: int):
+        self._total, self._description, self._unit = total, description, unit
+        self._initial = self._done = initial
+        self._start = self._last_line = time.monotonic()
+
+    def __enter__(self) -> Self:
+        print(self._line(), file=sys.stderr, flush=True)
+        return self
+
+    def update(self, count: int = 1) -> None:
+        """Count that many more units as done."""
+        self._done += count
+        if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            print(self._line(), file=sys.stderr, flush=True)
+
+    def __exit__(self, *exception: object) -> None:
+        print(self._line(), file=sys.stderr, flush=True)
+
+    def _line(self) -> str:
+        share = self._done / self._total if self._total else 1.0
+        text = f"{self._description}: {share:4.0%} {self._done}/{self._total} {self._unit}"
+        seconds = time.monotonic() - self._start
+        if self._done == self._initial or seconds <= 0:
+            return text
+        rate = (self._done - self._initial) / seconds
+        text += f", {rate:.3g} {self._unit}/s"
+        if self._done >= self._total:
+            return f"{text}, took {_clock(seconds)}"
+        return f"{text}, {_clock((self._total - self._done) / rate)} left"
+
+
+def _clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

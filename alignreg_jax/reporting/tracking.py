@@ -1,0 +1,200 @@
+"""What a run writes while it runs: events as lines of JSON, and TensorBoard if asked for."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+from alignreg_jax.errors import UserError
+
+METRICS_FILE = "metrics.jsonl"
+Event = dict[str, Any]
+
+
+def atomic_write(path: str | Path, content: bytes | str) -> None:
+    """Write a file so that a reader, or a kill at any moment, sees the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = content.encode() if isinstance(content, str) else content
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would hide results from a group
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def jsonable(value: Any) -> Any:
+    """Turn numpy and JAX values into plain ones; NaN and infinities, which JSON lacks, to strings.
+
+    The strings are those that `float` reads back: "NaN", "Infinity", "-Infinity".
+    """
+    if isinstance(value, Mapping):
+        return {str(key): jsonable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [jsonable(item) for item in value]
+    if hasattr(value, "tolist"):
+        return jsonable(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+def read_events(path: str | Path) -> list[Event]:
+    """Read metrics.jsonl; a last line that a kill left half-written is dropped.
+
+    Raises:
+        UserError: a line other than that one is not an event; names file:line.
+    """
+    return [_parse(line, f"{path}:{number}") for number, line in enumerate(_lines(path), start=1)]
+
+
+def _lines(path: str | Path) -> list[bytes]:
+    """The complete lines of a file; what follows the last line end is a write that a kill cut."""
+    path = Path(path)
+    return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
+
+
+def _parse(line: bytes, place: str) -> Event:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("n"), int):
+        raise UserError(f"{place}: not an event of a run; delete the line or the file")
+    return event
+
+
+class Tracker:
+    """Appends events to `workdir`/metrics.jsonl, each with its position "n" in the history.
+
+    A checkpoint remembers `position`; a resumed run calls `cut_back` with it, so that what happened
+    after the checkpoint is not told twice.
+    """
+
+    def __init__(self, workdir: str | Path, tensorboard: bool = False):
+        """Open the history of a run; nothing is written before the first event.
+
+        Raises:
+            UserError: TensorBoard is asked for and tensorboardX is not installed.
+        """
+        self.path = Path(workdir) / METRICS_FILE
+        self._file: TextIO | None = None
+        self._position = len(read_events(self.path))
+        self._boards = _BoardWriter(self.path.parent / "tensorboard") if tensorboard else None
+
+    @property
+    def position(self) -> int:
+        """The number of events so far: the "n" of the next one."""
+        return self._position
+
+    def log(self, kind: str, *, step: int, phase: int, remaining: float, **values: Any) -> None:
+        """Append one event; `kind` is train, prune or eval. The line is flushed at once."""
+        head = {"n": self._position, "kind": kind, "step": step, "phase": phase}
+        event = jsonable({**head, "remaining": remaining, **values})
+        if self._file is None:
+            self.cut_back(self._position)  # a torn last line would swallow the one that follows
+            self._file = self.path.open("a", encoding="utf-8")
+        self._file.write(json.dumps(event, allow_nan=False) + "\n")
+        self._file.flush()
+        self._position += 1
+        if self._boards:
+            self._boards.write(event)
+
+    def sync(self) -> None:
+        """Force the events onto the disk; call it before a checkpoint that remembers `position`."""
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def cut_back(self, position: int) -> None:
+        """Drop every event from `position` on, and a half-written last line.
+
+        Raises:
+            UserError: the history is shorter than `position`; part of it was deleted.
+        """
+        self._close_file()
+        events, lines = read_events(self.path), _lines(self.path)
+        if len(events) < position:
+            raise UserError(
+                f"{self.path}: holds {len(events)} events, but the checkpoint comes after"
+                f" {position}; restore the file, or start again in an empty workdir"
+            )
+        kept = b"".join(line + b"\n" for line in lines[:position])
+        if not self.path.exists() or self.path.read_bytes() != kept:
+            atomic_write(self.path, kept)
+        self._position = position
+        if self._boards:
+            self._boards.cut_back(max((event["step"] for event in events[:position]), default=-1))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the files; a later event opens them again."""
+        self._close_file()
+        if self._boards:
+            self._boards.close()
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+class _BoardWriter:
+    """The scalars of every event as TensorBoard files, through tensorboardX."""
+
+    def __init__(self, folder: Path):
+        try:
+            from tensorboardX import SummaryWriter
+        except ImportError as error:
+            raise UserError(
+                "tensorboard: tensorboardX is not installed;"
+                ' pip install "alignreg_jax[tensorboard]", or leave it off'
+            ) from error
+        self._make = lambda **options: SummaryWriter(str(folder), **options)
+        self._writer = None
+
+    def write(self, event: Event) -> None:
+        if self._writer is None:
+            self._writer = self._make()
+        for name, value in _scalars(event):
+            self._writer.add_scalar(f"{event['kind']}/{name}", value, event["step"])
+
+    def cut_back(self, last_step: int) -> None:
+        self.close()
+        self._writer = self._make(purge_step=last_step + 1)
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+
+def _scalars(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
+    """The numbers of an event with their path as name; lists per layer stay in the JSON."""
+    found = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found += _scalars(value, f"{prefix}{name}/")
+        elif isinstance(value, (int, float)) and name not in ("n", "step"):
+            found.append((prefix + name, float(value)))
+    return found
+
+
+def _umask() -> int:
+    """The process's mask for new files; the system call can only read it by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
