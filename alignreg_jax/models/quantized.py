@@ -3,7 +3,7 @@
 A block holds 32 neighbouring weights in 18 bytes: a float16 scale d (little-endian), then 16 bytes
 of which byte j carries weight j in its low nibble and weight j + 16 in its high one; a weight is
 (nibble - 8) * d. In a safetensors file a quantised matrix `[out, in]` is a uint8 tensor
-`[out, in / 32, 18]`; every other tensor is stored as float32. uint8 therefore marks what is
+`[out, in / 32, 18]`; every other tensor is float16 or float32. uint8 therefore marks what is
 quantised. (Format: llama.cpp's `block_q4_0`.)
 """
 
@@ -50,6 +50,6 @@ def quantize(
 
 
 def save(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write Q4_0 blocks (uint8) and float32 tensors to one safetensors file."""
+    """Write Q4_0 blocks (uint8) and float tensors to one safetensors file."""
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     save_file(contiguous, path, metadata={"format": "q4_0"})
