@@ -1,0 +1,82 @@
+"""Which Hugging Face tensor is which slice of which parameter."""
+
+from dataclasses import dataclass
+
+from alignreg_jax.models.xlmr import Head, XlmrConfig
+
+# Part of an encoder layer in transformers, and here; each has a weight and a bias.
+_LAYER_MATRICES = {
+    "attention.self.query": "attention/query",
+    "attention.self.key": "attention/key",
+    "attention.self.value": "attention/value",
+    "attention.output.dense": "attention/output",
+    "intermediate.dense": "intermediate",
+    "output.dense": "output",
+}
+_LAYER_NORMS = {
+    "attention.output.LayerNorm": "attention/layer_norm",
+    "output.LayerNorm": "layer_norm",
+}
+_TABLES = ("word", "position", "token_type")
+_HEADS: dict[str, dict[str, str]] = {
+    "dense-tanh-out": {"classifier.dense": "head/dense", "classifier.out_proj": "head/out"},
+    "linear": {"classifier": "head/out"},
+}
+_SKIPPED = ("lm_head.", "pooler.")
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where a tensor goes: the leaf's path, the layer in its stack, whether it is `[out, in]`."""
+
+    path: str
+    layer: int | None = None
+    transpose: bool = False
+
+
+def canonical(name: str) -> str:
+    """A tensor's name without the `roberta.` that models with a head put before it."""
+    return name.removeprefix("roberta.")
+
+
+def is_skipped(name: str) -> bool:
+    """Whether a tensor has no place in a classifier: language-model head, pooler, position ids."""
+    name = canonical(name)
+    return name.startswith(_SKIPPED) or name.endswith("position_ids")
+
+
+def is_head(name: str) -> bool:
+    """Whether a tensor belongs to a classification head of any form."""
+    return name.startswith("classifier.")
+
+
+def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
+    """One slot for every tensor of an exported checkpoint, each slice of each leaf exactly once.
+
+    `dense-tanh-out` has the names of transformers' `XLMRobertaForSequenceClassification`; `linear`
+    has those of `XLMRobertaModel`, and `classifier.{weight,bias}` for the head.
+    """
+    encoder: dict[str, Slot] = {}
+
+    def matrix(into: dict[str, Slot], name: str, path: str, layer: int | None = None) -> None:
+        into[f"{name}.weight"] = Slot(f"{path}/kernel", layer, transpose=True)
+        into[f"{name}.bias"] = Slot(f"{path}/bias", layer)
+
+    def layer_norm(name: str, path: str, layer: int | None = None) -> None:
+        encoder[f"{name}.weight"] = Slot(f"{path}/scale", layer)
+        encoder[f"{name}.bias"] = Slot(f"{path}/bias", layer)
+
+    for kind in _TABLES:
+        encoder[f"embeddings.{kind}_embeddings.weight"] = Slot(f"embeddings/{kind}/embedding")
+    layer_norm("embeddings.LayerNorm", "embeddings/layer_norm")
+    for layer in range(config.num_layers):
+        for name, path in _LAYER_MATRICES.items():
+            matrix(encoder, f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
+        for name, path in _LAYER_NORMS.items():
+            layer_norm(f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
+
+    prefix = "roberta." if head == "dense-tanh-out" else ""
+    table = {prefix + name: slot for name, slot in encoder.items()}
+    for name, path in _HEADS[head].items():
+        matrix(table, name, path)
+    return table
