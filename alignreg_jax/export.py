@@ -1,0 +1,49 @@
+"""The folder that a run hands on: a model that stock transformers loads, with its card."""
+
+import os
+import shutil
+from pathlib import Path
+
+from alignreg_jax.models import checkpoints
+from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
+from alignreg_jax.reporting.tracking import atomic_write
+
+
+def write_export(
+    folder: str | Path,
+    *,
+    params: Params,
+    config: XlmrConfig,
+    head: Head,
+    labels: tuple[str, ...],
+    source: Path,
+    card: str,
+) -> None:
+    """Write the model, the tokenizer of `source` and the card as README.md.
+
+    Everything is written beside `folder` and renamed into place, so that a kill leaves no half of a
+    model. An export that is already there is replaced.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    retired = folder.with_name(f".{folder.name}.retired")
+    for leftover in (partial, retired):  # of an earlier run that was killed here
+        shutil.rmtree(leftover, ignore_errors=True)
+    checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
+    atomic_write(partial / "README.md", card)
+    for file in partial.iterdir():
+        _sync(file)
+    if folder.exists():
+        folder.rename(retired)
+    partial.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or the names in a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,118 @@
+"""The model card (README.md) of an exported model."""
+
+import json
+import re
+from collections.abc import Sequence
+
+from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.series import curves
+from alignreg_jax.reporting.tables import languages_table, markdown_table, percent, steps_table
+
+CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
+
+_LOAD = {
+    "dense-tanh-out": """\
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+inputs = tokenizer({example}, truncation=True, max_length={max_length}, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**inputs).logits
+print(model.config.id2label[logits.argmax(-1).item()])
+""",
+    "linear": """\
+import torch
+from safetensors.torch import load_file
+from transformers import AutoModel, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False).eval()
+head = load_file(f"{{folder}}/head.safetensors")  # one linear layer on the first token
+inputs = tokenizer({example}, truncation=True, max_length={max_length}, return_tensors="pt")
+with torch.no_grad():
+    first = model(**inputs).last_hidden_state[:, 0]
+logits = first @ head["classifier.weight"].T + head["classifier.bias"]
+print(model.config.id2label[logits.argmax(-1).item()])
+""",
+}
+
+
+def model_card(
+    results: Results,
+    *,
+    labels: Sequence[str],
+    base_model: str | None,
+    head: str,
+    max_length: int,
+    command: str,
+    licence: str | None = None,
+    pair: bool = False,
+) -> str:
+    """The text of README.md, with the metadata that the Hub reads on top.
+
+    `base_model` is a Hub id, or None for a checkpoint that only its owner has; `licence` is the
+    base model's, as an SPDX-like id of the Hub; `pair` says that the task reads two texts.
+    """
+    last = results["prune_steps"][-1]
+    example = '"first text", "second text"' if pair else '"a text in any of the languages"'
+    load = _LOAD[head].format(example=example, max_length=max_length)
+    name = (
+        f"{results['task']}, {results['method']}, {percent(last['remaining'], 0)} % of the weights"
+    )
+    origin = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R"
+    parts = [
+        _metadata(results, base_model, licence),
+        f"# {name}\n",
+        f"A cross-lingual encoder ({origin}) fine-tuned for **{results['task']}** with English"
+        f" labels only{_how_pruned(results)} It answers with one of {len(labels)} labels.\n",
+        "## Scores\n",
+        f"{results['metric'].capitalize()} on the test sets, in percent. Only English was"
+        " trained on; every other language is zero-shot.\n",
+        markdown_table(languages_table(results)),
+        markdown_table(steps_table(results)),
+        f"{steps_table(results).note}\n",
+        "## How sparse it is\n",
+        f"- Encoder weights that pruning left: {percent(last['remaining'])} % (of the attention and"
+        " feed-forward matrices; embeddings, normalisation, biases and classifier are not pruned)\n"
+        f"- Encoder weights that are not zero: {percent(last['nonzero'])} %\n"
+        f"- Weights of the whole model that are left: {percent(last['remaining_total'])} %\n",
+        "The file is dense: a pruned weight is stored as a zero. By itself that makes the model"
+        " neither smaller nor faster; it takes a runtime or a compression that uses the zeros.\n",
+        "## Load it\n",
+        f"```python\n{load}```\n",
+        "Stay in float32, as above: transformers may otherwise choose another type.\n",
+        "## Make it again\n",
+        f"```sh\n{command}\n```\n",
+        f"Made with alignreg_jax, after *{CITATION}* (O’ Neill, Dutta and Assem).\n",
+    ]
+    return "\n".join(parts)
+
+
+def _how_pruned(results: Results) -> str:
+    steps = len(results["prune_steps"]) - 1
+    if steps == 0:
+        return ", not pruned."
+    last = results["prune_steps"][-1]
+    return (
+        f", then pruned with **{results['method']}** in {steps} step{'s' if steps > 1 else ''},"
+        f" each followed by training, to {percent(last['remaining'])} % of the encoder’s weights"
+        f" (seed {results['seed']})."
+    )
+
+
+def _metadata(results: Results, base_model: str | None, licence: str | None) -> str:
+    """The YAML block; every text is quoted, or Norwegian (no) would be read as false."""
+    codes = [re.split("[-_]", curve.language)[0] for curve in curves(results)]
+    lines = ["---"]
+    lines += [f"license: {json.dumps(licence)}"] if licence else []
+    lines += ["language:", *(f"  - {json.dumps(code)}" for code in sorted(set(codes)))]
+    lines += [f"base_model: {json.dumps(base_model)}"] if base_model else []
+    lines += ["library_name: transformers", "pipeline_tag: text-classification"]
+    lines += ["metrics:", f"  - {json.dumps(results['metric'])}"]
+    tags = ("alignreg", "pruning", "sparse", "cross-lingual", results["method"])
+    lines += ["tags:", *(f"  - {json.dumps(tag)}" for tag in tags), "---", ""]
+    return "\n".join(lines)

@@ -1,0 +1,268 @@
+"""report.html of a run, from the files in its workdir and nothing else.
+
+`python -m alignreg_jax.reporting.report WORKDIR` writes it again.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting import figures, page, series
+from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.svg import inline_svg
+from alignreg_jax.reporting.tables import (
+    html_table,
+    languages_table,
+    percent,
+    steps_table,
+)
+from alignreg_jax.reporting.tracking import METRICS_FILE, Event, atomic_write, read_events
+
+REPORT_FILE = "report.html"
+
+
+def write_report(workdir: str | Path) -> Path:
+    """Write `workdir`/report.html and return its path.
+
+    Raises:
+        UserError: the folder lacks results.json or config.json, or one of them is damaged.
+    """
+    workdir = Path(workdir)
+    results = _read_json(workdir / "results.json")
+    if not results.get("prune_steps"):
+        raise UserError(f"{workdir / 'results.json'}: no evaluation yet, so nothing to report")
+    path = workdir / REPORT_FILE
+    events = read_events(workdir / METRICS_FILE)
+    atomic_write(path, report_html(results, events, _read_json(workdir / "config.json")))
+    return path
+
+
+def report_html(results: Results, events: Sequence[Event], config: Mapping[str, Any]) -> str:
+    """The report as one document; the same input gives the same text."""
+    first, last = results["prune_steps"][0], results["prune_steps"][-1]
+    title = f"{results['method']} on {results['task']}"
+    steps = len(results["prune_steps"]) - 1
+    if steps:
+        lead = f"Fine-tuned on English, then pruned in {_count(steps, 'step')} to "
+        lead += f"{percent(last['remaining'])} % of the encoder’s weights."
+    else:
+        lead = "Fine-tuned on English, not pruned."
+    body = f"<header>\n<h1>{page.html.escape(title)}</h1>\n"
+    body += page.paragraph(f"{lead} Seed {results['seed']}.", "lead")
+    body += page.facts(_key_facts(results, first, last)) + "</header>\n"
+    body += page.paragraph(_finding(results), "finding")
+    body += _accuracy(results) if steps else ""
+    body += page.section(
+        "Results",
+        html_table(steps_table(results), "Every evaluation"),
+        html_table(languages_table(results), "Every language"),
+    )
+    body += _weights(events)
+    body += _training(events)
+    body += _origin(results, config)
+    return page.page(f"{title} · alignreg_jax", body)
+
+
+def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[str, str, str, str]]:
+    metric = results["metric"]
+    worst = last["worst"]
+    after = f"{metric} (%), dense → pruned" if first is not last else f"{metric} (%)"
+
+    def change(key: str) -> str:
+        values = [first[key]] if first is last else [first[key], last[key]]
+        return " → ".join(percent(value) for value in values)
+
+    found = [("en", "English", change("en"), after)]
+    if last["zero_shot_avg"] is not None:
+        zero_shot = sum(name != series.ENGLISH for name in last["languages"])
+        label = f"Zero-shot mean, {_count(zero_shot, 'language')}"
+        found.append(("mean", label, change("zero_shot_avg"), after))
+        found.append(
+            (
+                "",
+                "Worst language",
+                f"{worst['language']} {percent(worst['value'])}",
+                f"{metric} (%)",
+            )
+        )
+    whole = f"nonzero {percent(last['nonzero'])} %, whole model"
+    whole += f" {percent(last['remaining_total'])} %"
+    found.append(("", "Encoder weights remaining", f"{percent(last['remaining'])} %", whole))
+    return found
+
+
+def _finding(results: Results) -> str:
+    """What the figures show, in two sentences."""
+    last = results["prune_steps"][-1]
+    if last["prune_step"] == 0:
+        return ""
+    retention = last["retention"]
+    text = f"At {percent(last['remaining'], 0)} % of the encoder’s weights, English keeps"
+    text += f" {percent(retention['en'], 0)} % of its dense score"
+    if last["zero_shot_avg"] is None:
+        return text + "."
+    text += f" and the other languages keep {percent(retention['zero_shot_avg'], 0)} % on average."
+    others = [c for c in series.curves(results) if c.language != series.ENGLISH]
+    text += f" The most is lost in {_journey(others[0])}"
+    return text + (f", the least in {_journey(others[-1])}." if len(others) > 1 else ".")
+
+
+def _journey(curve: series.Curve) -> str:
+    return f"{curve.language} ({percent(curve.values[0])} → {percent(curve.values[-1])})"
+
+
+def _accuracy(results: Results) -> str:
+    curves = series.curves(results)
+    common = series.everywhere(results)
+    mean = series.mean_curve(results, common)
+    full = series.full_means(results)
+    chance, metric = results["chance"], results["metric"]
+    caption = (
+        f"{metric.capitalize()} of every language against what remains of the encoder’s weights"
+    )
+    caption += ", from dense on the left to sparse on the right."
+    if not all(curve.every_step for curve in curves):
+        caption += f" The line of the mean is over the {_count(len(common), 'language')} that every"
+        caption += f" step evaluated ({', '.join(common)}), so that its points can be compared;"
+        caption += (
+            " diamonds are the mean over all zero-shot languages, at the steps that evaluated"
+        )
+        caption += " all of them. Dotted lines join languages that were not evaluated in between."
+    panels = (
+        "One panel per language, those that lose most first. The numbers are the dense score and"
+    )
+    panels += " the last one, the level line continues the dense score, and the orange line is the"
+    panels += " zero-shot mean of the figure above."
+    overview = figures.accuracy(curves, mean, full, chance=chance, metric=metric)
+    small = figures.languages(curves, mean, chance=chance)
+    return page.section(
+        f"{metric.capitalize()} against remaining weights",
+        page.drawing(inline_svg(overview, "accuracy", _spoken(results)), caption),
+        page.drawing(inline_svg(small, "languages", "One panel per language"), panels),
+    )
+
+
+def _spoken(results: Results) -> str:
+    """The overview in words, for those who cannot see it."""
+    parts = [
+        f"at {percent(step['remaining'], 0)} percent remaining English {percent(step['en'])},"
+        f" zero-shot mean {percent(step['zero_shot_avg'])} over {step['evaluated']} languages"
+        for step in results["prune_steps"]
+    ]
+    return f"Line chart of {results['metric']}: " + "; ".join(parts)
+
+
+def _weights(events: Sequence[Event]) -> str:
+    norms = series.per_layer(events, "weight_norms")
+    kept = series.per_layer(events, "remaining_by_layer")
+    parts = []
+    if norms:
+        dense, final = norms[0][1], norms[-1][1] if len(norms) > 1 else None
+        parts.append(
+            page.drawing(
+                inline_svg(
+                    figures.weight_norms(dense, final),
+                    "norms",
+                    "Line chart of the norm of six modules by encoder layer, dense and pruned",
+                ),
+                "Frobenius norm of each module’s weights by layer (the paper’s Figure 7). The two"
+                " feed-forward matrices are larger than the others, and so are their norms.",
+            )
+        )
+    if kept:
+        step, fractions = kept[-1]
+        spread = np.ptp(np.concatenate(list(fractions.values())))
+        caption = (
+            f"Percent of weights that remain in each matrix after pruning step {step['phase']}."
+        )
+        if spread < 1e-3:  # exact counts differ by less than one weight in a thousand
+            caption += (
+                " It is flat because pruning is layer-wise: every matrix loses the same share."
+            )
+        else:
+            low, high = (
+                percent(f(np.concatenate([*fractions.values()])), 0) for f in (np.min, np.max)
+            )
+            caption += (
+                f" They differ, from {low} to {high} %: the matrices compete with one another."
+            )
+        drawing = inline_svg(figures.remaining_by_layer(fractions), "kept", caption)
+        parts.append(page.drawing(drawing, caption))
+    return page.section("Weights by module and layer", *parts) if parts else ""
+
+
+def _training(events: Sequence[Event]) -> str:
+    loss, penalty = series.trace(events, "task_loss"), series.trace(events, "penalty")
+    if not len(loss.steps):
+        return ""
+    cuts = [(e["step"], float(e["remaining"])) for e in events if e["kind"] == "prune"]
+    shown = penalty if np.any(penalty.values) else None
+    caption = (
+        "Each point is the mean over neighbouring steps; a dashed line is a pruning, with what"
+    )
+    caption += " remains after it."
+    if shown is None:
+        caption += " The method adds no penalty to the loss."
+    description = "Line chart of the training loss against the step, with the prunings marked"
+    drawing = inline_svg(figures.training(loss, shown, cuts), "training", description)
+    return page.section("Training", page.drawing(drawing, caption))
+
+
+def _origin(results: Results, config: Mapping[str, Any]) -> str:
+    """How to get the same again: command, configuration, versions."""
+    command = config.get("command")
+    parts = [page.code(command) if command else ""]
+    rest = {key: value for key, value in config.items() if key != "command"}
+    listing = "\n".join(f"{name} = {value}" for name, value in _flat(rest))
+    parts.append(page.collapsed("Configuration, versions and machine", page.code(listing)))
+    times = [
+        (results.get("wall_seconds"), "{:,.0f} s from start to report"),
+        (results.get("examples_per_second"), "{:,.0f} training examples per second"),
+    ]
+    text = ", ".join(form.format(value) for value, form in times if value is not None)
+    return page.section("How it was made", page.paragraph(f"{text}.") if text else "", *parts)
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings as (dotted name, JSON value)."""
+    found = []
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            found += _flat(value, f"{prefix}{name}.")
+        else:
+            found.append((prefix + name, json.dumps(value, ensure_ascii=False)))
+    return found
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the report of the workdir that is the only argument; the exit code is 0 or 2."""
+    try:
+        if len(arguments) != 1:
+            raise UserError("usage: python -m alignreg_jax.reporting.report WORKDIR")
+        print(write_report(arguments[0]))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

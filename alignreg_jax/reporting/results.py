@@ -1,0 +1,113 @@
+"""The results of a run as files: every score as a row, and a summary per pruning step."""
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alignreg_jax.evaluation.metrics import summarize
+from alignreg_jax.reporting.tracking import Event
+
+Results = dict[str, Any]
+
+COLUMNS: tuple[str, ...] = (
+    "prune_step",
+    "remaining",
+    "split",
+    "language",
+    "metric",
+    "value",
+    "examples",
+    "nonzero",
+    "remaining_total",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the events of a run do not say about it.
+
+    `languages` are all that the task has data for: a pruning step that evaluates fewer is not
+    complete. `chance` is the score of guessing, as a fraction.
+    """
+
+    task: str
+    method: str
+    seed: int
+    metric: str
+    chance: float
+    languages: Sequence[str]
+    split: str = "test"
+
+
+def rows(events: Iterable[Event]) -> list[dict[str, Any]]:
+    """One row per (prune step, split, language, metric), sorted; the last evaluation counts."""
+    found = {}
+    for event in events:
+        if event["kind"] != "eval":
+            continue
+        for split, languages in event["scores"].items():
+            for language, metrics in languages.items():
+                for metric, value in metrics.items():
+                    key = (event["phase"], split, language, metric)
+                    found[key] = {
+                        "prune_step": event["phase"],
+                        "remaining": float(event["remaining"]),
+                        "split": split,
+                        "language": language,
+                        "metric": metric,
+                        "value": float(value),
+                        "examples": event["examples"][split][language],
+                        "nonzero": float(event["nonzero"]),
+                        "remaining_total": float(event["remaining_total"]),
+                    }
+    return [found[key] for key in sorted(found)]
+
+
+def csv_text(events: Iterable[Event]) -> str:
+    """The text of results.csv: fractions with every digit, no aggregates."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows(events))
+    return buffer.getvalue()
+
+
+def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
+    """The content of results.json; `extra` is added as it is (wall_seconds, versions and so on).
+
+    Per pruning step: the score of every language on the test split, their means, the worst
+    language, and the retention against the dense model (prune step 0) over the same languages.
+    """
+    scores: dict[int, dict[str, dict[str, Any]]] = {}
+    for row in rows(events):
+        if row["split"] == facts.split and row["metric"] == facts.metric:
+            scores.setdefault(row["prune_step"], {})[row["language"]] = row
+    dense = {language: row["value"] for language, row in scores.get(0, {}).items()}
+    steps = []
+    for prune_step, by_language in scores.items():
+        values = {language: row["value"] for language, row in by_language.items()}
+        row = next(iter(by_language.values()))
+        steps.append(
+            {
+                "prune_step": prune_step,
+                "remaining": row["remaining"],
+                "nonzero": row["nonzero"],
+                "remaining_total": row["remaining_total"],
+                **summarize(values, dense or None, facts.chance),
+                "languages": values,
+                "evaluated": len(values),
+                "complete": set(values) >= set(facts.languages),
+            }
+        )
+    return {
+        "task": facts.task,
+        "method": facts.method,
+        "seed": facts.seed,
+        "metric": facts.metric,
+        "split": facts.split,
+        "chance": facts.chance,
+        "prune_steps": steps,
+        **extra,
+    }
