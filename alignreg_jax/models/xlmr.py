@@ -1,0 +1,230 @@
+"""XLM-RoBERTa in Flax: encoder and classification heads, layers stacked along a leading axis.
+
+The one file that imports `flax.linen`. Everything outside sees plain nested dicts of parameters:
+
+    embeddings/{word,position,token_type}/embedding, embeddings/layer_norm/{scale,bias}
+    encoder/attention/{query,key,value,output}/{kernel,bias}, encoder/attention/layer_norm/...
+    encoder/{intermediate,output}/{kernel,bias}, encoder/layer_norm/{scale,bias}
+    head/dense/{kernel,bias}, head/out/{kernel,bias}
+
+Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. The arithmetic follows
+PyTorch's XLM-R: post-LayerNorm with the two-pass variance, exact GELU, positions counted from padding,
+dropout in PyTorch's places.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from alignreg_jax.models.dropout import dropout
+
+Params = Mapping[str, Any]
+Head = Literal["dense-tanh-out", "linear"]
+
+
+@dataclass(frozen=True)
+class XlmrConfig:
+    """The architecture, as a config.json of model_type xlm-roberta states it.
+
+    `max_positions` counts the rows of the position table (514 in XLM-R base), of which the first
+    `pad_token_id + 1` never serve a token.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    max_positions: int
+    type_vocab_size: int = 1
+    layer_norm_eps: float = 1e-5
+    pad_token_id: int = 1
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    classifier_dropout: float | None = None  # None: as hidden_dropout
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in pieces, specials included."""
+        return self.max_positions - self.pad_token_id - 1
+
+
+class Dropout(nn.Module):
+    """Inverted dropout, from the `dropout` stream; without that stream, or at rate 0, the identity."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        if self.rate == 0.0 or not self.has_rng("dropout"):
+            return inputs
+        return dropout(inputs, self.rate, self.make_rng("dropout"))
+
+
+def layer_norm(config: XlmrConfig, dtype: Any, name: str | None = None) -> nn.LayerNorm:
+    """LayerNorm with the two-pass variance: E[x^2] - E[x]^2 loses digits that PyTorch keeps."""
+    return nn.LayerNorm(
+        epsilon=config.layer_norm_eps, dtype=dtype, use_fast_variance=False, name=name
+    )
+
+
+class Embeddings(nn.Module):
+    """Word, position and type embeddings, summed, normalised, dropped."""
+
+    config: XlmrConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, ids: Int[Array, "batch length"], valid: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length hidden"]:
+        config = self.config
+
+        def table(rows: int, name: str) -> nn.Embed:
+            return nn.Embed(rows, config.hidden_size, dtype=self.dtype, name=name)
+
+        counts = valid.astype(jnp.int32)
+        positions = jnp.cumsum(counts, axis=1) * counts + config.pad_token_id
+        hidden = table(config.vocab_size, "word")(ids)
+        hidden = hidden + table(config.type_vocab_size, "token_type")(jnp.zeros_like(ids))
+        hidden = hidden + table(config.max_positions, "position")(positions)
+        hidden = layer_norm(config, self.dtype, "layer_norm")(hidden)
+        return Dropout(config.hidden_dropout)(hidden)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, its output projection, residual and LayerNorm."""
+
+    config: XlmrConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"], valid: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length hidden"]:
+        config = self.config
+        heads = config.num_heads
+        head_size = config.hidden_size // heads
+
+        def project(name: str) -> Float[Array, "batch heads length head_size"]:
+            projected = nn.Dense(config.hidden_size, dtype=self.dtype, name=name)(hidden)
+            return projected.reshape(*projected.shape[:2], heads, head_size).transpose(0, 2, 1, 3)
+
+        query, key, value = project("query"), project("key"), project("value")
+        # float32 logits and softmax whatever the compute dtype
+        logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+        logits = logits * head_size**-0.5
+        logits = jnp.where(valid[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
+        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
+        weights = Dropout(config.attention_dropout)(weights)
+        context = jnp.einsum("bhqk,bhkd->bhqd", weights, value)
+        context = context.transpose(0, 2, 1, 3).reshape(hidden.shape)
+        output = nn.Dense(config.hidden_size, dtype=self.dtype, name="output")(context)
+        output = Dropout(config.hidden_dropout)(output)
+        return layer_norm(config, self.dtype, "layer_norm")(hidden + output)
+
+
+class EncoderLayer(nn.Module):
+    """One transformer layer; the scan over layers and an unrolled runtime call this same function."""
+
+    config: XlmrConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"], valid: Bool[Array, "batch length"]
+    ) -> Float[Array, "batch length hidden"]:
+        config = self.config
+        hidden = SelfAttention(config, self.dtype, name="attention")(hidden, valid)
+        inner = nn.Dense(config.intermediate_size, dtype=self.dtype, name="intermediate")(hidden)
+        inner = nn.gelu(inner, approximate=False)
+        output = nn.Dense(config.hidden_size, dtype=self.dtype, name="output")(inner)
+        output = Dropout(config.hidden_dropout)(output)
+        return layer_norm(config, self.dtype, "layer_norm")(hidden + output)
+
+
+class SequenceHead(nn.Module):
+    """Classifier on the first token: dropout, dense, tanh, dropout, out; or dropout, out."""
+
+    config: XlmrConfig
+    kind: Head
+    num_labels: int
+
+    @nn.compact
+    def __call__(self, hidden: Float[Array, "batch length hidden"]) -> Float[Array, "batch labels"]:
+        config = self.config
+        rate = config.classifier_dropout
+        drop = Dropout(config.hidden_dropout if rate is None else rate)
+        features = drop(hidden[:, 0].astype(jnp.float32))  # logits in float32
+        if self.kind == "dense-tanh-out":
+            features = drop(jnp.tanh(nn.Dense(config.hidden_size, name="dense")(features)))
+        return nn.Dense(self.num_labels, name="out")(features)
+
+
+class XlmrModel(nn.Module):
+    """Encoder and head; call `logits` or `hidden_states` below rather than `apply`."""
+
+    config: XlmrConfig
+    head: Head
+    num_labels: int
+    dtype: Any = jnp.float32
+    remat: bool = False
+
+    def setup(self):
+        self.embeddings = Embeddings(self.config, self.dtype)
+        layer = nn.remat(EncoderLayer, prevent_cse=False) if self.remat else EncoderLayer
+
+        def body(module: nn.Module, hidden: Array, valid: Array) -> tuple[Array, Array]:
+            hidden = module(hidden, valid)
+            return hidden, hidden
+
+        # A transform of the layer itself, so that its parameters are stacked under "encoder"
+        self.encoder = layer(self.config, self.dtype)
+        self.scan_layers = nn.scan(
+            body,
+            variable_axes={"params": 0},
+            split_rngs={"params": True, "dropout": True},
+            in_axes=nn.broadcast,
+            length=self.config.num_layers,
+        )
+        self.head_module = SequenceHead(self.config, self.head, self.num_labels, name="head")
+
+    def encode(self, ids: Array) -> tuple[Array, Array, Array]:
+        """Embedding output, every layer's output stacked, and the last one."""
+        valid = ids != self.config.pad_token_id
+        embedded = self.embeddings(ids, valid)
+        last, layers = self.scan_layers(self.encoder, embedded, valid)
+        return embedded, layers, last
+
+    def __call__(self, ids: Array) -> Array:
+        return self.head_module(self.encode(ids)[2])
+
+
+def logits(
+    model: XlmrModel,
+    params: Params,
+    ids: Int[Array, "batch length"],
+    dropout_key: Array | None = None,
+) -> Float[Array, "batch labels"]:
+    """Class logits in float32; dropout is on exactly when a key is given."""
+    rngs = None if dropout_key is None else {"dropout": dropout_key}
+    return model.apply({"params": params}, ids, rngs=rngs)  # pyright: ignore[reportReturnType]
+
+
+def hidden_states(
+    model: XlmrModel, params: Params, ids: Int[Array, "batch length"]
+) -> Float[Array, "outputs batch length hidden"]:
+    """Embedding output and every layer's output, `[layers + 1, batch, length, hidden]`, no dropout."""
+    embedded, layers, _ = model.apply({"params": params}, ids, method="encode")  # pyright: ignore
+    return jnp.concatenate([embedded[None], layers])
+
+
+def init_params(model: XlmrModel, key: Array) -> Params:
+    """Random parameters in this module's own tree: its shapes are the contract of checkpoints.py."""
+    ids = jnp.zeros((1, 2), jnp.int32)
+    return model.init(key, ids)["params"]
