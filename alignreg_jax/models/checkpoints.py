@@ -6,7 +6,6 @@ folder that stock transformers loads.
 
 import json
 import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,7 +204,7 @@ def save(
     shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
     _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
 
-    leaves: Mapping[str, Any] = traverse_util.flatten_dict(dict(params), sep="/")
+    leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
     tensors = {}
     for name, slot in name_table(config, head).items():
         leaf = leaves[slot.path]
@@ -256,7 +255,8 @@ def _leaf_shapes(config: XlmrConfig, head: Head, num_labels: int) -> dict[str, t
     """Shape of every parameter, asked of the model itself."""
     model = xlmr.XlmrModel(config, head, num_labels)
     tree = jax.eval_shape(lambda key: xlmr.init_params(model, key), jax.random.key(0))
-    return {path: leaf.shape for path, leaf in traverse_util.flatten_dict(tree, sep="/").items()}
+    leaves: Any = traverse_util.flatten_dict(dict(tree), sep="/")
+    return {path: leaf.shape for path, leaf in leaves.items()}
 
 
 def _wrong_shape(

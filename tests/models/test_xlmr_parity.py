@@ -1,0 +1,109 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+from parity_cases import CASES, LABELS, REFERENCE, batch, checkpoint, torch_outputs, write_folder
+
+from alignreg_jax.models import checkpoints, xlmr
+
+
+def our_outputs(case, folder, **options):
+    """What torch_outputs gives, by our encoder on the same checkpoint folder."""
+    loaded = checkpoints.load(write_folder(case, folder), head=case.head, num_labels=LABELS, seed=0)
+    model = xlmr.XlmrModel(loaded.config, case.head, LABELS, **options)
+    ids, labels = (jnp.asarray(array) for array in batch(case))
+
+    def loss(params):
+        logits = xlmr.logits(model, params, ids)
+        rows = jnp.arange(len(labels))
+        return -jax.nn.log_softmax(logits)[rows, labels].mean(), logits
+
+    @jax.jit
+    def compute(params):
+        (_, logits), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        return xlmr.hidden_states(model, params, ids), logits, gradients
+
+    hidden, logits, gradients = compute(loaded.params)
+    leaves = traverse_util.flatten_dict(gradients, sep="/")
+    outputs = {"hidden": hidden, "logits": logits}
+    for name, slot in checkpoints.name_table(loaded.config, case.head).items():
+        name = name if name.startswith(("roberta.", "classifier.")) else f"roberta.{name}"
+        gradient = leaves[slot.path] if slot.layer is None else leaves[slot.path][slot.layer]
+        outputs[f"grad/{name}"] = gradient.T if slot.transpose else gradient
+    return {name: np.asarray(value) for name, value in outputs.items()}
+
+
+def assert_close(case, ours, theirs, tolerance=1e-5):
+    """Every output within tolerance x max(1, largest value); hidden states on valid positions."""
+    assert set(ours) == set(theirs)
+    valid = batch(case)[0] != 1
+    for name, expected in theirs.items():
+        value = ours[name]
+        assert value.shape == expected.shape, name
+        if name == "hidden":
+            value, expected = value[:, valid], expected[:, valid]
+        error = np.abs(value - expected).max()
+        assert error <= tolerance * max(1, np.abs(expected).max()), f"{name}: {error}"
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]
+
+
+def test_stored_torch_outputs(case, tmp_path):
+    with np.load(REFERENCE / f"{case.name}.npz") as theirs:
+        assert_close(case, our_outputs(case, tmp_path), dict(theirs))
+
+
+def test_reference_covers_every_tensor(case):
+    with np.load(REFERENCE / f"{case.name}.npz") as theirs:
+        gradients = {name.removeprefix("grad/") for name in theirs if name.startswith("grad/")}
+        assert gradients == set(checkpoint(case))
+        # A reference of zeros would agree with anything
+        assert all(np.abs(theirs[f"grad/{name}"]).max() > 1e-4 for name in gradients - keys(case))
+
+
+def keys(case):
+    """Key biases shift all of a query's logits alike: their true gradient is zero."""
+    return {name for name in checkpoint(case) if name.endswith("self.key.bias")}
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear"])
+def test_live_torch_outputs(case, head, tmp_path):
+    case = type(case)(**{**vars(case), "head": head})
+    assert_close(case, our_outputs(case, tmp_path), torch_outputs(case))
+
+
+def test_stored_torch_outputs_with_rematerialisation(tmp_path):
+    case = CASES["base"]
+    with np.load(REFERENCE / "base.npz") as theirs:
+        assert_close(case, our_outputs(case, tmp_path, remat=True), dict(theirs))
+
+
+def test_bfloat16_computes_near_float32_with_float32_gradients(tmp_path):
+    case = CASES["base"]
+    outputs = our_outputs(case, tmp_path, dtype=jnp.bfloat16)
+    with np.load(REFERENCE / f"{case.name}.npz") as theirs:
+        error = np.abs(outputs["logits"] - theirs["logits"]).max()
+    assert 0 < error < 0.1
+    assert outputs["logits"].dtype == np.float32
+    assert all(value.dtype == np.float32 for name, value in outputs.items() if "grad" in name)
+
+
+def test_padding_does_not_reach_valid_positions(tmp_path):
+    case = CASES["base"]
+    loaded = checkpoints.load(
+        write_folder(case, tmp_path), head=case.head, num_labels=LABELS, seed=0
+    )
+    model = xlmr.XlmrModel(loaded.config, case.head, LABELS)
+    ids, _ = batch(case)
+    hidden = jax.jit(lambda ids: xlmr.hidden_states(model, loaded.params, ids))
+    narrow = np.asarray(hidden(ids))
+    wide = np.asarray(hidden(np.pad(ids, ((0, 0), (0, 6)), constant_values=1)))
+    valid = ids != 1
+    np.testing.assert_allclose(
+        wide[:, :, : ids.shape[1]][:, valid], narrow[:, valid], rtol=0, atol=1e-5
+    )
