@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pytest
 
 from alignreg_jax.reporting.results import Facts, csv_text, summary
 from alignreg_jax.reporting.tracking import METRICS_FILE, Tracker, atomic_write, read_events
@@ -104,3 +105,9 @@ def write_run(
     }
     atomic_write(workdir / "config.json", json.dumps(document, indent=2))
     return workdir
+
+
+@pytest.fixture
+def make_run(tmp_path):
+    """Writes a made-up run into a new workdir; returns its path."""
+    return lambda **options: write_run(tmp_path / "run", **options)

@@ -1,0 +1,138 @@
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignreg_jax.reporting import figures, series, svg
+from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
+
+
+@pytest.fixture
+def results(make_run):
+    return json.loads((make_run() / "results.json").read_text())
+
+
+def overview(results):
+    mean = series.mean_curve(results, series.everywhere(results))
+    full = series.full_means(results)
+    curves = series.curves(results)
+    return figures.accuracy(curves, mean, full, chance=results["chance"], metric="accuracy")
+
+
+def test_the_mean_is_over_the_languages_of_every_step_only(results):
+    common = series.everywhere(results)
+    assert common == ("de", "el", "es", "fi", "fr", "hu", "ja", "ru", "tr")
+    mean = series.mean_curve(results, common)
+    for value, step in zip(mean.values, results["prune_steps"], strict=True):
+        assert value == pytest.approx(np.mean([step["languages"][name] for name in common]))
+    # The mean over whatever a step evaluated would jump where the set of languages changes.
+    assert mean.values[0] != pytest.approx(results["prune_steps"][0]["zero_shot_avg"])
+    full = series.full_means(results)
+    assert full.remaining == (1.0, pytest.approx(0.3138))
+    assert full.values[0] == results["prune_steps"][0]["zero_shot_avg"]
+
+
+def test_curves_have_only_measured_points_english_first_then_by_loss(results):
+    curves = series.curves(results)
+    assert len(curves) == 31
+    assert curves[0].language == "en"
+    changes = [curve.change for curve in curves[1:]]
+    assert changes == sorted(changes)
+    assert {len(curve.values) for curve in curves if curve.every_step} == {7}
+    assert {len(curve.values) for curve in curves if not curve.every_step} == {2}
+
+
+def test_remaining_weights_decrease_to_the_right_with_english_and_mean_in_front(results):
+    axes = overview(results).axes[0]
+    left, right = axes.get_xlim()
+    assert left > right
+    bold = [line for line in axes.lines if line.get_linewidth() > 2 and len(line.get_xdata())]
+    assert {line.get_color() for line in bold} == {svg.BLUE, svg.VERMILION}
+    mean = next(line for line in bold if line.get_color() == svg.VERMILION)
+    expected = series.mean_curve(results, series.everywhere(results)).values
+    np.testing.assert_allclose(mean.get_ydata(), 100 * np.array(expected))
+    texts = {text.get_text() for text in axes.texts}
+    assert set(results["prune_steps"][0]["languages"]) < texts
+    assert {"mean", "chance 4.3"} < texts
+
+
+def test_every_language_has_a_panel_on_the_same_scale(results):
+    curves = series.curves(results)
+    figure = figures.languages(curves, None, chance=0.04)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title("left") for axes in shown] == [curve.language for curve in curves]
+    assert len({axes.get_ylim() for axes in shown}) == 1
+
+
+def test_weight_norms_and_heat_map_show_the_numbers_of_the_events(make_run):
+    events = read_events(make_run() / METRICS_FILE)
+    norms = series.per_layer(events, "weight_norms")
+    figure = figures.weight_norms(norms[0][1], norms[-1][1])
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    np.testing.assert_array_equal(lines["feed-forward in"], norms[-1][1]["intermediate"])
+    kept = series.per_layer(events, "remaining_by_layer")[-1][1]
+    cells = figures.remaining_by_layer(kept).axes[0]
+    assert len(cells.texts) == 72
+    assert cells.texts[0].get_text() == f"{100 * kept['attention/query'][0]:.0f}"
+    assert cells.get_yticklabels()[0].get_text() == "query"
+
+
+def test_modules_keep_the_order_of_the_network_whatever_the_file_says():
+    table = {"output": 1, "attention/value": 1, "new/kernel": 1, "attention/query": 1}
+    order = ["attention/query", "attention/value", "output", "new/kernel"]
+    assert figures._modules(table) == order
+
+
+def test_training_marks_every_pruning(make_run):
+    events = read_events(make_run() / METRICS_FILE)
+    loss, penalty = series.trace(events, "task_loss"), series.trace(events, "penalty")
+    figure = figures.training(loss, penalty, [(240, 0.82), (320, 0.68)])
+    assert len(figure.axes) == 2
+    assert [text.get_text() for text in figure.axes[0].texts] == ["82 %", "68 %"]
+    assert len(figure.axes[1].lines) == 3
+
+
+def test_a_long_trace_is_thinned_by_means_and_shows_what_is_not_a_number():
+    events = [{"kind": "train", "step": step, "loss": float(step)} for step in range(10_000)]
+    events[-1]["loss"] = "NaN"
+    trace = series.trace(events, "loss", points=100)
+    assert len(trace.steps) == 100
+    assert trace.values[0] == trace.steps[0] == 49.5
+    assert np.isnan(trace.values[-1])
+    assert len(series.trace(events, "absent").steps) == 0
+
+
+@settings(deadline=None, max_examples=50)
+@given(places=st.lists(st.floats(0, 100), min_size=1, max_size=30))
+def test_labels_move_apart_and_stay_inside(places):
+    wanted = np.sort(places)
+    moved = figures.spread(wanted, 3.0, 0.0, 100.0)
+    assert np.all(np.diff(moved) >= 3.0 - 1e-9)
+    assert moved[0] >= -1e-9
+    assert moved[-1] <= 100 + 1e-9
+    if np.all(np.diff(wanted) >= 3.0):
+        np.testing.assert_allclose(moved, wanted, atol=1e-9)
+
+
+def test_the_drawing_is_xml_with_the_colours_of_the_page_and_a_description(results):
+    drawing = svg.inline_svg(overview(results), "one", 'A "chart" of <accuracy>')
+    root = ElementTree.fromstring(drawing)
+    assert root.get("role") == "img"
+    assert root.get("aria-label") == 'A "chart" of <accuracy>'
+    assert root[0].text == 'A "chart" of <accuracy>'
+    assert "width" not in root.attrib
+    assert not re.search("|".join(svg.VARIABLES), drawing)
+    assert "var(--blue)" in drawing
+    ids = re.findall(r' id="([^"]*)"', drawing)
+    assert len(set(ids)) == len(ids)
+    assert all(name.startswith("one-") for name in ids)
+    used = set(re.findall(r'(?:href="|url\()#([^")]+)', drawing))
+    assert used == set(ids)
+
+
+def test_the_same_figure_gives_the_same_bytes(results):
+    assert svg.inline_svg(overview(results), "a", "") == svg.inline_svg(overview(results), "a", "")

@@ -1,0 +1,174 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting import report
+from alignreg_jax.reporting.card import model_card
+
+VOID = {"meta", "br", "link"}
+
+
+class Outline(HTMLParser):
+    """Checks that tags are balanced and collects headings, ids and visible text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.headings, self.ids, self.text = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.ids += [value for name, value in attributes if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] not in ("style", "title"):
+            self.text.append(data)
+        if self.open and self.open[-1] in ("h1", "h2"):
+            self.headings.append(data)
+
+
+def test_the_page_stands_alone_and_is_well_formed(make_run):
+    text = report.write_report(make_run()).read_text()
+    outline = Outline(text)
+    assert outline.headings == [
+        "frobenius-mbp on intents",
+        "Accuracy against remaining weights",
+        "Results",
+        "Weights by module and layer",
+        "Training",
+        "How it was made",
+    ]
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert text.count("<svg") == text.count('role="img"') == 5
+    addresses = set(re.findall(r"https?://[^\"' <)]+", text))
+    assert addresses == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", text)
+    assert len(text) < 600_000
+
+
+def test_writing_it_again_gives_the_same_bytes(make_run):
+    path = report.write_report(make_run())
+    before = path.read_bytes()
+    report.write_report(path.parent)
+    assert path.read_bytes() == before
+
+
+def test_the_words_carry_the_numbers(make_run):
+    workdir = make_run()
+    last = json.loads((workdir / "results.json").read_text())["prune_steps"][-1]
+    visible = "".join(Outline(report.write_report(workdir).read_text()).text)
+    assert f"→ {100 * last['en']:.1f}" in visible
+    assert f"keeps {100 * last['retention']['en']:.0f} % of its dense score" in visible
+    assert "the 9 languages that every step evaluated (de, el, es" in visible
+    assert "They differ, from" in visible
+    assert "regularizer.weight = 0.0005" in visible
+    assert 'versions.jax = "0.10.2"' in visible
+    assert "python -m alignreg_jax.main --config configs/demo.py" in visible
+
+
+def test_layer_scope_without_penalty_says_so(make_run):
+    workdir = make_run(scope="layer", penalty=False)
+    visible = "".join(Outline(report.write_report(workdir).read_text()).text)
+    assert "flat because pruning is layer-wise" in visible
+    assert "adds no penalty" in visible
+
+
+def test_a_run_without_pruning_has_a_report(make_run):
+    visible = "".join(Outline(report.write_report(make_run(pruning_steps=0)).read_text()).text)
+    assert "not pruned" in visible
+    assert "against remaining weights" not in visible
+
+
+def test_text_from_outside_is_escaped(make_run):
+    workdir = make_run()
+    for name, change in {
+        "results.json": {"method": "<script>alert(1)</script>", "task": 'a"&b'},
+        "config.json": {"command": "run </code><b>"},
+    }.items():
+        content = json.loads((workdir / name).read_text())
+        (workdir / name).write_text(json.dumps(content | change))
+    text = report.write_report(workdir).read_text()
+    assert "<script" not in text
+    assert "<b>" not in text
+    assert Outline(text).headings[0] == '<script>alert(1)</script> on a"&b'
+
+
+def test_a_loss_that_is_not_finite_is_a_gap(make_run):
+    workdir = make_run()
+    path = workdir / "metrics.jsonl"
+    path.write_text(re.sub(r'"task_loss": [\d.]+', '"task_loss": "NaN"', path.read_text(), count=9))
+    Outline(report.write_report(workdir).read_text())
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.json", None, r"results.json: no such file; is this the workdir of a run\?"),
+        ("config.json", "{", r"config.json: not valid JSON"),
+        ("results.json", '{"prune_steps": []}', "no evaluation yet"),
+    ],
+)
+def test_a_workdir_that_cannot_be_reported_is_the_users_to_fix(make_run, name, content, message):
+    workdir = make_run()
+    (workdir / name).unlink() if content is None else (workdir / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        report.write_report(workdir)
+    assert not (workdir / "report.html").exists()
+
+
+def test_the_command_line_returns_two_and_one_line_on_errors(make_run, capsys, tmp_path):
+    assert report.main([str(make_run())]) == 0
+    assert capsys.readouterr().out.strip().endswith("report.html")
+    assert report.main([str(tmp_path)]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    assert report.main([]) == 2
+
+
+def card(make_run, **changes):
+    results = json.loads((make_run() / "results.json").read_text())
+    options = {
+        **{"labels": ("off", "on"), "base_model": "org/model", "head": "dense-tanh-out"},
+        **{"max_length": 64, "command": "make demo", "licence": "mit"},
+    }
+    return results, model_card(results, **options | changes)
+
+
+def test_the_card_has_the_metadata_the_hub_reads(make_run):
+    import yaml
+
+    _, text = card(make_run)
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert metadata["license"] == "mit"
+    assert metadata["base_model"] == "org/model"
+    assert metadata["pipeline_tag"] == "text-classification"
+    assert metadata["language"].count("pt") == 1  # pt and pt_BR
+    assert all(isinstance(code, str) for code in metadata["language"])
+
+
+def test_the_card_says_what_a_reader_must_know(make_run):
+    results, text = card(make_run)
+    last = results["prune_steps"][-1]
+    for share in ("remaining", "nonzero", "remaining_total"):
+        assert f"{100 * last[share]:.1f} %" in text
+    assert "neither smaller nor faster" in text
+    assert "make demo" in text
+    for language in last["languages"]:
+        assert f"| {language} |" in text
+
+
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear"])
+def test_the_code_on_the_card_is_python(make_run, head):
+    _, text = card(make_run, head=head, pair=True, base_model=None, licence=None)
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    compile(code, "card", "exec")
+    assert "max_length=64" in code
+    assert "base_model" not in text
+    assert "license" not in text

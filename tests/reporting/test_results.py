@@ -1,0 +1,120 @@
+import csv
+import io
+
+import pytest
+
+from alignreg_jax.reporting import tables
+from alignreg_jax.reporting.results import COLUMNS, Facts, csv_text, summary
+
+FACTS = Facts("xnli", "l2-mbp", 3, "accuracy", 0.25, ("de", "en", "fr"))
+
+
+def evaluation(phase, remaining, scores, split="test"):
+    return {
+        **{"kind": "eval", "step": 10, "phase": phase, "remaining": remaining},
+        **{"nonzero": remaining - 0.01, "remaining_total": 0.5 + remaining / 2},
+        "scores": {split: {name: {"accuracy": value} for name, value in scores.items()}},
+        "examples": {split: dict.fromkeys(scores, 40)},
+    }
+
+
+DENSE = evaluation(0, 1.0, {"fr": 0.5, "en": 0.75, "de": 0.25 + 1 / 3})
+PART = evaluation(1, 0.9, {"en": 0.75, "de": 0.5})
+PRUNED = evaluation(2, 0.81, {"de": 0.45, "en": 0.7, "fr": 0.35})
+OTHER = {"kind": "train", "step": 1, "phase": 0, "remaining": 1.0, "loss": 2.0}
+
+
+def test_the_csv_is_what_the_design_promises():
+    text = csv_text([OTHER, PRUNED, DENSE])
+    lines = text.splitlines()
+    assert lines[0] == (
+        "prune_step,remaining,split,language,metric,value,examples,nonzero,remaining_total"
+    )
+    assert lines[1] == "0,1.0,test,de,accuracy,0.5833333333333333,40,0.99,1.0"
+    assert [line.split(",")[3] for line in lines[1:]] == ["de", "en", "fr"] * 2
+    assert text.endswith("\n")
+    assert "\r" not in text
+
+
+def test_csv_values_keep_every_digit_and_keys_are_unique():
+    again = evaluation(0, 1.0, {"de": 0.1 + 0.2})
+    found = list(csv.DictReader(io.StringIO(csv_text([DENSE, again, PRUNED]))))
+    assert tuple(found[0]) == COLUMNS
+    keys = [(r["prune_step"], r["split"], r["language"], r["metric"]) for r in found]
+    assert len(set(keys)) == len(keys) == 6
+    assert float(found[0]["value"]) == 0.1 + 0.2
+
+
+def test_pruning_steps_sort_as_numbers():
+    events = [evaluation(step, 0.9**step, {"en": 0.5}) for step in (10, 2, 0)]
+    assert [line.split(",")[0] for line in csv_text(events).splitlines()[1:]] == ["0", "2", "10"]
+
+
+def test_the_summary_holds_means_retention_and_what_was_evaluated():
+    results = summary([DENSE, PART, PRUNED], FACTS, wall_seconds=1.5)
+    dense, part, pruned = results["prune_steps"]
+    assert (results["task"], results["method"], results["seed"]) == ("xnli", "l2-mbp", 3)
+    assert results["wall_seconds"] == 1.5
+    assert dense["zero_shot_avg"] == pytest.approx((0.5 + 0.25 + 1 / 3) / 2)
+    assert dense["retention"]["zero_shot_avg"] == pytest.approx(1.0)
+    assert pruned["en"] == 0.7
+    assert pruned["zero_shot_avg"] == pytest.approx(0.4)
+    assert pruned["avg"] == pytest.approx(0.5)
+    assert pruned["worst"] == {"language": "fr", "value": 0.35}
+    assert pruned["retention"]["en"] == pytest.approx(0.7 / 0.75)
+    assert pruned["retention_chance_corrected"]["en"] == pytest.approx(0.45 / 0.5)
+    assert pruned["languages"] == {"de": 0.45, "en": 0.7, "fr": 0.35}
+    assert [step["evaluated"] for step in results["prune_steps"]] == [3, 2, 3]
+    assert [step["complete"] for step in results["prune_steps"]] == [True, False, True]
+    # Over German alone, and against dense German alone.
+    assert part["zero_shot_avg"] == 0.5
+    assert part["retention"]["zero_shot_avg"] == pytest.approx(0.5 / (0.25 + 1 / 3))
+
+
+def test_the_summary_reads_one_split_and_one_metric():
+    dev = evaluation(0, 1.0, {"en": 0.1, "de": 0.1, "fr": 0.1}, split="dev")
+    results = summary([DENSE, dev], FACTS)
+    assert results["prune_steps"][0]["en"] == 0.75
+    assert len(csv_text([DENSE, dev]).splitlines()) == 7
+
+
+def test_tables_name_the_languages_that_can_be_compared():
+    results = summary([DENSE, PART, PRUNED], FACTS)
+    table = tables.steps_table(results)
+    assert "same 1" in table.header
+    assert "the mean over de." in table.note
+    column = table.header.index("same 1")
+    assert [row[column] for row in table.rows] == ["58.3", "50.0", "45.0"]
+    complete = tables.steps_table(summary([DENSE, PRUNED], FACTS))
+    assert not any(name.startswith("same") for name in complete.header)
+
+
+def test_the_language_table_has_english_first_and_then_the_largest_losses():
+    table = tables.languages_table(summary([DENSE, PRUNED], FACTS))
+    assert [row[0] for row in table.rows] == ["en", "fr", "de"]
+    assert table.rows[1] == ["fr", "50.0", "35.0", "-15.0", "70.0", "40.0"]
+
+
+def test_a_language_that_the_last_step_left_out_has_no_final_score():
+    table = tables.languages_table(summary([DENSE, PART], FACTS))
+    (french,) = [row for row in table.rows if row[0] == "fr"]
+    assert french == ["fr", "50.0", "–", "–", "–", "–"]
+
+
+def test_english_alone_has_no_zero_shot_mean():
+    facts = Facts("xnli", "none", 0, "accuracy", 0.25, ("en",))
+    results = summary([evaluation(0, 1.0, {"en": 0.5})], facts)
+    assert results["prune_steps"][0]["zero_shot_avg"] is None
+    assert tables.steps_table(results).rows[0][4] == "–"
+
+
+def test_text_and_markdown_have_a_line_per_row_and_hide_no_cell():
+    table = tables.Table(["a", "b"], [["x|y", "1.0"], ["z", "10.0"]])
+    assert tables.text_table(table) == "a       b\n---  ----\nx|y   1.0\nz    10.0\n"
+    assert tables.markdown_table(table).splitlines() == [
+        "| a | b |",
+        "| --- | ---: |",
+        "| x\\|y | 1.0 |",
+        "| z | 10.0 |",
+    ]
+    assert '<th scope="row" class="name">x|y</th>' in tables.html_table(table, "t")
