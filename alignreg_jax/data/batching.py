@@ -1,0 +1,127 @@
+"""Which rows are computed together, in which order, at which length: plain host arithmetic.
+
+An epoch is planned before it starts, from the rows' lengths, the data seed and the epoch number
+alone. Two training seeds therefore see the same shapes in the same order, and a resumed run makes
+the plan again instead of storing it.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Int, Int32
+
+PADDING_ROW = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Dispatch:
+    """Batches that one call of the compiled step works through.
+
+    Attributes:
+        length: tokens that every row is padded to.
+        rows: row numbers, [steps, batch]; -1 is a padding row, only in a plan's last batch.
+    """
+
+    length: int
+    rows: Int32[np.ndarray, "steps batch"]
+
+
+def bucket_edges(max_length: int) -> tuple[int, ...]:
+    """Return the lengths rows are padded to: 8, 16, 24, 32, 48, 64, 96, ... up to `max_length`.
+
+    Two per doubling: above 16 tokens less than a third of a row is padding, and each edge costs
+    one compilation.
+    """
+    ladder = [8, *(base << power for power in range(max_length.bit_length()) for base in (16, 24))]
+    return (*(edge for edge in ladder if edge < max_length), max_length)
+
+
+def epoch_plan(
+    lengths: Int[np.ndarray, "rows"],
+    *,
+    batch_size: int,
+    steps_per_dispatch: int,
+    edges: Sequence[int],
+    data_seed: int,
+    epoch: int,
+    bucketing: str = "length",
+) -> list[Dispatch]:
+    """Plan one epoch of training; every row is in it exactly once.
+
+    With `bucketing="length"` rows are permuted inside their bucket; what a bucket has left over
+    after whole batches goes to the next bucket that holds rows, where it comes first. Batches of
+    one bucket form dispatches, which are shuffled. The only partial batch, filled up with
+    `PADDING_ROW`, is the epoch's last; its dispatch is the last one.
+
+    With `bucketing="none"` batches are drawn uniformly, as in the paper, at the one length that
+    holds the longest row.
+
+    The sequence of (length, steps) depends on how many rows each bucket holds, on `data_seed`
+    (0 or more) and on `epoch`; not on the order of the rows.
+    """
+    generator = np.random.Generator(np.random.Philox(key=np.array([data_seed, epoch], np.uint64)))
+    rows = generator.permutation(len(lengths)).astype(np.int32)
+    buckets = _buckets(lengths, edges)
+    if bucketing == "none":
+        buckets = np.full_like(buckets, buckets.max(initial=0))
+    # A stable sort of permuted rows: each bucket stays a uniform permutation of its rows.
+    rows = rows[np.argsort(buckets[rows], kind="stable")]
+    plan: list[Dispatch] = []
+    carried = rows[:0]
+    counts = np.bincount(buckets, minlength=len(edges))
+    occupied = np.flatnonzero(counts).tolist()
+    for bucket, members in zip(occupied, np.split(rows, np.cumsum(counts[occupied])), strict=False):
+        pool = np.concatenate([carried, members])
+        whole = len(pool) - len(pool) % batch_size
+        carried = pool[whole:]
+        if bucket == occupied[-1]:
+            whole, carried = len(pool), carried[:0]
+        plan += _dispatches(edges[bucket], pool[:whole], batch_size, steps_per_dispatch)
+    if bucketing == "none":
+        return plan
+    partial = len(lengths) % batch_size > 0
+    order = generator.permutation(len(plan) - partial)
+    return [plan[index] for index in order] + plan[len(plan) - partial :]
+
+
+def evaluation_plan(
+    lengths: Int[np.ndarray, "rows"],
+    *,
+    batch_size: int,
+    edges: Sequence[int],
+    steps_per_dispatch: int,
+) -> list[Dispatch]:
+    """Plan one pass over all rows from short to long; every row is in it exactly once.
+
+    Each batch is padded to the first edge that holds its longest row, and only the last batch is
+    partial: rows of several languages, joined, cost as few batches as they can.
+    """
+    order = np.argsort(lengths, kind="stable").astype(np.int32)
+    starts = np.arange(0, len(order), batch_size)
+    longest = order[np.minimum(starts + batch_size, len(order)) - 1]  # the last row of each batch
+    buckets = _buckets(lengths[longest], edges)
+    plan: list[Dispatch] = []
+    for bucket in np.unique(buckets).tolist():
+        first, last = np.searchsorted(buckets, [bucket, bucket + 1])
+        members = order[first * batch_size : last * batch_size]
+        plan += _dispatches(edges[bucket], members, batch_size, steps_per_dispatch)
+    return plan
+
+
+def _buckets(lengths: np.ndarray, edges: Sequence[int]) -> np.ndarray:
+    """Return the index of the first edge that holds each row."""
+    buckets = np.searchsorted(np.asarray(edges), lengths)
+    if buckets.max(initial=0) >= len(edges):
+        raise ValueError(f"{lengths.max()} tokens in a row, and the last edge is {edges[-1]}")
+    return buckets
+
+
+def _dispatches(
+    length: int, rows: np.ndarray, batch_size: int, steps_per_dispatch: int
+) -> Iterator[Dispatch]:
+    """Cut rows into batches, the last one filled up, and batches into dispatches."""
+    missing = -len(rows) % batch_size
+    rows = np.pad(rows, (0, missing), constant_values=PADDING_ROW).reshape(-1, batch_size)
+    for start in range(0, len(rows), steps_per_dispatch):
+        yield Dispatch(length, rows[start : start + steps_per_dispatch])

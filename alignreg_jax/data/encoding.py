@@ -1,0 +1,203 @@
+"""From texts to token ids, once: tokenised in batches, kept flat, cached on disk.
+
+`tokenizers` alone does the work, from the checkpoint's tokenizer.json as it is. Its post-processor
+writes `<s> A </s>` and, for a pair, `<s> A </s></s> B </s>`; texts that are too long are cut
+longest first, as in the code whose settings the paper copies.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import tokenizers
+from jaxtyping import Int32
+from tokenizers import Tokenizer
+
+from alignreg_jax.data.schema import Split
+from alignreg_jax.errors import UserError
+
+ROWS_PER_CHUNK = 4096  # tokenised at once: bounds memory, and paces the progress
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Tokenised rows without padding: row i is `ids[offsets[i] : offsets[i] + lengths[i]]`."""
+
+    ids: Int32[np.ndarray, " tokens"]
+    offsets: Int32[np.ndarray, " rows"]
+    lengths: Int32[np.ndarray, " rows"]
+    labels: Int32[np.ndarray, " rows"]
+
+    @property
+    def rows(self) -> int:
+        """The number of rows."""
+        return len(self.lengths)
+
+
+def default_cache_dir() -> Path:
+    """Return where tokenised data are cached: $ALIGNREG_CACHE, or ~/.cache/alignreg_jax."""
+    return Path(os.environ.get("ALIGNREG_CACHE") or "~/.cache/alignreg_jax").expanduser()
+
+
+def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
+    """Read tokenizer.json from a model folder.
+
+    Args:
+        folder: the checkpoint's folder.
+        vocab_size: rows of the word embedding.
+
+    Raises:
+        UserError: no such file, not a tokenizer, ids beyond the embedding (which a gather would
+            clamp in silence), or not XLM-R's special tokens.
+    """
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise UserError(f"{path}: missing; the encoder's own tokenizer.json is required")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        reason = str(error).partition("\n")[0]
+        raise UserError(f"{path}: not a tokenizer ({reason})") from error
+    last = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1)
+    if last >= vocab_size:
+        raise UserError(
+            f"{path}: has ids up to {last}, but the model's embedding has {vocab_size} rows; "
+            "tokenizer and model are not of one checkpoint"
+        )
+    special = (
+        tokenizer.num_special_tokens_to_add(False),
+        tokenizer.num_special_tokens_to_add(True),
+    )
+    if special != (2, 4):
+        raise UserError(f"{path}: does not write <s> A </s></s> B </s>, so it is not XLM-R's")
+    return tokenizer
+
+
+def encode(
+    split: Split,
+    tokenizer: Tokenizer,
+    max_length: int,
+    *,
+    cache_dir: Path | None = None,
+    progress: Callable[[int], object] | None = None,
+) -> Encoded:
+    """Tokenise a split, or read it from the cache.
+
+    The tokenizer's truncation and padding are set to what is needed here. A cache that cannot be
+    written costs time, not the run; a damaged file in it is replaced.
+
+    Args:
+        split: rows; file order is kept.
+        tokenizer: from `load_tokenizer`.
+        max_length: most tokens of a row, special tokens included.
+        cache_dir: where to cache, usually `default_cache_dir()`; None: nowhere.
+        progress: told the number of rows done since the last call.
+
+    Raises:
+        UserError: `max_length` leaves no room for text, or there are 2**31 tokens or more.
+    """
+    special = tokenizer.num_special_tokens_to_add(split.text_b is not None)
+    least = special + (1 if split.text_b is None else 2)
+    if max_length < least:
+        raise UserError(f"task.max_length={max_length}: at least {least}, {special} are special")
+    path = None if cache_dir is None else cache_dir / f"{_key(split, tokenizer, max_length)}.npz"
+    encoded = None if path is None else _read(path, split)
+    if encoded is not None:
+        if progress is not None:
+            progress(encoded.rows)
+        return encoded
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    chunks: list[np.ndarray] = []
+    lengths: list[int] = []
+    for texts in _chunks(split):
+        encodings = tokenizer.encode_batch_fast(texts)
+        lengths += map(len, encodings)
+        ids = chain.from_iterable(encoding.ids for encoding in encodings)
+        chunks.append(np.fromiter(ids, np.int32))
+        if progress is not None:
+            progress(len(texts))
+    ids = np.concatenate([np.empty(0, np.int32), *chunks])
+    encoded = _ragged(ids, np.array(lengths, np.int32), split.labels)
+    if path is not None:
+        _write(path, encoded)
+    return encoded
+
+
+def concatenate(parts: Sequence[Encoded]) -> Encoded:
+    """Join data sets, rows in order; UserError from 2**31 tokens on."""
+    empty = np.empty(0, np.int32)
+    return _ragged(
+        np.concatenate([empty, *(part.ids for part in parts)]),
+        np.concatenate([empty, *(part.lengths for part in parts)]),
+        np.concatenate([empty, *(part.labels for part in parts)]),
+    )
+
+
+def _ragged(ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray) -> Encoded:
+    ends = np.cumsum(lengths, dtype=np.int64)
+    if len(ids) >= 2**31:
+        raise UserError(f"the data have {len(ids)} tokens, more than 32-bit offsets can address")
+    return Encoded(ids, (ends - lengths).astype(np.int32), lengths, labels)
+
+
+def _chunks(split: Split) -> Iterator[list]:
+    texts = (
+        split.text_a if split.text_b is None else list(zip(split.text_a, split.text_b, strict=True))
+    )
+    for start in range(0, len(texts), ROWS_PER_CHUNK):
+        yield texts[start : start + ROWS_PER_CHUNK]
+
+
+def _key(split: Split, tokenizer: Tokenizer, max_length: int) -> str:
+    """Digest everything the ids depend on, and the labels that are stored beside them."""
+    digest = hashlib.sha256(f"1 {tokenizers.__version__} {max_length} ".encode())
+    digest.update(_digest(tokenizer))
+    for texts in (split.text_a, split.text_b):
+        digest.update(b"none" if texts is None else np.array([len(t) for t in texts]).tobytes())
+        digest.update("".join(texts or ()).encode())
+    digest.update(split.labels.tobytes())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _digest(tokenizer: Tokenizer) -> bytes:
+    """Digest a tokenizer, whatever truncation and padding it was left with; 0.2 s for XLM-R's."""
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return hashlib.sha256(tokenizer.to_str().encode()).digest()
+
+
+def _read(path: Path, split: Split) -> Encoded | None:
+    """Return what the cache holds, or None if it holds nothing sound."""
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            ids, lengths = stored["ids"], stored["lengths"]
+    except Exception:  # absent, cut short, not a zip, a failed checksum: tokenise again
+        return None
+    whole = len(lengths) == len(split.labels) and lengths.sum(dtype=np.int64) == len(ids)
+    if not whole or {ids.dtype, lengths.dtype} != {np.dtype(np.int32)}:
+        return None
+    return _ragged(ids, lengths, split.labels)
+
+
+def _write(path: Path, encoded: Encoded) -> None:
+    """Store by atomic rename, so that a reader never meets half a file."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                np.savez(file, ids=encoded.ids, lengths=encoded.lengths)
+            except BaseException:
+                temporary.unlink(missing_ok=True)
+                raise
+        temporary.replace(path)
+    except OSError:
+        return  # read-only or full: the next run tokenises again
