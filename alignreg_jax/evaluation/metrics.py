@@ -1,0 +1,101 @@
+"""Scores of one language, and the few numbers that sum up many.
+
+All scores are fractions. Definitions are XGLUE's: a task's score is the unweighted mean over its
+languages. English hides what the others lose, so the mean without it stands beside it.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sklearn.metrics import accuracy_score
+
+from alignreg_jax.errors import UserError
+
+METRICS: dict[str, Callable[[Sequence, Sequence], float]] = {"accuracy": accuracy_score}
+
+
+def score(metric: str, labels: Sequence[Any], predictions: Sequence[Any]) -> float:
+    """Return the score of predictions, row by row, as a fraction.
+
+    Raises UserError for a metric that is not in the table, and ValueError for no rows or for
+    sequences of different lengths.
+    """
+    if metric not in METRICS:
+        raise UserError(f"metric {metric!r}: not one of {', '.join(METRICS)}")
+    if len(labels) != len(predictions) or len(labels) == 0:
+        raise ValueError(f"{len(labels)} labels and {len(predictions)} predictions")
+    return float(METRICS[metric](labels, predictions))
+
+
+def chance(metric: str, num_labels: int) -> float:
+    """Return the score of guessing among the labels uniformly: 1 / num_labels for accuracy.
+
+    The majority class's share is not taken: it differs from language to language, and a model
+    that has collapsed picks any class, not the one most frequent in a test set it never saw.
+    """
+    if metric != "accuracy":
+        raise UserError(f"metric {metric!r}: not one of {', '.join(METRICS)}")
+    return 1.0 / num_labels
+
+
+def summarize(
+    values: Mapping[str, float],
+    dense: Mapping[str, float] | None,
+    chance: float,
+    languages: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Sum up one metric over languages, and against the dense model.
+
+    Args:
+        values: language -> score, of the languages that were evaluated.
+        dense: language -> score before pruning; None or missing languages: no retention there.
+        chance: the score of guessing.
+        languages: all languages the task has data for; None: those of `dense`, or of `values`.
+
+    Returns:
+        `en`; `zero_shot_avg`, the mean without English; `avg`, with it; `worst`, the lowest
+        {language, value}; `retention` with `en`, `zero_shot_avg`, `avg` (a ratio of means over the
+        languages that both models were evaluated on) and `languages`; the same
+        `retention_chance_corrected`, (value - chance) / (dense - chance); `evaluated`, the number
+        of languages; `complete`, whether those are all. What is not defined is None: a mean over no
+        language, a ratio to a dense model that is not above zero, or not above chance.
+    """
+    dense = dense or {}
+    everything = set(languages if languages is not None else dense or values)
+    worst = min(sorted(values), key=values.__getitem__, default=None)
+    shared = {language: value for language, value in values.items() if language in dense}
+    baseline = {language: dense[language] for language in shared}
+    return {
+        **_means(values),
+        "worst": None if worst is None else {"language": worst, "value": values[worst]},
+        "retention": _retention(shared, baseline, 0.0),
+        "retention_chance_corrected": _retention(shared, baseline, chance),
+        "evaluated": len(values),
+        "complete": bool(values) and everything <= set(values),
+    }
+
+
+def _means(values: Mapping[str, float]) -> dict[str, float | None]:
+    others = [value for language, value in values.items() if language != "en"]
+    return {
+        "en": values.get("en"),
+        "zero_shot_avg": math.fsum(others) / len(others) if others else None,
+        "avg": math.fsum(values.values()) / len(values) if values else None,
+    }
+
+
+def _retention(
+    values: Mapping[str, float], dense: Mapping[str, float], floor: float
+) -> dict[str, Any]:
+    before = _means(dense)
+    return {
+        **{name: _ratio(value, before[name], floor) for name, value in _means(values).items()},
+        "languages": {name: _ratio(value, dense[name], floor) for name, value in values.items()},
+    }
+
+
+def _ratio(value: float | None, dense: float | None, floor: float) -> float | None:
+    if value is None or dense is None or dense <= floor:
+        return None
+    return (value - floor) / (dense - floor)
