@@ -70,11 +70,7 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
             f"{path}: has ids up to {last}, but the model's embedding has {vocab_size} rows; "
             "tokenizer and model are not of one checkpoint"
         )
-    special = (
-        tokenizer.num_special_tokens_to_add(False),
-        tokenizer.num_special_tokens_to_add(True),
-    )
-    if special != (2, 4):
+    if [tokenizer.num_special_tokens_to_add(pair) for pair in (False, True)] != [2, 4]:
         raise UserError(f"{path}: does not write <s> A </s></s> B </s>, so it is not XLM-R's")
     return tokenizer
 
@@ -148,9 +144,9 @@ def _ragged(ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray) -> Encoded
 
 
 def _chunks(split: Split) -> Iterator[list]:
-    texts = (
-        split.text_a if split.text_b is None else list(zip(split.text_a, split.text_b, strict=True))
-    )
+    texts: list = split.text_a
+    if split.text_b is not None:
+        texts = list(zip(split.text_a, split.text_b, strict=True))
     for start in range(0, len(texts), ROWS_PER_CHUNK):
         yield texts[start : start + ROWS_PER_CHUNK]
 

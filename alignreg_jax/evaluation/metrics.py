@@ -8,14 +8,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from sklearn.metrics import accuracy_score
 
 from alignreg_jax.errors import UserError
 
-METRICS: dict[str, Callable[[Sequence, Sequence], float]] = {"accuracy": accuracy_score}
+Answers = Sequence[Any] | np.ndarray  # label numbers or names, one a row
+
+METRICS: dict[str, Callable[[Answers, Answers], float]] = {"accuracy": accuracy_score}
 
 
-def score(metric: str, labels: Sequence[Any], predictions: Sequence[Any]) -> float:
+def score(metric: str, labels: Answers, predictions: Answers) -> float:
     """Return the score of predictions, row by row, as a fraction.
 
     Raises UserError for a metric that is not in the table, and ValueError for no rows or for
