@@ -70,8 +70,8 @@ def model_card(
         f"A cross-lingual encoder ({origin}) fine-tuned for **{results['task']}** with English"
         f" labels only{_how_pruned(results)} It answers with one of {len(labels)} labels.\n",
         "## Scores\n",
-        f"{results['metric'].capitalize()} on the test sets, in percent. Only English was"
-        " trained on; every other language is zero-shot.\n",
+        f"{results['metric'].capitalize()} on the {results['split']} sets, in percent. Only English"
+        " was trained on; every other language is zero-shot.\n",
         markdown_table(languages_table(results)),
         markdown_table(steps_table(results)),
         f"{steps_table(results).note}\n",

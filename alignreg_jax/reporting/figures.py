@@ -38,12 +38,12 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
 @_styled
 def accuracy(
-    curves: Sequence[Curve], mean: Curve | None, full_means: Curve, *, chance: float, metric: str
+    curves: Sequence[Curve], mean: Curve | None, full_means: Curve, *, chance: float, title: str
 ) -> Figure:
     """Every language against remaining weights, with English and the zero-shot mean in front.
 
-    `mean` is over the languages that every step evaluated; `full_means` has a point for each step
-    that evaluated all of them.
+    `title` says what the scores are; `mean` is over the languages that every step evaluated;
+    `full_means` has a point for each step that evaluated all of them.
     """
     figure = Figure(figsize=(WIDTH, 5.8))
     axes = figure.add_axes((0.06, 0.09, 0.78, 0.80))
@@ -73,7 +73,7 @@ def accuracy(
         color=svg.MUTED,
         fontsize=8,
     )
-    axes.set_title(f"{metric} on the test set (%)", color=svg.MUTED, pad=26)
+    axes.set_title(title, color=svg.MUTED, pad=26)
     _end_labels(axes, curves, mean if everything_everywhere else None, full_means)
     _accuracy_legend(axes, curves, mean, everything_everywhere)
     return figure

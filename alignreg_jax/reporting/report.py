@@ -138,7 +138,8 @@ def _accuracy(results: Results) -> str:
     )
     panels += " the last one, the level line continues the dense score, and the orange line is the"
     panels += " zero-shot mean of the figure above."
-    overview = figures.accuracy(curves, mean, full, chance=chance, metric=metric)
+    title = f"{metric} on the {results['split']} set (%)"
+    overview = figures.accuracy(curves, mean, full, chance=chance, title=title)
     small = figures.languages(curves, mean, chance=chance)
     return page.section(
         f"{metric.capitalize()} against remaining weights",

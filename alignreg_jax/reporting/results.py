@@ -77,7 +77,7 @@ def csv_text(events: Iterable[Event]) -> str:
 def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
     """The content of results.json; `extra` is added as it is (wall_seconds, versions and so on).
 
-    Per pruning step: the score of every language on the test split, their means, the worst
+    Per pruning step: the score of every language on the split of `facts`, their means, the worst
     language, and the retention against the dense model (prune step 0) over the same languages.
     """
     scores: dict[int, dict[str, dict[str, Any]]] = {}
@@ -95,10 +95,8 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
                 "remaining": row["remaining"],
                 "nonzero": row["nonzero"],
                 "remaining_total": row["remaining_total"],
-                **summarize(values, dense or None, facts.chance),
+                **summarize(values, dense or None, facts.chance, facts.languages),
                 "languages": values,
-                "evaluated": len(values),
-                "complete": set(values) >= set(facts.languages),
             }
         )
     return {

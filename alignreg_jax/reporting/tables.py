@@ -68,7 +68,7 @@ def steps_table(results: Results) -> Table:
 def languages_table(results: Results) -> Table:
     """One line per language: dense, after the last step, and what is kept; worst losses first."""
     last = results["prune_steps"][-1]
-    chance = results["chance"]
+    kept, above_chance = last["retention"], last["retention_chance_corrected"]
     rows = []
     for curve in curves(results):
         dense, final = curve.values[0], curve.values[-1]
@@ -79,17 +79,13 @@ def languages_table(results: Results) -> Table:
                 percent(dense),
                 percent(final if at_last else None),
                 f"{100 * (final - dense):+.1f}" if at_last else "–",
-                percent(_ratio(final, dense) if at_last else None),
-                percent(_ratio(final - chance, dense - chance) if at_last else None),
+                percent(kept["languages"].get(curve.language)),
+                percent(above_chance["languages"].get(curve.language)),
             ]
         )
     header = ["language", "dense", f"at {percent(last['remaining'], 0)} %", "change"]
     header += ["retention", "above chance"]
     return Table(header, rows, 1, "")
-
-
-def _ratio(part: float, whole: float) -> float | None:
-    return part / whole if whole > 0 else None
 
 
 def text_table(table: Table) -> str:

@@ -20,7 +20,7 @@ def overview(results):
     mean = series.mean_curve(results, series.everywhere(results))
     full = series.full_means(results)
     curves = series.curves(results)
-    return figures.accuracy(curves, mean, full, chance=results["chance"], metric="accuracy")
+    return figures.accuracy(curves, mean, full, chance=results["chance"], title="accuracy (%)")
 
 
 def test_the_mean_is_over_the_languages_of_every_step_only(results):

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 
 import pytest
@@ -73,8 +74,9 @@ def test_the_summary_holds_means_retention_and_what_was_evaluated():
 
 def test_the_summary_reads_one_split_and_one_metric():
     dev = evaluation(0, 1.0, {"en": 0.1, "de": 0.1, "fr": 0.1}, split="dev")
-    results = summary([DENSE, dev], FACTS)
-    assert results["prune_steps"][0]["en"] == 0.75
+    assert summary([DENSE, dev], FACTS)["prune_steps"][0]["en"] == 0.75
+    on_dev = dataclasses.replace(FACTS, split="dev")
+    assert summary([DENSE, dev], on_dev)["prune_steps"][0]["en"] == 0.1
     assert len(csv_text([DENSE, dev]).splitlines()) == 7
 
 
