@@ -6,34 +6,17 @@ import sys
 import ml_dtypes
 import numpy as np
 import pytest
+from checkpoint_folders import BASE, add_tokenizer, drop_head, load, rewrite, shard
 from demo_cases import rows
 from flax import traverse_util
 from parity_cases import CASES, LABELS, batch, checkpoint, write_folder
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, models
+from tokenizers import Tokenizer
 
-from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, xlmr
 
-BASE, LINEAR = CASES["base"], CASES["minilm"]
+LINEAR = CASES["minilm"]
 NAMES = ("lamp", "door", "window")
-
-
-def add_tokenizer(folder, pieces=BASE.vocab_size):
-    vocabulary = {piece: index for index, piece in enumerate(("<s>", "<pad>", "</s>", "<unk>"))}
-    vocabulary |= {f"piece{index}": index for index in range(4, pieces)}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
-    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    return folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return add_tokenizer(write_folder(BASE, tmp_path / "source"))
-
-
-def load(folder, case=BASE, seed=0, labels=LABELS):
-    return checkpoints.load(folder, head=case.head, num_labels=labels, seed=seed)
 
 
 def flat(params):
@@ -45,18 +28,6 @@ def assert_same(ours, theirs):
     assert set(ours) == set(theirs)
     for path, leaf in ours.items():
         np.testing.assert_array_equal(leaf, theirs[path], err_msg=path, strict=True)
-
-
-def rewrite(folder, change):
-    """Change the dict of the folder's tensors in place."""
-    tensors = load_file(folder / "model.safetensors")
-    change(tensors)
-    save_file(tensors, folder / "model.safetensors")
-
-
-def configure(folder, **fields):
-    path = folder / "config.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
 
 
 # Names
@@ -109,18 +80,6 @@ def test_half_precision_is_widened_exactly(dtype, tmp_path):
     assert_same(half.params, load(tmp_path / "wide").params)
 
 
-def shard(folder):
-    tensors = load_file(folder / "model.safetensors")
-    (folder / "model.safetensors").unlink()
-    files = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
-    weight_map = {name: files[index % 2] for index, name in enumerate(tensors)}
-    for file in files:
-        part = {name: value for name, value in tensors.items() if weight_map[name] == file}
-        save_file(part, folder / file)
-    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
-    return files
-
-
 def test_shards_equal_a_single_file(folder, tmp_path):
     single = load(folder)
     shard(folder)
@@ -148,11 +107,6 @@ def test_names_without_prefix_and_what_is_skipped(folder):
     assert whole.skipped == whole.initialised == bare.initialised == []
 
 
-def drop_head(tensors):
-    for name in [name for name in tensors if name.startswith("classifier.")]:
-        del tensors[name]
-
-
 def test_missing_head_is_drawn_from_the_seed(folder):
     rewrite(folder, drop_head)
     loaded, again, other = load(folder, seed=1), load(folder, seed=1), load(folder, seed=2)
@@ -176,115 +130,6 @@ def test_missing_head_is_drawn_from_the_seed(folder):
 
 def test_vocabulary_padding_is_allowed(tmp_path):
     load(add_tokenizer(write_folder(BASE, tmp_path), pieces=BASE.vocab_size - 7))
-
-
-# What a user can get wrong
-
-
-def only_pickle(folder):
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-
-
-def truncate(folder):
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def lose_a_shard(folder):
-    (folder / shard(folder)[1]).unlink()
-
-
-def index_without_map(folder):
-    shard(folder)
-    (folder / "model.safetensors.index.json").write_text("[]")
-
-
-def index_names_more(folder):
-    shard(folder)
-    path = folder / "model.safetensors.index.json"
-    weight_map = json.loads(path.read_text())["weight_map"]
-    weight_map["roberta.absent"] = next(iter(weight_map.values()))
-    path.write_text(json.dumps({"weight_map": weight_map}))
-
-
-def lose_tensors(folder):
-    def change(tensors):
-        for name in [name for name in tensors if "layer.1" in name]:
-            del tensors[name]
-
-    rewrite(folder, change)
-
-
-def half_a_head(folder):
-    rewrite(folder, lambda tensors: tensors.pop("classifier.out_proj.weight"))
-
-
-def add_tensor(folder):
-    rewrite(folder, lambda tensors: tensors.update(adapter=np.zeros(3, np.float32)))
-
-
-def twice(folder):
-    name = "embeddings.LayerNorm.bias"
-    rewrite(folder, lambda tensors: tensors.update({name: tensors[f"roberta.{name}"]}))
-
-
-def wrong_dtype(folder):
-    name = "roberta.embeddings.LayerNorm.bias"
-    rewrite(folder, lambda tensors: tensors.update({name: tensors[name].astype(np.float64)}))
-
-
-def other_head(folder):
-    rewrite(folder, drop_head)
-    linear = {"classifier.weight": np.zeros((3, 32), np.float32)}
-    rewrite(folder, lambda tensors: tensors.update(linear))
-
-
-BAD = {
-    "no config": (lambda at: (at / "config.json").unlink(), ["config.json", "cannot be read"]),
-    "config not JSON": (lambda at: (at / "config.json").write_text("{"), ["not JSON"]),
-    "config a list": (lambda at: (at / "config.json").write_text("[]"), ["not a JSON object"]),
-    "model type": (lambda at: configure(at, model_type="bert"), ["'bert'", "xlm-roberta"]),
-    "activation": (lambda at: configure(at, hidden_act="relu"), ["hidden_act", "'relu'"]),
-    "not a number": (lambda at: configure(at, hidden_size="32"), ["hidden_size", "'32'"]),
-    "null": (lambda at: configure(at, hidden_size=None), ["hidden_size", "None"]),
-    "a boolean": (lambda at: configure(at, num_hidden_layers=True), ["num_hidden_layers", "True"]),
-    "heads": (lambda at: configure(at, num_attention_heads=5), ["num_attention_heads 5"]),
-    "no heads": (lambda at: configure(at, num_attention_heads=0), ["num_attention_heads 0"]),
-    "pickle": (only_pickle, ["only pickle", "pytorch_model.bin", "save_pretrained"]),
-    "no weights": (lambda at: (at / "model.safetensors").unlink(), ["no weights"]),
-    "truncated": (truncate, ["model.safetensors", "not a complete safetensors file"]),
-    "shard lost": (lose_a_shard, ["model-00002-of-00002.safetensors", "not there"]),
-    "index": (index_without_map, ["index.json", "weight_map"]),
-    "index promises": (index_names_more, ["roberta.absent"]),
-    "missing": (lose_tensors, ["missing tensors", "encoder.layer.1", "and 13 more"]),
-    "half a head": (half_a_head, ["missing tensors", "classifier.out_proj.weight"]),
-    "surplus": (add_tensor, ["adapter"]),
-    "twice": (twice, ["twice", "embeddings.LayerNorm.bias"]),
-    "dtype": (wrong_dtype, ["F64", "embeddings.LayerNorm.bias", "bfloat16"]),
-    "other head": (other_head, ["model.head", "classifier.weight"]),
-    "shape": (
-        lambda at: configure(at, intermediate_size=48),
-        ["intermediate.dense.bias", "[64]", "[48]"],
-    ),
-    "vocabulary": (lambda at: add_tokenizer(at, pieces=61), ["61 pieces", "vocab_size is 60"]),
-    "tokenizer": (lambda at: (at / "tokenizer.json").write_text("{}"), ["tokenizer.json"]),
-}
-
-
-@pytest.mark.parametrize(("damage", "words"), BAD.values(), ids=BAD)
-def test_bad_checkpoint_is_one_line(damage, words, folder):
-    damage(folder)
-    with pytest.raises(UserError) as caught:
-        load(folder)
-    message = str(caught.value)
-    assert "\n" not in message
-    assert str(folder) in message
-    assert [word for word in words if word not in message] == []
-
-
-def test_head_for_another_number_of_labels(folder):
-    with pytest.raises(UserError, match=r"head has 3 labels and the task 7"):
-        load(folder, labels=7)
 
 
 # Names of models

@@ -1,0 +1,52 @@
+"""Tiny checkpoint folders for tests to load, change and damage."""
+
+import json
+
+from parity_cases import CASES, LABELS
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, models
+
+from alignreg_jax.models import checkpoints
+
+BASE = CASES["base"]
+
+
+def add_tokenizer(folder, pieces=BASE.vocab_size):
+    vocabulary = {piece: index for index, piece in enumerate(("<s>", "<pad>", "</s>", "<unk>"))}
+    vocabulary |= {f"piece{index}": index for index in range(4, pieces)}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
+    return folder
+
+
+def load(folder, case=BASE, seed=0, labels=LABELS):
+    return checkpoints.load(folder, head=case.head, num_labels=labels, seed=seed)
+
+
+def rewrite(folder, change):
+    """Change the dict of the folder's tensors in place."""
+    tensors = load_file(folder / "model.safetensors")
+    change(tensors)
+    save_file(tensors, folder / "model.safetensors")
+
+
+def configure(folder, **fields):
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **fields}))
+
+
+def shard(folder):
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    files = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+    weight_map = {name: files[index % 2] for index, name in enumerate(tensors)}
+    for file in files:
+        part = {name: value for name, value in tensors.items() if weight_map[name] == file}
+        save_file(part, folder / file)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    return files
+
+
+def drop_head(tensors):
+    for name in [name for name in tensors if name.startswith("classifier.")]:
+        del tensors[name]
