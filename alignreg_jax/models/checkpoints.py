@@ -132,11 +132,11 @@ def read_config(folder: Path) -> XlmrConfig:
         if value is _REQUIRED:
             raise UserError(f"{path}: {field} is missing")
         accepted = (int, float) if kind is float else int
-        valid = isinstance(value, accepted) and not isinstance(value, bool) and value >= 0
-        if not (valid or value is default is None):
-            raise UserError(f"{path}: {field} is {value!r}, not a number (of kind {kind.__name__})")
+        number = isinstance(value, accepted) and not isinstance(value, bool)
+        if not ((number and value >= (default is _REQUIRED)) or value is default is None):
+            raise UserError(f"{path}: {field} is {value!r}, not a usable {kind.__name__}")
         values[name] = value
-    if not values["num_heads"] or values["hidden_size"] % values["num_heads"]:
+    if values["hidden_size"] % values["num_heads"]:
         raise UserError(
             f"{path}: hidden_size {values['hidden_size']} is not a multiple of "
             f"num_attention_heads {values['num_heads']}"
