@@ -49,10 +49,10 @@ def steps_table(results: Results) -> Table:
             row.insert(5, percent(same))
         rows.append(row)
     header = ["step", "remaining", "languages", "en", "zero-shot", "avg", "worst"]
-    header += ["retention en", "zero-shot", "above chance"]
+    header += ["en kept", "zero-shot kept", "above chance"]
     note = (
-        "All in percent. Zero-shot: mean over the languages other than English; retention: score"
-        " divided by the dense score over the same languages; above chance: the same after"
+        "All in percent. Zero-shot: mean over the languages other than English; kept (retention):"
+        " score divided by the dense score over the same languages; above chance: the same after"
         f" subtracting chance ({percent(results['chance'])}) from both."
     )
     if partial:

@@ -172,3 +172,14 @@ def test_the_code_on_the_card_is_python(make_run, head):
     assert "max_length=64" in code
     assert "base_model" not in text
     assert "license" not in text
+
+
+def test_norwegian_stays_a_language(make_run):
+    import yaml
+
+    results = json.loads((make_run() / "results.json").read_text())
+    for step in results["prune_steps"]:
+        step["languages"]["no"] = 0.5
+    options = {"labels": ("a",), "base_model": None, "head": "linear", "max_length": 8}
+    text = model_card(results, command="", **options)
+    assert "no" in yaml.safe_load(text.split("---\n")[1])["language"]

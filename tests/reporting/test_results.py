@@ -120,3 +120,8 @@ def test_text_and_markdown_have_a_line_per_row_and_hide_no_cell():
         "| z | 10.0 |",
     ]
     assert '<th scope="row" class="name">x|y</th>' in tables.html_table(table, "t")
+
+
+def test_complete_means_every_language_of_the_task_not_every_dense_one():
+    facts = dataclasses.replace(FACTS, languages=("de", "en", "fr", "sw"))
+    assert not summary([DENSE, PRUNED], facts)["prune_steps"][1]["complete"]
