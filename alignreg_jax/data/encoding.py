@@ -173,7 +173,7 @@ def _digest(tokenizer: Tokenizer) -> bytes:
 def _read(path: Path, split: Split) -> Encoded | None:
     """Return what the cache holds, or None if it holds nothing sound."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             ids, lengths = stored["ids"], stored["lengths"]
     except Exception:  # absent, cut short, not a zip, a failed checksum: tokenise again
         return None

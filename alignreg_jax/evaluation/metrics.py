@@ -99,6 +99,7 @@ def _retention(
 
 
 def _ratio(value: float | None, dense: float | None, floor: float) -> float | None:
-    if value is None or dense is None or dense <= floor:
+    # The margin: 3 / 10 and 0.1 * 3 differ in the last bit, which is no score above chance.
+    if value is None or dense is None or dense - floor < 1e-9:
         return None
     return (value - floor) / (dense - floor)

@@ -1,0 +1,284 @@
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignreg_jax.data import jsonl
+from alignreg_jax.data.sources import DEMO_DATA, load
+from alignreg_jax.data.tasks import TASKS, get_task
+from alignreg_jax.errors import UserError
+
+MANY = settings(deadline=None, max_examples=200)
+FOLDER = get_task("folder")
+
+
+def lines(*rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+GOOD = lines({"text": "on", "label": "light"}, {"text": "loud", "label": "sound"})
+PAIRS = lines(
+    {"text": "a", "text_pair": "b", "label": "entailment"},
+    {"text": "c", "text_pair": "d", "label": "neutral"},
+)
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write files into a folder of good English data; content None removes one."""
+
+    def write(files=(), good=GOOD):
+        folder = tmp_path / "data"
+        folder.mkdir(exist_ok=True)
+        english = {f"en.{split}.jsonl": good for split in ("train", "dev", "test")}
+        for name, content in {**english, **dict(files)}.items():
+            if content is None:
+                (folder / name).unlink(missing_ok=True)
+            else:
+                (folder / name).write_bytes(content)
+        return folder
+
+    return write
+
+
+def load_folder(folder, task=FOLDER, languages=None):
+    return load(task, source="folder", data_dir=str(folder), languages=languages)
+
+
+def message(call, *arguments, **options):
+    with pytest.raises(UserError) as caught:
+        call(*arguments, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_demo_intents_are_whole():
+    data = load(get_task("intents"), source="demo", data_dir=None, languages=None)
+    assert len(data.train.text_a) == 2843
+    assert len(data.labels) == 23
+    assert len(data.test) == len(data.dev) == 31
+    assert data.languages[0] == "en"
+    assert list(data.labels) == sorted(data.labels)
+    assert data.notes == ()
+    assert set(data.train.labels) == set(range(23))
+    trained = {text.lower() for text in data.train.text_a}
+    seen = {
+        (language, text)
+        for splits in (data.dev, data.test)
+        for language, split in splits.items()
+        for text in split.text_a
+        if text.lower() in trained
+    }
+    assert seen == {("nb", "radio pause")}  # the same words in Norwegian
+
+
+def test_bundled_data_carry_their_licences():
+    notice = (DEMO_DATA / "NOTICE").read_text()
+    for name in ("LICENSE-ISC", "LICENSE-Unicode-3.0"):
+        assert name in notice
+        assert "Permission" in (DEMO_DATA / name).read_text()
+    assert len({path.name.split(".")[0] for path in (DEMO_DATA / "slots").iterdir()}) == 33
+
+
+def test_a_folder_is_read_in_file_order_with_labels_from_train(write):
+    german = lines({"text": "laut", "label": "sound"}, {"text": "an", "label": "light"})
+    data = load_folder(write({"de.test.jsonl": german}))
+    assert data.labels == ("light", "sound")
+    assert data.train.text_a == ["on", "loud"]
+    assert data.train.text_b is None
+    assert data.train.labels.dtype == np.int32
+    assert list(data.test) == ["en", "de"]
+    assert data.test["de"].text_a == ["laut", "an"]
+    assert data.test["de"].labels.tolist() == [1, 0]
+    assert list(data.dev) == ["en"]
+    assert data.notes == ("de has no dev data",)
+
+
+def test_labels_beside_the_data_come_before_those_of_train(write):
+    names = ["sound", "never seen", "light"]
+    folder = write({"labels.json": json.dumps(names).encode()})
+    data = load_folder(folder)
+    assert data.labels == tuple(names)
+    assert data.train.labels.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[1, 2]", b'["a", "a"]', b'["a"]', b'["a", ""]', b"["])
+def test_a_label_file_that_is_no_list_of_names_is_refused(write, content):
+    assert "labels.json" in message(load_folder, write({"labels.json": content}))
+
+
+def test_a_tasks_own_labels_come_first(write):
+    data = load_folder(write(good=PAIRS), get_task("xnli"))
+    assert data.labels == ("entailment", "neutral", "contradiction")
+    assert data.train.text_b == ["b", "d"]
+    text = message(load_folder, write(good=PAIRS.replace(b"neutral", b"maybe")), get_task("xnli"))
+    assert "en.train.jsonl:2: unknown label 'maybe'" in text
+
+
+def test_the_generic_folder_holds_pairs_if_its_first_row_is_one(write):
+    data = load_folder(write(good=PAIRS))
+    assert data.train.text_b == ["b", "d"]
+    mixed = write({"en.dev.jsonl": lines({"text": "a", "label": "neutral"})}, good=PAIRS)
+    assert "en.dev.jsonl:1: the field text_pair is missing" in message(load_folder, mixed)
+    assert "en.train.jsonl:1: has a text_pair" in message(
+        load_folder, write(good=PAIRS), get_task("intents")
+    )
+
+
+def test_other_languages_are_never_trained_on(write):
+    data = load_folder(write({"de.train.jsonl": GOOD, "de.test.jsonl": GOOD}))
+    assert data.train.origin.endswith("en.train.jsonl")
+    assert any("de has training data" in note for note in data.notes)
+
+
+def test_languages_asked_for_are_read_and_english_with_them(write):
+    folder = write({"de.test.jsonl": GOOD, "fr.test.jsonl": GOOD, "sw.test.jsonl": GOOD})
+    assert list(load_folder(folder, languages=("sw", "de")).test) == ["en", "sw", "de"]
+    text = message(load_folder, folder, languages=("de", "it"))
+    assert "task.languages" in text
+    assert "'it'; it has de, en, fr, sw" in text
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("en.train.jsonl", "en.train.jsonl: missing; en.train and en.dev"),
+        ("en.dev.jsonl", "en.dev.jsonl: missing; en.train and en.dev"),
+        ("en.test.jsonl", "en.test.jsonl: missing; at least one language"),
+    ],
+)
+def test_required_files(write, name, expected):
+    assert expected in message(load_folder, write({name: None}))
+
+
+def test_a_test_set_of_another_language_is_enough(write):
+    data = load_folder(write({"en.test.jsonl": None, "de.test.jsonl": GOOD}))
+    assert list(data.test) == ["de"]
+    assert "en has no test data" in data.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("de.tests.jsonl", "expected a name like"),
+        ("german.jsonl", "expected a name like"),
+        ("zh_cn.test.jsonl", "twice, as zh-CN and zh_cn"),
+    ],
+)
+def test_misnamed_files_are_not_ignored(write, name, expected):
+    folder = write({"zh-CN.test.jsonl": GOOD, name: GOOD, "README.md": b"# words"})
+    text = message(load_folder, folder)
+    assert expected in text
+    assert name in text
+
+
+BAD_ROWS = {
+    "missing text": (b'{"label": "light"}', "the field text is missing"),
+    "missing label": (b'{"text": "on"}', "the field label is missing"),
+    "number for text": (b'{"text": 3, "label": "light"}', "text must be a string, not a number"),
+    "null label": (b'{"text": "on", "label": null}', "label must be a string, not null"),
+    "boolean label": (b'{"text": "on", "label": true}', "label must be a string, not true or"),
+    "empty label": (b'{"text": "on", "label": ""}', "the label is empty"),
+    "list": (b"[1]", "expected an object with text and label, not a list"),
+    "not JSON": (b'{"text": "on"', "not JSON (Expecting ',' delimiter at column"),
+    "digits": (b"1" * 5000, "not JSON"),
+    "brackets": (b"[" * 100_000, "not JSON"),
+    "surrogate": (b'{"text": "\\ud800", "label": "light"}', "half a surrogate pair"),
+    "not UTF-8": (b'{"text": "caf\xe9", "label": "light"}', "not UTF-8"),
+    "blank line": (b"", "a blank line"),
+    "unknown label": (b'{"text": "on", "label": "dark"}', "unknown label 'dark'"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_named_by_file_and_line(write, case):
+    row, expected = BAD_ROWS[case]
+    first, second = GOOD.splitlines(keepends=True)
+    folder = write({"de.test.jsonl": first + row + b"\n" + second})
+    text = message(load_folder, folder)
+    assert text.startswith(f"{folder / 'de.test.jsonl'}:2: ")
+    assert expected in text
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf\r\n"])
+def test_an_empty_file_is_an_error(write, content):
+    assert "de.dev.jsonl:1: the file has no rows" in message(
+        load_folder, write({"de.dev.jsonl": content})
+    )
+
+
+def test_a_single_label_is_nothing_to_learn(write):
+    assert "one label only" in message(load_folder, write(good=GOOD[: GOOD.index(b"\n")]))
+
+
+def test_sources_and_folders_that_do_not_fit(tmp_path):
+    text = message(load, get_task("intents"), source="hub", data_dir=None, languages=None)
+    assert "task.source='hub': intents can be read from demo, folder" in text
+    assert "task.data_dir" in message(load, FOLDER, source="folder", data_dir=None, languages=None)
+    assert "task.data_dir" in message(
+        load, get_task("intents"), source="demo", data_dir=str(tmp_path), languages=None
+    )
+    assert "no such folder" in message(load_folder, tmp_path / "absent")
+    assert "en.train.jsonl: missing" in message(load_folder, tmp_path)
+
+
+def test_an_unknown_task_names_those_there_are():
+    assert ", ".join(TASKS) in message(get_task, "xquad")
+
+
+letters = st.text(st.characters(codec="utf-8"), max_size=12)
+rows_of_file = st.lists(
+    st.fixed_dictionaries({"text": letters, "label": letters.filter(bool)}), min_size=1, max_size=8
+)
+
+
+@MANY
+@given(
+    rows=rows_of_file,
+    escaped=st.booleans(),
+    mark=st.sampled_from([b"", b"\xef\xbb\xbf"]),
+    newline=st.sampled_from([b"\n", b"\r\n"]),
+    end=st.sampled_from([b"", b"\n", b"\r\n", b"\n\n"]),
+)
+def test_no_row_is_lost_or_invented(tmp_path_factory, rows, escaped, mark, newline, end):
+    path = tmp_path_factory.mktemp("rows") / "en.train.jsonl"
+    written = [json.dumps(row, ensure_ascii=escaped).encode() for row in rows]
+    path.write_bytes(mark + newline.join(written) + end)
+    read = jsonl.read(path, pair=None)
+    assert read.text_a == [row["text"] for row in rows]
+    assert read.labels == [row["label"] for row in rows]
+    assert read.text_b is None
+
+
+@MANY
+@given(st.data())
+def test_damage_is_a_user_error_or_other_rows_but_never_a_crash(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("damage") / "en.train.jsonl"
+    content = bytearray(data.draw(st.sampled_from([GOOD, PAIRS, b""])))
+    for _ in range(data.draw(st.integers(1, 4))):
+        place = data.draw(st.integers(0, len(content)))
+        content[place : place + data.draw(st.integers(0, 3))] = data.draw(
+            st.binary(max_size=4) | st.sampled_from([b"\n", b"\r", b'"', b"{", b"\xe2\x80\xa8"])
+        )
+    path.write_bytes(bytes(content))
+    try:
+        read, error = jsonl.read(path, pair=None), ""
+    except UserError as caught:
+        read, error = None, str(caught)
+    if read is not None:
+        lines_left = bytes(content).rstrip(b" \t\r\n").split(b"\n")
+        assert len(read.text_a) == len(read.labels) == len(lines_left)
+    else:
+        assert "\n" not in error
+        assert error.startswith(f"{path}:")
+        assert error.removeprefix(f"{path}:").split(":")[0].isdigit()
+
+
+def test_line_separators_inside_a_text_do_not_split_it(write):
+    text = "one\u2028two\u0085three\x0bfour"
+    row = lines({"text": text, "label": "light"}, {"text": "x", "label": "sound"})
+    assert Counter(load_folder(write(good=row)).train.text_a) == Counter([text, "x"])
