@@ -7,9 +7,9 @@ The one file that imports `flax.linen`. Everything outside sees plain nested dic
     encoder/{intermediate,output}/{kernel,bias}, encoder/layer_norm/{scale,bias}
     head/dense/{kernel,bias}, head/out/{kernel,bias}
 
-Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. The arithmetic follows
-PyTorch's XLM-R: post-LayerNorm with the two-pass variance, exact GELU, positions counted from padding,
-dropout in PyTorch's places.
+Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. The arithmetic
+follows PyTorch's XLM-R: post-LayerNorm with the two-pass variance, exact GELU, positions counted
+from padding, dropout in PyTorch's places.
 """
 
 from collections.abc import Mapping
@@ -55,7 +55,7 @@ class XlmrConfig:
 
 
 class Dropout(nn.Module):
-    """Inverted dropout, from the `dropout` stream; without that stream, or at rate 0, the identity."""
+    """Inverted dropout from the `dropout` stream; without the stream, or at rate 0, the identity."""
 
     rate: float
 
@@ -130,7 +130,7 @@ class SelfAttention(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """One transformer layer; the scan over layers and an unrolled runtime call this same function."""
+    """One transformer layer; the scan over layers and an unrolled runtime both call it."""
 
     config: XlmrConfig
     dtype: Any
@@ -219,12 +219,12 @@ def logits(
 def hidden_states(
     model: XlmrModel, params: Params, ids: Int[Array, "batch length"]
 ) -> Float[Array, "outputs batch length hidden"]:
-    """Embedding output and every layer's output, `[layers + 1, batch, length, hidden]`, no dropout."""
+    """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
     embedded, layers, _ = model.apply({"params": params}, ids, method="encode")  # pyright: ignore
     return jnp.concatenate([embedded[None], layers])
 
 
 def init_params(model: XlmrModel, key: Array) -> Params:
-    """Random parameters in this module's own tree: its shapes are the contract of checkpoints.py."""
+    """Random parameters in this module's own tree; its shapes are checkpoints.py's contract."""
     ids = jnp.zeros((1, 2), jnp.int32)
     return model.init(key, ids)["params"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, cast
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -169,7 +170,7 @@ def build(
     ) -> Penalty:
         if distance is None:
             return jnp.float32(0), {}
-        value = distance(effective, reference)
+        value = distance(effective, jax.lax.stop_gradient(reference))
         return hyper["regularizer_weight"] * value, {"regularizer": value}
 
     return Method(

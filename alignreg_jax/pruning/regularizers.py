@@ -1,12 +1,11 @@
 """Regularizers: how far pruned kernels are from their reference. Pure, and trained by autodiff.
 
 Every matrix contributes one number; sums run over the matrices (72 in XLM-R base). Accumulation is
-in float32 at least, whatever the kernels' type. The reference is data: it gets no gradient.
+in float32 at least, whatever the kernels' type.
 """
 
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
@@ -91,7 +90,7 @@ def _similarity(
     per_unit: bool,
     signed: bool,
 ) -> Float[Array, " layers"]:
-    pruned, reference = _widen(pruned), jax.lax.stop_gradient(_widen(reference))
+    pruned, reference = _widen(pruned), _widen(reference)
     axes = (-2,) if per_unit else (-2, -1)
     dots = jnp.sum(pruned * reference, axis=axes)
     squares = _square_norm(pruned, axes), _square_norm(reference, axes)

@@ -1,0 +1,304 @@
+"""Configuration: a ConfigDict at the edge, frozen dataclasses inside.
+
+A config file builds on `default_config()`; `resolve` lets the method's preset fill the fields that
+are still placeholders (an explicit value wins), checks every field by name and returns values only.
+"""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.pruning.methods import PRESETS
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Which encoder, with which head, computed how."""
+
+    name_or_path: str = "FacebookAI/xlm-roberta-base"  # Hub id, folder, or "demo" (bundled)
+    head: str = "dense-tanh-out"  # or "linear", the paper's words
+    dtype: str = "float32"  # of the computation; parameters are always float32
+    remat: bool = False  # recompute activations in the backward pass
+
+
+@dataclass(frozen=True)
+class TaskConfig:
+    """Which task, and where its data are."""
+
+    name: str = "xnli"
+    source: str = "hub"  # hub | folder | demo
+    data_dir: str | None = None
+    languages: tuple[str, ...] = ()  # empty: every language the task has
+    max_length: int | None = None  # in pieces; None: the task's own
+    train_examples: int = 0  # first rows only, for trying things; 0: all
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Optimisation; AdamW without decay on biases and LayerNorm."""
+
+    batch_size: int = 32
+    learning_rate: float = 5e-6
+    weight_decay: float = 0.01
+    warmup_steps: int = 0
+    schedule: str = "constant"  # after warm-up: constant | linear (to 0 at the last step)
+    bucketing: str = "length"  # or "none": uniform sampling, every batch at max_length
+    steps_per_dispatch: int = 16
+    accumulation: int = 1  # microbatches per step
+    max_grad_norm: float = 0.0  # clip after masking; 0: off
+    freeze: tuple[str, ...] = ()  # parameter path prefixes that stay as pretrained
+
+
+@dataclass(frozen=True)
+class PruningConfig:
+    """When how much is pruned, by which criterion; all placeholders are filled by the method."""
+
+    criterion: str | None = None
+    scope: str | None = None  # layer | global
+    schedule: str = "geometric"  # geometric | linear | cubic | explicit
+    steps: int | None = None
+    fraction: float = 0.1  # geometric: share of the survivors removed by each step
+    final: float | None = None  # remaining after the last step; overrides fraction
+    explicit: tuple[float, ...] = ()  # remaining after each step, for schedule=explicit
+    epochs_per_step: int = 15
+    first_epochs: int | None = None  # dense fine-tuning; None: as epochs_per_step
+
+
+@dataclass(frozen=True)
+class RegularizerConfig:
+    """The penalty added to the task loss."""
+
+    name: str | None = None  # none | cosine | cosine-layer | frobenius | l2
+    weight: float | None = None
+    reference: str | None = None  # pretrained | finetuned
+    norm: str = "squared"  # Frobenius: squared | norm
+    reduce: str = "sum"  # over matrices: sum | mean
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """What is evaluated after every pruning step."""
+
+    languages: tuple[str, ...] = ()  # dense and at the end; empty: all
+    every_phase_languages: tuple[str, ...] = ()  # in between; empty: as languages
+    splits: tuple[str, ...] = ("dev", "test")
+    examples: int = 0  # first rows only, for trying things; 0: all
+    save_predictions: bool = False
+    batch_size: int = 64
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When to save; a phase's end is always saved."""
+
+    every_steps: int = 1000
+    keep: int = 2
+
+
+@dataclass(frozen=True)
+class MeshConfig:
+    """Devices along each axis; one of them may be -1, all that are left."""
+
+    data: int = -1
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclass(frozen=True)
+class TrackingConfig:
+    """Where events go beside metrics.jsonl."""
+
+    tensorboard: bool = False
+
+
+@dataclass(frozen=True)
+class ExperimentConfig:
+    """A run, resolved: nothing in it is a placeholder that a method should have filled."""
+
+    method: str = "frobenius-mbp"
+    seed: int = 0
+    data_seed: int = 0  # the order of examples; the sequence of shapes depends on it alone
+    model: ModelConfig = ModelConfig()
+    task: TaskConfig = TaskConfig()
+    train: TrainConfig = TrainConfig()
+    pruning: PruningConfig = PruningConfig()
+    regularizer: RegularizerConfig = RegularizerConfig()
+    eval: EvalConfig = EvalConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    mesh: MeshConfig = MeshConfig()
+    tracking: TrackingConfig = TrackingConfig()
+
+
+def default_config() -> ConfigDict:
+    """Every field with its default, as a locked ConfigDict for a config file to change."""
+    return _to_config_dict(ExperimentConfig)
+
+
+def resolve(config: ConfigDict) -> ExperimentConfig:
+    """Fill placeholders from the method's preset, check every field, return frozen values.
+
+    Raises:
+        UserError: names the first field that is wrong and what it may be.
+    """
+    if config.method not in PRESETS:
+        raise UserError(f"method={config.method!r} is unknown; choose from {', '.join(PRESETS)}")
+    fallbacks = {
+        "pruning.criterion": "magnitude",
+        "pruning.scope": "layer",
+        "pruning.steps": 12,
+        "pruning.first_epochs": config.pruning.epochs_per_step,
+        "regularizer.name": "none",
+        "regularizer.weight": 0.0,
+        "regularizer.reference": "pretrained",
+    }
+    values = config.to_dict()
+    for source in (PRESETS[config.method], fallbacks):
+        for path, value in source.items():
+            section, name = path.split(".")
+            if values[section][name] is None:
+                values[section][name] = value
+    resolved = _from_dict(ExperimentConfig, values, "")
+    _validate(resolved)
+    return resolved
+
+
+def to_dict(config: ExperimentConfig) -> dict[str, Any]:
+    """Plain nested dict with lists for tuples, as config.json holds it."""
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: plain(item) for name, item in value.items()}
+        return list(value) if isinstance(value, tuple) else value
+
+    return plain(dataclasses.asdict(config))
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
+    """Fields that differ, as `section.name (old -> new)`."""
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(after, dict):
+            found += differences(before, after, f"{prefix}{name}.")
+        elif before != after:
+            found.append(f"{prefix}{name} ({before!r} -> {after!r})")
+    return found
+
+
+def _to_config_dict(section: type) -> ConfigDict:
+    config = ConfigDict()
+    for field in dataclasses.fields(section):
+        if dataclasses.is_dataclass(field.type):
+            config[field.name] = _to_config_dict(typing.cast(type, field.type))
+        elif field.default is None:  # a plain None could not be set from the command line
+            config[field.name] = config_dict.placeholder(_plain_type(field.type))
+        else:
+            config[field.name] = field.default
+    return config.lock()
+
+
+def _plain_type(annotation: Any) -> type:
+    if isinstance(annotation, types.UnionType):
+        annotation = next(arg for arg in typing.get_args(annotation) if arg is not type(None))
+    return typing.get_origin(annotation) or annotation
+
+
+def _from_dict(section: type, values: dict[str, Any], prefix: str) -> Any:
+    known = {field.name: field for field in dataclasses.fields(section)}
+    unknown = values.keys() - known.keys()
+    if unknown:
+        raise UserError(f"{prefix}{sorted(unknown)[0]} is not a field of the configuration")
+    out = {}
+    for name, value in values.items():
+        annotation = known[name].type
+        if dataclasses.is_dataclass(annotation):
+            out[name] = _from_dict(typing.cast(type, annotation), value, f"{prefix}{name}.")
+        else:
+            out[name] = _convert(value, annotation, prefix + name)
+    return section(**out)
+
+
+def _convert(value: Any, annotation: Any, path: str) -> Any:
+    wanted = _plain_type(annotation)
+    if value is None and isinstance(annotation, types.UnionType):
+        return None
+    if wanted is tuple:
+        if isinstance(value, str):  # "sw,th" is what one types on a command line
+            value = tuple(part for part in value.split(",") if part)
+        kind = typing.get_args(annotation)[0]
+        if isinstance(value, (tuple, list)):
+            return tuple(_convert(item, kind, path) for item in value)
+    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+        return value
+    raise UserError(f"{path}={value!r} should be of type {getattr(wanted, '__name__', wanted)}")
+
+
+_CHOICES = {
+    "model.head": ("dense-tanh-out", "linear"),
+    "model.dtype": ("float32", "bfloat16"),
+    "task.source": ("hub", "folder", "demo"),
+    "train.schedule": ("constant", "linear"),
+    "train.bucketing": ("length", "none"),
+    "pruning.criterion": ("magnitude", "random"),
+    "pruning.scope": ("layer", "global"),
+    "pruning.schedule": ("geometric", "linear", "cubic", "explicit"),
+    "regularizer.name": ("none", "cosine", "cosine-layer", "frobenius", "l2"),
+    "regularizer.reference": ("pretrained", "finetuned"),
+    "regularizer.norm": ("squared", "norm"),
+    "regularizer.reduce": ("sum", "mean"),
+}
+_AT_LEAST = {
+    "seed": 0,
+    "data_seed": 0,
+    "task.max_length": 8,
+    "task.train_examples": 0,
+    "train.batch_size": 1,
+    "train.learning_rate": 0,
+    "train.weight_decay": 0,
+    "train.warmup_steps": 0,
+    "train.steps_per_dispatch": 1,
+    "train.accumulation": 1,
+    "train.max_grad_norm": 0,
+    "pruning.steps": 0,
+    "pruning.epochs_per_step": 0,
+    "pruning.first_epochs": 0,
+    "regularizer.weight": 0,
+    "eval.examples": 0,
+    "eval.batch_size": 1,
+    "checkpoint.every_steps": 1,
+    "checkpoint.keep": 2,  # a damaged newest checkpoint falls back to the one before it
+}
+
+
+def _validate(config: ExperimentConfig) -> None:
+    def value(path: str) -> Any:
+        target: Any = config
+        for name in path.split("."):
+            target = getattr(target, name)
+        return target
+
+    for path, choices in _CHOICES.items():
+        if value(path) not in choices:
+            raise UserError(f"{path}={value(path)!r}: choose from {', '.join(choices)}")
+    for path, least in _AT_LEAST.items():
+        found = value(path)
+        if found is not None and not found >= least:  # NaN fails too
+            raise UserError(f"{path}={found!r} should be at least {least}")
+    for axis in ("data", "fsdp", "tensor"):
+        size = value(f"mesh.{axis}")
+        if size < 1 and size != -1:
+            raise UserError(f"mesh.{axis}={size} should be a count of devices, or -1 for the rest")
+    if config.train.batch_size % config.train.accumulation:
+        raise UserError(
+            f"train.accumulation={config.train.accumulation} does not divide "
+            f"train.batch_size={config.train.batch_size}"
+        )
+    if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
+        raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")

@@ -1,0 +1,141 @@
+"""Where every array lives: a mesh (data, fsdp, tensor) and a rule for every parameter path.
+
+The rules are for layer-stacked kernels `[layers, in, out]`. Optimizer moments, masks and the
+reference follow the kernel they belong to.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.training.state import TrainState, flatten
+
+AXES = ("data", "fsdp", "tensor")
+BATCH = PartitionSpec(("data", "fsdp"))
+REPLICATED = PartitionSpec()
+
+_INTO_HEADS = PartitionSpec(None, "fsdp", "tensor")
+_OUT_OF_HEADS = PartitionSpec(None, "tensor", "fsdp")
+# First match wins; a path that none matches is an error, so a new parameter cannot be forgotten.
+RULES: tuple[tuple[str, PartitionSpec], ...] = (
+    (r"embeddings/word/embedding", PartitionSpec(None, "fsdp")),  # 250,002 rows divide by no 4
+    (r"embeddings/(position|token_type)/embedding", REPLICATED),
+    (r"encoder/(attention/(query|key|value)|intermediate)/kernel", _INTO_HEADS),
+    (r"encoder/(attention/output|output)/kernel", _OUT_OF_HEADS),
+    (r"encoder/(attention/(query|key|value)|intermediate)/bias", PartitionSpec(None, "tensor")),
+    (r"encoder/(attention/output|output)/bias", REPLICATED),
+    (r"(embeddings|encoder|encoder/attention)/layer_norm/(scale|bias)", REPLICATED),
+    (r"head/(dense|out)/(kernel|bias)", REPLICATED),
+)
+
+
+def make_mesh(
+    data: int, fsdp: int, tensor: int, devices: Sequence[jax.Device] | None = None
+) -> Mesh:
+    """A mesh over all devices; one axis may be -1, for all that are left.
+
+    Raises:
+        UserError: the axes do not multiply to the number of devices.
+    """
+    devices = list(jax.devices() if devices is None else devices)
+    shape = [data, fsdp, tensor]
+    fixed = int(np.prod([size for size in shape if size != -1]))
+    if shape.count(-1) > 1:
+        raise UserError("mesh: only one of mesh.data, mesh.fsdp, mesh.tensor may be -1")
+    if -1 in shape and len(devices) % fixed == 0:
+        shape[shape.index(-1)] = len(devices) // fixed
+    if int(np.prod([abs(size) for size in shape])) != len(devices) or -1 in shape:
+        raise UserError(
+            f"mesh.data={data} x mesh.fsdp={fsdp} x mesh.tensor={tensor} does not make "
+            f"{len(devices)} devices"
+        )
+    # Auto: XLA propagates. With explicit axes an embedding look-up of a sharded batch is an error.
+    return jax.make_mesh(tuple(shape), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices)
+
+
+def check(mesh: Mesh, config: XlmrConfig, batch_sizes: dict[str, int]) -> None:
+    """Whether the model and the batches divide over the mesh.
+
+    Args:
+        mesh: of `make_mesh`.
+        config: the architecture.
+        batch_sizes: field name -> rows in a batch (or microbatch).
+
+    Raises:
+        UserError: names the field, both numbers, and what would divide.
+    """
+    tensor, fsdp = mesh.shape["tensor"], mesh.shape["fsdp"]
+    rows = mesh.shape["data"] * fsdp
+    for field, size in batch_sizes.items():
+        if size % rows:
+            raise UserError(
+                f"{field}={size} does not divide over mesh.data x mesh.fsdp = {rows} devices; "
+                f"use a multiple of {rows}"
+            )
+    for what, size, axis, parts in (
+        ("attention heads", config.num_heads, "tensor", tensor),
+        ("intermediate units", config.intermediate_size, "tensor", tensor),
+        ("hidden units", config.hidden_size, "fsdp", fsdp),
+        ("intermediate units", config.intermediate_size, "fsdp", fsdp),
+    ):
+        if size % parts:
+            raise UserError(f"mesh.{axis}={parts} does not divide the model's {size} {what}")
+
+
+def spec(path: str) -> PartitionSpec:
+    """The rule for one parameter path.
+
+    Raises:
+        ValueError: no rule matches; a parameter was added without one.
+    """
+    for pattern, rule in RULES:
+        if re.fullmatch(pattern, path):
+            return rule
+    raise ValueError(f"no sharding rule matches the parameter {path!r}")
+
+
+def for_params(tree: Any, mesh: Mesh) -> Any:
+    """Shardings of a tree of parameters, nested or flat by path."""
+    flat = {path: NamedSharding(mesh, spec(path)) for path in flatten(tree)}
+    treedef = jax.tree.structure(tree)
+    return jax.tree.unflatten(treedef, list(flat.values()))
+
+
+def for_kernels(mesh: Mesh) -> dict[str, NamedSharding]:
+    """Shardings of masks, scores or reference kernels."""
+    return {name: NamedSharding(mesh, spec(f"encoder/{name}/kernel")) for name in KERNELS}
+
+
+def for_state(state: TrainState, mesh: Mesh) -> TrainState:
+    """Shardings of a whole train state; what belongs to no parameter is replicated.
+
+    A leaf of the method's state that lies under a kernel's name follows that kernel.
+    """
+    replicated = NamedSharding(mesh, REPLICATED)
+    kernels = for_kernels(mesh)
+
+    def method_leaf(path: Any, leaf: Any) -> NamedSharding:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        owner = next((kernel for kernel in KERNELS if name.endswith(kernel)), None)
+        return kernels[owner] if owner and leaf.ndim == 3 else replicated
+
+    optimizer = state.optimizer._replace(
+        count=replicated,
+        mu=for_params(state.optimizer.mu, mesh),
+        nu=for_params(state.optimizer.nu, mesh),
+    )
+    return TrainState(
+        step=replicated,  # pyright: ignore[reportArgumentType]
+        key=replicated,  # pyright: ignore[reportArgumentType]
+        params=for_params(state.params, mesh),
+        masks=kernels,  # pyright: ignore[reportArgumentType]
+        method=jax.tree_util.tree_map_with_path(method_leaf, state.method),
+        optimizer=optimizer,
+    )

@@ -1,0 +1,255 @@
+"""The compiled functions of a run: train, prune, serve, predict. Pure; one trace per shape.
+
+Factories close over what is static (model, method, settings, mesh) and return jitted functions of
+values. Numbers a sweep varies are traced leaves of `hyper`, so they never recompile.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array, Float, Int
+
+from alignreg_jax.models import xlmr
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import masks
+from alignreg_jax.pruning.kernels import Kernels
+from alignreg_jax.pruning.methods import Method
+from alignreg_jax.training import optimizers, sharding
+from alignreg_jax.training.state import DeviceData, TrainState, partition, unflatten
+
+# Streams folded into a step's key; a number once given keeps its meaning
+_DROPOUT, _METHOD = 0, 1
+# Folded into the root key, far from any step
+_PRUNE, _INIT = 2**31 - 1, 2**31 - 2
+
+Scalars = dict[str, Any]
+Metrics = dict[str, Array]
+TrainStep = Callable[..., tuple[TrainState, Metrics]]
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """What changes the program of a step, not just its numbers."""
+
+    accumulation: int = 1
+    schedule: str = "constant"
+    clip: bool = False
+    freeze: tuple[str, ...] = ()
+
+
+def task_loss(
+    logits: Float[Array, "batch labels"],
+    labels: Int[Array, " batch"],
+    teacher_logits: Float[Array, "batch labels"] | None = None,
+) -> Float[Array, " batch"]:
+    """Cross-entropy of every example; a teacher's logits are room for distillation."""
+    del teacher_logits
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+
+def init_state(
+    params: Any, method: Method, reference: Kernels, seed: int, freeze: Any
+) -> TrainState:
+    """A state at step 0: dense masks, zero moments; traced under jit to be born sharded."""
+    root = jax.random.key(seed)
+    kernels, _ = prunable.split(params)
+    trainable, _ = partition(params, freeze)
+    return TrainState(
+        step=jnp.int32(0),
+        key=root,
+        params=params,
+        masks=masks.ones(kernels),
+        method=method.init(kernels, reference, jax.random.fold_in(root, _INIT)),
+        optimizer=optimizers.adam().init(trainable),
+    )
+
+
+def make_train_step(
+    model: xlmr.XlmrModel, method: Method, settings: StepSettings, mesh: Mesh, shardings: TrainState
+) -> TrainStep:
+    """Compile `train(state, reference, data, rows, count, hyper, clock, *, length)`.
+
+    `rows` is `[steps, batch]`; only its first `count` (traced) steps are run, so a short dispatch
+    needs no program of its own. `state` is donated. Returns the new state and metrics `[steps]`,
+    of which the first `count` mean something.
+    """
+    batch_sharding = NamedSharding(mesh, sharding.BATCH)
+
+    def one_step(
+        state: TrainState,
+        reference: Kernels,
+        data: DeviceData,
+        rows: Array,
+        hyper: Scalars,
+        clock: Scalars,
+        length: int,
+    ) -> tuple[TrainState, Metrics]:
+        key = jax.random.fold_in(state.key, state.step)
+        dropout_key, method_key = (jax.random.fold_in(key, i) for i in (_DROPOUT, _METHOD))
+        clock = {**clock, "step": state.step}
+        trainable, frozen = partition(state.params, settings.freeze)
+
+        def effective(trainable: dict[str, Any]) -> tuple[Kernels, dict[str, Any]]:
+            kernels, rest = prunable.split(unflatten({**frozen, **trainable}))
+            return method.effective(
+                kernels, state.masks, state.method, hyper, clock, method_key, True
+            ), rest
+
+        def task(trainable: dict[str, Any], rows: Array, key: Array) -> Array:
+            ids, labels, weights = (
+                jax.lax.with_sharding_constraint(part, batch_sharding)
+                for part in data.batch(rows, length, model.config.pad_token_id)
+            )
+            logits = xlmr.logits(model, prunable.merge(*effective(trainable)), ids, key)
+            return jnp.sum(task_loss(logits, labels) * weights)
+
+        def penalty(trainable: dict[str, Any]) -> tuple[Array, Metrics]:
+            return method.penalty(effective(trainable)[0], reference, state.method, hyper, clock)
+
+        # The penalty once per step, the task once per microbatch; sums of examples, then a mean
+        examples = jnp.maximum(jnp.sum(rows >= 0), 1).astype(jnp.float32)
+        task_sum, gradients = _accumulate(
+            jax.value_and_grad(task), trainable, rows, dropout_key, settings.accumulation
+        )
+        (penalty_value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(trainable)
+        gradients = {path: gradients[path] / examples + pull[path] for path in trainable}
+        if method.zero_pruned:
+            gradients = optimizers.mask_kernels(gradients, state.masks)
+        norm = optax.global_norm(gradients)
+        if settings.clip:
+            gradients = optimizers.clip_by_global_norm(gradients, norm, hyper["max_grad_norm"])
+        rate = optimizers.learning_rate(
+            state.step,
+            rate=hyper["learning_rate"],
+            warmup=hyper["warmup_steps"],
+            total=clock["total_steps"],
+            schedule=settings.schedule,
+        )
+        moved, optimizer = optimizers.update(
+            trainable, gradients, state.optimizer, rate=rate, weight_decay=hyper["weight_decay"]
+        )
+        if method.zero_pruned:
+            moved = optimizers.mask_kernels(moved, state.masks)
+        metrics = {
+            "loss": task_sum / examples + penalty_value,
+            "task_loss": task_sum / examples,
+            "penalty": penalty_value,
+            "grad_norm": norm,
+            "learning_rate": rate,
+            "examples": jnp.sum(rows >= 0).astype(jnp.float32),
+            **logs,
+        }
+        new_state = state.replace(
+            step=state.step + 1, params=unflatten({**frozen, **moved}), optimizer=optimizer
+        )
+        return new_state, metrics
+
+    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=(shardings, None))
+    def train(
+        state: TrainState,
+        reference: Kernels,
+        data: DeviceData,
+        rows: Array,
+        count: Array,
+        hyper: Scalars,
+        clock: Scalars,
+        *,
+        length: int,
+    ) -> tuple[TrainState, Metrics]:
+        def run(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
+            return one_step(state, reference, data, rows, hyper, clock, length)
+
+        shapes = jax.eval_shape(run, state, rows[0])[1]
+        start = {name: jnp.zeros(rows.shape[0], leaf.dtype) for name, leaf in shapes.items()}
+
+        def body(index: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+            state, history = carry
+            state, metrics = run(state, rows[index])
+            return state, {name: history[name].at[index].set(metrics[name]) for name in history}
+
+        return jax.lax.fori_loop(0, count, body, (state, start))
+
+    return train
+
+
+def _accumulate(
+    value_and_grad: Callable, trainable: dict[str, Any], rows: Array, key: Array, parts: int
+) -> tuple[Array, dict[str, Array]]:
+    """Sum of losses and gradients over `parts` microbatches, in float32."""
+    if parts == 1:
+        return value_and_grad(trainable, rows, key)
+    # Strided parts: every one of them spreads over all devices of the batch axis
+    microbatches = rows.reshape(-1, parts).T
+
+    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
+        rows, index = part
+        found = value_and_grad(trainable, rows, jax.random.fold_in(key, index))
+        return jax.tree.map(jnp.add, total, found), None
+
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), trainable)
+    total, _ = jax.lax.scan(add, (jnp.float32(0), zeros), (microbatches, jnp.arange(parts)))
+    return total
+
+
+def make_prune_step(method: Method, shardings: TrainState) -> Callable[..., TrainState]:
+    """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments."""
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=shardings)
+    def prune(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
+        kernels, rest = prunable.split(state.params)
+        key = jax.random.fold_in(jax.random.fold_in(state.key, _PRUNE), phase)
+        new = method.prune(kernels, state.masks, state.method, signals, keep, key)
+        if not method.zero_pruned:
+            return state.replace(masks=new)
+        return state.replace(
+            masks=new,
+            params=prunable.merge(masks.apply(kernels, new), rest),
+            optimizer=optimizers.forget_pruned(state.optimizer, new),
+        )
+
+    return prune
+
+
+def make_serve(method: Method) -> Callable[[TrainState], Any]:
+    """Compile `serve(state)`: the parameters to evaluate and export, pruned weights exactly 0."""
+
+    @jax.jit
+    def serve(state: TrainState) -> Any:
+        kernels, rest = prunable.split(state.params)
+        return prunable.merge(method.finalize(kernels, state.masks, state.method), rest)
+
+    return serve
+
+
+def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array, Array]]:
+    """Compile `predict(predictions, params, data, rows, count, *, length)`.
+
+    Writes the class of every row in the first `count` steps of `rows` `[steps, batch]` into
+    `predictions` `[rows + 1]` (donated); padding rows land in the last entry. All languages share
+    the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can wait for
+    when the buffer itself has been donated on.
+    """
+    batch_sharding = NamedSharding(mesh, sharding.BATCH)
+    replicated = NamedSharding(mesh, sharding.REPLICATED)
+
+    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=replicated)
+    def predict(
+        predictions: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
+    ) -> tuple[Array, Array]:
+        def body(index: Array, predictions: Array) -> Array:
+            ids, _, _ = data.batch(rows[index], length, model.config.pad_token_id)
+            ids = jax.lax.with_sharding_constraint(ids, batch_sharding)
+            classes = jnp.argmax(xlmr.logits(model, params, ids), axis=-1).astype(jnp.int32)
+            return predictions.at[rows[index]].set(classes)  # -1 is the last entry
+
+        predictions = jax.lax.fori_loop(0, count, body, predictions)
+        # The barrier ties the count to the loop, or it would be ready before the work is done
+        return jax.lax.optimization_barrier((predictions, count))
+
+    return predict

@@ -1,0 +1,193 @@
+"""Training on the device: owns the state, the compiled steps and what is in flight.
+
+Metrics are fetched one dispatch late, so that the device always has the next dispatch queued while
+the host looks at the last one.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+
+from alignreg_jax.data.batching import Dispatch
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.errors import NonFiniteLoss
+from alignreg_jax.models.xlmr import Params, XlmrModel
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import masks
+from alignreg_jax.pruning.methods import Method
+from alignreg_jax.training import sharding, steps
+from alignreg_jax.training.state import DeviceData, TrainState
+
+
+@dataclass(frozen=True)
+class InFlight:
+    """A dispatch whose metrics are still on the device."""
+
+    metrics: Mapping[str, Any]
+    first_step: int
+    count: int
+
+
+class Trainer:
+    """The state of a run on its mesh, and the compiled functions that change it."""
+
+    def __init__(
+        self,
+        model: XlmrModel,
+        method: Method,
+        settings: steps.StepSettings,
+        mesh: Mesh,
+        *,
+        params: Params,
+        train: Encoded,
+        seed: int,
+        hyper: Mapping[str, float],
+        total_steps: int,
+        batch_size: int,
+        steps_per_dispatch: int,
+    ):
+        """Place parameters, reference and data on the mesh, and build (not compile) the steps.
+
+        Args:
+            model: the architecture.
+            method: how to prune and regularize.
+            settings: what shapes the program of a step.
+            mesh: of sharding.make_mesh.
+            params: pretrained parameters with a head, host arrays.
+            train: tokenised training rows.
+            seed: root of all randomness but the order of examples.
+            hyper: learning_rate, weight_decay, warmup_steps, max_grad_norm, regularizer_weight.
+            total_steps: of the whole run, for the rate's schedule.
+            batch_size: rows in a step.
+            steps_per_dispatch: most steps in a dispatch.
+        """
+        self.mesh, self._seed = mesh, seed
+        self._rows = (steps_per_dispatch, batch_size)
+        self._replicated = NamedSharding(mesh, sharding.REPLICATED)
+        placed = jax.device_put(params, sharding.for_params(params, mesh))
+        # Buffers of its own: the state is donated, the reference is not
+        self.reference = self.copy_kernels(placed)
+        self.abstract = self._abstract(placed, method, settings)
+        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+
+        def initialise(params: Params, reference: Any) -> TrainState:
+            return steps.init_state(params, method, reference, seed, settings.freeze)
+
+        self.state: TrainState = jax.jit(initialise, out_shardings=shardings)(
+            placed, self.reference
+        )
+        self._train = steps.make_train_step(model, method, settings, mesh, shardings)
+        self._prune = steps.make_prune_step(method, shardings)
+        self.serve = steps.make_serve(method)
+        self._data = self.place(DeviceData.from_encoded(train))
+        self._hyper = dict(hyper)
+        self._total_steps = total_steps
+        self._step = 0
+        self._in_flight: InFlight | None = None
+        self.enter_phase(0, 1.0)
+
+    def _abstract(self, placed: Params, method: Method, settings: steps.StepSettings) -> TrainState:
+        shapes = jax.eval_shape(
+            lambda params, reference: steps.init_state(
+                params, method, reference, self._seed, settings.freeze
+            ),
+            placed,
+            self.reference,
+        )
+        return jax.tree.map(
+            lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
+            shapes,
+            sharding.for_state(shapes, self.mesh),
+        )
+
+    def place(self, tree: Any) -> Any:
+        """Host values onto every device, explicitly: implicit transfers are bugs in the loop."""
+        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._replicated), tree)
+
+    def copy_kernels(self, params: Params) -> Any:
+        """The prunable kernels in buffers of their own."""
+        return jax.tree.map(jnp.copy, prunable.split(params)[0])
+
+    @property
+    def step(self) -> int:
+        """Steps done, dispatched ones included."""
+        return self._step
+
+    def restore(self, state: TrainState, step: int) -> None:
+        """Continue from a restored state."""
+        self.state, self._step = state, step
+
+    def enter_phase(self, phase: int, remaining: float, **hyper: float) -> None:
+        """Set the clock, and hyper-parameters that hold for this phase."""
+        self._phase = phase
+        clock = {"total_steps": self._total_steps, "phase": phase, "remaining": remaining}
+        self._clock = self.place({name: np.float32(value) for name, value in clock.items()})
+        self._traced_hyper = self.place(
+            {name: np.float32(value) for name, value in {**self._hyper, **hyper}.items()}
+        )
+
+    def prune(self, keep: masks.Keep) -> None:
+        """Cut to the given counts: masks, weights and moments."""
+        self.state = self._prune(self.state, *self.place((keep, np.int32(self._phase))), {})
+
+    def dispatch(self, dispatch: Dispatch) -> InFlight | None:
+        """Queue one dispatch; returns the one before it, whose metrics are ready or nearly so."""
+        count = len(dispatch.rows)
+        rows = np.full(self._rows, -1, np.int32)
+        rows[:count] = dispatch.rows
+        self.state, metrics = self._train(
+            self.state,
+            self.reference,
+            self._data,
+            *self.place((rows, np.int32(count))),
+            self._traced_hyper,
+            self._clock,
+            length=dispatch.length,
+        )
+        finished, self._in_flight = self._in_flight, InFlight(metrics, self._step, count)
+        self._step += count
+        return finished
+
+    def drain(self) -> InFlight | None:
+        """The last dispatch, to be looked at before anything is saved or evaluated."""
+        finished, self._in_flight = self._in_flight, None
+        return finished
+
+
+def fetch(dispatch: InFlight) -> dict[str, float]:
+    """Metrics of a dispatch: means over its steps, except `examples`, a sum.
+
+    Raises:
+        NonFiniteLoss: names the first step whose loss is not finite.
+    """
+    history = {
+        name: values[: dispatch.count]
+        for name, values in jax.device_get(dict(dispatch.metrics)).items()
+    }
+    broken = ~np.isfinite(history["loss"])
+    if broken.any():
+        step = dispatch.first_step + int(np.argmax(broken)) + 1
+        raise NonFiniteLoss(f"the loss is {history['loss'][np.argmax(broken)]} at step {step}")
+    means = {name: float(np.mean(values)) for name, values in history.items()}
+    return {**means, "examples": float(np.sum(history["examples"]))}
+
+
+class Stopwatch:
+    """Seconds spent inside `with` blocks, to tell training from evaluation and saving."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic):
+        """`clock` gives seconds; tests give their own."""
+        self._clock, self.seconds = clock, 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        self._start = self._clock()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.seconds += self._clock() - self._start

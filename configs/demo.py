@@ -1,0 +1,38 @@
+"""The bundled demo: voice commands, 23 intents, English labels, 31 languages.
+
+    python -m alignreg_jax.main --config configs/demo.py          (`make demo`)
+    python -m alignreg_jax.main --config configs/demo.py:smoke    the same path in about a minute
+
+Hardware: 2 CPU cores.
+"""
+
+from alignreg_jax.config import default_config
+
+LANGUAGES = ("en", "de", "es", "fr", "ru", "fi", "hi", "ar", "th", "zh-CN")
+
+
+def get_config(arg: str = ""):
+    if arg not in ("", "smoke"):
+        raise ValueError(f"configs/demo.py:{arg}: there is only :smoke")
+    config = default_config()
+    config.method = "frobenius-mbp"
+    config.model.name_or_path = "demo"
+    config.task.name = "intents"
+    config.task.source = "demo"
+    config.train.learning_rate = 1e-4
+    config.train.warmup_steps = 20
+    config.train.freeze = ("embeddings",)
+    config.pruning.steps = 4
+    config.pruning.final = 0.3138
+    config.pruning.first_epochs = 3
+    config.pruning.epochs_per_step = 1
+    config.eval.splits = ("test",)
+    config.eval.every_phase_languages = LANGUAGES
+    if arg == "smoke":
+        config.task.train_examples = 640
+        config.pruning.first_epochs = 2
+        config.pruning.steps = 2
+        config.eval.languages = LANGUAGES[:4]
+        config.eval.every_phase_languages = LANGUAGES[:2]
+        config.eval.examples = 100
+    return config

@@ -1,0 +1,18 @@
+"""Settings that every test runs under; must come before the package is imported."""
+
+import os
+import tempfile
+
+os.environ.setdefault("ALIGNREG_CACHE", os.path.join(tempfile.gettempdir(), "alignreg-test-cache"))
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_force_host_platform_device_count=8")
+
+from jaxtyping import install_import_hook
+
+# Shapes and types in the signatures are executed in tests, and cost nothing in a run.
+install_import_hook("alignreg_jax", "beartype.beartype")
+
+import jax
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["ALIGNREG_CACHE"], "xla"))
