@@ -29,7 +29,7 @@ def xlmr_base() -> dict[str, tuple[int, int]]:
 
 @pytest.fixture(scope="session")
 def make_kernels() -> Callable[..., Kernels]:
-    """Random normal kernels of the small shapes; `levels` rounds them to so many values per unit."""
+    """Random normal kernels of the small shapes; `levels` rounds to so many values per unit."""
 
     def make(seed: int, *, levels: int | None = None, dtype=jnp.float32) -> Kernels:
         generator = np.random.default_rng(seed)

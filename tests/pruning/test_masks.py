@@ -18,7 +18,7 @@ TOP_K = {scope: jax.jit(partial(masks.top_k, scope=scope)) for scope in SCOPES}
 
 
 def reference_top_k(scores, old, keep, scope):
-    """The definition, by a full stable sort: standing first, NaN last, then score, then position."""
+    """The definition, by a full stable sort: standing first, NaN last, score, position."""
     new = {name: np.zeros(old[name].shape, bool) for name in KERNELS}
     cuts = [[(name, layer)] for name in KERNELS for layer in range(old[name].shape[0])]
     counts = [keep[name][layer] for [(name, layer)] in cuts] if scope == "layer" else [keep]
@@ -79,7 +79,7 @@ def test_counts_keep_everything_at_remaining_one(xlmr_base):
 def test_a_cut_that_a_counter_cannot_hold_is_refused():
     sizes = dict.fromkeys(KERNELS, (48, 10_000_000))
     assert masks.keep_counts(sizes, 0.5, "layer")["output"][47] == 5_000_000
-    with pytest.raises(UserError, match="use pruning.scope=layer"):
+    with pytest.raises(UserError, match=r"use pruning\.scope=layer"):
         masks.keep_counts(sizes, 0.5, "global")
 
 

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +32,7 @@ def test_geometric_counts_on_xlmr_base(xlmr_base):
 def test_geometric_to_a_final_fraction():
     values = curve("geometric", 4, final=0.3138)
     assert values[4] == 0.3138
-    ratios = [after / before for before, after in zip(values, values[1:], strict=False)]
+    ratios = [after / before for before, after in itertools.pairwise(values)]
     assert ratios == pytest.approx([0.3138**0.25] * 4)
 
 
@@ -62,7 +64,7 @@ def test_schedules_end_where_the_papers_does(schedule):
 def test_remaining_starts_at_one_and_never_increases(schedule, steps, fraction, final):
     values = curve(schedule, steps, fraction=fraction, final=final)
     assert values[0] == 1.0
-    assert all(0 < after <= before for before, after in zip(values, values[1:], strict=False))
+    assert all(0 < after <= before for before, after in itertools.pairwise(values))
 
 
 @pytest.mark.parametrize(
