@@ -147,16 +147,16 @@ def resolve(config: ConfigDict) -> ExperimentConfig:
     """
     if config.method not in PRESETS:
         raise UserError(f"method={config.method!r} is unknown; choose from {', '.join(PRESETS)}")
+    values = config.to_dict()
     fallbacks = {
         "pruning.criterion": "magnitude",
         "pruning.scope": "layer",
         "pruning.steps": 12,
-        "pruning.first_epochs": config.pruning.epochs_per_step,
+        "pruning.first_epochs": values["pruning"]["epochs_per_step"],
         "regularizer.name": "none",
         "regularizer.weight": 0.0,
         "regularizer.reference": "pretrained",
     }
-    values = config.to_dict()
     for source in (PRESETS[config.method], fallbacks):
         for path, value in source.items():
             section, name = path.split(".")

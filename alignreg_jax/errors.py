@@ -2,8 +2,8 @@
 
 
 class UserError(Exception):
-    """Bad input; the message is one line that names the field, the file and line, or the way out."""
+    """Bad input; one line that names the field, the file and line, or the way out."""
 
 
 class NonFiniteLoss(Exception):
-    """The training loss is not finite; exit code 3, nothing saved after the last good checkpoint."""
+    """The training loss is not finite; exit code 3, nothing saved after it."""

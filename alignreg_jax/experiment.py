@@ -387,7 +387,7 @@ class Experiment:
         return -(-self.inputs.train.rows // self.config.train.batch_size)
 
     def _wall_seconds(self) -> float:
-        """Since process start, plus what killed runs before this one spent up to their checkpoint."""
+        """Since process start, plus what killed runs spent up to the checkpoint they left."""
         return self._earlier_seconds + time.monotonic() - self._started
 
     def _examples_per_second(self) -> float | None:

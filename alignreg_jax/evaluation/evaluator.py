@@ -1,4 +1,4 @@
-"""Every language in one pass: rows of all languages share batches, and one fetch brings them home."""
+"""Every language in one pass: rows of all languages share batches, and one fetch brings them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

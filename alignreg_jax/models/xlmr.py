@@ -55,7 +55,7 @@ class XlmrConfig:
 
 
 class Dropout(nn.Module):
-    """Inverted dropout from the `dropout` stream; without the stream, or at rate 0, the identity."""
+    """Inverted dropout from the `dropout` stream; without the stream, or at rate 0, identity."""
 
     rate: float
 
@@ -189,7 +189,7 @@ class XlmrModel(nn.Module):
             body,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=nn.broadcast,
+            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
             length=self.config.num_layers,
         )
         self.head_module = SequenceHead(self.config, self.head, self.num_labels, name="head")
@@ -220,7 +220,8 @@ def hidden_states(
     model: XlmrModel, params: Params, ids: Int[Array, "batch length"]
 ) -> Float[Array, "outputs batch length hidden"]:
     """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
-    embedded, layers, _ = model.apply({"params": params}, ids, method="encode")  # pyright: ignore
+    outputs: Any = model.apply({"params": params}, ids, method="encode")
+    embedded, layers, _ = outputs
     return jnp.concatenate([embedded[None], layers])
 
 

@@ -1,4 +1,4 @@
-"""AdamW over flat trainable leaves: decay on matrices only, and moments that forget pruned weights."""
+"""AdamW over flat trainable leaves: decay on matrices only, moments that forget the pruned."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -77,8 +77,8 @@ def update(
     Returns:
         The new leaves and the new state.
     """
-    directions, state = adam().update(dict(gradients), state)
-    directions = dict(directions)  # pyright: ignore[reportArgumentType,reportCallIssue]
+    updates: Any = adam().update(dict(gradients), state)
+    directions, state = updates
     moved = {
         path: leaf - rate * (directions[path] + (weight_decay * leaf if decays(path) else 0.0))
         for path, leaf in params.items()

@@ -28,7 +28,7 @@ class TrainState:
     key: Key[Array, ""]
     params: Tree
     masks: Masks
-    method: Tree  # learned state of the pruning method
+    method: dict[str, Any]  # learned state of the pruning method
     optimizer: Any
 
     def replace(self, **changes: Any) -> Self:
@@ -39,7 +39,7 @@ class TrainState:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DeviceData:
-    """A tokenised split on the device: ragged ids laid end to end, rows gathered inside the step."""
+    """A tokenised split on the device: ids laid end to end, rows gathered inside the step."""
 
     ids: Int[Array, " tokens"]
     offsets: Int[Array, " rows"]
