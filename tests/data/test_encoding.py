@@ -81,6 +81,14 @@ def test_a_long_pair_is_cut_longest_first(tokenizer, pairs, data):
     assert rows_of(encoded) == expected
 
 
+def test_padding_saved_with_a_tokenizer_is_not_used(tokenizer_json, tmp_path):
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json)
+    padded = load_tokenizer(tmp_path, 10092)
+    plain = encode(split_of(TEXTS), padded, 32)
+    padded.enable_padding(pad_id=1, pad_token="<pad>", length=16)
+    assert_same(encode(split_of(TEXTS), padded, 32), plain)
+
+
 def test_chunks_do_not_show(tokenizer, monkeypatch):
     whole = encode(split_of(TEXTS), tokenizer, 32)
     monkeypatch.setattr(encoding, "ROWS_PER_CHUNK", 4)

@@ -119,6 +119,14 @@ def test_shards_are_joined_in_order(folder):
     assert [text.split()[1] for text in train.text_a] == ["shard0"] * 3 + ["shard1"] * 3
 
 
+def test_only_files_named_after_the_split_are_its_files(folder):
+    write(folder, "de", "test_easy", rows("de", "easy"))
+    path = folder / "de" / "test-00000-of-00001.parquet"
+    assert load_xnli(folder).test["de"].text_a[0] == "de test premise 0"
+    path.rename(path.with_name("test.parquet"))
+    assert load_xnli(folder).test["de"].text_a[0] == "de test premise 0"
+
+
 def test_bad_columns_and_rows_are_named(folder):
     def refused(expected, **changes):
         columns = {k: v for k, v in (rows("de", "test") | changes).items() if v is not None}

@@ -112,7 +112,8 @@ def test_a_label_file_that_is_no_list_of_names_is_refused(write, content):
 
 
 def test_a_tasks_own_labels_come_first(write):
-    data = load_folder(write(good=PAIRS), get_task("xnli"))
+    names = b'["neutral", "entailment"]'
+    data = load_folder(write({"labels.json": names}, good=PAIRS), get_task("xnli"))
     assert data.labels == ("entailment", "neutral", "contradiction")
     assert data.train.text_b == ["b", "d"]
     text = message(load_folder, write(good=PAIRS.replace(b"neutral", b"maybe")), get_task("xnli"))
