@@ -34,7 +34,7 @@ def load(
         source: "hub", "folder" or "demo", one of `task.sources`.
         data_dir: the folder of the JSONL files; with "hub", a local folder laid out like the Hub
             data set, used in its place.
-        languages: those to read besides English; None is all there are.
+        languages: those to read besides English; None or none: all there are.
 
     Raises:
         UserError: naming file:line for a bad row, the language that the task lacks, or the file
@@ -77,7 +77,7 @@ def _load_hub(task: Task, data_dir: str | None, languages: Sequence[str] | None)
     known = task.languages or ()
     if data_dir is None:
         _check_languages(languages, known, task.hub_id)
-        folder = hub.fetch(task, known if languages is None else ("en", *languages))
+        folder = hub.fetch(task, ("en", *(languages or known)))
     else:
         folder = Path(data_dir).expanduser()
     # Other configs of the repository (all_languages, ja) are not this task's.
@@ -108,7 +108,7 @@ def _choose(
 
     for split in ("train", "dev"):
         require(("en", split) in catalogue, split, "en.train and en.dev are required")
-    chosen = tuple(dict.fromkeys(["en", *(there if languages is None else languages)]))
+    chosen = tuple(dict.fromkeys(["en", *(languages or there)]))
     tested = any((language, "test") in catalogue for language in chosen)
     require(tested, "test", "at least one language needs test data")
     return chosen

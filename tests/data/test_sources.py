@@ -139,6 +139,7 @@ def test_other_languages_are_never_trained_on(write):
 def test_languages_asked_for_are_read_and_english_with_them(write):
     folder = write({"de.test.jsonl": GOOD, "fr.test.jsonl": GOOD, "sw.test.jsonl": GOOD})
     assert list(load_folder(folder, languages=("sw", "de")).test) == ["en", "sw", "de"]
+    assert list(load_folder(folder, languages=()).test) == ["en", "de", "fr", "sw"]
     text = message(load_folder, folder, languages=("de", "it"))
     assert "task.languages" in text
     assert "'it'; it has de, en, fr, sw" in text
