@@ -139,6 +139,28 @@ def default_config() -> ConfigDict:
     return _to_config_dict(ExperimentConfig)
 
 
+def paper_config(task: str, arg: str = "") -> ConfigDict:
+    """The paper's settings for a task (section 4), or with `arg="short"` a schedule for a day.
+
+    Batch 32, rate 5e-6, 256 pieces, 10 % of the survivors pruned after every 15 epochs, 12 times;
+    short: 3 dense epochs, then 1 after every pruning step.
+    """
+    config = default_config()
+    config.task.name = task
+    config.task.max_length = 256
+    config.train.batch_size = 32
+    config.train.learning_rate = 5e-6
+    config.pruning.fraction = 0.1
+    config.pruning.steps = 12
+    config.pruning.epochs_per_step = 15
+    if arg == "short":
+        config.pruning.first_epochs = 3
+        config.pruning.epochs_per_step = 1
+    elif arg:
+        raise UserError(f"--config: unknown argument :{arg}; there is only :short")
+    return config
+
+
 def resolve(config: ConfigDict) -> ExperimentConfig:
     """Fill placeholders from the method's preset, check every field, return frozen values.
 

@@ -7,13 +7,14 @@ Hardware: 2 CPU cores.
 """
 
 from alignreg_jax.config import default_config
+from alignreg_jax.errors import UserError
 
 LANGUAGES = ("en", "de", "es", "fr", "ru", "fi", "hi", "ar", "th", "zh-CN")
 
 
 def get_config(arg: str = ""):
     if arg not in ("", "smoke"):
-        raise ValueError(f"configs/demo.py:{arg}: there is only :smoke")
+        raise UserError(f"--config: unknown argument :{arg}; there is only :smoke")
     config = default_config()
     config.method = "frobenius-mbp"
     config.model.name_or_path = "demo"

@@ -1,0 +1,41 @@
+# Two commands on a fresh machine: make demo, make test. Each sets up what it needs on first use.
+VENV ?= .venv
+PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+WORKDIR ?= runs/demo
+
+BIN := $(VENV)/bin
+
+.PHONY: demo smoke test lint clean
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m alignreg_jax.main --config configs/demo.py --workdir $(WORKDIR)
+
+smoke: $(VENV)/.demo
+	$(BIN)/python -m alignreg_jax.main --config configs/demo.py:smoke --workdir $(WORKDIR)-smoke
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -m "not torch" $(PYTEST_ARGS)
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# A stamp for each set of extras, renewed when pyproject.toml changes
+$(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable ".[test]"
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --editable ".[test,lint]"
+	@touch $@ $(VENV)/.test $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
