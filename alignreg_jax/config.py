@@ -145,7 +145,7 @@ def paper_config(task: str, arg: str = "") -> ConfigDict:
     Batch 32, rate 5e-6, 256 pieces, 10 % of the survivors pruned after every 15 epochs, 12 times;
     short: 3 dense epochs, then 1 after every pruning step.
     """
-    config = default_config()
+    config: Any = default_config()  # its fields are dynamic
     config.task.name = task
     config.task.max_length = 256
     config.train.batch_size = 32

@@ -5,7 +5,6 @@ prune_step k. A checkpoint is saved at the end of every phase's training and eve
 the same command goes on from the newest sound one.
 """
 
-import io
 import json
 import logging
 import time
@@ -13,29 +12,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 
 from alignreg_jax import workdir as workdirs
+from alignreg_jax.artifacts import Artifacts
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.evaluation.evaluator import Evaluator
-from alignreg_jax.evaluation.metrics import chance
-from alignreg_jax.export import write_export
 from alignreg_jax.inputs import Inputs, load_inputs
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import masks, methods, schedules
-from alignreg_jax.reporting import results as reporting
-from alignreg_jax.reporting.card import model_card
+from alignreg_jax.pruning import masks, methods
 from alignreg_jax.reporting.progress import progress
-from alignreg_jax.reporting.report import write_report
-from alignreg_jax.reporting.tracking import Tracker, atomic_write, read_events
+from alignreg_jax.reporting.tracking import Tracker
 from alignreg_jax.training import sharding, steps
 from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.phases import Phases
 from alignreg_jax.training.trainer import InFlight, Stopwatch, Trainer, fetch
 
 log = logging.getLogger(__name__)
@@ -55,6 +49,7 @@ def run(config: ExperimentConfig, workdir: Path, command: str, started: float) -
         NonFiniteLoss: training diverged.
     """
     if workdirs.check_same(workdir, config) and (done := finished(workdir)):
+        log.info("%s is already complete", workdir)
         return done
     inputs = load_inputs(config)
     experiment = Experiment(config, inputs, workdir, command, started)
@@ -79,18 +74,20 @@ class Experiment:
     def __init__(
         self, config: ExperimentConfig, inputs: Inputs, workdir: Path, command: str, started: float
     ):
-        """Check what can be checked, place everything on the devices."""
+        """Check what the mesh and the model say to each other; place everything on the devices."""
         self.config, self.inputs = config, inputs
-        self.workdir, self.command = workdir, command
+        self.workdir, self.artifacts = workdir, Artifacts(workdir, config, inputs, command)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
         self._started, self._earlier_seconds = started, 0.0
-        train, mesh_config = config.train, config.mesh
-        mesh = sharding.make_mesh(mesh_config.data, mesh_config.fsdp, mesh_config.tensor)
-        microbatch = train.batch_size // train.accumulation
+        self._training, self._trained_examples = Stopwatch(), 0.0
+        rows = config.train.batch_size
+        self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
+        mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
         sharding.check(
             mesh,
             inputs.encoder.config,
             {
-                "train.batch_size / train.accumulation": microbatch,
+                "train.batch_size / train.accumulation": rows // config.train.accumulation,
                 "eval.batch_size": config.eval.batch_size,
             },
         )
@@ -101,50 +98,56 @@ class Experiment:
             dtype=jnp.dtype(config.model.dtype),
             remat=config.model.remat,
         )
-        method = methods.build(
-            criterion=_given(config.pruning.criterion),
-            scope=_given(config.pruning.scope),
-            regularizer=_given(config.regularizer.name),
-            norm=config.regularizer.norm,
-            reduce=config.regularizer.reduce,
-        )
-        self.trainer = Trainer(
-            model,
-            method,
-            steps.StepSettings(
-                accumulation=train.accumulation,
-                schedule=train.schedule,
-                clip=train.max_grad_norm > 0,
-                freeze=train.freeze,
-            ),
-            mesh,
-            params=inputs.encoder.params,
-            train=inputs.train,
-            seed=config.seed,
-            hyper={
-                "learning_rate": train.learning_rate,
-                "weight_decay": train.weight_decay,
-                "warmup_steps": train.warmup_steps,
-                "max_grad_norm": train.max_grad_norm,
-                "regularizer_weight": _given(config.regularizer.weight),
-            },
-            total_steps=self._steps_per_epoch() * self._first_epoch(self._phases() + 1),
-            batch_size=train.batch_size,
-            steps_per_dispatch=train.steps_per_dispatch,
-        )
+        self.trainer = self._make_trainer(model, mesh)
+        self._sizes = prunable.sizes(self.trainer.reference)
         self.evaluator = Evaluator(
             inputs.evaluation,
             predict=steps.make_predict(model, mesh),
             place=self.trainer.place,
             batch_size=config.eval.batch_size,
-            steps_per_dispatch=train.steps_per_dispatch,
+            steps_per_dispatch=config.train.steps_per_dispatch,
             max_length=inputs.max_length,
             metric=inputs.dataset.task.metric,
         )
-        self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
-        self._sizes = prunable.sizes(self.trainer.reference)
-        self._training = Stopwatch()
-        self._trained_examples = 0.0
+
+    def _make_trainer(self, model: xlmr.XlmrModel, mesh: Any) -> Trainer:
+        train, pruning, regularizer = (
+            self.config.train,
+            self.config.pruning,
+            self.config.regularizer,
+        )
+        method = methods.build(
+            criterion=str(pruning.criterion),
+            scope=str(pruning.scope),
+            regularizer=str(regularizer.name),
+            norm=regularizer.norm,
+            reduce=regularizer.reduce,
+        )
+        settings = steps.StepSettings(
+            accumulation=train.accumulation,
+            schedule=train.schedule,
+            clip=train.max_grad_norm > 0,
+            freeze=train.freeze,
+        )
+        return Trainer(
+            model,
+            method,
+            settings,
+            mesh,
+            params=self.inputs.encoder.params,
+            train=self.inputs.train,
+            seed=self.config.seed,
+            hyper={
+                "learning_rate": train.learning_rate,
+                "weight_decay": train.weight_decay,
+                "warmup_steps": train.warmup_steps,
+                "max_grad_norm": train.max_grad_norm,
+                "regularizer_weight": regularizer.weight or 0.0,
+            },
+            total_steps=self.phases.total_steps,
+            batch_size=train.batch_size,
+            steps_per_dispatch=train.steps_per_dispatch,
+        )
 
     # ---- Algorithm 1 --------------------------------------------------------------------------
 
@@ -153,132 +156,95 @@ class Experiment:
         position = self._restore()
         with Tracker(self.workdir, self.config.tracking.tensorboard) as self.tracker:
             self.tracker.cut_back(position.events)
-            phase = position.phase
-            self._enter(phase)
+            self._enter(position.phase)
             while True:
-                self._train(phase, position)
-                self._evaluate(phase)
-                if phase == self._phases():
-                    break
-                phase += 1
-                position = Position(0, phase, 0, 0, 0, 0)
-                self._prune(phase)
-        return self._finish()
+                self._train(position)
+                self._evaluate()
+                if self.phase == self.phases.last:
+                    return self._finish()
+                position = Position.start_of(self.phase + 1)
+                self._prune(position.phase)
 
     def _prune(self, phase: int) -> None:
         if self.config.regularizer.reference == "finetuned" and phase == 1:
             self.trainer.reference = self.trainer.copy_kernels(self.trainer.state.params)
         self._enter(phase)
-        remaining = self._remaining(phase)
-        keep = masks.keep_counts(self._sizes, remaining, _given(self.config.pruning.scope))
-        self.trainer.prune(keep)
+        scope: Any = self.config.pruning.scope
+        self.trainer.prune(masks.keep_counts(self._sizes, self.phases.remaining(phase), scope))
         kernels, _ = prunable.split(self.trainer.state.params)
         counts = masks.statistics(kernels, self.trainer.state.masks)
         log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
-        self.tracker.log(
-            "prune",
-            step=self.trainer.step,
-            phase=phase,
-            remaining=counts["kept"] / counts["prunable"],
-            **counts,
-        )
+        remaining = counts["kept"] / counts["prunable"]
+        self._event("prune", self.trainer.step, remaining=remaining, **counts)
 
-    def _train(self, phase: int, position: Position) -> None:
+    def _train(self, position: Position) -> None:
         """The epochs of a phase, from `position` on; saves at the end of it."""
-        epochs = self._first_epoch(phase + 1) - self._first_epoch(phase)
-        total = epochs * self._steps_per_epoch()
-        ahead = list(self._dispatches(phase, position))
-        name = f"phase {phase}/{self._phases()} at {self._remaining(phase):.1%}"
+        phase, epochs = self.phase, self.phases.epochs(self.phase)
+        ahead = list(self._dispatches(position))
+        total = self.phases.steps(phase)
+        name = f"phase {phase}/{self.phases.last} at {self.phases.remaining(phase):.1%}"
         initial = total - sum(len(dispatch.rows) for _, _, dispatch in ahead)
         saved_at = self.trainer.step
         with progress(total, name, "steps", initial=initial) as bar:
             for epoch, index, dispatch in ahead:
                 with self._training:
-                    self._look_at(self.trainer.dispatch(dispatch), epoch, bar)
+                    self._look_at(self.trainer.dispatch(dispatch), bar)
                 if self.trainer.step - saved_at >= self.config.checkpoint.every_steps:
-                    self._look_at(self.trainer.drain(), epoch, bar)
-                    self._save(phase, epoch, index + 1)
+                    self._look_at(self.trainer.drain(), bar)
+                    self._save(epoch, index + 1)
                     saved_at = self.trainer.step
             with self._training:
-                self._look_at(self.trainer.drain(), epochs, bar)
-        if ahead or (phase > 0 and not epochs):
-            self._save(phase, epochs, 0)
+                self._look_at(self.trainer.drain(), bar)
+        if ahead or not epochs:
+            self._save(epochs, 0)
 
-    def _dispatches(self, phase: int, start: Position) -> Iterator[tuple[int, int, Dispatch]]:
-        epochs = self._first_epoch(phase + 1) - self._first_epoch(phase)
-        for epoch in range(start.epoch, epochs):
+    def _dispatches(self, start: Position) -> Iterator[tuple[int, int, Dispatch]]:
+        """What is left of a phase, as (epoch of the phase, index in its plan, dispatch)."""
+        for epoch in range(start.epoch, self.phases.epochs(start.phase)):
             plan = epoch_plan(
                 self.inputs.train.lengths,
                 batch_size=self.config.train.batch_size,
                 steps_per_dispatch=self.config.train.steps_per_dispatch,
                 edges=bucket_edges(self.inputs.max_length),
                 data_seed=self.config.data_seed,
-                epoch=self._first_epoch(phase) + epoch,
+                epoch=self.phases.first_epoch(start.phase) + epoch,
                 bucketing=self.config.train.bucketing,
             )
             first = start.dispatch if epoch == start.epoch else 0
             yield from ((epoch, index, plan[index]) for index in range(first, len(plan)))
 
-    def _evaluate(self, phase: int) -> None:
-        last = phase == self._phases()
-        every = self.config.eval.languages
-        languages = every if phase == 0 or last else self.config.eval.every_phase_languages or every
+    def _evaluate(self) -> None:
+        languages = self.config.eval.languages
+        if 0 < self.phase < self.phases.last:
+            languages = self.config.eval.every_phase_languages or languages
         keys = [key for key in self.inputs.evaluation if not languages or key[1] in languages]
         state = self.trainer.state
         served = self.trainer.serve(state)
-        predictions = self.evaluator.predictions(served, keys, f"evaluating prune step {phase}")
+        predictions = self.evaluator.predictions(
+            served, keys, f"evaluating {len({key[1] for key in keys})} languages"
+        )
         scores, examples = self.evaluator.score(predictions)
         if self.config.eval.save_predictions:
-            for (split, language), classes in predictions.items():
-                text = "".join(f"{self.inputs.dataset.labels[index]}\n" for index in classes)
-                folder = self.workdir / "predictions" / str(phase)
-                atomic_write(folder / f"{language}.{split}.txt", text)
-        self.tracker.log(
-            "eval",
-            step=self.trainer.step,
-            phase=phase,
-            **measure(served, state.masks, self.trainer.reference),
-            scores=scores,
-            examples=examples,
-        )
+            self.artifacts.predictions(self.phase, predictions)
+        weights = measure(served, state.masks, self.trainer.reference)
+        self._event("eval", self.trainer.step, **weights, scores=scores, examples=examples)
         self.tracker.sync()
         self._write_results(finished=False)
 
     def _finish(self) -> dict[str, Any]:
         """Masks, export, report; results.json says last that the run is complete."""
         state = self.trainer.state
-        packed = masks.pack(jax.device_get(state.masks))
-        _save_npz(self.workdir / "masks.npz", packed)
-        results = self._write_results(finished=False)
-        name = self.config.model.name_or_path
-        task = self.inputs.dataset.task
-        write_export(
-            self.workdir / "export",
-            params=jax.device_get(self.trainer.serve(state)),
-            config=self.inputs.encoder.config,
-            head=self.config.model.head,  # pyright: ignore[reportArgumentType]
-            labels=self.inputs.dataset.labels,
-            source=self.inputs.encoder_folder,
-            card=model_card(
-                results,
-                labels=self.inputs.dataset.labels,
-                base_model={"demo": "intfloat/multilingual-e5-small"}.get(
-                    name, None if Path(name).exists() else name
-                ),
-                head=self.config.model.head,
-                max_length=self.inputs.max_length,
-                command=self.command,
-                pair=len(task.text_fields) == 2,
-            ),
-        )
-        write_report(self.workdir)
+        self.artifacts.masks(state.masks)
+        self.artifacts.export(self.trainer.serve(state), self._write_results(finished=False))
+        self.artifacts.report()
         results = self._write_results(finished=True)
-        write_report(self.workdir)  # once more, now that the time is known
+        self.artifacts.report()  # once more, now that the time is known
         return results
 
     # ---- What is said, saved and restored -----------------------------------------------------
 
-    def _look_at(self, dispatch: InFlight | None, epoch: int, bar: Any) -> None:
+    def _look_at(self, dispatch: InFlight | None, bar: Any) -> None:
+        """Log a dispatch that has come home; stop if its loss is not finite."""
         if dispatch is None:
             return
         try:
@@ -289,21 +255,20 @@ class Experiment:
             raise NonFiniteLoss(f"{error}; {good}; lower train.learning_rate") from None
         self._trained_examples += values["examples"]
         bar.update(dispatch.count)
-        self.tracker.log(
-            "train",
-            step=dispatch.first_step + dispatch.count,
-            phase=self._phase,
-            remaining=self._remaining(self._phase),
-            epoch=epoch,
-            examples_per_second=self._examples_per_second(),
-            **values,
-        )
+        step = dispatch.first_step + dispatch.count
+        epoch = (step - 1) // self.phases.steps_per_epoch
+        rate = self._examples_per_second()
+        self._event("train", step, epoch=epoch, examples_per_second=rate, **values)
 
-    def _save(self, phase: int, epoch: int, dispatch: int) -> None:
+    def _event(self, kind: str, step: int, **values: Any) -> None:
+        values.setdefault("remaining", self.phases.remaining(self.phase))
+        self.tracker.log(kind, step=step, phase=self.phase, **values)
+
+    def _save(self, epoch: int, dispatch: int) -> None:
         self.tracker.sync()
         position = Position(
             step=self.trainer.step,
-            phase=phase,
+            phase=self.phase,
             epoch=epoch,
             dispatch=dispatch,
             events=self.tracker.position,
@@ -318,91 +283,35 @@ class Experiment:
         return {"state": state, "reference": self.trainer.reference}
 
     def _restore(self) -> Position:
-        tree = self._checkpoint(self.trainer.abstract)
-        found = self.checkpoints.restore(tree)
+        found = self.checkpoints.restore(self._checkpoint(self.trainer.abstract))
         if found is None:
-            return Position(0, 0, 0, 0, 0, 0.0)
+            return Position.start_of(0)
         restored, position = found
         self.trainer.restore(restored["state"], position.step)
         self.trainer.reference = restored.get("reference", self.trainer.reference)
         self._earlier_seconds = position.seconds
-        log.info("continuing from step %d of phase %d", position.step, position.phase)
+        log.info("continuing from step %d in phase %d", position.step, position.phase)
         return position
 
+    def _enter(self, phase: int) -> None:
+        """Set the clock."""
+        self.phase = phase
+        no_reference = self.config.regularizer.reference == "finetuned" and phase == 0
+        hyper = {"regularizer_weight": 0.0} if no_reference else {}
+        self.trainer.enter_phase(phase, self.phases.remaining(phase), **hyper)
+
     def _write_results(self, *, finished: bool) -> dict[str, Any]:
-        events = read_events(self.workdir / "metrics.jsonl")
-        dataset = self.inputs.dataset
-        facts = reporting.Facts(
-            task=dataset.task.name,
-            method=self.config.method,
-            seed=self.config.seed,
-            metric=dataset.task.metric,
-            chance=chance(dataset.task.metric, len(dataset.labels)),
-            languages=dataset.languages,
-            split="test" if "test" in self.config.eval.splits else "dev",
-        )
-        results = reporting.summary(
-            events,
-            facts,
+        return self.artifacts.results(
             finished=finished,
             wall_seconds=self._wall_seconds(),
             examples_per_second=self._examples_per_second(),
         )
-        atomic_write(self.workdir / "results.csv", reporting.csv_text(events))
-        text = json.dumps(results, indent=1, ensure_ascii=False)
-        atomic_write(self.workdir / "results.json", text + "\n")
-        return results
-
-    # ---- Arithmetic of the schedule -----------------------------------------------------------
-
-    def _enter(self, phase: int) -> None:
-        self._phase = phase
-        hyper = {}
-        if self.config.regularizer.reference == "finetuned" and phase == 0:
-            hyper["regularizer_weight"] = 0.0  # there is no fine-tuned network yet
-        self.trainer.enter_phase(phase, self._remaining(phase), **hyper)
-
-    def _phases(self) -> int:
-        return _given(self.config.pruning.steps)
-
-    def _remaining(self, phase: int) -> float:
-        pruning = self.config.pruning
-        return schedules.remaining(
-            pruning.schedule,
-            phase,
-            steps=self._phases(),
-            fraction=pruning.fraction,
-            final=pruning.final,
-            explicit=pruning.explicit,
-        )
-
-    def _first_epoch(self, phase: int) -> int:
-        """Epochs before a phase."""
-        pruning = self.config.pruning
-        if phase == 0:
-            return 0
-        return _given(pruning.first_epochs) + (phase - 1) * pruning.epochs_per_step
-
-    def _steps_per_epoch(self) -> int:
-        return -(-self.inputs.train.rows // self.config.train.batch_size)
 
     def _wall_seconds(self) -> float:
         """Since process start, plus what killed runs spent up to the checkpoint they left."""
         return self._earlier_seconds + time.monotonic() - self._started
 
     def _examples_per_second(self) -> float | None:
-        seconds = self._training.seconds
-        return self._trained_examples / seconds if self._trained_examples else None
-
-
-def _given(value: Any) -> Any:
-    """A field that `resolve` has filled."""
-    if value is None:
-        raise ValueError("the configuration has not been resolved")
-    return value
-
-
-def _save_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]
-    atomic_write(path, buffer.getvalue())
+        if not self._trained_examples:
+            return None
+        return self._trained_examples / self._training.seconds

@@ -86,7 +86,7 @@ def _parse(arguments: Sequence[str]) -> tuple:
         raise UserError(f"--config: no such file: {error.filename}") from error
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError,
             ImportError) as error:  # fmt: skip
-        line = " ".join(str(error).split())
+        line = " ".join(str(error.args[0] if error.args else error).split())
         raise UserError(f"--config: {line}") from error
 
 

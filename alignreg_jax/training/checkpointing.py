@@ -38,6 +38,11 @@ class Position:
     events: int
     seconds: float
 
+    @classmethod
+    def start_of(cls, phase: int) -> "Position":
+        """The first dispatch of a phase; of a fresh run, for phase 0."""
+        return cls(step=0, phase=phase, epoch=0, dispatch=0, events=0, seconds=0.0)
+
 
 class Checkpoints:
     """The checkpoints of one run, newest last."""

@@ -36,9 +36,7 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
 )
 
 
-def make_mesh(
-    data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None
-) -> Mesh:
+def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None = None) -> Mesh:
     """A mesh over all devices; one axis may be -1, for all that are left.
 
     Raises:

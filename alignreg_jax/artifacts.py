@@ -1,0 +1,97 @@
+"""The files a run leaves behind: results, masks, export, report. Each appears by atomic rename."""
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.evaluation.metrics import chance
+from alignreg_jax.export import write_export
+from alignreg_jax.inputs import Inputs
+from alignreg_jax.models.xlmr import Params
+from alignreg_jax.pruning import masks
+from alignreg_jax.reporting import results as reporting
+from alignreg_jax.reporting.card import model_card
+from alignreg_jax.reporting.report import write_report
+from alignreg_jax.reporting.tracking import METRICS_FILE, atomic_write, read_events
+
+# What the card calls the bundled encoder: the Hub id and licence of what it was made from
+_DEMO_BASE = ("intfloat/multilingual-e5-small", "mit")
+
+
+class Artifacts:
+    """Writes a run's files into its workdir; what they say comes from metrics.jsonl."""
+
+    def __init__(self, workdir: Path, config: ExperimentConfig, inputs: Inputs, command: str):
+        """`command` is the line that makes the run again."""
+        self.workdir, self._command = workdir, command
+        self._config, self._inputs = config, inputs
+
+    def results(self, *, finished: bool, **extra: Any) -> dict[str, Any]:
+        """Write results.csv and results.json from the events so far; returns the latter."""
+        events = read_events(self.workdir / METRICS_FILE)
+        dataset = self._inputs.dataset
+        facts = reporting.Facts(
+            task=dataset.task.name,
+            method=self._config.method,
+            seed=self._config.seed,
+            metric=dataset.task.metric,
+            chance=chance(dataset.task.metric, len(dataset.labels)),
+            languages=dataset.languages,
+            split="test" if "test" in self._config.eval.splits else "dev",
+        )
+        results = reporting.summary(events, facts, finished=finished, **extra)
+        atomic_write(self.workdir / "results.csv", reporting.csv_text(events))
+        text = json.dumps(results, indent=1, ensure_ascii=False)
+        atomic_write(self.workdir / "results.json", text + "\n")
+        return results
+
+    def predictions(self, phase: int, predictions: Mapping[tuple[str, str], np.ndarray]) -> None:
+        """Write predictions/<phase>/<language>.<split>.txt, one label a line, in file order."""
+        labels = self._inputs.dataset.labels
+        for (split, language), classes in predictions.items():
+            text = "".join(f"{labels[index]}\n" for index in classes)
+            path = self.workdir / "predictions" / str(phase) / f"{language}.{split}.txt"
+            atomic_write(path, text)
+
+    def masks(self, kept: masks.Masks) -> None:
+        """Write masks.npz: per kernel the packed bits, and its shape."""
+        buffer = io.BytesIO()
+        np.savez(buffer, **masks.pack(jax.device_get(kept)))  # pyright: ignore[reportArgumentType]
+        atomic_write(self.workdir / "masks.npz", buffer.getvalue())
+
+    def export(self, params: Params, results: dict[str, Any]) -> None:
+        """Write export/: the model in Hugging Face form, with its card."""
+        inputs, model = self._inputs, self._config.model
+        base, licence = model.name_or_path, None
+        if base == "demo":
+            base, licence = _DEMO_BASE
+        elif Path(base).exists():
+            base = None  # a path of this machine would mean nothing to the reader of a card
+        write_export(
+            self.workdir / "export",
+            params=jax.device_get(params),
+            config=inputs.encoder.config,
+            head=model.head,  # pyright: ignore[reportArgumentType]
+            labels=inputs.dataset.labels,
+            source=inputs.encoder_folder,
+            card=model_card(
+                results,
+                labels=inputs.dataset.labels,
+                base_model=base,
+                licence=licence,
+                head=model.head,
+                max_length=inputs.max_length,
+                command=self._command,
+                pair=inputs.dataset.train.text_b is not None,
+            ),
+        )
+
+    def report(self) -> Path:
+        """Write report.html."""
+        return write_report(self.workdir)
