@@ -7,6 +7,8 @@ import numpy as np
 from alignreg_jax.pruning import criteria, kernels, masks
 from alignreg_jax.pruning.kernels import KERNELS
 
+TOP_K = jax.jit(masks.top_k, static_argnames="scope")
+
 
 def test_magnitude_is_the_absolute_value_in_float32(make_kernels):
     weights = make_kernels(0, dtype=jnp.bfloat16)
@@ -21,7 +23,7 @@ def test_magnitude_is_the_mask_nearest_to_the_matrix(fill):
     matrix = np.random.default_rng(1).normal(size=(3, 3)).astype(np.float32)
     weights = fill(intermediate=matrix)
     keep = dict.fromkeys(KERNELS, np.zeros(1, np.int32)) | {"intermediate": np.full(1, 4, np.int32)}
-    found = masks.top_k(criteria.magnitude(weights), masks.ones(weights), keep, "layer")
+    found = TOP_K(criteria.magnitude(weights), masks.ones(weights), keep, scope="layer")
     distances = {}
     for kept in itertools.combinations(range(9), 4):
         pruned = np.zeros(9)
@@ -53,7 +55,7 @@ def test_random_is_the_same_law_per_layer_and_global():
     weights = {name: jnp.zeros((2, 200, 200)) for name in KERNELS}
     scores = criteria.random(weights, jax.random.key(3))
     keep = masks.keep_counts(kernels.sizes(weights), 0.31, "global")
-    kept = masks.statistics(weights, masks.top_k(scores, masks.ones(weights), keep, "global"))
+    kept = masks.statistics(weights, TOP_K(scores, masks.ones(weights), keep, scope="global"))
     shares = np.concatenate([kept["kept_by_layer"][name] for name in KERNELS]) / 40_000
     assert kept["kept"] == 148_800
     assert 0 < np.abs(shares - 0.31).max() < 4.5 * np.sqrt(0.31 * 0.69 / 40_000)

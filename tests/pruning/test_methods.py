@@ -12,6 +12,7 @@ from alignreg_jax.pruning.kernels import KERNELS
 
 TABLE_1 = "none random random-global l2-mbp l2-global-mbp cosine-mbp frobenius-mbp".split()
 KEY = jax.random.key(0)
+TOP_K = jax.jit(masks.top_k, static_argnames="scope")
 CLOCK = {"step": 0, "total_steps": 1, "phase": 0, "remaining": 1.0}
 
 
@@ -50,8 +51,7 @@ def test_a_preset_prunes_by_its_criterion_and_scope(make_kernels, name):
     random = name.startswith("random")
     scores = criteria.random(weights, KEY) if random else criteria.magnitude(weights)
     scope = "global" if "global" in name else "layer"
-    top_k = jax.jit(masks.top_k, static_argnames="scope")
-    expected = top_k(scores, masks.ones(weights), keep, scope=scope)
+    expected = TOP_K(scores, masks.ones(weights), keep, scope=scope)
     for each in KERNELS:
         np.testing.assert_array_equal(found[each], expected[each])
 

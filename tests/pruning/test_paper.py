@@ -13,6 +13,7 @@ from alignreg_jax.pruning import criteria, masks, regularizers, schedules
 from alignreg_jax.pruning.kernels import KERNELS
 
 ROOT = Path(__file__).parents[2]
+TOP_K = jax.jit(masks.top_k, static_argnames="scope")
 
 
 @pytest.fixture
@@ -229,7 +230,7 @@ def test_algorithm_1_prunes_negative_weights_first(fill):
     assert weights[kept].tolist() == [0.1, 0.2]
     tree = fill(output=weights)
     keep = dict.fromkeys(KERNELS, np.asarray([2], np.int32))
-    ours = masks.top_k(criteria.magnitude(tree), masks.ones(tree), keep, "layer")["output"][0]
+    ours = TOP_K(criteria.magnitude(tree), masks.ones(tree), keep, scope="layer")["output"][0]
     assert weights[np.asarray(ours)].tolist() == [-5.0, -4.0]
 
 

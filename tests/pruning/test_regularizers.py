@@ -79,7 +79,7 @@ def test_cosine_is_minus_the_mean_of_equation_2_over_all_matrices(float64, pair)
 @pytest.mark.parametrize("seed", range(5))
 def test_gradient_equals_the_corrected_equation_5(float64, pair, seed):
     pruned, reference = pair(jnp.float64, seed=seed)
-    gradient = jax.grad(regularizers.cosine)(pruned, reference)
+    gradient = jax.jit(jax.grad(regularizers.cosine))(pruned, reference)
     for name in KERNELS:
         assert gradient[name].dtype == jnp.float64
         for layer in range(2):
@@ -147,8 +147,8 @@ def test_zero_columns_give_zero_and_no_nan(pair, side, per_unit):
     if side != "pruned":
         reference["output"] = reference["output"].at[0, :, 1].set(0).at[1].set(0)
     similarity = regularizers.cosine_similarity(pruned, reference, per_unit=per_unit)["output"]
-    value, gradient = jax.value_and_grad(
-        lambda tree: regularizers.cosine(tree, reference, per_unit=per_unit)
+    value, gradient = jax.jit(
+        jax.value_and_grad(lambda tree: regularizers.cosine(tree, reference, per_unit=per_unit))
     )(pruned)
     assert similarity[1] == 0
     assert 0 < similarity[0] < 1
