@@ -1,6 +1,9 @@
 # Two commands on a fresh machine: make demo, make test. Each sets up what it needs on first use.
 VENV ?= .venv
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first interpreter that runs and is one the dependencies exist for
+PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
+  $$python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))" 2>/dev/null \
+  && echo $$python && break; done)
 WORKDIR ?= runs/demo
 
 BIN := $(VENV)/bin
@@ -22,6 +25,7 @@ lint: $(VENV)/.lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp for each set of extras, renewed when pyproject.toml changes
