@@ -5,15 +5,19 @@ are still placeholders (an explicit value wins), checks every field by name and 
 """
 
 import dataclasses
+import math
 import types
 import typing
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.methods import PRESETS
+from alignreg_jax.pruning.methods import CRITERIA, PRESETS, REGULARIZERS
+from alignreg_jax.pruning.schedules import SCHEDULES
 
 
 @dataclass(frozen=True)
@@ -161,12 +165,27 @@ def paper_config(task: str, arg: str = "") -> ConfigDict:
     return config
 
 
+def field_paths(section: type = ExperimentConfig, prefix: str = "") -> list[str]:
+    """Every field by its path, such as "train.batch_size"."""
+    paths = []
+    for field in dataclasses.fields(section):
+        if dataclasses.is_dataclass(field.type):
+            paths += field_paths(typing.cast(type, field.type), f"{prefix}{field.name}.")
+        else:
+            paths.append(prefix + field.name)
+    return paths
+
+
 def resolve(config: ConfigDict) -> ExperimentConfig:
     """Fill placeholders from the method's preset, check every field, return frozen values.
 
     Raises:
         UserError: names the first field that is wrong and what it may be.
     """
+    default = default_config()
+    sections = {name for name, value in default.items() if isinstance(value, ConfigDict)}
+    if not isinstance(config, ConfigDict) or not sections | {"method"} <= set(config):
+        raise UserError("--config: get_config() should change and return config.default_config()")
     if config.method not in PRESETS:
         raise UserError(f"method={config.method!r} is unknown; choose from {', '.join(PRESETS)}")
     values = config.to_dict()
@@ -247,31 +266,35 @@ def _from_dict(section: type, values: dict[str, Any], prefix: str) -> Any:
 
 def _convert(value: Any, annotation: Any, path: str) -> Any:
     wanted = _plain_type(annotation)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path}={value!r} is not a finite number")
     if value is None and isinstance(annotation, types.UnionType):
         return None
-    if wanted is tuple:
-        if isinstance(value, str):  # "sw,th" is what one types on a command line
-            value = tuple(part for part in value.split(",") if part)
-        kind = typing.get_args(annotation)[0]
-        if isinstance(value, (tuple, list)):
-            return tuple(_convert(item, kind, path) for item in value)
-    elif wanted is float and isinstance(value, int) and not isinstance(value, bool):
+    if wanted is tuple and isinstance(value, (str, tuple, list)):
+        # "sw,th" is what one types on a command line; the flag's parser gives ("sw,th",)
+        items = [value] if isinstance(value, str) else value
+        parts = chain.from_iterable(
+            filter(None, item.split(",")) if isinstance(item, str) else [item] for item in items
+        )
+        return tuple(_convert(part, typing.get_args(annotation)[0], path) for part in parts)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     raise UserError(f"{path}={value!r} should be of type {getattr(wanted, '__name__', wanted)}")
 
 
-_CHOICES = {
+# The tables are looked up when a config is checked: a user may have added rows
+_CHOICES: dict[str, Collection[str]] = {
     "model.head": ("dense-tanh-out", "linear"),
     "model.dtype": ("float32", "bfloat16"),
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
-    "pruning.criterion": ("magnitude", "random"),
+    "pruning.criterion": CRITERIA,
     "pruning.scope": ("layer", "global"),
-    "pruning.schedule": ("geometric", "linear", "cubic", "explicit"),
-    "regularizer.name": ("none", "cosine", "cosine-layer", "frobenius", "l2"),
+    "pruning.schedule": SCHEDULES,
+    "regularizer.name": REGULARIZERS,
     "regularizer.reference": ("pretrained", "finetuned"),
     "regularizer.norm": ("squared", "norm"),
     "regularizer.reduce": ("sum", "mean"),

@@ -4,10 +4,12 @@ import time
 
 _STARTED = time.monotonic()  # before the imports: wall_seconds counts them
 
+import difflib  # noqa: E402
 import logging  # noqa: E402
 import re  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
+import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from pathlib import Path  # noqa: E402
 
@@ -39,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         return _run(arguments)
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", " ".join(str(error).split("\n")), file=sys.stderr)
         return 2
     except NonFiniteLoss as error:
         print(f"stopped: {error}", file=sys.stderr)
@@ -70,32 +72,63 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _parse(arguments: Sequence[str]) -> tuple:
     """The ConfigDict of the flags, and the workdir or None; UserError for any mistake."""
+    path = Path(_config_name(arguments).partition(":")[0])
+    _check_fields(arguments)
     values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
+    program = ["alignreg_jax.main", *arguments]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=program)
     flags.DEFINE_string("workdir", None, "where the run is kept", flag_values=values)
     try:
-        rest = values(["alignreg_jax.main", *arguments])[1:]
-        if rest:
-            raise UserError(f"unexpected argument {rest[0]!r}; flags look like --name=value")
-        if values.config is None:
-            raise UserError("--config is needed, for example --config configs/xnli.py")
-        return values.config, values.workdir
+        rest = values(program)[1:]
+        config, workdir = values.config, values.workdir
     except UserError:
         raise
-    except FileNotFoundError as error:
-        raise UserError(f"--config: no such file: {error.filename}") from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, SyntaxError,
-            ImportError) as error:  # fmt: skip
-        line = " ".join(str(error.args[0] if error.args else error).split())
-        raise UserError(f"--config: {line}") from error
+    except flags.Error as error:
+        raise UserError(str(error)) from error
+    except Exception as error:  # a config file is the user's program, and may raise anything
+        if not path.is_file():
+            raise UserError(f"--config: no such file: {path}") from error
+        raise UserError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+    if rest:
+        raise UserError(f"unexpected argument {rest[0]!r}; flags look like --name=value")
+    if config is None:
+        raise UserError("--config is needed, for example --config configs/xnli.py")
+    return config, workdir
+
+
+def _check_fields(arguments: Sequence[str]) -> None:
+    """Name a field that does not exist; of those the flags library only says KeyError."""
+    from alignreg_jax.config import field_paths
+
+    known = field_paths()
+    for argument in arguments:
+        flag = argument.partition("=")[0]
+        match = re.fullmatch(r"--?(?:no)?config\.(.*)", flag)
+        if match and match[1] not in known:
+            near = difflib.get_close_matches(match[1], known, n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else "; --help lists the fields"
+            raise UserError(f"{flag}: there is no such field{hint}")
+
+
+def _place(error: Exception, path: Path) -> str:
+    """File and line of the config file where the error came up."""
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if Path(frame.filename).resolve() == path.resolve()
+    ]
+    if isinstance(error, SyntaxError):
+        lines.append(error.lineno)
+    return f"{path}:{lines[-1]}" if lines else f"--config={path}"
 
 
 def _config_name(arguments: Sequence[str]) -> str:
-    for index, argument in enumerate(arguments):
+    """What --config was given, or nothing."""
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
         match = re.fullmatch(r"--?config(?:=(.*))?", argument)
         if match:
-            return match[1] if match[1] is not None else arguments[index + 1]
-    return "run"
+            return following if match[1] is None else match[1]
+    return ""
 
 
 def run() -> None:
