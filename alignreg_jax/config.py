@@ -195,7 +195,6 @@ def resolve(config: ConfigDict) -> ExperimentConfig:
         "pruning.steps": 12,
         "pruning.first_epochs": values["pruning"]["epochs_per_step"],
         "regularizer.name": "none",
-        "regularizer.weight": 0.0,
         "regularizer.reference": "pretrained",
     }
     for source in (PRESETS[config.method], fallbacks):
@@ -203,6 +202,9 @@ def resolve(config: ConfigDict) -> ExperimentConfig:
             section, name = path.split(".")
             if values[section][name] is None:
                 values[section][name] = value
+    regularizer = values["regularizer"]
+    if regularizer["weight"] is None:
+        regularizer["weight"] = REGULARIZERS.get(regularizer["name"])
     resolved = _from_dict(ExperimentConfig, values, "")
     _validate(resolved)
     return resolved

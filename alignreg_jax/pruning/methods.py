@@ -91,19 +91,23 @@ CRITERIA: dict[str, Criterion] = {
     "random": Criterion(lambda kernels, signals, key: criteria.random(kernels, key)),
 }
 
-REGULARIZERS = ("none", "cosine", "cosine-layer", "frobenius", "l2")
+REGULARIZERS: dict[str, float] = {
+    "none": 0.0,
+    "cosine": 100.0,
+    "cosine-layer": 100.0,
+    "frobenius": 5e-4,
+    "l2": 5e-4,
+}
+"""Names and default weights. Frobenius' is the paper's; the cosine's is not given there, and 100 in
+the paper's lambda/L form has the gradient scale of the Frobenius term (docs/errata.md)."""
 
-# Default weights: Frobenius as in the paper; the cosine's is not given there, and 100 in the
-# paper's lambda/L form has the gradient scale of the Frobenius term (docs/errata.md).
-_PLAIN = {"regularizer.name": "none", "regularizer.weight": 0.0}
+_PLAIN = {"regularizer.name": "none"}
 _COSINE = {
     "regularizer.name": "cosine",
-    "regularizer.weight": 100.0,
     "regularizer.reference": "pretrained",
 }
 _FROBENIUS = {
     "regularizer.name": "frobenius",
-    "regularizer.weight": 5e-4,
     "regularizer.reference": "pretrained",
 }
 _LAYER = {"pruning.scope": "layer"}
@@ -147,7 +151,7 @@ def build(
     """
     _check("pruning.criterion", criterion, tuple(CRITERIA))
     _check("pruning.scope", scope, ("layer", "global"))
-    _check("regularizer.name", regularizer, REGULARIZERS)
+    _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
     score, needs = CRITERIA[criterion]

@@ -33,7 +33,7 @@ def test_presets_have_the_names_of_table_1():
 
 def test_only_alignreg_rows_have_a_penalty_and_its_reference_is_pretrained():
     rows = methods.PRESETS
-    weights = {name: rows[name]["regularizer.weight"] for name in TABLE_1}
+    weights = {name: methods.REGULARIZERS[rows[name]["regularizer.name"]] for name in TABLE_1}
     assert {name: weight for name, weight in weights.items() if weight} == {
         "cosine-mbp": 100.0,
         "frobenius-mbp": 5e-4,
