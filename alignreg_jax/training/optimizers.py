@@ -56,7 +56,9 @@ def mask_kernels(flat: Flat, masks: Masks) -> dict[str, Any]:
     return {**flat, **masked}
 
 
-def clip_by_global_norm(gradients: Flat, norm: Float[Array, ""], largest: float) -> dict[str, Any]:
+def clip_by_global_norm(
+    gradients: Flat, norm: Float[Array, ""], largest: Array | float
+) -> dict[str, Any]:
     """Scale gradients whose joint norm exceeds `largest`, as PyTorch's clip_grad_norm_ does."""
     factor = jnp.minimum(1.0, largest / (norm + 1e-6))
     return {path: gradient * factor for path, gradient in gradients.items()}
