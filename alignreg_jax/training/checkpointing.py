@@ -57,8 +57,7 @@ class Checkpoints:
         target = self._folder / f"{max(numbers, default=-1) + 1:06d}"
         self._folder.mkdir(parents=True, exist_ok=True)
         ocp.save_pytree(target, tree)
-        manifest = {"position": asdict(position), "files": _digests(target)}
-        atomic_write(_manifest(target), json.dumps(manifest, indent=1))
+        _write_manifest(target, position)
         for old in self._committed()[: -self._keep]:
             _manifest(old).unlink()  # first, so that a kill in between leaves no broken promise
             shutil.rmtree(old)
@@ -67,29 +66,33 @@ class Checkpoints:
     def restore(self, abstract: Any) -> tuple[Any, Position] | None:
         """The newest sound checkpoint, placed as `abstract` (shapes with shardings) says.
 
-        Unsound ones are named in the log and deleted, so that the run continues from the result.
+        Unsound ones that are newer are named in the log, and deleted once a sound one has been
+        read: the run goes on from there and will write them again.
 
         Returns:
-            The tree and its position, or None when there is no checkpoint.
+            The tree and its position, or None when no save was ever finished.
 
         Raises:
-            UserError: every checkpoint is damaged.
+            UserError: every checkpoint is damaged; nothing has been deleted.
         """
         folders = self._folders()
-        damaged = []
         for folder in reversed(folders):
             problem = _problem(folder)
             if problem is None:
-                position = Position(**json.loads(_manifest(folder).read_text())["position"])
-                return ocp.load_pytree(folder, abstract), position
+                position = _read_manifest(folder)[0]
+                tree = ocp.load_pytree(folder, abstract)
+                for other in folders:
+                    if other > folder or not _manifest(other).exists():
+                        _discard(other)
+                return tree, position
             log.warning("checkpoint %s %s; trying the one before it", folder.name, problem)
-            if _manifest(folder).exists():
-                damaged.append(folder)
-            _discard(folder)
-        if damaged:
+        if self._committed():
             raise UserError(
-                f"{self._folder}: every checkpoint is damaged; start again in an empty workdir"
+                f"{self._folder}: every checkpoint is damaged; bring one back, or start again in "
+                "an empty workdir"
             )
+        for folder in folders:
+            _discard(folder)
         return None
 
     def newest(self) -> Path | None:
@@ -127,15 +130,30 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
 
 
+def _write_manifest(folder: Path, position: Position) -> None:
+    content = {"position": asdict(position), "files": _digests(folder)}
+    digest = hashlib.blake2b(json.dumps(content).encode()).hexdigest()
+    atomic_write(_manifest(folder), json.dumps({**content, "digest": digest}, indent=1))
+
+
+def _read_manifest(folder: Path) -> tuple[Position, dict[str, str]]:
+    """Position and the digest of every file; ValueError if the manifest itself is damaged."""
+    content = json.loads(_manifest(folder).read_bytes())
+    digest = content.pop("digest", None) if isinstance(content, dict) else None
+    if digest != hashlib.blake2b(json.dumps(content).encode()).hexdigest():
+        raise ValueError("the manifest changed since it was written")
+    return Position(**content["position"]), content["files"]
+
+
 def _problem(folder: Path) -> str | None:
     """What is wrong with a checkpoint, or None."""
     if not _manifest(folder).exists():
         return "was not finished"
     try:
-        expected = json.loads(_manifest(folder).read_text())["files"]
-    except (ValueError, KeyError, TypeError):
-        return "has an unreadable manifest"
-    found = _digests(folder) if folder.exists() else {}
+        _, expected = _read_manifest(folder)
+    except ValueError:
+        return f"is damaged: {_manifest(folder).name} changed since it was written"
+    found = _digests(folder)
     for name in expected:
         if name not in found:
             return f"lacks the file {name}"
