@@ -170,10 +170,12 @@ def fetch(dispatch: InFlight) -> dict[str, float]:
         name: values[: dispatch.count]
         for name, values in jax.device_get(dict(dispatch.metrics)).items()
     }
-    broken = ~np.isfinite(history["loss"])
-    if broken.any():
-        step = dispatch.first_step + int(np.argmax(broken)) + 1
-        raise NonFiniteLoss(f"the loss is {history['loss'][np.argmax(broken)]} at step {step}")
+    # An infinite gradient under a finite loss has already spoilt the weights
+    finite = np.isfinite(history["loss"]) & np.isfinite(history["grad_norm"])
+    if not finite.all():
+        first = int(np.argmin(finite))
+        what = "loss" if not np.isfinite(history["loss"][first]) else "gradient"
+        raise NonFiniteLoss(f"the {what} is not finite at step {dispatch.first_step + first + 1}")
     means = {name: float(np.mean(values)) for name, values in history.items()}
     return {**means, "examples": float(np.sum(history["examples"]))}
 
