@@ -27,7 +27,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, methods
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.reporting.tracking import Tracker
-from alignreg_jax.training import sharding, steps
+from alignreg_jax.training import steps
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 from alignreg_jax.training.phases import Phases
 from alignreg_jax.training.trainer import InFlight, Stopwatch, Trainer, fetch
@@ -51,21 +51,22 @@ def run(config: ExperimentConfig, workdir: Path, command: str, started: float) -
     if workdirs.check_same(workdir, config) and (done := finished(workdir)):
         log.info("%s is already complete", workdir)
         return done
+    workdirs.check_free(workdir)
     inputs = load_inputs(config)
     experiment = Experiment(config, inputs, workdir, command, started)
     with workdirs.locked(workdir):
-        if not (workdir / "config.json").exists():
+        if not workdirs.check_same(workdir, config):  # again: now nobody else can change it
             workdirs.write_config(workdir, config, command)
         return experiment.run()
 
 
 def finished(workdir: Path) -> dict[str, Any] | None:
     """The results of a complete run, or None."""
-    path = workdir / "results.json"
-    if not path.exists():
-        return None
-    results = json.loads(path.read_text(encoding="utf-8"))
-    return results if results["finished"] else None
+    try:
+        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+        return results if results["finished"] else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # absent, or not as a run leaves it: the run writes it again
 
 
 class Experiment:
@@ -74,7 +75,7 @@ class Experiment:
     def __init__(
         self, config: ExperimentConfig, inputs: Inputs, workdir: Path, command: str, started: float
     ):
-        """Check what the mesh and the model say to each other; place everything on the devices."""
+        """Place everything on the devices; nothing is compiled yet."""
         self.config, self.inputs = config, inputs
         self.workdir, self.artifacts = workdir, Artifacts(workdir, config, inputs, command)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
@@ -82,15 +83,6 @@ class Experiment:
         self._training, self._trained_examples = Stopwatch(), 0.0
         rows = config.train.batch_size
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
-        mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
-        sharding.check(
-            mesh,
-            inputs.encoder.config,
-            {
-                "train.batch_size / train.accumulation": rows // config.train.accumulation,
-                "eval.batch_size": config.eval.batch_size,
-            },
-        )
         model = xlmr.XlmrModel(
             config=inputs.encoder.config,
             head=config.model.head,  # pyright: ignore[reportArgumentType]
@@ -98,11 +90,11 @@ class Experiment:
             dtype=jnp.dtype(config.model.dtype),
             remat=config.model.remat,
         )
-        self.trainer = self._make_trainer(model, mesh)
+        self.trainer = self._make_trainer(model)
         self._sizes = prunable.sizes(self.trainer.reference)
         self.evaluator = Evaluator(
             inputs.evaluation,
-            predict=steps.make_predict(model, mesh),
+            predict=steps.make_predict(model, inputs.mesh),
             place=self.trainer.place,
             batch_size=config.eval.batch_size,
             steps_per_dispatch=config.train.steps_per_dispatch,
@@ -110,7 +102,7 @@ class Experiment:
             metric=inputs.dataset.task.metric,
         )
 
-    def _make_trainer(self, model: xlmr.XlmrModel, mesh: Any) -> Trainer:
+    def _make_trainer(self, model: xlmr.XlmrModel) -> Trainer:
         train, pruning, regularizer = (
             self.config.train,
             self.config.pruning,
@@ -133,7 +125,7 @@ class Experiment:
             model,
             method,
             settings,
-            mesh,
+            self.inputs.mesh,
             params=self.inputs.encoder.params,
             train=self.inputs.train,
             seed=self.config.seed,

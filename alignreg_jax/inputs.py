@@ -5,21 +5,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from jax.sharding import Mesh
+
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
+from alignreg_jax.models.xlmr import XlmrConfig
 from alignreg_jax.pruning import schedules
 from alignreg_jax.reporting.progress import progress
+from alignreg_jax.training import sharding
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """The data set, tokenised, and the encoder with a head for it.
+    """The data set, tokenised, the encoder with a head for it, and the devices to run on.
 
     `evaluation` maps (split, language) to rows; `max_length` is in pieces, specials included.
     """
@@ -30,6 +34,7 @@ class Inputs:
     train: Encoded
     evaluation: Mapping[tuple[str, str], Encoded]
     max_length: int
+    mesh: Mesh
 
 
 def load_inputs(config: ExperimentConfig) -> Inputs:
@@ -55,6 +60,7 @@ def load_inputs(config: ExperimentConfig) -> Inputs:
             f"task.max_length={max_length}: the encoder has positions for "
             f"{architecture.max_length} pieces"
         )
+    mesh = _mesh(config, architecture)
     tokenizer = encoding.load_tokenizer(folder, architecture.vocab_size)
     dataset = sources.load(
         task,
@@ -62,9 +68,20 @@ def load_inputs(config: ExperimentConfig) -> Inputs:
         data_dir=config.task.data_dir,
         languages=config.task.languages or None,
     )
+    chosen = _evaluated(config, dataset)
+    encoder = checkpoints.load(
+        folder,
+        head=config.model.head,  # pyright: ignore[reportArgumentType]
+        num_labels=len(dataset.labels),
+        seed=config.seed,
+    )
+    # Nothing is said before everything has been checked: an error is one line on its own
     for note in dataset.notes:
         log.info("%s", note)
-    chosen = _evaluated(config, dataset)
+    if encoder.skipped:
+        log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
+    if encoder.initialised:
+        log.info("new, from the seed: %s", ", ".join(encoder.initialised))
     train = _head(dataset.train, config.task.train_examples)
     total = len(train.labels) + sum(len(split.labels) for split in chosen.values())
     with progress(total, "tokenising", "rows") as bar:
@@ -80,17 +97,19 @@ def load_inputs(config: ExperimentConfig) -> Inputs:
 
         encoded_train = encode(train)
         evaluation = {key: encode(split) for key, split in chosen.items()}
-    encoder = checkpoints.load(
-        folder,
-        head=config.model.head,  # pyright: ignore[reportArgumentType]
-        num_labels=len(dataset.labels),
-        seed=config.seed,
-    )
-    if encoder.skipped:
-        log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
-    if encoder.initialised:
-        log.info("new, from the seed: %s", ", ".join(encoder.initialised))
-    return Inputs(dataset, encoder, folder, encoded_train, evaluation, max_length)
+    return Inputs(dataset, encoder, folder, encoded_train, evaluation, max_length, mesh)
+
+
+def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:
+    """The mesh, if model and batches divide over it."""
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    train = config.train
+    sizes = {
+        "train.batch_size / train.accumulation": train.batch_size // train.accumulation,
+        "eval.batch_size": config.eval.batch_size,
+    }
+    sharding.check(mesh, architecture, sizes)
+    return mesh
 
 
 def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, str], Split]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from typing import TextIO
 
 import jax
 
@@ -16,6 +17,9 @@ from alignreg_jax import config as configuration
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tracking import atomic_write
+
+LOCK = ".lock"
+TEMPORARY_FILES = ".*." + "?" * 8  # of atomic_write: .<name>.<eight random characters>
 
 # May differ between the runs that continue each other: they change how, not what
 _FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
@@ -33,11 +37,11 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is a file; give a folder")
     if not path.exists():
-        if workdir.exists() and any(entry.name != ".lock" for entry in workdir.iterdir()):
+        if workdir.exists() and not all(map(_is_leftover, workdir.iterdir())):
             raise UserError(f"--workdir={workdir} is not empty and holds no run; give another")
         return False
     try:
-        old = json.loads(path.read_text())["config"]
+        old = json.loads(path.read_text(encoding="utf-8"))["config"]
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not the config of a run; give another --workdir") from None
     new = configuration.to_dict(config)
@@ -66,6 +70,21 @@ def write_config(workdir: Path, config: ExperimentConfig, command: str) -> None:
     atomic_write(workdir / "config.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
+def check_free(workdir: Path) -> None:
+    """Whether `locked` would succeed, without leaving a trace.
+
+    Raises:
+        UserError: another process runs in the workdir, or it cannot be written.
+    """
+    there = next(path for path in (workdir.absolute(), *workdir.absolute().parents)
+                 if path.exists())  # fmt: skip
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        raise UserError(f"--workdir={workdir} cannot be written")
+    if (workdir / LOCK).exists():
+        with _opened(workdir) as file:
+            _lock(file, workdir)
+
+
 @contextmanager
 def locked(workdir: Path) -> Iterator[None]:
     """Hold the workdir for this process; the system lets go of it when the process dies.
@@ -73,17 +92,32 @@ def locked(workdir: Path) -> Iterator[None]:
     Raises:
         UserError: another process runs in it, or it cannot be written.
     """
+    with _opened(workdir) as file:
+        _lock(file, workdir)
+        for folder in (".", "checkpoints", "predictions/*"):  # a kill leaves half-written files
+            for leftover in workdir.glob(f"{folder}/{TEMPORARY_FILES}"):
+                leftover.unlink()
+        yield
+
+
+def _opened(workdir: Path) -> TextIO:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("w")
+        return (workdir / LOCK).open("w")
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"--workdir={workdir}: another process is running in it") from None
-        yield
+
+
+def _lock(file: TextIO, workdir: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"--workdir={workdir}: another process is running in it") from None
+
+
+def _is_leftover(path: Path) -> bool:
+    """Whether a run that was killed before it could write config.json has left this."""
+    return path.name == LOCK or path.match(f".config.json.{'?' * 8}")
 
 
 def _version(package: str) -> str | None:
