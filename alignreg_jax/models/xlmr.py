@@ -19,6 +19,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int
 
 from alignreg_jax.models.dropout import dropout
@@ -54,6 +55,27 @@ class XlmrConfig:
         return self.max_positions - self.pad_token_id - 1
 
 
+@dataclass(frozen=True)
+class Pins:
+    """Where the forward pass holds its activations on a mesh; nowhere by default.
+
+    Left alone, XLA follows the axis that the kernels are stored over, and every device computes
+    the whole batch.
+
+    Attributes:
+        lookup: of the word embeddings, as the sharded table gives them.
+        hidden: of the hidden states between layers.
+    """
+
+    lookup: NamedSharding | None = None
+    hidden: NamedSharding | None = None
+
+
+def pin(array: Array, where: NamedSharding | None) -> Array:
+    """Constrain an array to a sharding, if there is one."""
+    return array if where is None else jax.lax.with_sharding_constraint(array, where)
+
+
 class Dropout(nn.Module):
     """Inverted dropout from the `dropout` stream; without the stream, or at rate 0, identity."""
 
@@ -78,6 +100,7 @@ class Embeddings(nn.Module):
 
     config: XlmrConfig
     dtype: Any
+    pins: Pins
 
     @nn.compact
     def __call__(
@@ -90,7 +113,8 @@ class Embeddings(nn.Module):
 
         counts = valid.astype(jnp.int32)
         positions = jnp.cumsum(counts, axis=1) * counts + config.pad_token_id
-        hidden = table(config.vocab_size, "word")(ids)
+        hidden = pin(table(config.vocab_size, "word")(ids), self.pins.lookup)
+        hidden = pin(hidden, self.pins.hidden)
         hidden = hidden + table(config.type_vocab_size, "token_type")(jnp.zeros_like(ids))
         hidden = hidden + table(config.max_positions, "position")(positions)
         hidden = layer_norm(config, self.dtype, "layer_norm")(hidden)
@@ -174,13 +198,14 @@ class XlmrModel(nn.Module):
     num_labels: int
     dtype: Any = jnp.float32
     remat: bool = False
+    pins: Pins = Pins()
 
     def setup(self):
-        self.embeddings = Embeddings(self.config, self.dtype)
+        self.embeddings = Embeddings(self.config, self.dtype, self.pins)
         layer = nn.remat(EncoderLayer, prevent_cse=False) if self.remat else EncoderLayer
 
         def body(module: nn.Module, hidden: Array, valid: Array) -> tuple[Array, Array]:
-            hidden = module(hidden, valid)
+            hidden = pin(module(hidden, valid), self.pins.hidden)
             return hidden, hidden
 
         # A transform of the layer itself, so that its parameters are stacked under "encoder"
@@ -197,7 +222,7 @@ class XlmrModel(nn.Module):
     def encode(self, ids: Array) -> tuple[Array, Array, Array]:
         """Embedding output, every layer's output stacked, and the last one."""
         valid = ids != self.config.pad_token_id
-        embedded = self.embeddings(ids, valid)
+        embedded = pin(self.embeddings(ids, valid), self.pins.hidden)
         last, layers = self.scan_layers(self.encoder, embedded, valid)
         return embedded, layers, last
 

@@ -13,7 +13,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.models.xlmr import Pins, XlmrConfig
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.training.state import TrainState, flatten
 
@@ -97,6 +97,18 @@ def spec(path: str) -> PartitionSpec:
         if re.fullmatch(pattern, path):
             return rule
     raise ValueError(f"no sharding rule matches the parameter {path!r}")
+
+
+def pins(mesh: Mesh) -> Pins:
+    """Where activations live: split by rows, whole in every other dimension.
+
+    A look-up in the word table, whose columns lie over fsdp, yields columns; the change from
+    columns to rows is then one all-to-all, not a copy of everything on every device.
+    """
+    return Pins(
+        lookup=NamedSharding(mesh, PartitionSpec("data", None, "fsdp")),
+        hidden=NamedSharding(mesh, BATCH),
+    )
 
 
 def for_params(tree: Any, mesh: Mesh) -> Any:

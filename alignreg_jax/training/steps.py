@@ -80,6 +80,8 @@ def make_train_step(
     of which the first `count` mean something.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
+    replicated = NamedSharding(mesh, sharding.REPLICATED)
+    model = model.clone(pins=sharding.pins(mesh))
 
     def one_step(
         state: TrainState,
@@ -121,7 +123,7 @@ def make_train_step(
         gradients = {path: gradients[path] / examples + pull[path] for path in trainable}
         if method.zero_pruned:
             gradients = optimizers.mask_kernels(gradients, state.masks)
-        norm = optax.global_norm(gradients)
+        norm = optax.tree.norm(gradients)
         if settings.clip:
             gradients = optimizers.clip_by_global_norm(gradients, norm, hyper["max_grad_norm"])
         rate = optimizers.learning_rate(
@@ -150,7 +152,13 @@ def make_train_step(
         )
         return new_state, metrics
 
-    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=(shardings, None))
+    # Metrics whole on every device: each process of a pod can then read them
+    @partial(
+        jax.jit,
+        donate_argnums=0,
+        static_argnames="length",
+        out_shardings=(shardings, replicated),
+    )
     def train(
         state: TrainState,
         reference: Kernels,
@@ -237,6 +245,7 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
+    model = model.clone(pins=sharding.pins(mesh))
 
     @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=replicated)
     def predict(
