@@ -2,7 +2,6 @@
 
 import sys
 import time
-from typing import Self
 
 from tqdm import tqdm
 
@@ -32,7 +31,7 @@ class LogLines:
         self._initial = self._done = initial
         self._start = self._last_line = time.monotonic()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "LogLines":
         print(self._line(), file=sys.stderr, flush=True)
         return self
 

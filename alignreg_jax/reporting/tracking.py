@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self, TextIO
+from typing import Any, TextIO
 
 from alignreg_jax.errors import UserError
 
@@ -134,7 +134,7 @@ class Tracker:
         if self._boards:
             self._boards.cut_back(max((event["step"] for event in events[:position]), default=-1))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "Tracker":
         return self
 
     def __exit__(self, *exception: object) -> None:
