@@ -11,7 +11,7 @@ import numpy as np
 
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.evaluation.metrics import chance
-from alignreg_jax.export import write_export
+from alignreg_jax.export import check_stock_tokenizer, write_export
 from alignreg_jax.inputs import Inputs
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
@@ -20,6 +20,8 @@ from alignreg_jax.reporting.card import model_card
 from alignreg_jax.reporting.report import write_report
 from alignreg_jax.reporting.tracking import METRICS_FILE, atomic_write, read_events
 
+# Texts of each language on which the export's tokenizer is compared with stock transformers
+_COMPARED_TEXTS = 8
 # What the card calls the bundled encoder: the Hub id and licence of what it was made from
 _DEMO_BASE = ("intfloat/multilingual-e5-small", "mit")
 
@@ -68,13 +70,14 @@ class Artifacts:
     def export(self, params: Params, results: dict[str, Any]) -> None:
         """Write export/: the model in Hugging Face form, with its card."""
         inputs, model = self._inputs, self._config.model
+        folder = self.workdir / "export"
         base, licence = model.name_or_path, None
         if base == "demo":
             base, licence = _DEMO_BASE
         elif Path(base).exists():
             base = None  # a path of this machine would mean nothing to the reader of a card
         write_export(
-            self.workdir / "export",
+            folder,
             params=jax.device_get(params),
             config=inputs.encoder.config,
             head=model.head,  # pyright: ignore[reportArgumentType]
@@ -90,6 +93,10 @@ class Artifacts:
                 command=self._command,
                 pair=inputs.dataset.train.text_b is not None,
             ),
+        )
+        splits = (inputs.dataset.train, *inputs.dataset.test.values())
+        check_stock_tokenizer(
+            folder, [text for split in splits for text in split.text_a[:_COMPARED_TEXTS]]
         )
 
     def report(self) -> Path:

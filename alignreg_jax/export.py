@@ -2,7 +2,10 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
+
+from tokenizers import Tokenizer
 
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
@@ -38,6 +41,29 @@ def write_export(
     partial.rename(folder)
     _sync(folder.parent)
     shutil.rmtree(retired, ignore_errors=True)
+
+
+def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
+    """Load the export's configuration and tokenizer as a user of transformers does, and compare.
+
+    transformers may rebuild a tokenizer's pipeline from its class; ids that differ from
+    tokenizer.json's would be read from other rows of the embedding without a word.
+
+    Raises:
+        RuntimeError: the ids of a text differ, which is a defect of the export.
+    """
+    # Here, not at the top: the import takes seconds and says that PyTorch is missing
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from transformers import AutoConfig, AutoTokenizer
+
+    AutoConfig.from_pretrained(folder)
+    stock = AutoTokenizer.from_pretrained(folder)
+    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    own.no_truncation()
+    own.no_padding()
+    for text, ids in zip(texts, stock(list(texts))["input_ids"], strict=True):
+        if own.encode(text).ids != ids:
+            raise RuntimeError(f"{folder}: transformers tokenises {text!r} in another way")
 
 
 def _sync(path: Path) -> None:

@@ -1,5 +1,6 @@
 import functools
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from tokenizers import Tokenizer, models
 
 from alignreg_jax import export
-from alignreg_jax.models import xlmr
+from alignreg_jax.models import checkpoints, xlmr
 
 CONFIG = xlmr.XlmrConfig(
     vocab_size=8,
@@ -104,3 +105,17 @@ def test_exact_zeros_arrive_as_zeros(tmp_path, source):
     dense = "roberta.encoder.layer.{}.intermediate.dense.weight"
     assert np.count_nonzero(stored[dense.format(1)]) == 0
     assert np.count_nonzero(stored[dense.format(0)]) == 24
+
+
+def test_an_export_whose_tokenizer_stock_transformers_rebuilds_is_refused(tmp_path):
+    source = checkpoints.DEMO
+    for name in ("config.json", "tokenizer.json"):
+        shutil.copy(source / name, tmp_path)
+    settings = json.loads((source / "tokenizer_config.json").read_text())
+    texts = ["turn on the light", "a blank that is none\u200c"]
+    write = (tmp_path / "tokenizer_config.json").write_text
+    write(json.dumps(settings | {"tokenizer_class": "PreTrainedTokenizerFast"}))
+    export.check_stock_tokenizer(tmp_path, texts)
+    write(json.dumps(settings | {"tokenizer_class": "XLMRobertaTokenizer"}))
+    with pytest.raises(RuntimeError, match="in another way"):
+        export.check_stock_tokenizer(tmp_path, texts)
