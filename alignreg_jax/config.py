@@ -176,8 +176,11 @@ def field_paths(section: type = ExperimentConfig, prefix: str = "") -> list[str]
     return paths
 
 
-def resolve(config: ConfigDict) -> ExperimentConfig:
+def resolve(config: Any) -> ExperimentConfig:
     """Fill placeholders from the method's preset, check every field, return frozen values.
+
+    Args:
+        config: what a config file's `get_config` returned; not changed.
 
     Raises:
         UserError: names the first field that is wrong and what it may be.
