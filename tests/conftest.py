@@ -13,6 +13,15 @@ from jaxtyping import install_import_hook
 install_import_hook("alignreg_jax", "beartype.beartype")
 
 import jax
+import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["ALIGNREG_CACHE"], "xla"))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """The encoder, data and config that whole runs are made of in tests."""
+    import tiny
+
+    return tiny.build(tmp_path_factory.mktemp("world"))

@@ -1,0 +1,210 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ml_collections import ConfigDict
+
+from alignreg_jax import config as configuration
+from alignreg_jax.config import default_config, resolve
+from alignreg_jax.errors import UserError
+from alignreg_jax.main import _parse
+from alignreg_jax.pruning.methods import PRESETS
+
+# ml_collections loads a config file in a way that Python will drop
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def parsed(world):
+    """The resolved config of a command line."""
+
+    def parse(*flags, config=world.config):
+        return resolve(_parse(["--config", str(config), *flags])[0])
+
+    return parse
+
+
+def field(config, path):
+    for name in path.split("."):
+        config = getattr(config, name)
+    return config
+
+
+@pytest.mark.parametrize("method", PRESETS)
+def test_presets_fill_placeholders(method):
+    config = default_config()
+    config.method = method
+    resolved = resolve(config)
+    for path, value in PRESETS[method].items():
+        assert field(resolved, path) == value
+    for path in configuration.field_paths():
+        if path.split(".")[0] in ("pruning", "regularizer") and path != "pruning.final":
+            assert field(resolved, path) is not None, path
+
+
+def test_what_the_presets_mean(parsed):
+    paper = parsed("--config.method=cosine-mbp")
+    assert (paper.regularizer.name, paper.regularizer.reference) == ("cosine", "pretrained")
+    assert parsed("--config.method=frobenius-mbp").regularizer.weight == 5e-4
+    assert parsed("--config.method=l2-global-mbp").pruning.scope == "global"
+    assert parsed("--config.method=random").pruning.criterion == "random"
+
+
+def test_none_prunes_nothing_unless_told():
+    config = default_config()
+    config.method = "none"
+    assert resolve(config).pruning.steps == 0
+    config.pruning.steps = 3
+    assert resolve(config).pruning.steps == 3
+
+
+@pytest.mark.parametrize(
+    ("flags", "path", "value"),
+    [
+        (("--config.method=frobenius-mbp", "--config.regularizer.weight=0.1"),
+         "regularizer.weight", 0.1),
+        (("--config.regularizer.weight=0", "--config.method=frobenius-mbp"),
+         "regularizer.weight", 0.0),
+        (("--config.method=l2-mbp", "--config.pruning.scope=global"), "pruning.scope", "global"),
+        (("--config.method=l2-mbp", "--config.regularizer.name=cosine"),
+         "regularizer.name", "cosine"),
+        (("--config.eval.languages=sw,de",), "eval.languages", ("sw", "de")),
+        (('--config.eval.languages=("sw","de")',), "eval.languages", ("sw", "de")),
+        (("--config.eval.languages=zh-CN",), "eval.languages", ("zh-CN",)),
+        (("--config.eval.languages=",), "eval.languages", ()),
+        (("--config.pruning.explicit=0.5,0.25",), "pruning.explicit", (0.5, 0.25)),
+        (("--config.pruning.explicit=(1, 0.25)",), "pruning.explicit", (1.0, 0.25)),
+        (("--config.train.learning_rate=1",), "train.learning_rate", 1.0),
+        (("--config.train.learning_rate", "2e-5"), "train.learning_rate", 2e-5),
+        (("--config.pruning.final=1",), "pruning.final", 1.0),
+        (("--config.eval.save_predictions",), "eval.save_predictions", True),
+        (("--config.eval.save_predictions=false",), "eval.save_predictions", False),
+        (("--noconfig.model.remat",), "model.remat", False),
+        (("--config.seed=7",), "seed", 7),
+        (("--config.task.max_length=16",), "task.max_length", 16),
+        (("--config.mesh.data=-1",), "mesh.data", -1),
+    ],
+)  # fmt: skip
+def test_command_line(parsed, flags, path, value):
+    found = field(parsed(*flags), path)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("seed=-1", "seed=-1"),
+        ("method=l3", "l3.*frobenius-mbp"),
+        ("model.head=tanh", "model.head='tanh'.*dense-tanh-out"),
+        ("model.dtype=float16", "model.dtype.*bfloat16"),
+        ("task.source=ftp", "task.source.*hub"),
+        ("task.max_length=7", "task.max_length=7"),
+        ("train.batch_size=0", "train.batch_size=0"),
+        ("train.learning_rate=nan", "train.learning_rate=nan"),
+        ("train.learning_rate=inf", "train.learning_rate=inf"),
+        ("train.learning_rate=-1e-5", "train.learning_rate=-1e-05"),
+        ("train.weight_decay=nan", "train.weight_decay=nan"),
+        ("train.accumulation=3", "train.accumulation=3.*train.batch_size=8"),
+        ("train.schedule=cosine", "train.schedule.*linear"),
+        ("train.steps_per_dispatch=0", "train.steps_per_dispatch=0"),
+        ("pruning.criterion=taylor", "pruning.criterion='taylor'.*magnitude"),
+        ("pruning.scope=row", "pruning.scope='row'.*layer, global"),
+        ("pruning.schedule=sudden", "pruning.schedule='sudden'"),
+        ("pruning.steps=-1", "pruning.steps=-1"),
+        ("pruning.explicit=0.5,x", "pruning.explicit"),
+        ("pruning.final=nan", "pruning.final=nan"),
+        ("pruning.fraction=nan", "pruning.fraction=nan"),
+        ("regularizer.name=l1", "regularizer.name='l1'.*cosine-layer"),
+        ("regularizer.weight=-1", "regularizer.weight=-1"),
+        ("regularizer.reference=dense", "regularizer.reference='dense'"),
+        ("eval.splits=train", "eval.splits"),
+        ("eval.splits=", "eval.splits"),
+        ("checkpoint.keep=1", "checkpoint.keep=1.*at least 2"),
+        ("mesh.tensor=0", "mesh.tensor=0"),
+    ],
+)
+def test_wrong_values_name_the_field(parsed, flag, says):
+    with pytest.raises(UserError, match=says) as error:
+        parsed(f"--config.{flag}")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("value", [1, 0, "yes", None, 1.0])
+def test_a_bool_is_a_bool(value):
+    values = default_config().to_dict()
+    values["model"]["remat"] = value
+    with pytest.raises(UserError, match=r"model\.remat=.*bool"):
+        resolve(ConfigDict(values))
+
+
+@pytest.mark.parametrize(("path", "value"), [("seed", True), ("train.weight_decay", False)])
+def test_a_bool_is_not_a_number(path, value):
+    values = default_config().to_dict()
+    *sections, name = path.split(".")
+    (values[sections[0]] if sections else values)[name] = value
+    with pytest.raises(UserError, match=f"{path}={value}"):
+        resolve(ConfigDict(values))
+
+
+def test_what_a_config_file_adds_or_forgets():
+    config = default_config()
+    with config.unlocked():
+        config.train.momentum = 0.9
+    with pytest.raises(UserError, match=r"train\.momentum is not a field"):
+        resolve(config)
+    for broken in (ConfigDict({"method": "none"}), default_config().train, {}, None):
+        with pytest.raises(UserError, match="default_config"):
+            resolve(broken)
+
+
+def test_defaults_stay_defaults():
+    config = default_config()
+    config.method = "none"
+    resolve(config)
+    assert config.pruning.steps is None, "resolve must not change what it is given"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.py")), ids=lambda path: path.stem)
+def test_every_config_file_resolves(parsed, path):
+    resolved = parsed(config=path)
+    assert resolved.method in PRESETS
+    assert resolve(_parse(["--config", str(path), "--config.method=none"])[0]).pruning.steps >= 0
+
+
+def test_the_demo_has_a_small_sibling(parsed):
+    whole, smoke = parsed(config=CONFIGS / "demo.py"), parsed(config=f"{CONFIGS}/demo.py:smoke")
+    changed = configuration.differences(configuration.to_dict(whole), configuration.to_dict(smoke))
+    assert changed
+    assert not any(name.startswith(("method", "regularizer", "model")) for name in changed)
+
+
+def test_differences_name_every_field():
+    old = {"a": 1, "b": {"c": [1], "d": None}, "gone": 2}
+    new = {"a": 1, "b": {"c": [2], "d": 0.0}, "new": {"e": 1}}
+    assert configuration.differences(old, old) == []
+    found = configuration.differences(old, new)
+    assert [text.split(" ")[0] for text in found] == ["b.c", "b.d", "gone", "new"]
+
+
+def test_field_paths_are_those_of_the_default():
+    def leaves(config, prefix=""):
+        for name, value in config.items():
+            if isinstance(value, ConfigDict):
+                yield from leaves(value, f"{prefix}{name}.")
+            else:
+                yield prefix + name
+
+    assert sorted(configuration.field_paths()) == sorted(leaves(default_config()))
+
+
+@settings(deadline=None, max_examples=50)
+@given(languages=st.lists(st.from_regex(r"[a-z]{2}(-[A-Z]{2})?", fullmatch=True), max_size=4))
+def test_both_spellings_of_a_tuple(languages):
+    config = default_config()
+    config.eval.languages = tuple(languages)
+    listed = resolve(config).eval.languages
+    config.eval.languages = (",".join(languages),)
+    assert resolve(config).eval.languages == listed == tuple(languages)

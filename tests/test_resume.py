@@ -1,0 +1,148 @@
+"""A run that is killed, again and again, ends with the bits of one that was left alone."""
+
+import random
+import time
+
+import pytest
+import tiny
+
+# method and config of the two runs; the second arrives at its masks by chance, from keys
+RUNS = {"frobenius": ("variant", ()), "random": ("", ("--config.method=random-global",))}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(world, tmp_path_factory):
+    """By name, the workdir of a run that nobody touched."""
+    done = {}
+
+    def run(name):
+        if name not in done:
+            arg, flags = RUNS[name]
+            done[name] = tmp_path_factory.mktemp(name) / "run"
+            code, _, errors = tiny.run(tiny.command(world, done[name], *flags, arg=arg))
+            assert code == 0, errors
+        return done[name]
+
+    return run
+
+
+def kinds(workdir):
+    return [event["kind"] for event in tiny.events(workdir)]
+
+
+def trained(workdir, dispatches):
+    return kinds(workdir).count("train") >= dispatches
+
+
+def saving(workdir):
+    """Orbax is writing, or the manifest that commits it is not there yet."""
+    names = {path.name for path in workdir.glob("checkpoints/*")}
+    return any("tmp" in name or (name.isdigit() and f"{name}.json" not in names) for name in names)
+
+
+def after(number):
+    """Right after a pruning step: the event is written, its training has not ended."""
+    return lambda workdir: kinds(workdir).count("prune") >= number
+
+
+def evaluating(number):
+    """The checkpoint at the end of a phase is there, its evaluation has begun."""
+
+    def now(workdir):
+        steps = 10 + 5 * number  # of the phases so far
+        manifests = [path.read_text() for path in workdir.glob("checkpoints/*.json")]
+        return any(f'"step": {steps}' in text for text in manifests)
+
+    return now
+
+
+def predicted(workdir):
+    """Some files of an evaluation are written, its event is not."""
+    return any(workdir.glob("predictions/1/*"))
+
+
+def exporting(workdir):
+    return (workdir / ".export.partial").exists() or (workdir / "masks.npz").exists()
+
+
+def kill_when(process, workdir, moment):
+    """Wait for a moment in the life of a run, then kill it; False if it ended before."""
+    while process.poll() is None:
+        try:
+            if moment(workdir):
+                break
+        except FileNotFoundError:  # renamed or dropped while we looked
+            continue
+        time.sleep(0.002)
+    alive = process.poll() is None
+    process.kill()
+    process.communicate()
+    return alive
+
+
+def later(seconds):
+    end = time.monotonic() + seconds
+    return lambda workdir: time.monotonic() > end
+
+
+def told(workdir):
+    """Events without what a clock says."""
+    events = tiny.events(workdir)
+    return [{k: v for k, v in event.items() if k != "examples_per_second"} for event in events]
+
+
+def check(workdir, expected):
+    assert tiny.outcome(workdir) == tiny.outcome(expected)
+    assert told(workdir) == told(expected)
+    events = told(workdir)
+    assert [event["n"] for event in events] == list(range(len(events)))
+    trained = [event["step"] for event in events if event["kind"] == "train"]
+    assert trained == sorted(set(trained))
+    assert [path.name for path in workdir.rglob(".*")] == [".lock"]  # no half-written files
+    numbers = {path.name.split(".")[0] for path in workdir.glob("checkpoints/*")}
+    assert len(numbers) == 2  # checkpoint.keep
+
+
+@pytest.mark.slow
+def test_killed_at_the_worst_moments(world, uninterrupted, tmp_path):
+    expected = uninterrupted("frobenius")
+    workdir = tmp_path / "run"
+    command = tiny.command(world, workdir, arg="variant")
+    moments = [
+        lambda workdir: workdir.exists(),
+        lambda workdir: trained(workdir, 2),
+        saving,
+        evaluating(1),
+        after(1),
+        predicted,
+        saving,
+        after(3),
+        exporting,
+    ]
+    killed = [kill_when(tiny.start(command), workdir, moment) for moment in moments]
+    assert sum(killed) >= len(moments) - 1, killed
+    code, _, errors = tiny.run(command)
+    assert code == 0, errors
+    check(workdir, expected)
+    code, out, errors = tiny.run(command)
+    assert code == 0
+    assert "already complete" in errors
+    assert "retention" in out
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments(world, uninterrupted, tmp_path):
+    expected = uninterrupted("random")
+    arg, flags = RUNS["random"]
+    workdir = tmp_path / "run"
+    command = tiny.command(world, workdir, *flags, arg=arg)
+    draw = random.Random(0)
+    for _ in range(4):
+        process = tiny.start(command)
+        begun = len(tiny.events(workdir))
+        while process.poll() is None and len(tiny.events(workdir)) == begun:
+            time.sleep(0.01)  # start-up takes most of a tiny run; nothing is at stake in it
+        kill_when(process, workdir, later(draw.uniform(0.0, 1.0)))
+    code, _, errors = tiny.run(command)
+    assert code == 0, errors
+    check(workdir, expected)
