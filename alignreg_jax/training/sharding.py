@@ -142,10 +142,10 @@ def for_state(state: TrainState, mesh: Mesh) -> TrainState:
         nu=for_params(state.optimizer.nu, mesh),
     )
     return TrainState(
-        step=replicated,  # pyright: ignore[reportArgumentType]
-        key=replicated,  # pyright: ignore[reportArgumentType]
+        step=replicated,
+        key=replicated,
         params=for_params(state.params, mesh),
-        masks=kernels,  # pyright: ignore[reportArgumentType]
+        masks=kernels,
         method=jax.tree_util.tree_map_with_path(method_leaf, state.method),
         optimizer=optimizer,
     )

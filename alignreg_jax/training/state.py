@@ -2,15 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, Key
+from jaxtyping import Array, Int
 
 from alignreg_jax.data.encoding import Encoded
-from alignreg_jax.pruning.kernels import Masks
 
 Tree = Mapping[str, Any]
 
@@ -20,18 +19,25 @@ Tree = Mapping[str, Any]
 class TrainState:
     """Everything that changes during a run, and the key that all randomness is folded from.
 
-    `params` is the nested dict of models/xlmr.py; `optimizer` holds Adam's moments for the
-    trainable leaves only, as flat dicts from path to moment.
+    Fields are Any because JAX builds the same structure of shapes and of shardings, too.
+
+    Attributes:
+        step: int32 scalar, counted over the whole run.
+        key: the root key.
+        params: the nested dict of models/xlmr.py.
+        masks: Boolean, one for every prunable kernel.
+        method: learned state of the pruning method.
+        optimizer: Adam's moments for the trainable leaves only, flat dicts from path to moment.
     """
 
-    step: Int[Array, ""]
-    key: Key[Array, ""]
-    params: Tree
-    masks: Masks
-    method: dict[str, Any]  # learned state of the pruning method
+    step: Any
+    key: Any
+    params: Any
+    masks: Any
+    method: Any
     optimizer: Any
 
-    def replace(self, **changes: Any) -> Self:
+    def replace(self, **changes: Any) -> "TrainState":
         """A copy with some fields changed."""
         return replace(self, **changes)
 
@@ -39,17 +45,20 @@ class TrainState:
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class DeviceData:
-    """A tokenised split on the device: ids laid end to end, rows gathered inside the step."""
+    """A tokenised split on the device: ids laid end to end, rows gathered inside the step.
 
-    ids: Int[Array, " tokens"]
-    offsets: Int[Array, " rows"]
-    lengths: Int[Array, " rows"]
-    labels: Int[Array, " rows"]
+    All int32: ids `[tokens]`; offsets, lengths and labels `[rows]`.
+    """
+
+    ids: Any
+    offsets: Any
+    lengths: Any
+    labels: Any
 
     @classmethod
-    def from_encoded(cls, encoded: Encoded) -> Self:
+    def from_encoded(cls, encoded: Encoded) -> "DeviceData":
         """The same arrays, as host arrays ready to be placed."""
-        return cls(encoded.ids, encoded.offsets, encoded.lengths, encoded.labels)  # pyright: ignore
+        return cls(encoded.ids, encoded.offsets, encoded.lengths, encoded.labels)
 
     def batch(
         self, rows: Int[Array, " batch"], length: int, pad_token_id: int
@@ -57,7 +66,7 @@ class DeviceData:
         """Ids padded on the right, labels, and weights: 1 for a row, 0 for padding (row -1)."""
         present = rows >= 0
         rows = jnp.maximum(rows, 0)
-        columns = jnp.arange(length)
+        columns = jnp.arange(length)[None, :]
         within = (columns < self.lengths[rows][:, None]) & present[:, None]
         ids = jnp.where(within, self.ids[self.offsets[rows][:, None] + columns], pad_token_id)
         return ids, self.labels[rows], present.astype(jnp.float32)
