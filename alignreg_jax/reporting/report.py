@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures, page, series
 from alignreg_jax.reporting.results import Results
-from alignreg_jax.reporting.svg import inline_svg
+from alignreg_jax.reporting.svg import inline_svg, png
 from alignreg_jax.reporting.tables import (
     html_table,
     languages_table,
@@ -24,10 +25,11 @@ from alignreg_jax.reporting.tables import (
 from alignreg_jax.reporting.tracking import METRICS_FILE, Event, atomic_write, read_events
 
 REPORT_FILE = "report.html"
+PICTURE_FILE = "accuracy.png"
 
 
 def write_report(workdir: str | Path) -> Path:
-    """Write `workdir`/report.html and return its path.
+    """Write `workdir`/report.html, and its first figure as accuracy.png; returns the former.
 
     Raises:
         UserError: the folder lacks results.json or config.json, or one of them is damaged.
@@ -39,6 +41,8 @@ def write_report(workdir: str | Path) -> Path:
     path = workdir / REPORT_FILE
     events = read_events(workdir / METRICS_FILE)
     atomic_write(path, report_html(results, events, _read_json(workdir / "config.json")))
+    if len(results["prune_steps"]) > 1:
+        atomic_write(workdir / PICTURE_FILE, png(_overview(results)))
     return path
 
 
@@ -120,7 +124,6 @@ def _accuracy(results: Results) -> str:
     curves = series.curves(results)
     common = series.everywhere(results)
     mean = series.mean_curve(results, common)
-    full = series.full_means(results)
     chance, metric = results["chance"], results["metric"]
     caption = (
         f"{metric.capitalize()} of every language against what remains of the encoder’s weights"
@@ -138,13 +141,21 @@ def _accuracy(results: Results) -> str:
     )
     panels += " the last one, the level line continues the dense score, and the orange line is the"
     panels += " zero-shot mean of the figure above."
-    title = f"{metric} on the {results['split']} set (%)"
-    overview = figures.accuracy(curves, mean, full, chance=chance, title=title)
     small = figures.languages(curves, mean, chance=chance)
     return page.section(
         f"{metric.capitalize()} against remaining weights",
-        page.drawing(inline_svg(overview, "accuracy", _spoken(results)), caption),
+        page.drawing(inline_svg(_overview(results), "accuracy", _spoken(results)), caption),
         page.drawing(inline_svg(small, "languages", "One panel per language"), panels),
+    )
+
+
+def _overview(results: Results) -> Figure:
+    return figures.accuracy(
+        series.curves(results),
+        series.mean_curve(results, series.everywhere(results)),
+        series.full_means(results),
+        chance=results["chance"],
+        title=f"{results['metric']} on the {results['split']} set (%)",
     )
 
 

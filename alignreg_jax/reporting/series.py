@@ -61,8 +61,10 @@ def mean_curve(results: Results, languages: Sequence[str]) -> Curve | None:
 
 
 def full_means(results: Results) -> Curve:
-    """The mean over all zero-shot languages, at the steps that evaluated all of them."""
-    steps = [s for s in results["prune_steps"] if s["complete"] and s["zero_shot_avg"] is not None]
+    """The mean over all zero-shot languages of the run, at the steps that evaluated all of them."""
+    most = max(step["evaluated"] for step in results["prune_steps"])
+    steps = [step for step in results["prune_steps"] if step["evaluated"] == most]
+    steps = [step for step in steps if step["zero_shot_avg"] is not None]
     remaining = tuple(step["remaining"] for step in steps)
     return Curve("zero-shot mean", remaining, tuple(s["zero_shot_avg"] for s in steps), False)
 

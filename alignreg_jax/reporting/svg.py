@@ -81,6 +81,14 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
     return start + drawing[root.end() :]
 
 
+def png(figure: Figure) -> bytes:
+    """Render a figure as a picture on white, for pages that cannot take the drawing."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(buffer, format="png", dpi=144, facecolor="white", metadata={"Software": ""})
+    return buffer.getvalue()
+
+
 def _tidy_tag(tag: str, name: str) -> str:
     """Shorten a tag's numbers, turn colours into variables, make its ids the figure's own."""
     tag = re.sub(r"(\d+\.\d{2})\d+", r"\1", tag)

@@ -56,9 +56,10 @@ def test_the_page_stands_alone_and_is_well_formed(make_run):
 
 def test_writing_it_again_gives_the_same_bytes(make_run):
     path = report.write_report(make_run())
-    before = path.read_bytes()
+    files = [path, path.with_name("accuracy.png")]
+    before = [file.read_bytes() for file in files]
     report.write_report(path.parent)
-    assert path.read_bytes() == before
+    assert [file.read_bytes() for file in files] == before
 
 
 def test_the_words_carry_the_numbers(make_run):
