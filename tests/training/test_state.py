@@ -1,0 +1,71 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_cases import params, rows
+
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.training.state import DeviceData, count, flatten, partition, unflatten
+
+PAD = 1
+
+
+@pytest.fixture(scope="module")
+def data():
+    return jax.tree.map(jnp.asarray, DeviceData.from_encoded(rows()))
+
+
+@pytest.mark.parametrize("length", [16, 24])
+def test_batch_holds_the_rows_it_names(data, length):
+    encoded = rows()
+    chosen = np.array([3, encoded.rows - 1, 0, 3], np.int32)  # the last row ends the flat ids
+    ids, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
+        data, jnp.asarray(chosen), length, PAD
+    )
+    for found, row in zip(np.asarray(ids), chosen, strict=True):
+        size, start = encoded.lengths[row], encoded.offsets[row]
+        np.testing.assert_array_equal(found[:size], encoded.ids[start : start + size])
+        assert (found[size:] == PAD).all()
+    np.testing.assert_array_equal(labels, encoded.labels[chosen])
+    assert (np.asarray(weights) == 1).all()
+
+
+def test_padding_row_is_padding_with_no_weight(data):
+    ids, labels, weights = data.batch(jnp.array([2, -1, -1]), 16, PAD)
+    assert (np.asarray(ids[1:]) == PAD).all()
+    assert not (np.asarray(ids[0]) == PAD).all()
+    assert weights.tolist() == [1, 0, 0]
+    assert ((labels >= 0) & (labels < 5)).all()  # still a class, so that its loss is finite
+
+
+def test_row_of_the_full_length_has_no_padding():
+    encoded = Encoded(
+        ids=np.arange(10, 18, dtype=np.int32),
+        offsets=np.array([0, 3], np.int32),
+        lengths=np.array([3, 5], np.int32),
+        labels=np.array([0, 1], np.int32),
+    )
+    data = jax.tree.map(jnp.asarray, DeviceData.from_encoded(encoded))
+    ids, _, _ = data.batch(jnp.array([1, 0]), 5, PAD)
+    assert ids.tolist() == [[13, 14, 15, 16, 17], [10, 11, 12, PAD, PAD]]
+
+
+def test_unflatten_inverts_flatten():
+    tree = params()
+    flat = flatten(tree)
+    assert flat["encoder/attention/query/kernel"] is tree["encoder"]["attention"]["query"]["kernel"]
+    again = unflatten(flat)
+    assert jax.tree.structure(again) == jax.tree.structure(tree)
+    jax.tree.map(np.testing.assert_array_equal, again, tree)
+
+
+def test_partition_freezes_by_whole_names():
+    tree = {"embeddings": {"word": 0}, "embeddings_more": {"word": 1}, "head": {"out": 2}}
+    trainable, frozen = partition(tree, ("embeddings", "head/out"))
+    assert frozen == {"embeddings/word": 0, "head/out": 2}
+    assert trainable == {"embeddings_more/word": 1}
+    assert partition(tree, ())[1] == {}
+
+
+def test_count():
+    assert count({"a": np.zeros((2, 3)), "b": {"c": np.zeros(4), "d": np.float32(0)}}) == 11

@@ -1,0 +1,120 @@
+"""A small network, rows to train it on, and a trainer: shared by the tests of this folder."""
+
+from functools import cache
+
+import jax
+import numpy as np
+
+from alignreg_jax.data.batching import Dispatch
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.models import xlmr
+from alignreg_jax.pruning import kernels, masks, methods
+from alignreg_jax.training import sharding
+from alignreg_jax.training.steps import StepSettings
+from alignreg_jax.training.trainer import Trainer
+
+CONFIG = xlmr.XlmrConfig(
+    vocab_size=50,
+    hidden_size=32,
+    num_layers=2,
+    num_heads=4,
+    intermediate_size=64,
+    max_positions=34,
+)
+QUIET = xlmr.XlmrConfig(**{**vars(CONFIG), "hidden_dropout": 0.0, "attention_dropout": 0.0})
+LABELS, LENGTH, BATCH, ROWS = 5, 16, 8, 48
+HYPER = {
+    "learning_rate": 1e-3,
+    "weight_decay": 0.01,
+    "warmup_steps": 0.0,
+    "max_grad_norm": 1.0,
+    "regularizer_weight": 5e-3,
+}
+
+
+def model(config=CONFIG, head="dense-tanh-out"):
+    return xlmr.XlmrModel(config, head, LABELS)
+
+
+@cache
+def params(head="dense-tanh-out"):
+    """Host arrays, as a checkpoint gives them; biases and LayerNorms are not at 0 and 1."""
+    tree = xlmr.init_params(model(head=head), jax.random.key(3))
+    generator = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda leaf: np.asarray(leaf) + generator.normal(0, 0.02, leaf.shape).astype(np.float32),
+        tree,
+    )
+
+
+@cache
+def rows():
+    generator = np.random.default_rng(0)
+    lengths = generator.integers(3, LENGTH + 1, ROWS).astype(np.int32)
+    return Encoded(
+        ids=generator.integers(3, CONFIG.vocab_size, lengths.sum()).astype(np.int32),
+        offsets=(np.cumsum(lengths) - lengths).astype(np.int32),
+        lengths=lengths,
+        labels=generator.integers(0, LABELS, ROWS).astype(np.int32),
+    )
+
+
+def method(scope="layer", regularizer="none", criterion="magnitude"):
+    return methods.build(criterion=criterion, scope=scope, regularizer=regularizer)
+
+
+def mesh(data=1, fsdp=1, tensor=1):
+    devices = jax.devices()[: data * fsdp * tensor]
+    return sharding.make_mesh(data, fsdp, tensor, devices=devices)
+
+
+def make_trainer(
+    config=CONFIG,
+    *,
+    layout=(1, 1, 1),
+    method_=None,
+    seed=0,
+    head="dense-tanh-out",
+    total_steps=20,
+    batch_size=BATCH,
+    steps_per_dispatch=5,
+    hyper=(),
+    **settings,
+):
+    return Trainer(
+        model(config, head),
+        method_ or method(),
+        StepSettings(**settings),
+        mesh(*layout),
+        params=params(head),
+        train=rows(),
+        seed=seed,
+        hyper={**HYPER, **dict(hyper)},
+        total_steps=total_steps,
+        batch_size=batch_size,
+        steps_per_dispatch=steps_per_dispatch,
+    )
+
+
+def batches(first, steps):
+    """`steps` batches, the first of them number `first` of an epoch in file order."""
+    numbers = np.arange(first * BATCH, (first + steps) * BATCH, dtype=np.int32)
+    return numbers.reshape(steps, BATCH)
+
+
+def train(trainer, batches, length=LENGTH):
+    """One dispatch; its metrics, steps first."""
+    trainer.dispatch(Dispatch(length, batches))
+    finished = trainer.drain()
+    metrics = jax.device_get(dict(finished.metrics))
+    return {name: values[: finished.count] for name, values in metrics.items()}
+
+
+def prune(trainer, remaining, scope="layer"):
+    trainer.prune(masks.keep_counts(kernels.sizes(trainer.reference), remaining, scope))
+    return jax.device_get(trainer.state.masks)
+
+
+def first_gradients(trainer):
+    """What the first step's optimizer saw: its first moments, over 1 - beta."""
+    return {path: leaf / 0.1 for path, leaf in jax.device_get(trainer.state.optimizer.mu).items()}
