@@ -87,7 +87,12 @@ def _accuracy_legend(
     heavy = {"linewidth": 2.6, "marker": "o", "markersize": 4.5}
     entries = [({"color": svg.BLUE, **heavy}, "English")]
     if mean is not None:
-        entries.append(({"color": svg.VERMILION, **heavy}, f"mean of {common} zero-shot language{'s' * (common > 1)}"))
+        entries.append(
+            (
+                {"color": svg.VERMILION, **heavy},
+                f"mean of {common} zero-shot language{'s' * (common > 1)}",
+            )
+        )
     entries.append(({"color": svg.FAINT, "linewidth": 1}, "one language each"))
     if not everything_everywhere:
         diamond = {"linestyle": "", "marker": "D", "markersize": 6.5, "markeredgewidth": 1.8}
