@@ -11,6 +11,7 @@ import shlex  # noqa: E402
 import sys  # noqa: E402
 import traceback  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from itertools import pairwise  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from absl import flags  # noqa: E402
@@ -73,26 +74,28 @@ def _run(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> tuple:
     """The ConfigDict of the flags, and the workdir or None; UserError for any mistake."""
     path = Path(_config_name(arguments).partition(":")[0])
+    if not path.name:
+        raise UserError("--config is needed, for example --config configs/xnli.py")
+    if not path.is_file():
+        raise UserError(f"--config: no such file: {path}")
     _check_fields(arguments)
-    values = flags.FlagValues()
     program = ["alignreg_jax.main", *arguments]
+    values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=program)
     flags.DEFINE_string("workdir", None, "where the run is kept", flag_values=values)
     try:
         rest = values(program)[1:]
         config, workdir = values.config, values.workdir
+        getattr(config, "method", None)  # where the library keeps a missing file for later
     except UserError:
         raise
     except flags.Error as error:
         raise UserError(str(error)) from error
     except Exception as error:  # a config file is the user's program, and may raise anything
-        if not path.is_file():
-            raise UserError(f"--config: no such file: {path}") from error
-        raise UserError(f"{_place(error, path)}: {type(error).__name__}: {error}") from error
+        cause = error.__cause__ or error
+        raise UserError(f"{_place(cause, path)}: {type(cause).__name__}: {cause}") from error
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}; flags look like --name=value")
-    if config is None:
-        raise UserError("--config is needed, for example --config configs/xnli.py")
     return config, workdir
 
 
@@ -124,7 +127,7 @@ def _place(error: Exception, path: Path) -> str:
 
 def _config_name(arguments: Sequence[str]) -> str:
     """What --config was given, or nothing."""
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in pairwise([*arguments, ""]):
         match = re.fullmatch(r"--?config(?:=(.*))?", argument)
         if match:
             return following if match[1] is None else match[1]
