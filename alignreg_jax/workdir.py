@@ -41,7 +41,7 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
             raise UserError(f"--workdir={workdir} is not empty and holds no run; give another")
         return False
     try:
-        old = json.loads(path.read_text(encoding="utf-8"))["config"]
+        old = dict(json.loads(path.read_text(encoding="utf-8"))["config"])
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not the config of a run; give another --workdir") from None
     new = configuration.to_dict(config)

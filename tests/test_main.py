@@ -1,0 +1,281 @@
+"""The command line: exit codes, one line for every mistake, and a workdir that stays as it was."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import tiny
+
+from alignreg_jax.main import main
+
+# ml_collections loads a config file in a way that Python will drop
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+CONFIG_FILES = {
+    "raises": "x = 1\nraise RuntimeError('first line\\nsecond line')\n",
+    "syntax": "def get_config(arg='':\n    pass\n",
+    "imports": "def get_config(arg=''):\n    import no_such_module\n",
+    "exits": "def get_config(arg=''):\n    open('/no/such/file')\n",
+    "empty": "",
+    "nothing": "def get_config(arg=''):\n    return None\n",
+    "dict": "def get_config(arg=''):\n    return {'method': 'none'}\n",
+    "adds": (
+        "from alignreg_jax.config import default_config\n"
+        "def get_config(arg=''):\n"
+        "    config = default_config()\n"
+        "    config.train.momentum = 0.9\n"
+        "    return config\n"
+    ),
+}
+
+
+@pytest.fixture
+def fails(world, tmp_path, capsys, monkeypatch):
+    """Run a command line that is wrong; returns its one line, with the workdir untouched."""
+    workdir = tmp_path / "run"
+
+    def run(*flags, config=None):
+        # One process, one config file: the library loads a second one on top of the first
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)
+        arguments = ["--config", str(config or world.config), "--workdir", str(workdir), *flags]
+        assert main(arguments) == 2
+        output = capsys.readouterr()
+        assert output.out == ""
+        lines = output.err.splitlines()
+        assert len(lines) == 1, output.err
+        assert lines[0].startswith("error: ")
+        assert not workdir.exists()
+        return lines[0]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--bogus=1"], ["bogus"]),
+        (["surplus"], ["surplus"]),
+        (["--config.train.bogus=1"], ["--config.train.bogus"]),
+        (["--config.train.batchsize=1"], ["--config.train.batchsize", "train.batch_size"]),
+        (["--config.train=1"], ["--config.train"]),
+        (["--config.train.batch_size=1.5"], ["train.batch_size", "1.5"]),
+        (["--config.train.batch_size=many"], ["train.batch_size", "many"]),
+        (["--config.eval.save_predictions=maybe"], ["eval.save_predictions", "maybe"]),
+        (["--config.method=mbp"], ["method", "mbp", "frobenius-mbp"]),
+        (["--config.task.name=xquad"], ["task.name", "xquad", "xnli"]),
+        (["--config.task.source=demo"], ["task.source", "demo", "folder"]),
+        (["--config.task.data_dir=/no/such/folder"], ["/no/such/folder"]),
+        (["--config.task.languages=xx"], ["task.languages", "xx", "sw"]),
+        (["--config.eval.languages=en,xx"], ["eval.languages", "xx", "sw"]),
+        (["--config.eval.every_phase_languages=xx"], ["eval.every_phase_languages", "xx"]),
+        (["--config.task.max_length=39"], ["task.max_length=39", "38"]),
+        (["--config.model.name_or_path=./nowhere"], ["model.name_or_path", "nowhere"]),
+        (["--config.pruning.criterion=taylor"], ["pruning.criterion", "taylor", "magnitude"]),
+        (["--config.pruning.schedule=explicit"], ["pruning.explicit", "pruning.steps=2"]),
+        (["--config.pruning.final=0"], ["pruning.final=0"]),
+        (["--config.mesh.data=3"], ["mesh.data=3", "8 devices"]),
+        (["--config.mesh.data=-1", "--config.mesh.fsdp=-1"], ["only one"]),
+        (["--config.train.batch_size=12"], ["train.batch_size", "12", "8"]),
+        (["--config.train.accumulation=2"], ["train.accumulation", "4", "8"]),
+        (["--config.eval.batch_size=4"], ["eval.batch_size=4", "8"]),
+        (["--config.mesh.tensor=8", "--config.mesh.data=1"], ["mesh.tensor=8", "attention heads"]),
+    ],
+    ids=lambda value: value[0] if value[0].startswith("-") else "",
+)  # fmt: skip
+def test_wrong_flags(fails, flags, words):
+    line = fails(*flags)
+    for word in words:
+        assert word in line
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("raises", ["raises.py:2", "RuntimeError", "first line second line"]),
+        ("syntax", ["syntax.py:1"]),
+        ("imports", ["imports.py:2", "no_such_module"]),
+        ("exits", ["exits.py:2", "/no/such/file"]),
+        ("empty", ["empty.py", "get_config"]),
+        ("nothing", ["--config"]),
+        ("dict", ["default_config"]),
+        ("adds", ["adds.py:4", "momentum"]),
+    ],
+)
+def test_wrong_config_files(fails, tmp_path, name, words):
+    path = tmp_path / f"{name}.py"
+    path.write_text(CONFIG_FILES[name])
+    line = fails(config=path)
+    for word in words:
+        assert word in line
+
+
+def test_config_file_is_missing(fails):
+    assert "no such file: /no/such/config.py" in fails(config="/no/such/config.py")
+    assert "no such file" in fails(config="/no/such/config.py:smoke")
+
+
+def test_argument_of_a_config_is_unknown(fails):
+    assert ":smoke" in fails(config=f"{tiny.ROOT}/configs/demo.py:nope")
+
+
+def test_no_config_at_all(capsys):
+    for arguments in ([], ["--workdir=x"], ["--config"], ["--config="]):
+        assert main(arguments) == 2
+        assert "--config" in capsys.readouterr().err
+
+
+def test_a_bad_row_is_named(fails, world, tmp_path):
+    data = tiny.copy(world.data, tmp_path / "data")
+    with (data / "sw.test.jsonl").open("a") as file:
+        file.write('{"text": "sw1", "label": "sideways"}\n')
+    line = fails(f"--config.task.data_dir={data}")
+    assert f"{data}/sw.test.jsonl:{tiny.ROWS['test'] + 1}" in line
+    (data / "sw.test.jsonl").unlink()
+    (data / "en.train.jsonl").unlink()
+    assert "en.train.jsonl" in fails(f"--config.task.data_dir={data}")
+
+
+def test_a_spoilt_encoder_is_named(fails, world, tmp_path):
+    encoder = tiny.copy(world.encoder, tmp_path / "encoder")
+    (encoder / "tokenizer.json").unlink()
+    assert "tokenizer.json" in fails(f"--config.model.name_or_path={encoder}")
+    encoder = tiny.copy(world.encoder, tmp_path / "another")
+    (encoder / "model.safetensors").write_bytes(b"")
+    assert "model.safetensors" in fails(f"--config.model.name_or_path={encoder}")
+
+
+def refused(world, workdir, capsys):
+    assert main(tiny.command(world, workdir)) == 2
+    output = capsys.readouterr()
+    assert len(output.err.splitlines()) == 1, output.err
+    assert output.err.startswith("error: --workdir=")
+    return output.err
+
+
+def test_workdir_is_a_file(world, tmp_path, capsys):
+    path = tmp_path / "file"
+    path.write_text("mine")
+    assert "is a file" in refused(world, path, capsys)
+    assert "cannot be written" in refused(world, path / "below", capsys)
+    assert path.read_text() == "mine"
+
+
+def test_workdir_holds_something_else(world, tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert "not empty" in refused(world, tmp_path, capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_workdir_cannot_be_written(world, tmp_path, capsys, monkeypatch):
+    denied = []
+    monkeypatch.setattr(os, "access", lambda path, mode: denied.append(str(path)))  # root may all
+    assert "cannot be written" in refused(world, tmp_path / "deep" / "run", capsys)
+    assert denied == [str(tmp_path)]
+    monkeypatch.undo()
+    assert "/proc" in refused_or_late("/proc/run", world, capsys)
+
+
+def refused_or_late(workdir, world, capsys):
+    """A folder that the system refuses only when it is made."""
+    assert main(tiny.command(world, workdir)) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_workdir_is_in_use(world, tmp_path, capsys):
+    holder = (
+        "import fcntl, sys; file = open(sys.argv[1], 'w'); fcntl.flock(file, fcntl.LOCK_EX);"
+        "print('held', flush=True); sys.stdin.read()"
+    )
+    lock = tmp_path / ".lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", holder, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        process.stdout.readline()
+        assert "another process" in refused(world, tmp_path, capsys)
+        assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+        process.stdin.close()
+    process.stdout.close()
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h", "--helpfull"])
+def test_help(capsys, flag):
+    assert main([flag]) == 0
+    output = capsys.readouterr().out
+    for word in ("--config FILE", "--workdir", "every_phase_languages", "steps_per_dispatch"):
+        assert word in output
+
+
+def wait_for_training(process, workdir):
+    end = time.monotonic() + 120
+    while not tiny.events(workdir):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.slow
+def test_signals(world, tmp_path):
+    """Ctrl-C is 130 with a line; SIGTERM ends the process as a shell reports with 143."""
+    workdir = tmp_path / "run"
+    command = tiny.command(world, workdir, "--config.pruning.first_epochs=2000")
+    process = tiny.start(command)
+    wait_for_training(process, workdir)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("interrupted; the same command continues")
+
+    before = len(tiny.events(workdir))
+    process = tiny.start(command)
+    while len(tiny.events(workdir)) <= before:  # it continues
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (143, -signal.SIGTERM)
+    assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_loss_that_is_not_finite(world, tmp_path):
+    """Exit 3 before the next save, again and again; another rate needs another workdir."""
+    workdir = tmp_path / "run"
+    # The penalty is switched on by the first pruning step, against the fine-tuned network
+    flags = ("--config.regularizer.weight=1e38", "--config.regularizer.reference=finetuned")
+    command = tiny.command(world, workdir, *flags)
+    for _ in range(2):
+        code, out, errors = tiny.run(command)
+        assert code == 3, errors
+        assert out == ""
+        assert "Traceback" not in errors
+        last = errors.splitlines()[-1]
+        newest = max((workdir / "checkpoints").glob("*.json"))
+        assert json.loads(newest.read_text())["position"]["step"] == 10  # the end of fine-tuning
+        assert re.search(
+            rf"not finite at step 1[1-3]; .*{newest.stem}; .*train.learning_rate", last
+        )
+        assert not (workdir / "export").exists()
+        assert max(event["step"] for event in tiny.events(workdir)) < 14
+    code, _, errors = tiny.run(tiny.command(world, workdir, "--config.train.warmup_steps=0"))
+    assert code == 2
+    assert len(errors.splitlines()) == 1
+    for change in (
+        "regularizer.weight (1e+38 -> 0.0005)",
+        "regularizer.reference ('finetuned' -> 'pretrained')",
+        "train.warmup_steps (2 -> 0)",
+    ):
+        assert change in errors
+
+
+def test_loss_that_is_not_finite_from_the_start(world, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    assert main(tiny.command(world, workdir, "--config.train.learning_rate=1e38")) == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "no checkpoint was saved" in last
+    assert not (workdir / "checkpoints").exists()
