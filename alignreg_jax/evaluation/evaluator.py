@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -59,7 +58,7 @@ class Evaluator:
             edges=self._edges,
             steps_per_dispatch=self._steps,
         )
-        found = self._place(jnp.zeros(len(self._joined.labels) + 1, jnp.int32))
+        found = self._place(np.zeros(len(self._joined.labels) + 1, np.int32))
         done: list[tuple[Array, int]] = []
         with progress(len(chosen), description, "examples") as bar:
             for dispatch in plan:
