@@ -1,0 +1,440 @@
+"""Compare training and evaluation with PyTorch: same encoder, same batches, one run.
+
+    pip install torch                               # not a dependency of the package
+    python benchmarks/train_step.py                 # everything: half an hour on 2 idle cores
+    python benchmarks/train_step.py --small         # does the script work? figures mean little
+    python benchmarks/train_step.py --parts demo base regularizers compile
+
+Ours and theirs live in processes of their own and take turns, batches by batches, so that other
+work on the machine slows both; the least time of every turn counts, compilation and warm-up do not.
+PyTorch runs transformers' XLMRobertaForSequenceClassification under torch.optim.AdamW with its
+default settings, each batch padded to its longest row, dropout on, as many threads as cores, and
+the same leaves trainable. A ratio above 1 says that ours is faster. The pruning step has its own
+benchmark, benchmarks/prune_step.py.
+"""
+
+import argparse
+import importlib.util
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignreg_jax.data import encoding, sources, tasks
+from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, evaluation_plan
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.models import checkpoints
+from alignreg_jax.models.xlmr import XlmrConfig
+
+HEAD = "dense-tanh-out"
+BATCH, STEPS = 32, 16
+BASE = XlmrConfig(250002, 768, 12, 12, 3072, 514)
+EDGES = bucket_edges(256)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both sides train: an encoder from a folder, or a random one of the given shape."""
+
+    config: XlmrConfig
+    folder: Path | None
+    labels: int
+    freeze: tuple[str, ...]
+    rows: Encoded
+    regularizer: str = "none"
+
+    def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
+        """Each batch as PyTorch gets it: ids padded to its longest row, labels."""
+        found = []
+        for rows in dispatch.rows:
+            rows = rows[rows >= 0]
+            lengths = self.rows.lengths[rows]
+            columns = np.arange(lengths.max())
+            inside = columns < lengths[:, None]
+            at = np.where(inside, self.rows.offsets[rows][:, None] + columns, 0)
+            ids = np.where(inside, self.rows.ids[at], self.config.pad_token_id)
+            found.append((ids.astype(np.int64), inside.astype(np.int64), self.rows.labels[rows]))
+        return found
+
+
+class Ours:
+    """Trainer and predict, as a run uses them."""
+
+    def __init__(self, job: Job):
+        import jax
+
+        from alignreg_jax.models import xlmr
+        from alignreg_jax.pruning import methods
+        from alignreg_jax.training import sharding, steps
+        from alignreg_jax.training.trainer import Trainer
+
+        self.jax, self.job = jax, job
+        model = xlmr.XlmrModel(job.config, HEAD, job.labels)
+        if job.folder is None:
+            params = jax.jit(lambda key: xlmr.init_params(model, key))(jax.random.key(0))
+        else:
+            params = checkpoints.load(job.folder, head=HEAD, num_labels=job.labels, seed=0).params
+        mesh = sharding.make_mesh(-1, 1, 1)
+        self.trainer = Trainer(
+            model,
+            methods.build(criterion="magnitude", scope="layer", regularizer=job.regularizer),
+            steps.StepSettings(freeze=job.freeze),
+            mesh,
+            params=params,
+            train=job.rows,
+            seed=0,
+            hyper={
+                "learning_rate": 1e-5,
+                "weight_decay": 0.01,
+                "warmup_steps": 0,
+                "max_grad_norm": 0,
+                "regularizer_weight": 5e-4,
+            },
+            total_steps=1000,
+            batch_size=BATCH,
+            steps_per_dispatch=STEPS,
+        )
+        del params
+        self.predict = steps.make_predict(model, mesh)
+        self.served: Any = None
+
+    def device(self) -> str:
+        """What it runs on, and the version."""
+        device = self.jax.devices()[0]
+        return f"jax {self.jax.__version__} on {device.platform} ({device.device_kind})"
+
+    def train(self, dispatch: Dispatch) -> None:
+        """Queue the steps and wait for them."""
+        self.trainer.dispatch(dispatch)
+        self.jax.block_until_ready(self.trainer.drain().metrics)
+
+    def evaluate(self, dispatch: Dispatch) -> np.ndarray:
+        """Classes of the dispatch's rows, in its order."""
+        if self.served is None:
+            self.served = self.trainer.serve(self.trainer.state)
+        rows = np.full((STEPS, dispatch.rows.shape[1]), -1, np.int32)
+        rows[: len(dispatch.rows)] = dispatch.rows
+        found = self.trainer.place(np.zeros(self.job.rows.rows + 1, np.int32))
+        found, _ = self.predict(
+            found,
+            self.served,
+            self.trainer._data,
+            *self.trainer.place((rows, np.int32(len(dispatch.rows)))),
+            length=dispatch.length,
+        )
+        return np.asarray(found)[dispatch.rows[dispatch.rows >= 0]]
+
+
+class Theirs:
+    """The loop that a user of PyTorch writes."""
+
+    def __init__(self, job: Job):
+        import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        self.torch, self.job = torch, job
+        torch.manual_seed(0)
+        torch.set_num_threads(os.cpu_count() or 1)
+        self.where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        kind = transformers.XLMRobertaForSequenceClassification
+        if job.folder is not None:
+            model = kind.from_pretrained(job.folder)
+        else:
+            shape = job.config
+            model = kind(
+                transformers.XLMRobertaConfig(
+                    vocab_size=shape.vocab_size,
+                    hidden_size=shape.hidden_size,
+                    num_hidden_layers=shape.num_layers,
+                    num_attention_heads=shape.num_heads,
+                    intermediate_size=shape.intermediate_size,
+                    max_position_embeddings=shape.max_positions,
+                    type_vocab_size=shape.type_vocab_size,
+                    layer_norm_eps=shape.layer_norm_eps,
+                    num_labels=job.labels,
+                )
+            )
+        self.model = model.to(self.where)
+        for name, leaf in self.model.named_parameters():
+            if any(name.startswith(f"roberta.{prefix}") for prefix in job.freeze):
+                leaf.requires_grad_(False)
+        leaves = [leaf for leaf in self.model.parameters() if leaf.requires_grad]
+        self.optimizer = torch.optim.AdamW(leaves, lr=1e-5)
+
+    def device(self) -> str:
+        """What it runs on, and the version."""
+        return f"torch {self.torch.__version__} on {self.where}"
+
+    def _tensors(self, dispatch: Dispatch) -> list[Any]:
+        return [
+            [self.torch.as_tensor(part, device=self.where).long() for part in batch]
+            for batch in self.job.batches(dispatch)
+        ]
+
+    def _wait(self) -> None:
+        if self.where.type == "cuda":
+            self.torch.cuda.synchronize()
+
+    def train(self, dispatch: Dispatch) -> None:
+        """One optimizer step for every batch."""
+        self.model.train()
+        for ids, mask, labels in self._tensors(dispatch):
+            self.model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self._wait()
+
+    def evaluate(self, dispatch: Dispatch) -> np.ndarray:
+        """Classes of the dispatch's rows, in its order."""
+        self.model.eval()
+        with self.torch.no_grad():
+            found = [
+                self.model(input_ids=ids, attention_mask=mask).logits.argmax(-1)
+                for ids, mask, _ in self._tensors(dispatch)
+            ]
+        return self.torch.cat(found).cpu().numpy()
+
+
+def _serve(side: type[Ours] | type[Theirs], job: Job, pipe: Any) -> None:
+    """The life of a worker: build, then answer (what, dispatch) with (seconds, result)."""
+    worker = side(job)
+    pipe.send(worker.device())
+    while (order := pipe.recv()) is not None:
+        what, dispatch = order
+        start = time.perf_counter()
+        result = getattr(worker, what)(dispatch)
+        pipe.send((time.perf_counter() - start, result))
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)  # KiB on Linux
+
+
+class Worker:
+    """A side in a process of its own, so that memory and threads are its own."""
+
+    def __init__(self, side: type[Ours] | type[Theirs], job: Job):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(side, job, theirs), daemon=True)
+        self.process.start()
+        theirs.close()  # so that a worker that dies is an EOFError here, not a wait for ever
+        self.device: str = self.pipe.recv()
+
+    def __call__(self, what: str, dispatch: Dispatch) -> tuple[float, Any]:
+        """Seconds and result of one order."""
+        self.pipe.send((what, dispatch))
+        return self.pipe.recv()
+
+    def close(self) -> float:
+        """End it; its peak memory in GiB."""
+        self.pipe.send(None)
+        peak = self.pipe.recv()
+        self.process.join()
+        return peak
+
+
+Order = tuple[Worker, str, Dispatch]
+
+
+def least(turns: Sequence[Sequence[Order]], repeats: int) -> np.ndarray:
+    """Least seconds of every order; the orders of a turn follow each other. The first is warm-up.
+
+    Returns:
+        `[turns, orders in a turn]`.
+    """
+    for turn in turns:
+        for worker, what, dispatch in turn:
+            worker(what, dispatch)
+    times = [
+        [[worker(what, dispatch)[0] for worker, what, dispatch in turn] for turn in turns]
+        for _ in range(repeats)
+    ]
+    return np.min(times, axis=0)
+
+
+def demo_job(folder: Path, languages: bool) -> Job:
+    """The bundled encoder, exported for both; English training rows, or all test rows."""
+    source = checkpoints.resolve("demo")
+    dataset = sources.load(tasks.get_task("intents"), source="demo", data_dir=None, languages=None)
+    labels = len(dataset.labels)
+    loaded = checkpoints.load(source, head=HEAD, num_labels=labels, seed=0)
+    if not (folder / "config.json").exists():
+        checkpoints.save(
+            folder, loaded.params, loaded.config, head=HEAD, labels=dataset.labels, source=source
+        )
+    tokenizer = encoding.load_tokenizer(source, loaded.config.vocab_size)
+    splits = list(dataset.test.values()) if languages else [dataset.train]
+    rows = encoding.concatenate([encoding.encode(split, tokenizer, 64) for split in splits])
+    return Job(loaded.config, folder, labels, ("embeddings",), rows)
+
+
+def random_job(config: XlmrConfig, lengths: np.ndarray) -> Job:
+    """Random ids and weights: speed depends on neither."""
+    generator = np.random.default_rng(0)
+    total = int(lengths.sum())
+    rows = Encoded(
+        generator.integers(5, config.vocab_size, total).astype(np.int32),
+        (np.cumsum(lengths) - lengths).astype(np.int32),
+        lengths.astype(np.int32),
+        generator.integers(0, 3, len(lengths)).astype(np.int32),
+    )
+    return Job(config, None, 3, (), rows)
+
+
+def pair_lengths(rows: int) -> np.ndarray:
+    """Lengths like XNLI's English pairs in XLM-R's pieces: mean near 40, a long tail."""
+    drawn = np.random.default_rng(1).gamma(4.0, 10.0, rows)
+    return np.clip(drawn, 8, 256).astype(np.int32)
+
+
+def plan(job: Job, dispatches: int, steps: int, bucketed: bool = True) -> list[Dispatch]:
+    """A sample of an epoch, in its shuffled order; or batches of rows drawn uniformly."""
+    whole = epoch_plan(
+        job.rows.lengths,
+        batch_size=BATCH,
+        steps_per_dispatch=STEPS,
+        edges=EDGES,
+        data_seed=0,
+        epoch=0,
+        bucketing="length" if bucketed else "none",
+    )
+    whole = whole[:-1] or whole  # the last one has padding rows
+    return [Dispatch(part.length, part.rows[:steps]) for part in whole[:dispatches]]
+
+
+def count(plan: Sequence[Dispatch]) -> int:
+    """Rows in a plan."""
+    return sum(int(np.sum(dispatch.rows >= 0)) for dispatch in plan)
+
+
+def row(*cells: str) -> None:
+    """A line of a markdown table."""
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def compare(title: str, job: Job, sizes: tuple[int, int], repeats: int, shuffled: bool) -> None:
+    """Train both on one sample; with `shuffled`, PyTorch also on batches in random order."""
+    ours, theirs = Worker(Ours, job), Worker(Theirs, job)
+    sample = plan(job, *sizes)
+    turns = [[(ours, "train", part), (theirs, "train", part)] for part in sample]
+    times = least(turns, repeats).sum(axis=0)
+    rates = count(sample) / times
+    show = [f"{rate:.1f}" for rate in rates]
+    row(title, "examples/s, same batches", *show, f"{rates[0] / rates[1]:.2f}")
+    if shuffled:
+        drawn = plan(job, *sizes, bucketed=False)
+        rate = count(drawn) / least([[(theirs, "train", part)] for part in drawn], repeats).sum()
+        label = "examples/s, PyTorch in random order"
+        row(title, label, show[0], f"{rate:.1f}", f"{rates[0] / rate:.2f}")
+    peaks = ours.close(), theirs.close()
+    row(title, "peak memory, GiB", *(f"{peak:.1f}" for peak in peaks), f"{peaks[1] / peaks[0]:.2f}")
+
+
+def evaluation(job: Job, batch: int, dispatches: int, repeats: int) -> None:
+    """Predict the same batches of real rows of all languages; the classes must agree."""
+    ours, theirs = Worker(Ours, job), Worker(Theirs, job)
+    whole = evaluation_plan(
+        job.rows.lengths, batch_size=batch, edges=EDGES, steps_per_dispatch=STEPS
+    )
+    whole = whole[:: max(1, len(whole) // dispatches)]
+    agree = [np.mean(ours("evaluate", part)[1] == theirs("evaluate", part)[1]) for part in whole]
+    turns = [[(ours, "evaluate", part), (theirs, "evaluate", part)] for part in whole]
+    rates = count(whole) / least(turns, repeats).sum(axis=0)
+    what = f"examples/s, evaluation; same class in {np.mean(agree):.2%}"
+    row("demo encoder", what, *(f"{rate:.0f}" for rate in rates), f"{rates[0] / rates[1]:.2f}")
+    ours.close(), theirs.close()
+
+
+def regularizers(job: Job, length: int, repeats: int) -> None:
+    """The step with each regularizer, next to the step without."""
+    names = ("none", "cosine", "cosine-layer", "frobenius", "l2")
+    steps = Dispatch(length, np.arange(BATCH, dtype=np.int32)[None])
+    for name in names[1:]:  # two at a time: five base-sized states do not fit in memory
+        pair = [Worker(Ours, replace(job, regularizer=which)) for which in ("none", name)]
+        plain, penalised = least([[(worker, "train", steps) for worker in pair]], repeats)[0]
+        cost = f"{penalised / plain - 1:+.1%}"
+        row(name, f"s per step, {BATCH} x {length}", f"{penalised:.2f}", f"{plain:.2f}", cost)
+        for worker in pair:
+            worker.close()
+
+
+def compilation(job: Job, lengths: Sequence[int]) -> None:
+    """First call minus second, for each bucket length; XLA's cache on disk is off."""
+    ours = Worker(Ours, job)
+    for length in lengths:
+        one = Dispatch(length, np.arange(BATCH, dtype=np.int32)[None])
+        first, second = ours("train", one)[0], ours("train", one)[0]
+        row("demo encoder", f"s to compile length {length}", f"{first - second:.1f}", "", "")
+    ours.close()
+
+
+PARTS = ("demo", "base", "xnli", "regularizers", "evaluation", "compile")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="check the script, not the speed")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--repeats", type=int, default=5, help="the least of so many (default 5)")
+    parser.add_argument("--vocabulary", type=int, default=BASE.vocab_size, help="of base size")
+    options = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        sys.exit(
+            "benchmarks/train_step.py compares with PyTorch: pip install torch, then run again"
+        )
+    small, repeats = options.small, 1 if options.small else options.repeats
+    base = replace(BASE, vocab_size=options.vocabulary)
+    if small:
+        base = replace(base, vocab_size=1000, hidden_size=96, intermediate_size=192, num_layers=2)
+    shape = asdict(base)
+    print(
+        f"base: vocabulary {shape['vocab_size']:,}, all trainable; demo: embeddings frozen, as in"
+    )
+    print("configs/demo.py. Load, 1 minute:", f"{os.getloadavg()[0]:.1f}; {os.cpu_count()} cores\n")
+
+    def wide(length: int) -> Job:
+        return random_job(base, np.full(BATCH * 4, length))
+
+    with tempfile.TemporaryDirectory() as folder:
+        demo = demo_job(Path(folder), languages=False)
+        for worker in (Worker(Ours, demo), Worker(Theirs, demo)):
+            print(worker.device, flush=True)
+            worker.close()
+        print()
+        row("what", "figure", "ours", "PyTorch", "ratio")
+        row(*["---"] * 5)
+        parts: dict[str, Callable[[], None]] = {
+            "demo": lambda: compare(
+                "demo encoder", demo, (1, 2) if small else (12, STEPS), repeats, True
+            ),
+            "base": lambda: compare("base, 32 x 128", wide(128), (1, 1), repeats, False),
+            "xnli": lambda: compare(
+                "base, lengths like XNLI's",
+                random_job(base, pair_lengths(BATCH * 40)),
+                (2, 1) if small else (8, 1),
+                repeats,
+                True,
+            ),
+            "evaluation": lambda: evaluation(
+                demo_job(Path(folder), languages=True), 64, 1 if small else 12, repeats
+            ),
+            "compile": lambda: compilation(demo, (8,) if small else (8, 16, 24, 32, 48)),
+            "regularizers": lambda: regularizers(wide(128), 128, repeats),
+        }
+        for name in options.parts:
+            if name == "regularizers":
+                print("\nregularizers: with, without, cost\n")
+            parts[name]()
+    print(f"\nLoad at the end: {os.getloadavg()[0]:.1f}")
+
+
+if __name__ == "__main__":
+    main()
