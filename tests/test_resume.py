@@ -146,3 +146,36 @@ def test_killed_at_random_moments(world, uninterrupted, tmp_path):
     code, _, errors = tiny.run(command)
     assert code == 0, errors
     check(workdir, expected)
+
+
+@pytest.mark.slow
+def test_damaged_newest_checkpoint(world, uninterrupted, tmp_path):
+    """One byte off in the newest: the one before it is used, that is said, the bits are the same."""
+    expected = uninterrupted("frobenius")
+    workdir = tiny.copy(expected, tmp_path / "run")
+    (workdir / "results.json").unlink()
+    command = tiny.command(world, workdir, arg="variant")
+    older, newest = sorted((workdir / "checkpoints").glob("*.json"))
+    path = max(
+        (path for path in newest.with_suffix("").rglob("*") if path.is_file()),
+        key=lambda path: path.stat().st_size,
+    )
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    manifest = older.read_bytes()
+    older.write_bytes(manifest.replace(b'"step": 20', b'"step": 21'))
+
+    code, out, errors = tiny.run(command)
+    assert code == 2
+    assert out == ""
+    assert errors.splitlines()[-1].startswith("error: ")
+    assert "every checkpoint is damaged" in errors.splitlines()[-1]
+    assert {older, newest} <= set((workdir / "checkpoints").iterdir())
+
+    older.write_bytes(manifest)
+    code, _, errors = tiny.run(command)
+    assert code == 0, errors
+    assert f"checkpoint {newest.stem} is damaged: " in errors
+    assert "continuing from step 20" in errors
+    check(workdir, expected)

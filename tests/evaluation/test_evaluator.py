@@ -1,0 +1,152 @@
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.evaluation import evaluator as evaluators
+from alignreg_jax.evaluation.evaluator import Evaluator
+from alignreg_jax.models import xlmr
+from alignreg_jax.training import sharding, steps
+
+CONFIG = xlmr.XlmrConfig(
+    vocab_size=40, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=30
+)
+LABELS, LONGEST = 7, 24
+MODEL = xlmr.XlmrModel(CONFIG, "dense-tanh-out", LABELS)
+ROWS = {("test", "en"): 21, ("dev", "en"): 3, ("test", "sw"): 1, ("test", "de"): 34}
+
+
+@pytest.fixture(scope="module")
+def params():
+    """Large enough that classes differ between rows."""
+    tree = jax.jit(partial(xlmr.init_params, MODEL))(jax.random.key(0))
+    return jax.tree.map(lambda leaf: leaf * 8 if leaf.ndim > 1 else leaf, tree)
+
+
+@pytest.fixture(scope="module")
+def splits():
+    generator = np.random.default_rng(0)
+
+    def encoded(rows):
+        lengths = generator.integers(3, LONGEST + 1, rows).astype(np.int32)
+        return Encoded(
+            ids=generator.integers(3, CONFIG.vocab_size, lengths.sum()).astype(np.int32),
+            offsets=(np.cumsum(lengths) - lengths).astype(np.int32),
+            lengths=lengths,
+            labels=generator.integers(0, LABELS, rows).astype(np.int32),
+        )
+
+    return {key: encoded(rows) for key, rows in ROWS.items()}
+
+
+@pytest.fixture(scope="module")
+def evaluator(splits):
+    mesh = sharding.make_mesh(-1, 1, 1)
+    replicated = jax.sharding.NamedSharding(mesh, sharding.REPLICATED)
+    return Evaluator(
+        splits,
+        predict=steps.make_predict(MODEL, mesh),
+        place=lambda tree: jax.device_put(tree, replicated),
+        batch_size=8,
+        steps_per_dispatch=2,
+        max_length=LONGEST,
+        metric="accuracy",
+    )
+
+
+@pytest.fixture(scope="module")
+def one_by_one(params, splits):
+    """Every row on its own, without padding or batches, in file order."""
+    logits = jax.jit(lambda ids: xlmr.logits(MODEL, params, ids))
+    found = {}
+    for key, split in splits.items():
+        rows = [
+            split.ids[offset : offset + length]
+            for offset, length in zip(split.offsets, split.lengths, strict=True)
+        ]
+        found[key] = [int(np.argmax(logits(jnp.asarray(row)[None])[0])) for row in rows]
+    return found
+
+
+def test_predictions_are_those_of_one_row_at_a_time(evaluator, params, splits, one_by_one):
+    predictions = evaluator.predictions(params, list(splits), "")
+    assert list(predictions) == list(splits)
+    for key, classes in predictions.items():
+        assert classes.tolist() == one_by_one[key], key
+    assert len(set(np.concatenate(list(predictions.values())).tolist())) > 2
+
+
+@settings(deadline=None, max_examples=10)
+@given(keys=st.lists(st.sampled_from(list(ROWS)), unique=True, min_size=1))
+def test_any_subset_in_any_order(evaluator, params, one_by_one, keys):
+    predictions = evaluator.predictions(params, keys, "")
+    assert list(predictions) == keys
+    for key in keys:
+        assert predictions[key].tolist() == one_by_one[key]
+
+
+def test_all_languages_come_in_one_fetch(evaluator, params, splits, monkeypatch):
+    fetched = []
+
+    def device_get(tree):
+        fetched.append(tree)
+        return jax_device_get(tree)
+
+    jax_device_get = jax.device_get
+    monkeypatch.setattr(evaluators.jax, "device_get", device_get)
+    evaluator.predictions(params, list(splits), "")
+    assert len(fetched) == 1
+    assert fetched[0].shape == (sum(ROWS.values()) + 1,)
+
+
+def test_languages_share_batches(evaluator, params, splits):
+    """Fewer dispatches than each language would need for itself."""
+    predict, lengths = evaluator._predict, []
+
+    def counted(*arguments, length):
+        lengths.append(length)
+        return predict(*arguments, length=length)
+
+    evaluator._predict = counted
+    try:
+        evaluator.predictions(params, list(splits), "")
+    finally:
+        evaluator._predict = predict
+    assert lengths == sorted(lengths)
+    assert len(lengths) <= -(-sum(ROWS.values()) // 16) + len(set(lengths))
+    assert predict._cache_size() == len(set(lengths))
+
+
+def test_progress_tells_every_row_once(evaluator, params, splits, monkeypatch):
+    told = []
+
+    class Bar:
+        def __init__(self, total, description, unit):
+            assert (total, description, unit) == (sum(ROWS.values()), "all", "examples")
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exception):
+            pass
+
+        def update(self, count):
+            told.append(count)
+
+    monkeypatch.setattr(evaluators, "progress", Bar)
+    evaluator.predictions(params, list(splits), "all")
+    assert sum(told) == sum(ROWS.values())
+    assert len(told) > 3
+
+
+def test_scores(evaluator, params, splits, one_by_one):
+    scores, examples = evaluator.score(evaluator.predictions(params, list(splits), ""))
+    assert examples == {"test": {"en": 21, "sw": 1, "de": 34}, "dev": {"en": 3}}
+    for (split, language), classes in one_by_one.items():
+        right = np.mean(np.array(classes) == splits[split, language].labels)
+        assert scores[split][language] == {"accuracy": pytest.approx(right)}
