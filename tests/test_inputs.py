@@ -41,7 +41,7 @@ def test_everything(config):
         for split in ("test", "dev")
         for language in tiny.LANGUAGES
     }
-    assert list(inputs.evaluation)[0] == ("test", "en")
+    assert next(iter(inputs.evaluation)) == ("test", "en")
     assert inputs.max_length == tiny.POSITIONS - 2
     assert inputs.mesh.shape == {"data": 8, "fsdp": 1, "tensor": 1}
     assert inputs.encoder.params["head"]["out"]["kernel"].shape == (tiny.HIDDEN, 3)
