@@ -1,0 +1,367 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_cases import (
+    BATCH,
+    CONFIG,
+    LABELS,
+    LENGTH,
+    QUIET,
+    batches,
+    first_gradients,
+    make_trainer,
+    method,
+    model,
+    params,
+    prune,
+    rows,
+    train,
+)
+
+from alignreg_jax.models import xlmr
+from alignreg_jax.pruning import regularizers
+from alignreg_jax.pruning.kernels import KERNELS, split
+from alignreg_jax.training import steps
+from alignreg_jax.training.optimizers import decays, kernel_path
+from alignreg_jax.training.state import flatten
+
+PARTIAL = np.array([[40, 41, 42, -1, -1, -1, -1, -1]], np.int32)
+
+
+def pruned_entries(tree, masks):
+    """Values of a flat tree where the masks are False, all kernels end to end."""
+    return np.concatenate([np.asarray(tree[kernel_path(n)])[~masks[n]] for n in KERNELS])
+
+
+def state_of(trainer):
+    """Host copies of parameters and moments, flat."""
+    state = jax.device_get(trainer.state)
+    return flatten(state.params), state.optimizer.mu, state.optimizer.nu
+
+
+def worst_error(found, expected):
+    return max(
+        np.abs(found[path] - leaf).max() / max(np.abs(leaf).max(), 1e-6)
+        for path, leaf in expected.items()
+        if not path.endswith("key/bias")  # its true gradient is 0
+    )
+
+
+# ---- The loss -----------------------------------------------------------------------------------
+
+
+def test_task_loss_is_cross_entropy():
+    generator = np.random.default_rng(0)
+    logits = generator.normal(0, 10, (64, LABELS)).astype(np.float32)
+    labels = generator.integers(0, LABELS, 64).astype(np.int32)
+    exact = logits.astype(np.float64)
+    expected = np.log(np.exp(exact).sum(1)) - exact[np.arange(64), labels]
+    found = steps.task_loss(jnp.asarray(logits), jnp.asarray(labels))
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_task_loss_of_huge_logits_is_finite():
+    found = steps.task_loss(jnp.array([[1e4, -1e4], [1e4, -1e4]]), jnp.array([0, 1]))
+    np.testing.assert_allclose(found, [0, 2e4])
+
+
+def test_first_gradient_is_that_of_a_plain_composition():
+    """Loss and gradient against an unmasked mean over examples padded here, by hand."""
+    weight = 0.3
+    trainer = make_trainer(
+        QUIET, method_=method(regularizer="frobenius"), hyper={"regularizer_weight": weight}
+    )
+    reference = jax.tree.map(lambda leaf: jnp.asarray(leaf) * 0.9, split(params())[0])
+    trainer.reference = reference
+    metrics = train(trainer, PARTIAL)
+
+    encoded, chosen = rows(), PARTIAL[0, :3]
+    ids = np.full((3, LENGTH), 1, np.int32)
+    for row, index in zip(ids, chosen, strict=True):
+        start, size = encoded.offsets[index], encoded.lengths[index]
+        row[:size] = encoded.ids[start : start + size]
+
+    def loss(tree):
+        scores = jax.nn.log_softmax(xlmr.logits(model(QUIET), tree, jnp.asarray(ids)))
+        task = -jnp.mean(scores[jnp.arange(3), encoded.labels[chosen]])
+        kernels, _ = split(tree)
+        penalty = sum(jnp.sum((kernels[name] - reference[name]) ** 2) for name in KERNELS)
+        return task + weight * penalty, (task, weight * penalty)
+
+    (total, (task, penalty)), gradients = jax.jit(jax.value_and_grad(loss, has_aux=True))(params())
+    np.testing.assert_allclose(metrics["loss"], total, rtol=1e-6)
+    np.testing.assert_allclose(metrics["task_loss"], task, rtol=1e-6)
+    np.testing.assert_allclose(metrics["penalty"], penalty, rtol=1e-6)
+    assert task > 0.1
+    assert penalty > 0.1
+    assert metrics["examples"] == [3]
+    flat = flatten(jax.device_get(gradients))
+    assert worst_error(first_gradients(trainer), flat) < 1e-5
+    norm = np.sqrt(sum(np.sum(leaf.astype(np.float64) ** 2) for leaf in flat.values()))
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
+
+
+# ---- Padding and accumulation -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def accumulated():
+    """A full and a partial batch, in 1, 2 and 4 microbatches."""
+    found = {}
+    for parts in (1, 2, 4):
+        trainer = make_trainer(QUIET, method_=method(regularizer="cosine"), accumulation=parts)
+        first = train(trainer, batches(0, 1))
+        gradients = first_gradients(trainer)
+        found[parts] = (first, gradients, train(trainer, PARTIAL), state_of(trainer))
+    return found
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_accumulation_changes_nothing(accumulated, parts):
+    first, gradients, partial, (_, first_moments, _) = accumulated[parts]
+    expected = accumulated[1]
+    for name in first:
+        np.testing.assert_allclose(first[name], expected[0][name], rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(partial[name], expected[2][name], rtol=1e-5, err_msg=name)
+    assert worst_error(gradients, expected[1]) < 1e-5
+    assert worst_error(first_moments, expected[3][1]) < 1e-4
+    assert partial["examples"] == [3]
+
+
+def test_place_of_padding_rows_does_not_matter(accumulated):
+    """The same three rows among padding rows, elsewhere in the batch and in the microbatches."""
+    trainer = make_trainer(QUIET, method_=method(regularizer="cosine"), accumulation=2)
+    train(trainer, batches(0, 1))
+    metrics = train(trainer, np.array([[-1, 42, -1, -1, 40, -1, 41, -1]], np.int32))
+    np.testing.assert_allclose(metrics["loss"], accumulated[1][2]["loss"], rtol=1e-6)
+    assert worst_error(state_of(trainer)[1], accumulated[1][3][1]) < 1e-4
+
+
+def test_microbatches_drop_different_elements():
+    """Eight times the same row: dropout is all that can differ, and it averages out less."""
+    same = np.zeros((1, BATCH), np.int32)
+    losses = [
+        train(make_trainer(accumulation=parts), same)["task_loss"].item() for parts in (1, 2, 8)
+    ]
+    assert len(set(losses)) == 3
+
+
+# ---- Pruning ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pruned():
+    """Trained, cut to a third, trained again; host copies at every stage."""
+    trainer = make_trainer(method_=method(regularizer="cosine"), clip=True)
+    train(trainer, batches(0, 3))
+    before = state_of(trainer)
+    masks = prune(trainer, 1 / 3)
+    after = state_of(trainer)
+    metrics = train(trainer, batches(0, 5))
+    return {
+        "masks": masks,
+        "before": before,
+        "after": after,
+        "trained": state_of(trainer),
+        "served": flatten(jax.device_get(trainer.serve(trainer.state))),
+        "metrics": metrics,
+    }
+
+
+def test_pruned_weights_and_moments_are_zero_after_five_steps(pruned):
+    for stage in ("after", "trained"):
+        for tree in pruned[stage]:
+            assert not pruned_entries(tree, pruned["masks"]).any()
+    for tree in pruned["before"]:  # there was something to forget
+        assert np.mean(pruned_entries(tree, pruned["masks"]) != 0) > 0.9
+    assert not pruned_entries(pruned["served"], pruned["masks"]).any()
+
+
+def test_pruning_touches_nothing_that_survives(pruned):
+    for before, after in zip(pruned["before"], pruned["after"], strict=True):
+        for path, leaf in before.items():
+            name = path.removeprefix("encoder/").removesuffix("/kernel")
+            kept = pruned["masks"].get(name, np.True_)
+            np.testing.assert_array_equal(after[path], np.where(kept, leaf, 0), err_msg=path)
+
+
+def test_survivors_go_on_learning(pruned):
+    for name in KERNELS:
+        path, mask = kernel_path(name), pruned["masks"][name]
+        moved = pruned["trained"][0][path] != pruned["after"][0][path]
+        assert moved[mask].mean() > 0.99
+
+
+def test_norm_and_clipping_leave_pruned_weights_out():
+    """One step from a pruned state: the norm is over survivors, and clips them to one."""
+    found = {}
+    for clip in (False, True):
+        trainer = make_trainer(QUIET, clip=clip, hyper={"max_grad_norm": 0.05})
+        masks = prune(trainer, 0.1)
+        found[clip] = train(trainer, batches(0, 1)), first_gradients(trainer)
+    metrics, raw = found[False]
+    assert not pruned_entries(raw, masks).any()
+    norm = np.sqrt(sum(np.sum(leaf.astype(np.float64) ** 2) for leaf in raw.values()))
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)
+    assert norm > 0.1
+    metrics, clipped = found[True]
+    np.testing.assert_allclose(metrics["grad_norm"], norm, rtol=1e-5)  # as it was before clipping
+    for path, leaf in raw.items():
+        scale = 0.05 / (norm + 1e-6)  # torch.nn.utils.clip_grad_norm_
+        np.testing.assert_allclose(clipped[path], leaf * scale, rtol=1e-5, atol=1e-8)
+
+
+# ---- Dispatches ---------------------------------------------------------------------------------
+
+
+def test_one_dispatch_equals_many():
+    together, apart = make_trainer(), make_trainer()
+    metrics = train(together, batches(0, 4))
+    alone = [train(apart, batches(index, 1)) for index in range(4)]
+    for name, values in metrics.items():
+        np.testing.assert_array_equal(values, np.concatenate([one[name] for one in alone]), name)
+    for found, expected in zip(state_of(together), state_of(apart), strict=True):
+        jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert int(together.state.step) == int(apart.state.step) == 4
+    assert len(set(metrics["loss"])) == 4
+
+
+def test_numbers_of_a_sweep_compile_once():
+    """Three weights, two rates, other counts of steps: one program for each length."""
+    trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True)
+    losses = []
+    for phase, weight in enumerate((0.0, 1e-3, 1.0)):
+        trainer.enter_phase(phase, 0.5, regularizer_weight=weight, learning_rate=1e-3 * weight)
+        losses += train(trainer, batches(0, phase + 1))["loss"].tolist()
+    assert trainer._train._cache_size() == 1
+    prune(trainer, 0.5)
+    train(trainer, batches(0, 5))
+    assert trainer._train._cache_size() == 1
+    prune(trainer, 0.2)
+    assert trainer._prune._cache_size() == 1
+    trainer.state = trainer.state.replace(key=trainer.place(jax.random.key(1)))
+    train(trainer, batches(0, 1))
+    assert trainer._train._cache_size() == 1
+    train(trainer, batches(0, 1), length=24)
+    assert trainer._train._cache_size() == 2
+    assert len(set(losses)) == len(losses)
+
+
+def test_old_state_is_given_up():
+    """Donated; that the buffers could be used is tested by warnings being errors."""
+    trainer = make_trainer()
+    old = trainer.state
+    train(trainer, batches(0, 1))
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((old.params, old.optimizer)))
+    old = trainer.state
+    prune(trainer, 0.5)
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves((old.params, old.optimizer)))
+    assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(trainer.reference))
+
+
+# ---- Hyper-parameters and frozen leaves ---------------------------------------------------------
+
+
+def test_regularizer_of_weight_0_is_none():
+    plain = make_trainer()
+    weightless = make_trainer(
+        method_=method(regularizer="cosine"), hyper={"regularizer_weight": 0.0}
+    )
+    ours, theirs = train(weightless, batches(0, 5)), train(plain, batches(0, 5))
+    np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-7)
+    assert (ours["penalty"] == 0).all()
+    assert ours["regularizer"][0] == pytest.approx(-1, abs=1e-5)  # logged all the same
+    assert "regularizer" not in theirs
+    for found, expected in zip(state_of(weightless), state_of(plain), strict=True):
+        assert worst_error(found, expected) < 1e-5
+
+
+@pytest.mark.parametrize("name", ["cosine", "frobenius", "l2"])
+def test_penalty_and_cross_entropy_are_logged_apart(name):
+    trainer = make_trainer(method_=method(regularizer=name), hyper={"regularizer_weight": 0.25})
+    metrics = train(trainer, batches(0, 2))
+    np.testing.assert_allclose(
+        metrics["loss"], metrics["task_loss"] + metrics["penalty"], rtol=1e-6
+    )
+    np.testing.assert_allclose(metrics["penalty"], 0.25 * metrics["regularizer"], rtol=1e-6)
+    start = jax.tree.map(jnp.asarray, split(params())[0])
+    distances = {
+        "cosine": regularizers.cosine(start, start),
+        "frobenius": 0.0,
+        "l2": regularizers.l2(start),
+    }
+    np.testing.assert_allclose(metrics["regularizer"][0], distances[name], rtol=1e-5, atol=1e-6)
+    assert metrics["penalty"][1] != metrics["penalty"][0]
+
+
+def test_learning_rate_is_that_of_the_step():
+    trainer = make_trainer(hyper={"warmup_steps": 2.0}, total_steps=6, schedule="linear")
+    rates = np.concatenate(
+        [
+            train(trainer, batches(0, 4))["learning_rate"],
+            train(trainer, batches(0, 2))["learning_rate"],
+        ]
+    )
+    expected = 1e-3 * np.array([1 / 2, 1, 1, 3 / 4, 2 / 4, 1 / 4])
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+
+
+def test_decay_alone_shrinks_matrices_only():
+    """At a gradient of 0 (epsilon keeps 0 / 0 away) only the decay moves a leaf."""
+    trainer = make_trainer(hyper={"weight_decay": 0.5, "learning_rate": 0.1})
+    train(trainer, np.full((1, BATCH), -1, np.int32))  # padding rows only
+    found, _, _ = state_of(trainer)
+    for path, leaf in flatten(params()).items():
+        expected = leaf * np.float32(1 - 0.1 * 0.5) if decays(path) else leaf
+        np.testing.assert_allclose(found[path], expected, rtol=1e-6, err_msg=path)
+
+
+def test_frozen_leaves_stay_bit_for_bit_and_have_no_moments():
+    trainer = make_trainer(freeze=("embeddings", "encoder/layer_norm"), clip=True)
+    train(trainer, batches(0, 5))
+    found, first, second = state_of(trainer)
+    for path, leaf in flatten(params()).items():
+        frozen = path.startswith(("embeddings/", "encoder/layer_norm/"))
+        assert (path in first) == (path in second) == (not frozen)
+        assert np.array_equal(found[path], leaf) == frozen, path
+
+
+def test_frozen_kernel_is_still_pruned():
+    """A frozen kernel has no moments to clear, and is cut like any other."""
+    trainer = make_trainer(freeze=("encoder/output",))
+    masks = prune(trainer, 0.5)
+    train(trainer, batches(0, 2))
+    kernel = state_of(trainer)[0][kernel_path("output")]
+    expected = np.where(masks["output"], params()["encoder"]["output"]["kernel"], 0)
+    np.testing.assert_array_equal(kernel, expected)
+
+
+def test_seeds_differ_and_repeat():
+    losses = [train(make_trainer(seed=seed), batches(0, 2))["loss"].tolist() for seed in (0, 0, 1)]
+    assert losses[0] == losses[1] != losses[2]
+
+
+# ---- Prediction ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", [(1, 1, 1), (2, 2, 2)])
+def test_predictions_are_the_classes_of_the_rows(layout):
+    trainer = make_trainer(layout=layout)
+    predict = steps.make_predict(model(), trainer.mesh)
+    chosen = np.full((3, BATCH), -1, np.int32)
+    chosen[:2] = batches(0, 2)
+    chosen[1, 5:] = -1
+    start = np.full(rows().rows + 1, 77, np.int32)
+    found, done = predict(
+        *trainer.place((start,)),
+        trainer.serve(trainer.state),
+        trainer._data,
+        *trainer.place((chosen, np.int32(2))),
+        length=LENGTH,
+    )
+    ids, _, _ = trainer._data.batch(jnp.arange(13), LENGTH, CONFIG.pad_token_id)
+    logits = xlmr.logits(model(), jax.tree.map(jnp.asarray, params()), jnp.asarray(np.asarray(ids)))
+    np.testing.assert_array_equal(np.asarray(found)[:13], np.argmax(logits, 1))
+    assert (np.asarray(found)[13:-1] == 77).all()
+    assert int(done) == 2
