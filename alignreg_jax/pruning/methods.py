@@ -33,7 +33,7 @@ def _no_state(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> Stat
     return {}
 
 
-def _masked(
+def _stored(
     kernels: Kernels,
     masks_: Masks,
     state: State,
@@ -42,7 +42,9 @@ def _masked(
     key: Key[Array, ""],
     train: bool,
 ) -> Kernels:
-    return masks.apply(kernels, masks_)
+    # Under zero_pruned the pruned weights are zero as stored: masking them again would only copy
+    # every kernel once a step. The train step masks their gradient.
+    return kernels
 
 
 def _folded(kernels: Kernels, masks_: Masks, state: State) -> Kernels:
@@ -58,7 +60,8 @@ class Method:
         prune: (kernels, masks, state, signals, keep, key) -> masks; `keep` from `keep_counts`.
         penalty: (effective kernels, reference, state, hyper, clock) -> (weighted scalar, logs).
         init: (kernels, reference, key) -> state.
-        effective: (kernels, masks, state, hyper, clock, key, train) -> what the network uses.
+        effective: (kernels, masks, state, hyper, clock, key, train) -> what the network uses;
+            the default suits `zero_pruned` only.
         finalize: (kernels, masks, state) -> the kernels to export.
         needs: signals the loop must supply: "grad", "layernorm", "teacher", "activations".
         labels: how the leaves of the state are trained: "frozen", "weights", "scores", "ascent".
@@ -71,7 +74,7 @@ class Method:
     prune: Callable[[Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], Masks]
     penalty: Callable[[Kernels, Kernels, State, Scalars, Scalars], Penalty]
     init: Callable[[Kernels, Kernels, Key[Array, ""]], State] = _no_state
-    effective: Callable[..., Kernels] = _masked
+    effective: Callable[..., Kernels] = _stored
     finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
     needs: frozenset[str] = frozenset()
     labels: State | None = None
