@@ -170,8 +170,13 @@ def loss_and_gradients(network, params, ids, key):
 
 def test_rematerialisation_changes_no_gradient(params, ids):
     plain, gradients = loss_and_gradients(model(), params, ids, KEY)
-    other, remade = loss_and_gradients(model(remat=True), params, ids, KEY)
+    remade_model = model(remat=True)
+    other, remade = loss_and_gradients(remade_model, params, ids, KEY)
     np.testing.assert_allclose(other, plain, rtol=1e-6)
+    program = str(
+        jax.make_jaxpr(loss_and_gradients, static_argnums=0)(remade_model, params, ids, KEY)
+    )
+    assert "remat" in program or "checkpoint" in program
     for path, leaf in flatten(gradients).items():
         error = np.abs(leaf - flatten(remade)[path]).max()
         assert error <= 1e-6 * max(1, np.abs(leaf).max()), path

@@ -39,7 +39,7 @@ def model(config=CONFIG, head="dense-tanh-out"):
 @cache
 def params(head="dense-tanh-out"):
     """Host arrays, as a checkpoint gives them; biases and LayerNorms are not at 0 and 1."""
-    tree = xlmr.init_params(model(head=head), jax.random.key(3))
+    tree = jax.jit(xlmr.init_params, static_argnums=0)(model(head=head), jax.random.key(3))
     generator = np.random.default_rng(1)
     return jax.tree.map(
         lambda leaf: np.asarray(leaf) + generator.normal(0, 0.02, leaf.shape).astype(np.float32),
