@@ -113,7 +113,7 @@ def _check_fields(arguments: Sequence[str]) -> None:
             raise UserError(f"{flag}: there is no such field{hint}")
 
 
-def _place(error: Exception, path: Path) -> str:
+def _place(error: BaseException, path: Path) -> str:
     """File and line of the config file where the error came up."""
     lines = [
         frame.lineno

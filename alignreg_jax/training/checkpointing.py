@@ -56,7 +56,7 @@ class Checkpoints:
         numbers = [int(path.name) for path in self._folders()]
         target = self._folder / f"{max(numbers, default=-1) + 1:06d}"
         self._folder.mkdir(parents=True, exist_ok=True)
-        ocp.save(target, tree)
+        ocp.save(str(target), tree)
         _write_manifest(target, position)
         for old in self._committed()[: -self._keep]:
             _manifest(old).unlink()  # first, so that a kill in between leaves no broken promise
@@ -80,7 +80,7 @@ class Checkpoints:
             problem = _problem(folder)
             if problem is None:
                 position = _read_manifest(folder)[0]
-                tree = ocp.load(folder, abstract)
+                tree = ocp.load(str(folder), abstract)
                 for other in folders:
                     if other > folder or not _manifest(other).exists():
                         _discard(other)
