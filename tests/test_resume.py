@@ -116,7 +116,6 @@ def test_killed_at_the_worst_moments(world, uninterrupted, tmp_path):
         evaluating(1),
         after(1),
         predicted,
-        saving,
         after(3),
         exporting,
     ]
