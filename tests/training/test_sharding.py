@@ -140,6 +140,11 @@ def test_every_device_holds_its_piece_before_and_after_a_step(records):
     assert record.placed["params/encoder/output/bias"] == (2, 32)
     assert record.placed["params/head/dense/kernel"] == (32, 32)
     assert record.moved == record.placed
+    served = flatten(record.trainer.serve(record.trainer.state))
+    for path, leaf in served.items():
+        assert leaf.addressable_shards[0].data.shape == record.placed[f"params/{path}"]
+    for name, leaf in record.trainer.reference.items():
+        assert leaf.addressable_shards[0].data.shape == record.placed[f"masks/{name}"]
 
 
 def test_every_device_computes_its_rows_only(records, layout):

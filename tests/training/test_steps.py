@@ -179,6 +179,17 @@ def test_pruned_weights_and_moments_are_zero_after_five_steps(pruned):
     assert not pruned_entries(pruned["served"], pruned["masks"]).any()
 
 
+def test_masks_hold_whatever_the_moments_say():
+    """Momentum left over would move a pruned weight on a gradient of zero."""
+    trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True)
+    masks = prune(trainer, 1 / 3)
+    optimizer = trainer.state.optimizer
+    optimizer = optimizer._replace(mu=jax.tree.map(lambda leaf: leaf + 1, optimizer.mu))
+    trainer.state = trainer.state.replace(optimizer=optimizer)
+    train(trainer, batches(0, 1))
+    assert not pruned_entries(state_of(trainer)[0], masks).any()
+
+
 def test_pruning_touches_nothing_that_survives(pruned):
     for before, after in zip(pruned["before"], pruned["after"], strict=True):
         for path, leaf in before.items():
