@@ -344,6 +344,13 @@ def test_frozen_leaves_stay_bit_for_bit_and_have_no_moments(frozen):
         assert np.array_equal(found[path], expected) == is_frozen, path
 
 
+def test_every_step_drops_other_elements():
+    """The same batch at a rate of 0: dropout is all that can differ."""
+    trainer = make_trainer(clip=True, hyper={"learning_rate": 0.0})
+    losses = train(trainer, np.concatenate([batches(0, 1)] * 4))["loss"].tolist()
+    assert len(set(losses)) == 4
+
+
 def test_seeds_differ_and_repeat():
     losses = [
         train(make_trainer(seed=seed, clip=True), batches(0, 2))["loss"].tolist()

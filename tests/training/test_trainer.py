@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from training_cases import BATCH, LENGTH, batches, make_trainer, params, prune, train
@@ -74,6 +75,16 @@ def test_callers_parameters_and_the_reference_stay():
     for name in KERNELS:
         np.testing.assert_array_equal(first.reference[name], kernels[name])
     np.testing.assert_array_equal(train(make_trainer(clip=True), batches(0, 3))["loss"], losses)
+
+
+def test_kernels_copied_as_the_reference_outlive_the_state():
+    trainer = make_trainer(clip=True)
+    train(trainer, batches(0, 1))
+    trainer.reference = trainer.copy_kernels(trainer.state.params)
+    before = jax.device_get(jax.tree.map(jnp.copy, trainer.reference))  # a view would pin them
+    train(trainer, batches(1, 2))
+    for name in KERNELS:
+        np.testing.assert_array_equal(trainer.reference[name], before[name])
 
 
 def test_hyper_parameters_of_a_phase_hold_for_that_phase():
