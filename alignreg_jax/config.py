@@ -28,6 +28,7 @@ class ModelConfig:
     head: str = "dense-tanh-out"  # or "linear", the paper's words
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: bool = False  # recompute activations in the backward pass
+    unroll: int = 1  # layers per iteration of the loop over them: slower to compile, faster to run
 
 
 @dataclass(frozen=True)
@@ -307,6 +308,7 @@ _CHOICES: dict[str, Collection[str]] = {
 _AT_LEAST = {
     "seed": 0,
     "data_seed": 0,
+    "model.unroll": 1,
     "task.max_length": 8,
     "task.train_examples": 0,
     "train.batch_size": 1,

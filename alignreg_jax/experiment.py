@@ -89,12 +89,13 @@ class Experiment:
             num_labels=len(inputs.dataset.labels),
             dtype=jnp.dtype(config.model.dtype),
             remat=config.model.remat,
+            unroll=config.model.unroll,
         )
         self.trainer = self._make_trainer(model)
         self._sizes = prunable.sizes(self.trainer.reference)
         self.evaluator = Evaluator(
             inputs.evaluation,
-            predict=steps.make_predict(model, inputs.mesh),
+            predict=steps.make_predict(model.clone(unroll=1), inputs.mesh),
             place=self.trainer.place,
             batch_size=config.eval.batch_size,
             steps_per_dispatch=config.train.steps_per_dispatch,

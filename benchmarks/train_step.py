@@ -77,7 +77,7 @@ class Ours:
         from alignreg_jax.training.trainer import Trainer
 
         self.jax, self.job = jax, job
-        model = xlmr.XlmrModel(job.config, HEAD, job.labels)
+        model = xlmr.XlmrModel(job.config, HEAD, job.labels, unroll=job.config.num_layers)
         if job.folder is None:
             params = jax.jit(lambda key: xlmr.init_params(model, key))(jax.random.key(0))
         else:
@@ -103,7 +103,7 @@ class Ours:
             steps_per_dispatch=STEPS,
         )
         del params
-        self.predict = steps.make_predict(model, mesh)
+        self.predict = steps.make_predict(model.clone(unroll=1), mesh)
         self.served: Any = None
 
     def device(self) -> str:

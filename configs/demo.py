@@ -19,6 +19,7 @@ def get_config(arg: str = ""):
     config = default_config()
     config.method = "frobenius-mbp"
     config.model.name_or_path = "demo"
+    config.model.unroll = 12  # every layer: a seventh off a step at 8 pieces
     config.task.name = "intents"
     config.task.source = "demo"
     config.train.learning_rate = 1e-4
@@ -31,6 +32,7 @@ def get_config(arg: str = ""):
     config.eval.splits = ("test",)
     config.eval.every_phase_languages = LANGUAGES
     if arg == "smoke":
+        config.model.unroll = 1  # so few steps do not pay for compiling longer
         config.task.train_examples = 640
         config.pruning.first_epochs = 2
         config.pruning.steps = 2

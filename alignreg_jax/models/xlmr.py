@@ -198,6 +198,7 @@ class XlmrModel(nn.Module):
     num_labels: int
     dtype: Any = jnp.float32
     remat: bool = False
+    unroll: int = 1  # layers in one iteration of the scan: more to compile, less to copy
     pins: Pins = Pins()
 
     def setup(self):
@@ -219,6 +220,7 @@ class XlmrModel(nn.Module):
             split_rngs={"params": True, "dropout": True},
             in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
             length=self.config.num_layers,
+            unroll=self.unroll,
         )
         self.head_module = SequenceHead(self.config, self.head, self.num_labels, name="head")
 

@@ -185,6 +185,15 @@ def test_rematerialisation_changes_no_gradient(params, ids):
         assert error <= 1e-6 * max(1, np.abs(leaf).max()), path
 
 
+def test_unrolling_changes_no_gradient(params, ids):
+    plain, gradients = loss_and_gradients(model(), params, ids, KEY)
+    other, unrolled = loss_and_gradients(model(unroll=2), params, ids, KEY)
+    np.testing.assert_allclose(other, plain, rtol=1e-6)
+    for path, leaf in flatten(gradients).items():
+        error = np.abs(leaf - flatten(unrolled)[path]).max()
+        assert error <= 1e-6 * max(1, np.abs(leaf).max()), path
+
+
 def test_bfloat16_computes_coarsely_and_keeps_float32_outside(params, ids):
     coarse = model(dtype=jnp.bfloat16)
     for leaf in jax.tree.leaves(jax.eval_shape(lambda key: xlmr.init_params(coarse, key), KEY)):
