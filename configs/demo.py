@@ -32,7 +32,6 @@ def get_config(arg: str = ""):
     config.eval.splits = ("test",)
     config.eval.every_phase_languages = LANGUAGES
     if arg == "smoke":
-        config.model.unroll = 1  # so few steps do not pay for compiling longer
         config.task.train_examples = 640
         config.pruning.first_epochs = 2
         config.pruning.steps = 2
