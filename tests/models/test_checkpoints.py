@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 
+import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
@@ -290,5 +291,6 @@ def test_torch_gives_our_logits_on_an_export(case, tmp_path):
             theirs = model(tensor, attention_mask=tensor != 1).logits.numpy()
     assert not any(report.values()), report
     assert model.dtype == torch.float32
-    ours = xlmr.logits(xlmr.XlmrModel(loaded.config, case.head, LABELS), loaded.params, ids)
+    model = xlmr.XlmrModel(loaded.config, case.head, LABELS)
+    ours = xlmr.logits(model, loaded.params, jnp.asarray(ids))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))
