@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Int
 
 from alignreg_jax.data.encoding import Encoded
@@ -102,8 +101,3 @@ def partition(params: Tree, freeze: tuple[str, ...]) -> tuple[dict[str, Any], di
         {path: leaf for path, leaf in flat.items() if path not in frozen},
         {path: leaf for path, leaf in flat.items() if path in frozen},
     )
-
-
-def count(tree: Any) -> int:
-    """Number of elements over all leaves."""
-    return sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(tree))

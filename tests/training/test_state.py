@@ -5,7 +5,7 @@ import pytest
 from training_cases import params, rows
 
 from alignreg_jax.data.encoding import Encoded
-from alignreg_jax.training.state import DeviceData, count, flatten, partition, unflatten
+from alignreg_jax.training.state import DeviceData, flatten, partition, unflatten
 
 PAD = 1
 
@@ -65,7 +65,3 @@ def test_partition_freezes_by_whole_names():
     assert frozen == {"embeddings/word": 0, "head/out": 2}
     assert trainable == {"embeddings_more/word": 1}
     assert partition(tree, ())[1] == {}
-
-
-def test_count():
-    assert count({"a": np.zeros((2, 3)), "b": {"c": np.zeros(4), "d": np.float32(0)}}) == 11
