@@ -5,19 +5,15 @@ are still placeholders (an explicit value wins), checks every field by name and 
 """
 
 import dataclasses
-import math
-import types
 import typing
-from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from alignreg_jax.config_checks import convert, plain_type, validate
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.methods import CRITERIA, PRESETS, REGULARIZERS
-from alignreg_jax.pruning.schedules import SCHEDULES
+from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,8 @@ class TrainConfig:
     steps_per_dispatch: int = 16
     accumulation: int = 1  # microbatches per step
     max_grad_norm: float = 0.0  # clip after masking; 0: off
+    score_learning_rate: float | None = None  # of gates and other scores that a method learns
+    multiplier_learning_rate: float = 0.01  # of multipliers, which climb; CoFi's
     freeze: tuple[str, ...] = ()  # parameter path prefixes that stay as pretrained
 
 
@@ -72,17 +70,19 @@ class PruningConfig:
     explicit: tuple[float, ...] = ()  # remaining after each step, for schedule=explicit
     epochs_per_step: int = 15
     first_epochs: int | None = None  # dense fine-tuning; None: as epochs_per_step
+    gradient_batches: int = 32  # for criteria that are gradients: batches before each cut
 
 
 @dataclass(frozen=True)
 class RegularizerConfig:
     """The penalty added to the task loss."""
 
-    name: str | None = None  # none | cosine | cosine-layer | frobenius | l2
+    name: str | None = None  # none | cosine | cosine-layer | frobenius | l2 | l2sp | l0 | l0-target
     weight: float | None = None
     reference: str | None = None  # pretrained | finetuned
     norm: str = "squared"  # Frobenius: squared | norm
     reduce: str = "sum"  # over matrices: sum | mean
+    phases: str | None = None  # all | dense: until the first cut only
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,7 @@ class CheckpointConfig:
 
     every_steps: int = 1000
     keep: int = 2
+    keep_finished: bool = True  # of a run that is complete; they are most of its size
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ class ExperimentConfig:
     method: str = "frobenius-mbp"
     seed: int = 0
     data_seed: int = 0  # the order of examples; the sequence of shapes depends on it alone
+    export: bool = True  # write the pruned model as a folder that transformers loads
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     train: TrainConfig = TrainConfig()
@@ -200,17 +202,21 @@ def resolve(config: Any) -> ExperimentConfig:
         "pruning.first_epochs": values["pruning"]["epochs_per_step"],
         "regularizer.name": "none",
         "regularizer.reference": "pretrained",
+        "regularizer.phases": "all",
+        "train.score_learning_rate": 0.01,
     }
     for source in (PRESETS[config.method], fallbacks):
         for path, value in source.items():
             section, name = path.split(".")
             if values[section][name] is None:
                 values[section][name] = value
+    if config.method == "none":  # whatever schedule the config file has for the others
+        values["pruning"] |= {"steps": 0, "explicit": ()}
     regularizer = values["regularizer"]
     if regularizer["weight"] is None:
         regularizer["weight"] = REGULARIZERS.get(regularizer["name"])
     resolved = _from_dict(ExperimentConfig, values, "")
-    _validate(resolved)
+    validate(resolved)
     return resolved
 
 
@@ -243,16 +249,10 @@ def _to_config_dict(section: type) -> ConfigDict:
         if dataclasses.is_dataclass(field.type):
             config[field.name] = _to_config_dict(typing.cast(type, field.type))
         elif field.default is None:  # a plain None could not be set from the command line
-            config[field.name] = config_dict.placeholder(_plain_type(field.type))
+            config[field.name] = config_dict.placeholder(plain_type(field.type))
         else:
             config[field.name] = field.default
     return config.lock()
-
-
-def _plain_type(annotation: Any) -> type:
-    if isinstance(annotation, types.UnionType):
-        annotation = next(arg for arg in typing.get_args(annotation) if arg is not type(None))
-    return typing.get_origin(annotation) or annotation
 
 
 def _from_dict(section: type, values: dict[str, Any], prefix: str) -> Any:
@@ -266,91 +266,5 @@ def _from_dict(section: type, values: dict[str, Any], prefix: str) -> Any:
         if dataclasses.is_dataclass(annotation):
             out[name] = _from_dict(typing.cast(type, annotation), value, f"{prefix}{name}.")
         else:
-            out[name] = _convert(value, annotation, prefix + name)
+            out[name] = convert(value, annotation, prefix + name)
     return section(**out)
-
-
-def _convert(value: Any, annotation: Any, path: str) -> Any:
-    wanted = _plain_type(annotation)
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{path}={value!r} is not a finite number")
-    if value is None and isinstance(annotation, types.UnionType):
-        return None
-    if wanted is tuple and isinstance(value, (str, tuple, list)):
-        # "sw,th" is what one types on a command line; the flag's parser gives ("sw,th",)
-        items = [value] if isinstance(value, str) else value
-        parts = chain.from_iterable(
-            filter(None, item.split(",")) if isinstance(item, str) else [item] for item in items
-        )
-        return tuple(_convert(part, typing.get_args(annotation)[0], path) for part in parts)
-    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
-        return value
-    raise UserError(f"{path}={value!r} should be of type {getattr(wanted, '__name__', wanted)}")
-
-
-# The tables are looked up when a config is checked: a user may have added rows
-_CHOICES: dict[str, Collection[str]] = {
-    "model.head": ("dense-tanh-out", "linear"),
-    "model.dtype": ("float32", "bfloat16"),
-    "task.source": ("hub", "folder", "demo"),
-    "train.schedule": ("constant", "linear"),
-    "train.bucketing": ("length", "none"),
-    "pruning.criterion": CRITERIA,
-    "pruning.scope": ("layer", "global"),
-    "pruning.schedule": SCHEDULES,
-    "regularizer.name": REGULARIZERS,
-    "regularizer.reference": ("pretrained", "finetuned"),
-    "regularizer.norm": ("squared", "norm"),
-    "regularizer.reduce": ("sum", "mean"),
-}
-_AT_LEAST = {
-    "seed": 0,
-    "data_seed": 0,
-    "model.unroll": 1,
-    "task.max_length": 8,
-    "task.train_examples": 0,
-    "train.batch_size": 1,
-    "train.learning_rate": 0,
-    "train.weight_decay": 0,
-    "train.warmup_steps": 0,
-    "train.steps_per_dispatch": 1,
-    "train.accumulation": 1,
-    "train.max_grad_norm": 0,
-    "pruning.steps": 0,
-    "pruning.epochs_per_step": 0,
-    "pruning.first_epochs": 0,
-    "regularizer.weight": 0,
-    "eval.examples": 0,
-    "eval.batch_size": 1,
-    "checkpoint.every_steps": 1,
-    "checkpoint.keep": 2,  # a damaged newest checkpoint falls back to the one before it
-}
-
-
-def _validate(config: ExperimentConfig) -> None:
-    def value(path: str) -> Any:
-        target: Any = config
-        for name in path.split("."):
-            target = getattr(target, name)
-        return target
-
-    for path, choices in _CHOICES.items():
-        if value(path) not in choices:
-            raise UserError(f"{path}={value(path)!r}: choose from {', '.join(choices)}")
-    for path, least in _AT_LEAST.items():
-        found = value(path)
-        if found is not None and not found >= least:  # NaN fails too
-            raise UserError(f"{path}={found!r} should be at least {least}")
-    for axis in ("data", "fsdp", "tensor"):
-        size = value(f"mesh.{axis}")
-        if size < 1 and size != -1:
-            raise UserError(f"mesh.{axis}={size} should be a count of devices, or -1 for the rest")
-    if config.train.batch_size % config.train.accumulation:
-        raise UserError(
-            f"train.accumulation={config.train.accumulation} does not divide "
-            f"train.batch_size={config.train.batch_size}"
-        )
-    if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
-        raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")

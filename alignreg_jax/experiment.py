@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from alignreg_jax import workdir as workdirs
 from alignreg_jax.artifacts import Artifacts
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan
+from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.evaluation.evaluator import Evaluator
@@ -27,6 +27,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, methods
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.reporting.tracking import Tracker
+from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.training import steps
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 from alignreg_jax.training.phases import Phases
@@ -35,7 +36,13 @@ from alignreg_jax.training.trainer import InFlight, Stopwatch, Trainer, fetch
 log = logging.getLogger(__name__)
 
 
-def run(config: ExperimentConfig, workdir: Path, command: str, started: float) -> dict[str, Any]:
+def run(
+    config: ExperimentConfig,
+    workdir: Path,
+    command: str,
+    started: float,
+    shared: Shared | None = None,
+) -> dict[str, Any]:
     """Run or continue an experiment; returns what results.json holds.
 
     Args:
@@ -43,6 +50,7 @@ def run(config: ExperimentConfig, workdir: Path, command: str, started: float) -
         workdir: what a run leaves behind goes here; untouched until all input has been checked.
         command: for config.json, the report and the card.
         started: time.monotonic() at process start, for wall_seconds.
+        shared: what earlier runs of this process have left for it.
 
     Raises:
         UserError: bad input, before the workdir is touched.
@@ -52,11 +60,14 @@ def run(config: ExperimentConfig, workdir: Path, command: str, started: float) -
         log.info("%s is already complete", workdir)
         return done
     workdirs.check_free(workdir)
-    inputs = load_inputs(config)
-    experiment = Experiment(config, inputs, workdir, command, started)
+    shared = shared or Shared()
+    inputs = load_inputs(config, shared.inputs)
+    experiment = Experiment(config, inputs, workdir, command, started, shared)
     with workdirs.locked(workdir):
         if not workdirs.check_same(workdir, config):  # again: now nobody else can change it
             workdirs.write_config(workdir, config, command)
+        if shared.dense:
+            shared.dense.adopt(config, workdir)
         return experiment.run()
 
 
@@ -73,10 +84,16 @@ class Experiment:
     """One run of one configuration."""
 
     def __init__(
-        self, config: ExperimentConfig, inputs: Inputs, workdir: Path, command: str, started: float
+        self,
+        config: ExperimentConfig,
+        inputs: Inputs,
+        workdir: Path,
+        command: str,
+        started: float,
+        shared: Shared | None = None,
     ):
         """Place everything on the devices; nothing is compiled yet."""
-        self.config, self.inputs = config, inputs
+        self.config, self.inputs, self.shared = config, inputs, shared or Shared()
         self.workdir, self.artifacts = workdir, Artifacts(workdir, config, inputs, command)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
         self._started, self._earlier_seconds = started, 0.0
@@ -95,7 +112,10 @@ class Experiment:
         self._sizes = prunable.sizes(self.trainer.reference)
         self.evaluator = Evaluator(
             inputs.evaluation,
-            predict=steps.make_predict(model.clone(unroll=1), inputs.mesh),
+            predict=self.shared.programs(
+                ("predict", model, inputs.mesh),
+                lambda: steps.make_predict(model.clone(unroll=1), inputs.mesh),
+            ),
             place=self.trainer.place,
             batch_size=config.eval.batch_size,
             steps_per_dispatch=config.train.steps_per_dispatch,
@@ -135,11 +155,14 @@ class Experiment:
                 "weight_decay": train.weight_decay,
                 "warmup_steps": train.warmup_steps,
                 "max_grad_norm": train.max_grad_norm,
+                "score_learning_rate": train.score_learning_rate or 0.0,
+                "multiplier_learning_rate": train.multiplier_learning_rate,
                 "regularizer_weight": regularizer.weight or 0.0,
             },
             total_steps=self.phases.total_steps,
             batch_size=train.batch_size,
             steps_per_dispatch=train.steps_per_dispatch,
+            programs=self.shared.programs,
         )
 
     # ---- Algorithm 1 --------------------------------------------------------------------------
@@ -151,8 +174,10 @@ class Experiment:
             self.tracker.cut_back(position.events)
             self._enter(position.phase)
             while True:
-                self._train(position)
-                self._evaluate()
+                if not position.evaluated:
+                    self._train(position)
+                    self._evaluate()
+                    self._share()
                 if self.phase == self.phases.last:
                     return self._finish()
                 position = Position.start_of(self.phase + 1)
@@ -163,7 +188,8 @@ class Experiment:
             self.trainer.reference = self.trainer.copy_kernels(self.trainer.state.params)
         self._enter(phase)
         scope: Any = self.config.pruning.scope
-        self.trainer.prune(masks.keep_counts(self._sizes, self.phases.remaining(phase), scope))
+        keep = masks.keep_counts(self._sizes, self.phases.remaining(phase), scope)
+        self.trainer.prune(keep, self.trainer.gradients(self._gradient_batches(phase)))
         kernels, _ = prunable.split(self.trainer.state.params)
         counts = masks.statistics(kernels, self.trainer.state.masks)
         log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
@@ -194,17 +220,27 @@ class Experiment:
     def _dispatches(self, start: Position) -> Iterator[tuple[int, int, Dispatch]]:
         """What is left of a phase, as (epoch of the phase, index in its plan, dispatch)."""
         for epoch in range(start.epoch, self.phases.epochs(start.phase)):
-            plan = epoch_plan(
-                self.inputs.train.lengths,
-                batch_size=self.config.train.batch_size,
-                steps_per_dispatch=self.config.train.steps_per_dispatch,
-                edges=bucket_edges(self.inputs.max_length),
-                data_seed=self.config.data_seed,
-                epoch=self.phases.first_epoch(start.phase) + epoch,
-                bucketing=self.config.train.bucketing,
-            )
+            plan = self._plan(self.phases.first_epoch(start.phase) + epoch)
             first = start.dispatch if epoch == start.epoch else 0
             yield from ((epoch, index, plan[index]) for index in range(first, len(plan)))
+
+    def _plan(self, epoch: int) -> list[Dispatch]:
+        """An epoch of training, counted over the whole run."""
+        return epoch_plan(
+            self.inputs.train.lengths,
+            batch_size=self.config.train.batch_size,
+            steps_per_dispatch=self.config.train.steps_per_dispatch,
+            edges=bucket_edges(self.inputs.max_length),
+            data_seed=self.config.data_seed,
+            epoch=epoch,
+            bucketing=self.config.train.bucketing,
+        )
+
+    def _gradient_batches(self, phase: int) -> list[Dispatch]:
+        """Batches for criteria that are gradients: a draw from the phase's first epoch."""
+        epoch, seed = self.phases.first_epoch(phase), self.config.data_seed
+        batches = self.config.pruning.gradient_batches
+        return sample(self._plan(epoch), batches, data_seed=seed, epoch=epoch)
 
     def _evaluate(self) -> None:
         languages = self.config.eval.languages
@@ -224,14 +260,24 @@ class Experiment:
         self.tracker.sync()
         self._write_results(finished=False)
 
+    def _share(self) -> None:
+        """Leave the dense phase to the runs that share it."""
+        checkpoint = self.checkpoints.newest()
+        if self.phase == 0 and self.shared.dense and checkpoint:
+            position = self._position(self.phases.epochs(0), 0, evaluated=True)
+            self.shared.dense.publish(self.config, self.workdir, checkpoint, position)
+
     def _finish(self) -> dict[str, Any]:
         """Masks, export, report; results.json says last that the run is complete."""
         state = self.trainer.state
         self.artifacts.masks(state.masks)
-        self.artifacts.export(self.trainer.serve(state), self._write_results(finished=False))
+        if self.config.export:
+            self.artifacts.export(self.trainer.serve(state), self._write_results(finished=False))
         self.artifacts.report()
         results = self._write_results(finished=True)
         self.artifacts.report()  # once more, now that the time is known
+        if not self.config.checkpoint.keep_finished:
+            self.checkpoints.delete()
         return results
 
     # ---- What is said, saved and restored -----------------------------------------------------
@@ -248,6 +294,7 @@ class Experiment:
             raise NonFiniteLoss(f"{error}; {good}; lower train.learning_rate") from None
         self._trained_examples += values["examples"]
         bar.update(dispatch.count)
+        self.shared.stepped(dispatch.count)
         step = dispatch.first_step + dispatch.count
         epoch = (step - 1) // self.phases.steps_per_epoch
         rate = self._examples_per_second()
@@ -259,24 +306,33 @@ class Experiment:
 
     def _save(self, epoch: int, dispatch: int) -> None:
         self.tracker.sync()
-        position = Position(
+        tree = self._checkpoint(self.trainer.state, self.phase)
+        self.checkpoints.save(tree, self._position(epoch, dispatch))
+
+    def _position(self, epoch: int, dispatch: int, *, evaluated: bool = False) -> Position:
+        return Position(
             step=self.trainer.step,
             phase=self.phase,
             epoch=epoch,
             dispatch=dispatch,
             events=self.tracker.position,
             seconds=self._wall_seconds(),
+            evaluated=evaluated,
         )
-        self.checkpoints.save(self._checkpoint(self.trainer.state), position)
 
-    def _checkpoint(self, state: Any) -> dict[str, Any]:
-        """What a checkpoint holds; a pretrained reference is read again from the encoder."""
-        if self.config.regularizer.reference == "pretrained":
+    def _checkpoint(self, state: Any, phase: int) -> dict[str, Any]:
+        """What a checkpoint holds; a pretrained reference is read again from the encoder.
+
+        There is no fine-tuned one before the first cut: until then all methods are alike.
+        """
+        if self.config.regularizer.reference == "pretrained" or phase == 0:
             return {"state": state}
         return {"state": state, "reference": self.trainer.reference}
 
     def _restore(self) -> Position:
-        found = self.checkpoints.restore(self._checkpoint(self.trainer.abstract))
+        found = self.checkpoints.restore(
+            lambda position: self._checkpoint(self.trainer.abstract, position.phase)
+        )
         if found is None:
             return Position.start_of(0)
         restored, position = found
@@ -289,9 +345,12 @@ class Experiment:
     def _enter(self, phase: int) -> None:
         """Set the clock."""
         self.phase = phase
-        no_reference = self.config.regularizer.reference == "finetuned" and phase == 0
-        hyper = {"regularizer_weight": 0.0} if no_reference else {}
-        self.trainer.enter_phase(phase, self.phases.remaining(phase), **hyper)
+        regularizer = self.config.regularizer
+        no_reference = regularizer.reference == "finetuned" and phase == 0
+        over = regularizer.phases == "dense" and phase > 0
+        hyper = {"regularizer_weight": 0.0} if no_reference or over else {}
+        target = self.phases.remaining(min(phase + 1, self.phases.last))
+        self.trainer.enter_phase(phase, self.phases.remaining(phase), target, **hyper)
 
     def _write_results(self, *, finished: bool) -> dict[str, Any]:
         return self.artifacts.results(

@@ -85,6 +85,26 @@ def epoch_plan(
     return [plan[index] for index in order] + plan[len(plan) - partial :]
 
 
+def sample(plan: Sequence[Dispatch], batches: int, *, data_seed: int, epoch: int) -> list[Dispatch]:
+    """Draw that many whole batches of an epoch, uniformly and without a repeat, or all there are.
+
+    A batch with padding rows is left out unless it is the only one: batches then weigh the same.
+    The draw depends on the plan, on `data_seed` and on `epoch` alone.
+    """
+    places = [(part, step) for part, dispatch in enumerate(plan)
+              for step in range(len(dispatch.rows))]  # fmt: skip
+    whole = [(part, step) for part, step in places if plan[part].rows[step].min() >= 0]
+    places = whole or places
+    # Another stream than the plan's own
+    key = np.array([data_seed, ~np.uint64(epoch)], np.uint64)
+    generator = np.random.Generator(np.random.Philox(key=key))
+    chosen = generator.permutation(len(places))[:batches]
+    steps: dict[int, list[int]] = {}
+    for part, step in sorted(places[index] for index in chosen):
+        steps.setdefault(part, []).append(step)
+    return [Dispatch(plan[part].length, plan[part].rows[taken]) for part, taken in steps.items()]
+
+
 def evaluation_plan(
     lengths: Int[np.ndarray, "rows"],
     *,

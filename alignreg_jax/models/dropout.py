@@ -25,11 +25,11 @@ def dropout(inputs: Float[Array, "*shape"], rate: float, key: Array) -> Float[Ar
     """
     threshold = round(rate * 2**16)
     scale = 1.0 / (1.0 - threshold / 2**16)
-    kept = _random_bits(key, inputs.shape) >= threshold
+    kept = random_bits(key, inputs.shape) >= threshold
     return jnp.where(kept, inputs * jnp.asarray(scale, inputs.dtype), 0)
 
 
-def _random_bits(key: Array, shape: tuple[int, ...]) -> UInt16[Array, "..."]:
+def random_bits(key: Array, shape: tuple[int, ...]) -> UInt16[Array, "..."]:
     """16 random bits for every element, the same numbers on any mesh.
 
     One threefry block gives 64 bits and serves four elements; `jax.random.bits` keeps 32 of them.

@@ -32,3 +32,39 @@ def random(kernels: Kernels, key: Key[Array, ""]) -> Kernels:
         name: jax.random.uniform(jax.random.fold_in(key, index), kernels[name].shape)
         for index, name in enumerate(KERNELS)
     }
+
+
+def gradient(accumulated: Kernels) -> Kernels:
+    """Score a weight by |sum_b dL_b/dW|, "the absolute value of the accumulated gradients" (§4).
+
+    Batches that pull a weight in opposite directions cancel, so near convergence this is mostly
+    noise. The variants without that are accumulated as such, and are scores already: the sum of
+    absolutes, and of squares (the diagonal of the empirical Fisher matrix over batches).
+
+    Args:
+        accumulated: gradients of the task loss with respect to the effective kernels, summed over
+            batches; sum and mean rank alike.
+
+    Returns:
+        Scores of the kernels' shapes, float32.
+    """
+    return magnitude(accumulated)
+
+
+def saliency(kernels: Kernels, accumulated: Kernels) -> Kernels:
+    """Score a weight by |W * sum_b dL_b/dW|: to first order, what the loss changes without it.
+
+    The form that most libraries call gradient pruning (with one batch: SNIP, Lee et al.
+    2019). Unlike `gradient` it stays as it is when a weight is doubled and its input halved.
+
+    Args:
+        kernels: as the network uses them, pruned weights at zero.
+        accumulated: as in `gradient`.
+
+    Returns:
+        Scores of the kernels' shapes, float32.
+    """
+    return {
+        name: jnp.abs(kernels[name].astype(jnp.float32) * accumulated[name].astype(jnp.float32))
+        for name in KERNELS
+    }

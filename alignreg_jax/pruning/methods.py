@@ -1,89 +1,28 @@
-"""The table of methods: a method is a small record of pure functions that one train step serves.
+"""The table of methods: criteria, regularizers, and the paper's names for their combinations.
 
 To add a criterion, write a function in `criteria.py` and a row in `CRITERIA`; a regularizer, a row
-in `_regularizer`; a name from the paper's Table 1, a row in `PRESETS`.
+in `REGULARIZERS` and one in `penalties.py`; a name, a row in `PRESETS`.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple, cast
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple, cast
 
-import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Key
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import criteria, masks, regularizers
+from alignreg_jax.pruning import criteria, gated_kernels, lamp, lookahead, masks, penalties
 from alignreg_jax.pruning.kernels import Kernels, Masks
+from alignreg_jax.pruning.method import Method, Signals, State, Weights
 
-State = dict[str, Any]
-"""What a method learns or remembers beside weights and masks (a pytree); {} for most."""
-
-Scalars = Mapping[str, Any]
-"""Traced scalars: `hyper` holds numbers a sweep varies, `clock` step, total, phase, remaining."""
-
-Signals = Mapping[str, Any]
-"""What the training loop measured for a criterion, by the names in `needs`."""
-
-Penalty = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
-
-
-def _no_state(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
-    return {}
-
-
-def _stored(
-    kernels: Kernels,
-    masks_: Masks,
-    state: State,
-    hyper: Scalars,
-    clock: Scalars,
-    key: Key[Array, ""],
-    train: bool,
-) -> Kernels:
-    # Under zero_pruned the pruned weights are zero as stored: masking them again would only copy
-    # every kernel once a step. The train step masks their gradient.
-    return kernels
-
-
-def _folded(kernels: Kernels, masks_: Masks, state: State) -> Kernels:
-    return masks.apply(kernels, masks_)
-
-
-@dataclass(frozen=True)
-class Method:
-    """A way of pruning. Every function is pure and runs inside jit.
-
-    Attributes:
-        name: for logs.
-        prune: (kernels, masks, state, signals, keep, key) -> masks; `keep` from `keep_counts`.
-        penalty: (effective kernels, reference, state, hyper, clock) -> (weighted scalar, logs).
-        init: (kernels, reference, key) -> state.
-        effective: (kernels, masks, state, hyper, clock, key, train) -> what the network uses;
-            the default suits `zero_pruned` only.
-        finalize: (kernels, masks, state) -> the kernels to export.
-        needs: signals the loop must supply: "grad", "layernorm", "teacher", "activations".
-        labels: how the leaves of the state are trained: "frozen", "weights", "scores", "ascent".
-        nested: masks only ever shrink.
-        zero_pruned: pruned weights are exactly zero after every update; otherwise only the
-            effective ones are.
-    """
-
-    name: str
-    prune: Callable[[Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], Masks]
-    penalty: Callable[[Kernels, Kernels, State, Scalars, Scalars], Penalty]
-    init: Callable[[Kernels, Kernels, Key[Array, ""]], State] = _no_state
-    effective: Callable[..., Kernels] = _stored
-    finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
-    needs: frozenset[str] = frozenset()
-    labels: State | None = None
-    nested: bool = True
-    zero_pruned: bool = True
+__all__ = ["CRITERIA", "PRESETS", "REGULARIZERS", "Criterion", "Method", "Weights", "build"]
 
 
 class Criterion(NamedTuple):
-    """A row of the table: (kernels, signals, key) -> scores, and the signals it needs."""
+    """A row of the table: (kernels, signals, key) -> scores, and the signals it needs.
+
+    The kernels are those the network uses: with gates folded in, pruned weights at zero.
+    """
 
     score: Callable[[Kernels, Signals, Key[Array, ""]], Kernels]
     needs: frozenset[str] = frozenset()
@@ -92,6 +31,31 @@ class Criterion(NamedTuple):
 CRITERIA: dict[str, Criterion] = {
     "magnitude": Criterion(lambda kernels, signals, key: criteria.magnitude(kernels)),
     "random": Criterion(lambda kernels, signals, key: criteria.random(kernels, key)),
+    "gradient": Criterion(
+        lambda kernels, signals, key: criteria.gradient(signals["grad"]), frozenset({"grad"})
+    ),
+    "gradient-sum-abs": Criterion(
+        lambda kernels, signals, key: signals["grad_abs"], frozenset({"grad_abs"})
+    ),
+    "gradient-squares": Criterion(
+        lambda kernels, signals, key: signals["grad_squared"], frozenset({"grad_squared"})
+    ),
+    "taylor": Criterion(
+        lambda kernels, signals, key: criteria.saliency(kernels, signals["grad"]),
+        frozenset({"grad"}),
+    ),
+    "lookahead": Criterion(lambda kernels, signals, key: lookahead.lookahead(kernels)),
+    "lookahead-residual": Criterion(
+        lambda kernels, signals, key: lookahead.lookahead(
+            kernels, boundary="residual", layernorm=signals["layernorm"]
+        ),
+        frozenset({"layernorm"}),
+    ),
+    "lookahead-chain": Criterion(
+        lambda kernels, signals, key: lookahead.lookahead(kernels, boundary="chain")
+    ),
+    "lamp": Criterion(lambda kernels, signals, key: lamp.lamp(kernels)),
+    "gate": Criterion(lambda kernels, signals, key: signals["gates"]),
 }
 
 REGULARIZERS: dict[str, float] = {
@@ -100,34 +64,49 @@ REGULARIZERS: dict[str, float] = {
     "cosine-layer": 100.0,
     "frobenius": 5e-4,
     "l2": 5e-4,
+    "l2sp": 5e-4,
+    "l0": 1.0,
+    "l0-target": 1.0,
 }
 """Names and default weights. Frobenius' is the paper's; the cosine's is not given there, and 100 in
-the paper's lambda/L form has the gradient scale of the Frobenius term (docs/errata.md)."""
+the paper's lambda/L form has the gradient scale of the Frobenius term (docs/errata.md). The weight
+of L0 is that of its authors' code, per weight and training example."""
 
+_PRETRAINED = {"regularizer.reference": "pretrained"}
 _PLAIN = {"regularizer.name": "none"}
-_COSINE = {
-    "regularizer.name": "cosine",
-    "regularizer.reference": "pretrained",
-}
-_FROBENIUS = {
-    "regularizer.name": "frobenius",
-    "regularizer.reference": "pretrained",
-}
+_COSINE = {"regularizer.name": "cosine", **_PRETRAINED}
+_FROBENIUS = {"regularizer.name": "frobenius", **_PRETRAINED}
 _LAYER = {"pruning.scope": "layer"}
 _GLOBAL = {"pruning.scope": "global"}
 _MAGNITUDE = {"pruning.criterion": "magnitude"}
 _RANDOM = {"pruning.criterion": "random"}
+_GATE_RATE = {"train.score_learning_rate": 0.1}
 
 PRESETS: dict[str, dict[str, str | int | float]] = {
     "none": {**_MAGNITUDE, **_LAYER, **_PLAIN, "pruning.steps": 0},
     "random": {**_RANDOM, **_LAYER, **_PLAIN},
     "random-global": {**_RANDOM, **_GLOBAL, **_PLAIN},
+    "l0-mbp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l0", **_GATE_RATE},
     "l2-mbp": {**_MAGNITUDE, **_LAYER, **_PLAIN},
     "l2-global-mbp": {**_MAGNITUDE, **_GLOBAL, **_PLAIN},
+    "gradient-mbp": {"pruning.criterion": "gradient", **_LAYER, **_PLAIN},
+    "lookahead": {"pruning.criterion": "lookahead", **_LAYER, **_PLAIN},
+    "lamp": {"pruning.criterion": "lamp", **_GLOBAL, **_PLAIN},
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
-}
-"""Table 1's rows as the config fields they fill. The L2 in the names is AdamW's decay."""
+    # Controls, which show what each part adds
+    "l0": {"pruning.criterion": "gate", **_LAYER, "regularizer.name": "l0-target", **_GATE_RATE},
+    "l2sp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l2sp", **_PRETRAINED},
+    "frobenius-dense-only": {
+        **_MAGNITUDE, **_LAYER, **_FROBENIUS, "regularizer.phases": "dense",
+    },
+    "frobenius-finetuned": {
+        **_MAGNITUDE, **_LAYER, "regularizer.name": "frobenius",
+        "regularizer.reference": "finetuned",
+    },
+}  # fmt: skip
+"""Table 1's rows as the config fields they fill, in its order, then controls. The L2 in the names
+is AdamW's decay."""
 
 
 def build(
@@ -141,6 +120,9 @@ def build(
 ) -> Method:
     """Make a method from the names in a config.
 
+    The same names give the same functions, so that what is compiled for one method serves every
+    other that shares them.
+
     Args:
         criterion: a name in `CRITERIA`.
         scope: "layer" or "global".
@@ -150,16 +132,43 @@ def build(
         signed: the cosine without the paper's absolute value.
 
     Raises:
-        UserError: a name that is not in its table.
+        UserError: a name that is not in its table, or names that do not go together.
     """
     _check("pruning.criterion", criterion, tuple(CRITERIA))
     _check("pruning.scope", scope, ("layer", "global"))
     _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
-    score, needs = CRITERIA[criterion]
-    cut = cast(masks.Scope, scope)
+    row, gated = CRITERIA[criterion], regularizer in penalties.GATED
+    if criterion == "gate" and not gated:
+        raise UserError(
+            f"pruning.criterion=gate needs gates: set regularizer.name to one of "
+            f"{', '.join(penalties.GATED)}, not {regularizer}"
+        )
+    penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
+    common = {
+        "name": f"{criterion}-{scope}-{regularizer}",
+        "prune": _pruner(row.score, cast(masks.Scope, scope), gated),
+        "penalty": penalty,
+        "needs": row.needs,
+        "anchors_rest": regularizer == "l2sp",
+    }
+    if not gated:
+        return Method(**common)
+    constrained = regularizer == "l0-target"
+    return Method(
+        **common,
+        init=gated_kernels.init_constrained if constrained else gated_kernels.init,
+        effective=gated_kernels.effective,
+        finalize=gated_kernels.finalize,
+        labels=gated_kernels.LABELS,
+    )
 
+
+@cache
+def _pruner(
+    score: Callable[[Kernels, Signals, Key[Array, ""]], Kernels], scope: masks.Scope, gated: bool
+) -> Callable[..., Masks]:
     def prune(
         kernels: Kernels,
         masks_: Masks,
@@ -168,35 +177,10 @@ def build(
         keep: masks.Keep,
         key: Key[Array, ""],
     ) -> Masks:
-        return masks.top_k(score(kernels, signals, key), masks_, keep, cut)
+        used = gated_kernels.finalize(kernels, masks_, state) if gated else kernels
+        return masks.top_k(score(used, {**signals, **state}, key), masks_, keep, scope)
 
-    distance = _regularizer(regularizer, norm=norm, reduce=reduce, signed=signed)
-
-    def penalty(
-        effective: Kernels, reference: Kernels, state: State, hyper: Scalars, clock: Scalars
-    ) -> Penalty:
-        if distance is None:
-            return jnp.float32(0), {}
-        value = distance(effective, jax.lax.stop_gradient(reference))
-        return hyper["regularizer_weight"] * value, {"regularizer": value}
-
-    return Method(
-        name=f"{criterion}-{scope}-{regularizer}", prune=prune, penalty=penalty, needs=needs
-    )
-
-
-def _regularizer(
-    name: str, *, norm: str, reduce: str, signed: bool
-) -> Callable[[Kernels, Kernels], Float[Array, ""]] | None:
-    return {
-        "none": None,
-        "cosine": partial(regularizers.cosine, signed=signed),
-        "cosine-layer": partial(regularizers.cosine, signed=signed, per_unit=False),
-        "frobenius": partial(
-            regularizers.frobenius, squared=norm == "squared", reduce=cast(Any, reduce)
-        ),
-        "l2": lambda pruned, reference: regularizers.l2(pruned),
-    }[name]
+    return prune
 
 
 def _check(field: str, value: str, choices: tuple[str, ...]) -> None:

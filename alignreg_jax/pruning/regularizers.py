@@ -4,6 +4,7 @@ Every matrix contributes one number; sums run over the matrices (72 in XLM-R bas
 in float32 at least, whatever the kernels' type.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import jax.numpy as jnp
@@ -68,6 +69,21 @@ def frobenius(
     if not squared:
         distances = {name: _safe_sqrt(distance) for name, distance in distances.items()}
     return _reduce(distances, reduce)
+
+
+def square_distance(
+    parameters: Mapping[str, Float[Array, "..."]], reference: Mapping[str, Float[Array, "..."]]
+) -> Float[Array, ""]:
+    """Compute the summed squared distance of parameters that are no kernels, by their paths.
+
+    With `frobenius` on the kernels this is L2-SP, the pull of every pretrained parameter to where
+    it started (Li et al. 2018, without the term on the new head). Without parameters it is 0.
+    """
+    distances = [
+        jnp.sum(jnp.square(_widen(parameters[path]) - _widen(reference[path])))
+        for path in sorted(reference)
+    ]
+    return sum(distances, start=jnp.float32(0))
 
 
 def l2(pruned: Kernels) -> Float[Array, ""]:

@@ -9,7 +9,9 @@ the one before it is used.
 import hashlib
 import json
 import logging
+import os
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +30,8 @@ class Position:
     """Where a run stands: the next thing to do is dispatch `dispatch` of `epoch` of `phase`.
 
     Past the last epoch of a phase, its evaluation is next. `events` is the length of the history
-    in metrics.jsonl, `seconds` the time spent so far.
+    in metrics.jsonl, `seconds` the time spent so far. `evaluated`: the phase's evaluation is done,
+    too, so that the next cut is next.
     """
 
     step: int
@@ -37,6 +40,7 @@ class Position:
     dispatch: int
     events: int
     seconds: float
+    evaluated: bool = False
 
     @classmethod
     def start_of(cls, phase: int) -> "Position":
@@ -57,17 +61,20 @@ class Checkpoints:
         target = self._folder / f"{max(numbers, default=-1) + 1:06d}"
         self._folder.mkdir(parents=True, exist_ok=True)
         ocp.save(str(target), tree)
-        _write_manifest(target, position)
+        commit(target, position)
         for old in self._committed()[: -self._keep]:
             _manifest(old).unlink()  # first, so that a kill in between leaves no broken promise
             shutil.rmtree(old)
         return target
 
-    def restore(self, abstract: Any) -> tuple[Any, Position] | None:
-        """The newest sound checkpoint, placed as `abstract` (shapes with shardings) says.
+    def restore(self, abstract: Callable[[Position], Any]) -> tuple[Any, Position] | None:
+        """The newest sound checkpoint, placed as `abstract` says.
 
         Unsound ones that are newer are named in the log, and deleted once a sound one has been
         read: the run goes on from there and will write them again.
+
+        Args:
+            abstract: position -> shapes with shardings of the tree that was saved there.
 
         Returns:
             The tree and its position, or None when no save was ever finished.
@@ -77,15 +84,15 @@ class Checkpoints:
         """
         folders = self._folders()
         for folder in reversed(folders):
-            problem = _problem(folder)
-            if problem is None:
-                position = _read_manifest(folder)[0]
-                tree = ocp.load(str(folder), abstract)
+            trouble = problem(folder)
+            if trouble is None:
+                found = position_of(folder)
+                tree = ocp.load(str(folder), abstract(found))
                 for other in folders:
                     if other > folder or not _manifest(other).exists():
                         _discard(other)
-                return tree, position
-            log.warning("checkpoint %s %s; trying the one before it", folder.name, problem)
+                return tree, found
+            log.warning("checkpoint %s %s; trying the one before it", folder.name, trouble)
         if self._committed():
             raise UserError(
                 f"{self._folder}: every checkpoint is damaged; bring one back, or start again in "
@@ -94,6 +101,25 @@ class Checkpoints:
         for folder in folders:
             _discard(folder)
         return None
+
+    def adopt(self, checkpoint: Path, position: Position) -> None:
+        """Begin with another run's checkpoint, as links to its files, committed at `position`."""
+        target = self._folder / "000000"
+        _discard(target)
+        shutil.copytree(checkpoint, target, copy_function=link)
+        commit(target, position)
+
+    def delete(self) -> None:
+        """Delete them all: the run is complete."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def step(self) -> int:
+        """The step that the newest committed checkpoint says it is at; 0 where none does."""
+        newest = self.newest()
+        try:
+            return position_of(newest).step if newest else 0
+        except (ValueError, OSError):
+            return 0
 
     def newest(self) -> Path | None:
         """The newest committed checkpoint, for messages."""
@@ -130,10 +156,29 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
 
 
-def _write_manifest(folder: Path, position: Position) -> None:
+def commit(folder: Path, position: Position) -> None:
+    """Write the manifest beside a folder: the position, and the digest of every file."""
     content = {"position": asdict(position), "files": _digests(folder)}
     digest = hashlib.blake2b(json.dumps(content).encode()).hexdigest()
     atomic_write(_manifest(folder), json.dumps({**content, "digest": digest}, indent=1))
+
+
+def position_of(folder: Path) -> Position:
+    """The position in a folder's manifest.
+
+    Raises:
+        ValueError: the manifest is damaged.
+        FileNotFoundError: the folder was not committed.
+    """
+    return _read_manifest(folder)[0]
+
+
+def link(source: str, target: str) -> None:
+    """A file under another name, with the same content on the disk where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def _read_manifest(folder: Path) -> tuple[Position, dict[str, str]]:
@@ -145,8 +190,8 @@ def _read_manifest(folder: Path) -> tuple[Position, dict[str, str]]:
     return Position(**content["position"]), content["files"]
 
 
-def _problem(folder: Path) -> str | None:
-    """What is wrong with a checkpoint, or None."""
+def problem(folder: Path) -> str | None:
+    """What is wrong with a committed folder, or None; it follows on the folder's name."""
     if not _manifest(folder).exists():
         return "was not finished"
     try:

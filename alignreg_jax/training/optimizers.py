@@ -1,6 +1,6 @@
 """AdamW over flat trainable leaves: decay on matrices only, moments that forget the pruned."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from alignreg_jax.pruning.kernels import KERNELS, Masks
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8  # PyTorch's AdamW
 
+METHOD = "method/"  # in front of the paths of what a method learns
+
 Flat = Mapping[str, Any]
 
 
@@ -21,24 +23,51 @@ def adam() -> optax.GradientTransformation:
 
 
 def decays(path: str) -> bool:
-    """Whether weight decay applies: to kernels and embeddings, not to biases and LayerNorm."""
-    return not path.endswith(("/bias", "/scale"))
+    """Whether weight decay applies: to kernels and embeddings, not to biases and LayerNorm.
+
+    Nor to what a method learns: a score or a multiplier near 0 is not a simpler one.
+    """
+    return not path.endswith(("/bias", "/scale")) and not path.startswith(METHOD)
 
 
-def learning_rate(
-    step: Int[Array, ""], *, rate: Array, warmup: Array, total: Array, schedule: str
+def rate_factor(
+    step: Int[Array, ""], *, warmup: Array, total: Array, schedule: str
 ) -> Float[Array, ""]:
-    """Rate of a step counted from 0: linear warm-up once, then constant or linear to 0.
+    """Share of its rate that a step counted from 0 has: warm-up once, then constant or linear to 0.
 
-    The first of `warmup` steps has rate / warmup, as in `get_linear_schedule_with_warmup` shifted
-    by one step so that no step is wasted on rate 0. With "linear" the last step's rate is above 0.
+    The first of `warmup` steps has 1 / warmup, as in `get_linear_schedule_with_warmup` shifted by
+    one step so that no step is wasted on rate 0. With "linear" the last step's rate is above 0.
     """
     done = step.astype(jnp.float32)
     factor = jnp.minimum((done + 1) / jnp.maximum(warmup, 1), 1.0)
     if schedule == "linear":
         left = (total - done) / jnp.maximum(total - warmup, 1)
         factor = jnp.where(done < warmup, factor, jnp.clip(left, 0.0, 1.0))
-    return rate * factor
+    return factor
+
+
+def method_rates(
+    paths: Sequence[str], labels: Mapping[str, str], hyper: Mapping[str, Any], factor: Array
+) -> dict[str, Array]:
+    """Rates of what a method learns, by path: scores follow the schedule, multipliers climb.
+
+    Args:
+        paths: of all trained leaves; those under "method/" are meant.
+        labels: entry of the method's state -> "scores" or "ascent".
+        hyper: `score_learning_rate` and `multiplier_learning_rate`, as far as they are needed.
+        factor: of `rate_factor`.
+    """
+    rates = {}
+    for path in paths:
+        if path.startswith(METHOD):
+            label = labels[path.removeprefix(METHOD).split("/")[0]]
+            if label == "scores":
+                rates[path] = hyper["score_learning_rate"] * factor
+            elif label == "ascent":
+                rates[path] = -hyper["multiplier_learning_rate"]
+            else:
+                raise ValueError(f"label {label!r} is neither scores nor ascent")
+    return rates
 
 
 def kernel_path(name: str) -> str:
@@ -65,7 +94,13 @@ def clip_by_global_norm(
 
 
 def update(
-    params: Flat, gradients: Flat, state: Any, *, rate: Array, weight_decay: Array
+    params: Flat,
+    gradients: Flat,
+    state: Any,
+    *,
+    rate: Array,
+    weight_decay: Array,
+    rates: Mapping[str, Array] | None = None,
 ) -> tuple[dict[str, Any], Any]:
     """One step of AdamW (decoupled decay, Loshchilov and Hutter 2019).
 
@@ -74,6 +109,7 @@ def update(
         gradients: the same structure.
         state: of `adam()`.
         rate: learning rate of this step.
+        rates: path -> rate, for leaves that have their own; a negative one climbs.
         weight_decay: decay per unit of rate; a number, traced or not.
 
     Returns:
@@ -81,8 +117,11 @@ def update(
     """
     updates: Any = adam().update(dict(gradients), state)
     directions, state = updates
+    rates = rates or {}
     moved = {
-        path: leaf - rate * (directions[path] + (weight_decay * leaf if decays(path) else 0.0))
+        path: leaf
+        - rates.get(path, rate)
+        * (directions[path] + (weight_decay * leaf if decays(path) else 0.0))
         for path, leaf in params.items()
     }
     return moved, state

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.xlmr import Pins, XlmrConfig
 from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.training.optimizers import METHOD
 from alignreg_jax.training.state import TrainState, flatten
 
 AXES = ("data", "fsdp", "tensor")
@@ -131,21 +132,29 @@ def for_state(state: TrainState, mesh: Mesh) -> TrainState:
     replicated = NamedSharding(mesh, REPLICATED)
     kernels = for_kernels(mesh)
 
-    def method_leaf(path: Any, leaf: Any) -> NamedSharding:
-        name = jax.tree_util.keystr(path, simple=True, separator="/")
-        owner = next((kernel for kernel in KERNELS if name.endswith(kernel)), None)
-        return kernels[owner] if owner and leaf.ndim == 3 else replicated
+    def method_leaf(name: str, leaf: Any) -> NamedSharding:
+        # The longest name: "attention/output" ends with "output", too
+        owners = [kernel for kernel in KERNELS if name.endswith("/" + kernel)]
+        return kernels[max(owners, key=len)] if owners and leaf.ndim == 3 else replicated
+
+    def moments(flat: dict[str, Any]) -> dict[str, NamedSharding]:
+        return {
+            path: method_leaf(path, leaf)
+            if path.startswith(METHOD)
+            else NamedSharding(mesh, spec(path))
+            for path, leaf in flat.items()
+        }
 
     optimizer = state.optimizer._replace(
-        count=replicated,
-        mu=for_params(state.optimizer.mu, mesh),
-        nu=for_params(state.optimizer.nu, mesh),
+        count=replicated, mu=moments(state.optimizer.mu), nu=moments(state.optimizer.nu)
     )
+    paths = flatten(state.method)
+    method = {path: method_leaf(METHOD + path, leaf) for path, leaf in paths.items()}
     return TrainState(
         step=replicated,
         key=replicated,
         params=for_params(state.params, mesh),
         masks=kernels,
-        method=jax.tree_util.tree_map_with_path(method_leaf, state.method),
+        method=jax.tree.unflatten(jax.tree.structure(state.method), list(method.values())),
         optimizer=optimizer,
     )

@@ -1,6 +1,6 @@
 """What a training step reads and writes, as one tree."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.training import optimizers
 
 Tree = Mapping[str, Any]
 
@@ -26,7 +27,8 @@ class TrainState:
         params: the nested dict of models/xlmr.py.
         masks: Boolean, one for every prunable kernel.
         method: learned state of the pruning method.
-        optimizer: Adam's moments for the trainable leaves only, flat dicts from path to moment.
+        optimizer: Adam's moments for the trained leaves only, flat dicts from path to moment; the
+            leaves of `method` that are trained stand under "method/".
     """
 
     step: Any
@@ -101,3 +103,20 @@ def partition(params: Tree, freeze: tuple[str, ...]) -> tuple[dict[str, Any], di
         {path: leaf for path, leaf in flat.items() if path not in frozen},
         {path: leaf for path, leaf in flat.items() if path in frozen},
     )
+
+
+def learned(method_state: Tree, labels: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """The leaves of a method's state that are trained, by paths that start with "method/"."""
+    names = {name for name, _ in labels}
+    chosen = {name: tree for name, tree in method_state.items() if name in names}
+    return {optimizers.METHOD + path: leaf for path, leaf in flatten(chosen).items()}
+
+
+def relearned(method_state: Tree, leaves: Mapping[str, Any]) -> Any:
+    """The method's state with the leaves that `learned` named replaced."""
+
+    def choose(path: Any, leaf: Any) -> Any:
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        return leaves.get(optimizers.METHOD + name, leaf)
+
+    return jax.tree_util.tree_map_with_path(choose, method_state)

@@ -19,9 +19,16 @@ from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import Kernels
-from alignreg_jax.pruning.methods import Method
+from alignreg_jax.pruning.method import Method, Weights
 from alignreg_jax.training import optimizers, sharding
-from alignreg_jax.training.state import DeviceData, TrainState, partition, unflatten
+from alignreg_jax.training.state import (
+    DeviceData,
+    TrainState,
+    learned,
+    partition,
+    relearned,
+    unflatten,
+)
 
 # Streams folded into a step's key; a number once given keeps its meaning
 _DROPOUT, _METHOD = 0, 1
@@ -54,19 +61,19 @@ def task_loss(
 
 
 def init_state(
-    params: Any, method: Method, reference: Kernels, seed: int, freeze: Any
+    params: Any, method: Method, reference: Kernels, root: Array, freeze: Any
 ) -> TrainState:
     """A state at step 0: dense masks, zero moments; traced under jit to be born sharded."""
-    root = jax.random.key(seed)
     kernels, _ = prunable.split(params)
     trainable, _ = partition(params, freeze)
+    state = method.init(kernels, reference, jax.random.fold_in(root, _INIT))
     return TrainState(
         step=jnp.int32(0),
         key=root,
         params=params,
         masks=masks.ones(kernels),
-        method=method.init(kernels, reference, jax.random.fold_in(root, _INIT)),
-        optimizer=optimizers.adam().init(trainable),
+        method=state,
+        optimizer=optimizers.adam().init({**trainable, **learned(state, method.labels)}),
     )
 
 
@@ -85,7 +92,7 @@ def make_train_step(
 
     def one_step(
         state: TrainState,
-        reference: Kernels,
+        reference: Weights,
         data: DeviceData,
         rows: Array,
         hyper: Scalars,
@@ -96,45 +103,56 @@ def make_train_step(
         dropout_key, method_key = (jax.random.fold_in(key, i) for i in (_DROPOUT, _METHOD))
         clock = {**clock, "step": state.step}
         trainable, frozen = partition(state.params, settings.freeze)
+        trained = {**trainable, **learned(state.method, method.labels)}
 
-        def effective(trainable: dict[str, Any]) -> tuple[Kernels, dict[str, Any]]:
-            kernels, rest = prunable.split(unflatten({**frozen, **trainable}))
+        def effective(trained: dict[str, Any]) -> tuple[Kernels, dict[str, Any]]:
+            weights = {path: trained[path] for path in trainable}
+            kernels, rest = prunable.split(unflatten({**frozen, **weights}))
+            method_state = relearned(state.method, trained)
             return method.effective(
-                kernels, state.masks, state.method, hyper, clock, method_key, True
+                kernels, state.masks, method_state, hyper, clock, method_key, True
             ), rest
 
-        def task(trainable: dict[str, Any], rows: Array, key: Array) -> Array:
+        def task(trained: dict[str, Any], rows: Array, key: Array) -> Array:
             ids, labels, weights = (
                 jax.lax.with_sharding_constraint(part, batch_sharding)
                 for part in data.batch(rows, length, model.config.pad_token_id)
             )
-            logits = xlmr.logits(model, prunable.merge(*effective(trainable)), ids, key)
+            logits = xlmr.logits(model, prunable.merge(*effective(trained)), ids, key)
             return jnp.sum(task_loss(logits, labels) * weights)
 
-        def penalty(trainable: dict[str, Any]) -> tuple[Array, Metrics]:
-            return method.penalty(effective(trainable)[0], reference, state.method, hyper, clock)
+        def penalty(trained: dict[str, Any]) -> tuple[Array, Metrics]:
+            weights = Weights(effective(trained)[0], {path: trained[path] for path in reference[1]})
+            method_state = relearned(state.method, trained)
+            return method.penalty(weights, state.masks, reference, method_state, hyper, clock)
 
         # The penalty once per step, the task once per microbatch; sums of examples, then a mean
         examples = jnp.maximum(jnp.sum(rows >= 0), 1).astype(jnp.float32)
         task_sum, gradients = _accumulate(
-            jax.value_and_grad(task), trainable, rows, dropout_key, settings.accumulation
+            jax.value_and_grad(task), trained, rows, dropout_key, settings.accumulation
         )
-        (penalty_value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(trainable)
-        gradients = {path: gradients[path] / examples + pull[path] for path in trainable}
+        (penalty_value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(trained)
+        gradients = {path: gradients[path] / examples + pull[path] for path in trained}
         if method.zero_pruned:
             gradients = optimizers.mask_kernels(gradients, state.masks)
-        norm = optax.tree.norm(gradients)
+        # Of the weights: what a method learns has its own scale and would change their clipping
+        of_weights = {path: gradients[path] for path in trainable}
+        norm = optax.tree.norm(of_weights)
         if settings.clip:
-            gradients = optimizers.clip_by_global_norm(gradients, norm, hyper["max_grad_norm"])
-        rate = optimizers.learning_rate(
+            gradients |= optimizers.clip_by_global_norm(of_weights, norm, hyper["max_grad_norm"])
+        factor = optimizers.rate_factor(
             state.step,
-            rate=hyper["learning_rate"],
             warmup=hyper["warmup_steps"],
             total=clock["total_steps"],
             schedule=settings.schedule,
         )
         moved, optimizer = optimizers.update(
-            trainable, gradients, state.optimizer, rate=rate, weight_decay=hyper["weight_decay"]
+            trained,
+            gradients,
+            state.optimizer,
+            rate=hyper["learning_rate"] * factor,
+            weight_decay=hyper["weight_decay"],
+            rates=optimizers.method_rates(tuple(trained), dict(method.labels), hyper, factor),
         )
         if method.zero_pruned:
             moved = optimizers.mask_kernels(moved, state.masks)
@@ -143,12 +161,16 @@ def make_train_step(
             "task_loss": task_sum / examples,
             "penalty": penalty_value,
             "grad_norm": norm,
-            "learning_rate": rate,
+            "learning_rate": hyper["learning_rate"] * factor,
             "examples": jnp.sum(rows >= 0).astype(jnp.float32),
             **logs,
         }
+        weights = {path: moved[path] for path in trainable}
         new_state = state.replace(
-            step=state.step + 1, params=unflatten({**frozen, **moved}), optimizer=optimizer
+            step=state.step + 1,
+            params=unflatten({**frozen, **weights}),
+            method=relearned(state.method, moved),
+            optimizer=optimizer,
         )
         return new_state, metrics
 
@@ -161,7 +183,7 @@ def make_train_step(
     )
     def train(
         state: TrainState,
-        reference: Kernels,
+        reference: Weights,
         data: DeviceData,
         rows: Array,
         count: Array,
@@ -187,31 +209,37 @@ def make_train_step(
 
 
 def _accumulate(
-    value_and_grad: Callable, trainable: dict[str, Any], rows: Array, key: Array, parts: int
+    value_and_grad: Callable, trained: dict[str, Any], rows: Array, key: Array, parts: int
 ) -> tuple[Array, dict[str, Array]]:
     """Sum of losses and gradients over `parts` microbatches, in float32."""
     if parts == 1:
-        return value_and_grad(trainable, rows, key)
+        return value_and_grad(trained, rows, key)
     # Strided parts: every one of them spreads over all devices of the batch axis
     microbatches = rows.reshape(-1, parts).T
 
     def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
         rows, index = part
-        found = value_and_grad(trainable, rows, jax.random.fold_in(key, index))
+        found = value_and_grad(trained, rows, jax.random.fold_in(key, index))
         return jax.tree.map(jnp.add, total, found), None
 
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), trainable)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), trained)
     total, _ = jax.lax.scan(add, (jnp.float32(0), zeros), (microbatches, jnp.arange(parts)))
     return total
 
 
 def make_prune_step(method: Method, shardings: TrainState) -> Callable[..., TrainState]:
-    """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments."""
+    """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments.
+
+    `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
+    the parameters here.
+    """
 
     @partial(jax.jit, donate_argnums=0, out_shardings=shardings)
     def prune(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
         kernels, rest = prunable.split(state.params)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _PRUNE), phase)
+        if "layernorm" in method.needs:
+            signals = {**signals, "layernorm": _layer_norm_scales(rest)}
         new = method.prune(kernels, state.masks, state.method, signals, keep, key)
         if not method.zero_pruned:
             return state.replace(masks=new)
@@ -222,6 +250,16 @@ def make_prune_step(method: Method, shardings: TrainState) -> Callable[..., Trai
         )
 
     return prune
+
+
+def _layer_norm_scales(params: dict[str, Any]) -> dict[str, Array]:
+    """Scales after the embeddings `[hidden]`, and in each layer `[layers, hidden]`."""
+    encoder = params["encoder"]
+    return {
+        "embeddings": params["embeddings"]["layer_norm"]["scale"],
+        "attention": encoder["attention"]["layer_norm"]["scale"],
+        "output": encoder["layer_norm"]["scale"],
+    }
 
 
 def make_serve(method: Method) -> Callable[[TrainState], Any]:

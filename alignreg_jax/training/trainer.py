@@ -5,7 +5,7 @@ the host looks at the last one.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +20,11 @@ from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.models.xlmr import Params, XlmrModel
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
-from alignreg_jax.pruning.methods import Method
-from alignreg_jax.training import sharding, steps
-from alignreg_jax.training.state import DeviceData, TrainState
+from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.pruning.method import GRADIENTS, Method, Weights
+from alignreg_jax.training import optimizers, sharding, signals, steps
+from alignreg_jax.training.programs import Programs
+from alignreg_jax.training.state import DeviceData, TrainState, partition
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ class Trainer:
         total_steps: int,
         batch_size: int,
         steps_per_dispatch: int,
+        programs: Programs | None = None,
     ):
         """Place parameters, reference and data on the mesh, and build (not compile) the steps.
 
@@ -62,31 +65,50 @@ class Trainer:
             params: pretrained parameters with a head, host arrays.
             train: tokenised training rows.
             seed: root of all randomness but the order of examples.
-            hyper: learning_rate, weight_decay, warmup_steps, max_grad_norm, regularizer_weight.
+            hyper: learning_rate, weight_decay, warmup_steps, max_grad_norm, regularizer_weight; for
+                a method that learns, score_learning_rate and multiplier_learning_rate.
             total_steps: of the whole run, for the rate's schedule.
             batch_size: rows in a step.
             steps_per_dispatch: most steps in a dispatch.
+            programs: compiled functions of earlier runs of this process, to be used again.
         """
-        self.mesh, self._seed = mesh, seed
+        self.mesh, self.method = mesh, method
         self._rows = (steps_per_dispatch, batch_size)
         self._replicated = NamedSharding(mesh, sharding.REPLICATED)
         placed = jax.device_put(params, sharding.for_params(params, mesh))
         # Buffers of its own: the state is donated, the reference is not
         self.reference = self.copy_kernels(placed)
+        self._anchors = _anchors(placed, settings.freeze) if method.anchors_rest else {}
+        programs = programs or Programs()
         self.abstract = self._abstract(placed, method, settings)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
 
-        def initialise(params: Params, reference: Any) -> TrainState:
-            return steps.init_state(params, method, reference, seed, settings.freeze)
+        def initialise(params: Params, reference: Any, root: Any) -> TrainState:
+            return steps.init_state(params, method, reference, root, settings.freeze)
 
-        self.state: TrainState = jax.jit(initialise, out_shardings=shardings)(
-            placed, self.reference
+        training, cutting = method.training, method.cutting
+        start = programs(
+            ("init", model, training, settings.freeze, mesh),
+            lambda: jax.jit(initialise, out_shardings=shardings),
         )
-        self._train = steps.make_train_step(model, method, settings, mesh, shardings)
-        self._prune = steps.make_prune_step(method, shardings)
-        self.serve = steps.make_serve(method)
+        self.state: TrainState = start(placed, self.reference, self.place(jax.random.key(seed)))
+        self._train = programs(
+            ("train", model, training, settings, mesh),
+            lambda: steps.make_train_step(model, training, settings, mesh, shardings),
+        )
+        self._prune = programs(
+            ("prune", model, cutting, settings.freeze, mesh),
+            lambda: steps.make_prune_step(cutting, shardings),
+        )
+        self._add_gradients = programs(
+            ("gradients", model, method.effective, method.needs, mesh),
+            lambda: signals.make_accumulate(model, method, mesh),
+        )
+        self.serve = programs(
+            ("serve", model, method.finalize, mesh), lambda: steps.make_serve(method)
+        )
         self._data = self.place(DeviceData.from_encoded(train))
-        self._hyper = dict(hyper)
+        self._hyper = {**hyper, "train_examples": train.rows}
         self._total_steps = total_steps
         self._step = 0
         self._in_flight: InFlight | None = None
@@ -94,11 +116,12 @@ class Trainer:
 
     def _abstract(self, placed: Params, method: Method, settings: steps.StepSettings) -> TrainState:
         shapes = jax.eval_shape(
-            lambda params, reference: steps.init_state(
-                params, method, reference, self._seed, settings.freeze
+            lambda params, reference, root: steps.init_state(
+                params, method, reference, root, settings.freeze
             ),
             placed,
             self.reference,
+            jax.random.key(0),
         )
         return jax.tree.map(
             lambda leaf, where: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where),
@@ -123,29 +146,59 @@ class Trainer:
         """Continue from a restored state."""
         self.state, self._step = state, step
 
-    def enter_phase(self, phase: int, remaining: float, **hyper: float) -> None:
-        """Set the clock, and hyper-parameters that hold for this phase."""
+    def enter_phase(
+        self, phase: int, remaining: float, target: float | None = None, **hyper: float
+    ) -> None:
+        """Set the clock, and hyper-parameters that hold for this phase.
+
+        `target` is what the next cut will leave; None: no cut follows.
+        """
         self._phase = phase
-        clock = {"total_steps": self._total_steps, "phase": phase, "remaining": remaining}
+        clock = {
+            "total_steps": self._total_steps,
+            "phase": phase,
+            "remaining": remaining,
+            "target": remaining if target is None else target,
+        }
         self._clock = self.place({name: np.float32(value) for name, value in clock.items()})
         self._traced_hyper = self.place(
             {name: np.float32(value) for name, value in {**self._hyper, **hyper}.items()}
         )
 
-    def prune(self, keep: masks.Keep) -> None:
-        """Cut to the given counts: masks, weights and moments."""
-        self.state = self._prune(self.state, *self.place((keep, np.int32(self._phase))), {})
+    def gradients(self, plan: Sequence[Dispatch]) -> dict[str, Any]:
+        """The gradient signals that the method needs, summed over the batches of a plan."""
+        if not self.method.needs & GRADIENTS:
+            return {}
+        where = sharding.for_kernels(self.mesh)
+        sums = jax.jit(
+            lambda kernels: signals.zeros(self.method.needs, kernels),
+            out_shardings={signal: where for signal in sorted(self.method.needs & GRADIENTS)},
+        )(self.reference)
+        for dispatch in plan:
+            sums = self._add_gradients(
+                sums,
+                self.state,
+                self._data,
+                *self._batches(dispatch),
+                self._traced_hyper,
+                self._clock,
+                length=dispatch.length,
+            )
+        return sums
+
+    def prune(self, keep: masks.Keep, measured: Mapping[str, Any] | None = None) -> None:
+        """Cut to the given counts, with the signals of `gradients`: masks, weights and moments."""
+        phase = np.int32(self._phase)
+        self.state = self._prune(self.state, *self.place((keep, phase)), dict(measured or {}))
 
     def dispatch(self, dispatch: Dispatch) -> InFlight | None:
         """Queue one dispatch; returns the one before it, whose metrics are ready or nearly so."""
         count = len(dispatch.rows)
-        rows = np.full(self._rows, -1, np.int32)
-        rows[:count] = dispatch.rows
         self.state, metrics = self._train(
             self.state,
-            self.reference,
+            Weights(self.reference, self._anchors),
             self._data,
-            *self.place((rows, np.int32(count))),
+            *self._batches(dispatch),
             self._traced_hyper,
             self._clock,
             length=dispatch.length,
@@ -154,10 +207,27 @@ class Trainer:
         self._step += count
         return finished
 
+    def _batches(self, dispatch: Dispatch) -> tuple[Any, Any]:
+        """Rows of a dispatch, filled up to the one shape there is, and how many steps are real."""
+        rows = np.full(self._rows, -1, np.int32)
+        rows[: len(dispatch.rows)] = dispatch.rows
+        return self.place((rows, np.int32(len(dispatch.rows))))
+
     def drain(self) -> InFlight | None:
         """The last dispatch, to be looked at before anything is saved or evaluated."""
         finished, self._in_flight = self._in_flight, None
         return finished
+
+
+def _anchors(params: Params, freeze: tuple[str, ...]) -> dict[str, Any]:
+    """Copies of what is pretrained, trained, and neither a kernel nor the head, by path."""
+    kernels = {optimizers.kernel_path(name) for name in KERNELS}
+    trainable, _ = partition(params, freeze)
+    return {
+        path: jnp.copy(leaf)
+        for path, leaf in trainable.items()
+        if path not in kernels and not path.startswith("head/")
+    }
 
 
 def fetch(dispatch: InFlight) -> dict[str, float]:

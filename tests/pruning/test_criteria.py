@@ -59,3 +59,63 @@ def test_random_is_the_same_law_per_layer_and_global():
     shares = np.concatenate([kept["kept_by_layer"][name] for name in KERNELS]) / 40_000
     assert kept["kept"] == 148_800
     assert 0 < np.abs(shares - 0.31).max() < 4.5 * np.sqrt(0.31 * 0.69 / 40_000)
+
+
+# --- gradients ---------------------------------------------------------------------------------
+
+
+def test_gradient_and_saliency_oracle(fill):
+    # Gradients are of the effective weights, so a pruned one has a gradient and no saliency.
+    weights = fill(output=[[1.0, -1.0], [0.5, 2.0]])
+    standing = {name: jnp.ones((1, 2, 2), bool) for name in KERNELS}
+    standing["output"] = jnp.asarray([[[True, False], [True, True]]])
+    effective = masks.apply(weights, standing)
+    inputs = jnp.asarray([[1.0, 2.0]])
+    accumulated = jax.grad(lambda tree: 0.5 * jnp.sum((inputs @ tree["output"][0]) ** 2))(effective)
+    assert criteria.gradient(accumulated)["output"][0].tolist() == [[2, 4], [4, 8]]
+    assert criteria.saliency(effective, accumulated)["output"][0].tolist() == [[2, 0], [2, 16]]
+
+
+def test_gradient_is_the_absolute_value_of_the_sum(make_kernels):
+    # Of the sum, not the sum of absolute values: opposite batches cancel.
+    first = make_kernels(0)
+    opposite = {name: -first[name] for name in KERNELS}
+    for scores in (
+        criteria.gradient({name: first[name] + opposite[name] for name in KERNELS}),
+        criteria.saliency(first, {name: first[name] + opposite[name] for name in KERNELS}),
+    ):
+        assert all(not np.any(scores[name]) for name in KERNELS)
+    for name, scores in criteria.gradient(opposite).items():
+        np.testing.assert_array_equal(scores, np.abs(np.asarray(first[name])))
+
+
+def test_saliency_is_what_a_linear_loss_changes_without_the_weight(make_kernels):
+    weights, slopes = make_kernels(0), make_kernels(1)
+    scores = criteria.saliency(weights, slopes)  # the gradient of sum(weights * slopes)
+    for name in KERNELS:
+        matrix, slope = (np.asarray(tree[name], np.float64) for tree in (weights, slopes))
+        for position in ((0, 0, 0), (1, 2, 3)):
+            without = matrix.copy()
+            without[position] = 0
+            change = abs(np.sum(matrix * slope) - np.sum(without * slope))
+            np.testing.assert_allclose(scores[name][position], change, rtol=1e-6)
+
+
+def test_saliency_ignores_an_exchange_of_scale_with_the_input(make_kernels):
+    # W -> 4 W and dL/dW -> dL/dW / 4, as when a layer's input is divided by 4.
+    weights, accumulated = make_kernels(0), make_kernels(1)
+    scores = criteria.saliency(weights, accumulated)
+    exchanged = criteria.saliency(
+        {name: weights[name] * 4 for name in KERNELS},
+        {name: accumulated[name] / 4 for name in KERNELS},
+    )
+    for name in KERNELS:
+        np.testing.assert_array_equal(scores[name], exchanged[name])
+
+
+def test_gradient_criteria_are_in_float32(make_kernels):
+    weights, accumulated = (make_kernels(seed, dtype=jnp.bfloat16) for seed in (0, 1))
+    scores = criteria.saliency(weights, accumulated)
+    assert criteria.gradient(accumulated)["output"].dtype == jnp.float32
+    wide = [np.asarray(tree["output"], np.float32) for tree in (weights, accumulated)]
+    np.testing.assert_array_equal(scores["output"], np.abs(wide[0] * wide[1]))

@@ -7,13 +7,28 @@ import optax
 import pytest
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import criteria, kernels, masks, methods, regularizers
+from alignreg_jax.pruning import (
+    criteria,
+    gates,
+    kernels,
+    lamp,
+    lookahead,
+    masks,
+    methods,
+    regularizers,
+)
 from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.pruning.method import Weights
 
-TABLE_1 = "none random random-global l2-mbp l2-global-mbp cosine-mbp frobenius-mbp".split()
+TABLE_1 = (
+    "none random random-global l0-mbp l2-mbp l2-global-mbp gradient-mbp lookahead lamp cosine-mbp"
+    " frobenius-mbp"
+).split()
+CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 KEY = jax.random.key(0)
 TOP_K = jax.jit(masks.top_k, static_argnames="scope")
-CLOCK = {"step": 0, "total_steps": 1, "phase": 0, "remaining": 1.0}
+CLOCK = {"step": 0, "total_steps": 1, "phase": 0, "remaining": 1.0, "target": 0.4}
+HYPER = {"regularizer_weight": jnp.float32(1), "train_examples": jnp.float32(10)}
 
 
 def of_preset(name):
@@ -25,35 +40,193 @@ def of_preset(name):
     )
 
 
+def penalty_of(method, pruned, reference, hyper=HYPER, state=None):
+    """The penalty of kernels of which none is masked."""
+    weights, start = Weights(pruned, {}), Weights(reference, {})
+    return method.penalty(weights, masks.ones(pruned), start, state or {}, hyper, CLOCK)
+
+
 def test_presets_have_the_names_of_table_1():
-    assert list(methods.PRESETS) == TABLE_1
+    assert list(methods.PRESETS) == TABLE_1 + CONTROLS
     assert {name for name, row in methods.PRESETS.items() if "pruning.steps" in row} == {"none"}
     assert methods.PRESETS["none"]["pruning.steps"] == 0
 
 
-def test_only_alignreg_rows_have_a_penalty_and_its_reference_is_pretrained():
+def test_only_alignreg_and_l0_rows_have_a_penalty_and_its_reference_is_pretrained():
     rows = methods.PRESETS
     weights = {name: methods.REGULARIZERS[rows[name]["regularizer.name"]] for name in TABLE_1}
     assert {name: weight for name, weight in weights.items() if weight} == {
         "cosine-mbp": 100.0,
         "frobenius-mbp": 5e-4,
+        "l0-mbp": 1.0,
     }
     for name in ("cosine-mbp", "frobenius-mbp"):
         assert rows[name]["regularizer.reference"] == "pretrained"
 
 
-@pytest.mark.parametrize("name", TABLE_1)
+EXPECTED_SCORES = {
+    "random": lambda kernels, measured: criteria.random(kernels, KEY),
+    "random-global": lambda kernels, measured: criteria.random(kernels, KEY),
+    "gradient-mbp": lambda kernels, measured: criteria.gradient(measured),
+    "lookahead": lambda kernels, measured: lookahead.lookahead(kernels),
+    "lamp": lambda kernels, measured: lamp.lamp(kernels),
+}
+
+
+@pytest.mark.parametrize("name", [*TABLE_1, *CONTROLS])
 def test_a_preset_prunes_by_its_criterion_and_scope(make_kernels, name):
-    weights, fields = make_kernels(0), methods.PRESETS[name]
+    weights, measured, fields = make_kernels(0), make_kernels(1), methods.PRESETS[name]
     keep = masks.keep_counts(kernels.sizes(weights), 0.4, fields["pruning.scope"])
-    prune = jax.jit(of_preset(name).prune)
-    found = prune(weights, masks.ones(weights), {}, {}, keep, KEY)
-    random = name.startswith("random")
-    scores = criteria.random(weights, KEY) if random else criteria.magnitude(weights)
-    scope = "global" if "global" in name else "layer"
+    method, state = of_preset(name), {}
+    if name.startswith("l0"):  # gates of another order than the weights
+        state = {"gates": make_kernels(2)}
+        folded = gates.fold(weights, state["gates"])
+        scores = state["gates"] if name == "l0" else criteria.magnitude(folded)
+    else:
+        score = EXPECTED_SCORES.get(name, lambda kernels, _: criteria.magnitude(kernels))
+        scores = score(weights, measured)
+    found = jax.jit(method.prune)(
+        weights, masks.ones(weights), state, {"grad": measured}, keep, KEY
+    )
+    scope = "global" if name in ("random-global", "l2-global-mbp", "lamp") else "layer"
     expected = TOP_K(scores, masks.ones(weights), keep, scope=scope)
     for each in KERNELS:
         np.testing.assert_array_equal(found[each], expected[each])
+
+
+@pytest.mark.parametrize(
+    ("criterion", "signal", "expected"),
+    [
+        ("gradient", "grad", lambda kernels, sums: criteria.gradient(sums)),
+        ("gradient-sum-abs", "grad_abs", lambda kernels, sums: sums),
+        ("gradient-squares", "grad_squared", lambda kernels, sums: sums),
+        ("taylor", "grad", criteria.saliency),
+    ],
+)
+def test_variants_of_gradient_pruning_say_what_they_need(make_kernels, criterion, signal, expected):
+    weights, sums = make_kernels(0), make_kernels(1)
+    method = methods.build(criterion=criterion, scope="layer")
+    assert method.needs == {signal}
+    keep = masks.keep_counts(kernels.sizes(weights), 0.4, "layer")
+    found = method.prune(weights, masks.ones(weights), {}, {signal: sums}, keep, KEY)
+    scores = TOP_K(expected(weights, sums), masks.ones(weights), keep, scope="layer")
+    jax.tree.map(np.testing.assert_array_equal, found, scores)
+
+
+@pytest.mark.parametrize("boundary", ["residual", "chain"])
+def test_boundaries_of_lookahead(make_kernels, boundary):
+    weights = make_kernels(0)
+    scales = {
+        "embeddings": jnp.ones(4),
+        "attention": jnp.ones((2, 4)) * 2,
+        "output": jnp.ones((2, 4)),
+    }
+    method = methods.build(criterion=f"lookahead-{boundary}", scope="layer")
+    assert method.needs == ({"layernorm"} if boundary == "residual" else set())
+    keep = masks.keep_counts(kernels.sizes(weights), 0.4, "layer")
+    found = method.prune(weights, masks.ones(weights), {}, {"layernorm": scales}, keep, KEY)
+    scores = lookahead.lookahead(weights, boundary=boundary, layernorm=scales)
+    expected = TOP_K(scores, masks.ones(weights), keep, scope="layer")
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+
+
+def test_methods_that_share_a_penalty_share_its_function():
+    """What a train step is compiled from: criteria and scopes do not matter to it."""
+    alike = ["l2-mbp", "l2-global-mbp", "random", "gradient-mbp", "lamp", "none"]
+    assert len({of_preset(name).training for name in alike}) == 1
+    assert of_preset("frobenius-mbp").training == of_preset("frobenius-dense-only").training
+    assert of_preset("frobenius-mbp").training != of_preset("l2-mbp").training
+    assert of_preset("frobenius-mbp").cutting == of_preset("l2-mbp").cutting
+    assert of_preset("l2-global-mbp").cutting != of_preset("l2-mbp").cutting
+    assert of_preset("l0").training != of_preset("l0-mbp").training
+
+
+def test_l2sp_is_frobenius_to_the_bit_on_the_kernels(make_kernels):
+    """And so all that AlignReg's regularizer adds to L2-SP is what it leaves free."""
+    pruned, reference = make_kernels(0), make_kernels(1)
+    hyper = {"regularizer_weight": jnp.float32(5e-4)}
+
+    def value(name):
+        method = of_preset(name)
+        return jax.jit(
+            jax.value_and_grad(lambda kernels: penalty_of(method, kernels, reference, hyper)[0])
+        )(pruned)
+
+    assert jax.tree.map(np.array_equal, value("l2sp"), value("frobenius-mbp")) == (
+        True,
+        dict.fromkeys(KERNELS, True),
+    )
+
+
+def test_l2sp_pulls_everything_else_that_is_pretrained(make_kernels):
+    kernels, bias = make_kernels(0), {"encoder/output/bias": jnp.array([1.0, -2.0])}
+    start = {"encoder/output/bias": jnp.array([0.5, 1.0])}
+    method = of_preset("l2sp")
+    assert method.anchors_rest
+    assert not of_preset("frobenius-mbp").anchors_rest
+    found, _ = method.penalty(
+        Weights(kernels, bias), masks.ones(kernels), Weights(kernels, start), {}, HYPER, CLOCK
+    )
+    assert found == 0.5**2 + 3.0**2
+
+
+def test_l0_counts_open_gates_per_training_example(make_kernels):
+    weights = make_kernels(0)
+    method = of_preset("l0-mbp")
+    state = method.init(weights, weights, KEY)
+    penalty, logs = penalty_of(method, weights, weights, state=state)
+    number = sum(leaf.size for leaf in weights.values())
+    assert penalty == pytest.approx(0.978029 * number / 10, rel=1e-4)  # logit of 0.9
+    assert logs["open_gates"] == pytest.approx(0.978029, rel=1e-4)
+    half = {
+        name: jnp.arange(leaf.size).reshape(leaf.shape) % 2 == 0 for name, leaf in weights.items()
+    }
+    fewer, _ = method.penalty(Weights(weights, {}), half, Weights(weights, {}), state, HYPER, CLOCK)
+    assert float(fewer) == pytest.approx(float(penalty) / 2, rel=1e-6)
+
+
+def test_the_lagrangian_of_l0_ascends_towards_the_next_cut(make_kernels):
+    weights = make_kernels(0)
+    method = of_preset("l0")
+    state = method.init(weights, weights, KEY)
+    assert state["multipliers"] == {"linear": 0, "quadratic": 0}
+    assert dict(method.labels) == {"gates": "scores", "multipliers": "ascent"}
+    pull = jax.grad(lambda state: penalty_of(method, weights, weights, state=state)[0])(state)
+    number = sum(leaf.size for leaf in weights.values())
+    excess = (1 - 0.978029) - (1 - CLOCK["target"])
+    assert pull["multipliers"]["linear"] == pytest.approx(excess * number / 10, rel=1e-4)
+    assert pull["multipliers"]["quadratic"] == pytest.approx(excess**2 * number / 10, rel=1e-4)
+
+
+def test_gates_are_folded_into_the_export(make_kernels):
+    weights, state = make_kernels(0), {"gates": make_kernels(2)}
+    kept = {name: jnp.abs(weights[name]) > 1 for name in KERNELS}
+    found = of_preset("l0-mbp").finalize(weights, kept, state)
+    for name in KERNELS:
+        gate = np.clip(
+            1.2 / (1 + np.exp(-np.asarray(state["gates"][name], np.float64))) - 0.1, 0, 1
+        )
+        expected = np.where(kept[name], weights[name] * gate, 0)
+        np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_a_sample_of_the_gates_is_the_steps(make_kernels):
+    weights, method = make_kernels(0), of_preset("l0-mbp")
+    state = method.init(weights, weights, KEY)
+    args = (weights, masks.ones(weights), state, {}, CLOCK)
+    first, again, other = (
+        method.effective(*args, key, True) for key in (KEY, KEY, jax.random.key(1))
+    )
+    tested = method.effective(*args, None, False)
+    for name in KERNELS:
+        np.testing.assert_array_equal(first[name], again[name])
+        assert np.any(first[name] != other[name])
+        np.testing.assert_allclose(tested[name], weights[name] * 0.98, rtol=1e-3)
+
+
+def test_a_criterion_of_gates_needs_gates():
+    with pytest.raises(UserError, match=r"^pruning\.criterion=gate needs gates: set regularizer"):
+        methods.build(criterion="gate", scope="layer", regularizer="frobenius")
 
 
 @pytest.mark.parametrize(
@@ -80,14 +253,14 @@ def test_penalty_is_the_weighted_regularizer(make_kernels, fields, expected):
     pruned, reference = make_kernels(0), make_kernels(1)
     method = methods.build(criterion="magnitude", scope="layer", **fields)
     hyper = {"regularizer_weight": jnp.float32(3)}
-    penalty, logs = method.penalty(pruned, reference, {}, hyper, CLOCK)
+    penalty, logs = penalty_of(method, pruned, reference, hyper)
     value = expected(pruned, reference)
     assert logs["regularizer"] == value
     assert penalty == pytest.approx(3 * float(value))
 
 
 def test_no_regularizer_costs_and_logs_nothing(make_kernels):
-    penalty, logs = of_preset("l2-mbp").penalty(make_kernels(0), make_kernels(1), {}, {}, CLOCK)
+    penalty, logs = penalty_of(of_preset("l2-mbp"), make_kernels(0), make_kernels(1), {})
     assert penalty == 0
     assert logs == {}
 
@@ -98,7 +271,7 @@ def test_the_reference_is_data(make_kernels, name):
     hyper = {"regularizer_weight": 1.0}
 
     def penalty(pruned, reference):
-        return method.penalty(pruned, reference, {}, hyper, CLOCK)[0]
+        return penalty_of(method, pruned, reference, hyper)[0]
 
     ours, other = jax.grad(penalty, argnums=(0, 1))(make_kernels(0), make_kernels(1))
     for each in KERNELS:
@@ -112,7 +285,7 @@ def test_the_weight_is_traced(make_kernels):
     @jax.jit
     def penalty(pruned, reference, hyper):
         traces.append(1)
-        return of_preset("frobenius-mbp").penalty(pruned, reference, {}, hyper, CLOCK)[0]
+        return penalty_of(of_preset("frobenius-mbp"), pruned, reference, hyper)[0]
 
     values = [
         float(penalty(make_kernels(0), make_kernels(1), {"regularizer_weight": jnp.float32(w)}))
@@ -151,7 +324,7 @@ def test_pruned_weights_stay_zero_under_adamw_when_masks_are_applied(make_kernel
     def loss(tree):
         effective = method.effective(tree, kept, {}, hyper, CLOCK, KEY, True)
         task = sum(jnp.sum((effective[each] - 0.3) ** 2) for each in KERNELS)
-        return task + method.penalty(effective, reference, {}, hyper, CLOCK)[0]
+        return task + penalty_of(method, effective, reference, hyper)[0]
 
     def step(weights, moments):
         updates, moments = optimizer.update(jax.grad(loss)(weights), moments, weights)

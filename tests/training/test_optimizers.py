@@ -106,29 +106,52 @@ def test_biases_and_layer_norms_do_not_decay(path):
         ("linear", 4, [0.25, 0.5, 0.75, 1, 1, 0.75, 0.5, 0.25]),
     ],
 )
-def test_learning_rate(schedule, warmup, expected):
+def test_rate_factor(schedule, warmup, expected):
     rates = [
-        optimizers.learning_rate(
+        optimizers.rate_factor(
             jnp.int32(step),
-            rate=jnp.float32(5e-6),
             warmup=jnp.float32(warmup),
             total=jnp.float32(8),
             schedule=schedule,
         )
         for step in range(8)
     ]
-    np.testing.assert_allclose(rates, 5e-6 * np.asarray(expected), rtol=1e-6)
+    np.testing.assert_allclose(rates, np.asarray(expected), rtol=1e-6)
 
 
 def test_rate_is_never_negative_past_the_end():
-    found = optimizers.learning_rate(
+    found = optimizers.rate_factor(
         jnp.int32(9),
-        rate=jnp.float32(1),
         warmup=jnp.float32(0),
         total=jnp.float32(8),
         schedule="linear",
     )
     assert found == 0
+
+
+def test_rates_of_what_a_method_learns():
+    paths = ("encoder/output/kernel", "method/gates/output", "method/multipliers/linear")
+    hyper = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.01, "learning_rate": 1.0}
+    labels = {"gates": "scores", "multipliers": "ascent"}
+    found = optimizers.method_rates(paths, labels, hyper, jnp.float32(0.5))
+    assert found == {"method/gates/output": 0.05, "method/multipliers/linear": -0.01}
+    with pytest.raises(ValueError, match="label 'other' is neither"):
+        optimizers.method_rates(paths, {**labels, "gates": "other"}, hyper, jnp.float32(0.5))
+
+
+def test_a_leaf_with_a_rate_of_its_own_does_not_decay_and_may_climb():
+    params = {"encoder/output/kernel": 1.0, "method/gates/output": 2.0, "method/multipliers/x": 3.0}
+    params = {path: jnp.full(2, value) for path, value in params.items()}
+    gradients = {path: jnp.array([0.5, -0.5]) for path in params}
+    rates = {"method/gates/output": jnp.float32(0.1), "method/multipliers/x": jnp.float32(-0.01)}
+    found, _ = optimizers.update(
+        params, gradients, optimizers.adam().init(params), rates=rates,
+        rate=jnp.float32(1e-3), weight_decay=jnp.float32(0.5),
+    )  # fmt: skip
+    step = np.array([1.0, -1.0])  # Adam's first direction is the sign
+    np.testing.assert_allclose(found["encoder/output/kernel"], 1 - 1e-3 * (step + 0.5), rtol=1e-6)
+    np.testing.assert_allclose(found["method/gates/output"], 2 - 0.1 * step, rtol=1e-6)
+    np.testing.assert_allclose(found["method/multipliers/x"], 3 + 0.01 * step, rtol=1e-6)
 
 
 def clipped(tree, largest):

@@ -22,6 +22,7 @@ from training_cases import (
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.xlmr import XlmrConfig
 from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.pruning.method import Weights
 from alignreg_jax.training import sharding, steps
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 from alignreg_jax.training.state import flatten
@@ -153,7 +154,7 @@ def test_every_device_computes_its_rows_only(records, layout):
     rows, count = trainer.place((batches(0, 5), np.int32(5)))
     program = trainer._train.lower(
         trainer.state,
-        trainer.reference,
+        Weights(trainer.reference, {}),
         trainer._data,
         rows,
         count,
@@ -179,7 +180,7 @@ def test_checkpoint_continues_on_another_mesh(records, layouts, tmp_path):
     checkpoints.save({"state": saver.state}, Position(2, 0, 0, 1, 0, 0.0))
 
     trainer = make_trainer(layout=restored_on, method_=chosen, clip=True, seed=1)
-    found, position = checkpoints.restore({"state": trainer.abstract})
+    found, position = checkpoints.restore(lambda position: {"state": trainer.abstract})
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(found["state"].params), saved)
     trainer.restore(found["state"], position.step)
     assert shard_shapes(trainer.state) == records(restored_on).placed

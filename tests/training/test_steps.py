@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from training_cases import (
     BATCH,
-    CONFIG,
     LABELS,
     LENGTH,
     QUIET,
@@ -15,37 +14,21 @@ from training_cases import (
     model,
     params,
     prune,
+    pruned_entries,
     rows,
+    state_of,
     train,
+    worst_error,
 )
 
 from alignreg_jax.models import xlmr
-from alignreg_jax.pruning import regularizers
 from alignreg_jax.pruning.kernels import KERNELS, split
 from alignreg_jax.training import steps
-from alignreg_jax.training.optimizers import decays, kernel_path
+from alignreg_jax.training.optimizers import kernel_path
+from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 
 PARTIAL = np.array([[40, 41, 42, -1, -1, -1, -1, -1]], np.int32)
-
-
-def pruned_entries(tree, masks):
-    """Values of a flat tree where the masks are False, all kernels end to end."""
-    return np.concatenate([np.asarray(tree[kernel_path(n)])[~masks[n]] for n in KERNELS])
-
-
-def state_of(trainer):
-    """Host copies of parameters and moments, flat."""
-    state = jax.device_get(trainer.state)
-    return flatten(state.params), state.optimizer.mu, state.optimizer.nu
-
-
-def worst_error(found, expected):
-    return max(
-        np.abs(found[path] - leaf).max() / max(np.abs(leaf).max(), 1e-6)
-        for path, leaf in expected.items()
-        if not path.endswith("key/bias")  # its true gradient is 0
-    )
 
 
 # ---- The loss -----------------------------------------------------------------------------------
@@ -241,7 +224,8 @@ def test_one_dispatch_equals_many():
 
 def test_numbers_of_a_sweep_compile_once():
     """Three weights, two rates, other counts of steps: one program for each length."""
-    trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True)
+    own = Programs()
+    trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True, programs=own)
     losses = []
     for phase, weight in enumerate((0.0, 1e-3, 1.0)):
         trainer.enter_phase(phase, 0.5, regularizer_weight=weight, learning_rate=1e-3 * weight)
@@ -270,115 +254,3 @@ def test_old_state_is_given_up():
     prune(trainer, 0.5)
     assert all(leaf.is_deleted() for leaf in jax.tree.leaves((old.params, old.optimizer)))
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(trainer.reference))
-
-
-# ---- Hyper-parameters and frozen leaves ---------------------------------------------------------
-
-
-def test_regularizer_of_weight_0_is_none():
-    plain = make_trainer(clip=True)
-    weightless = make_trainer(
-        method_=method(regularizer="cosine"), hyper={"regularizer_weight": 0.0}, clip=True
-    )
-    ours, theirs = train(weightless, batches(0, 5)), train(plain, batches(0, 5))
-    np.testing.assert_allclose(ours["loss"], theirs["loss"], rtol=1e-7)
-    assert (ours["penalty"] == 0).all()
-    assert ours["regularizer"][0] == pytest.approx(-1, abs=1e-5)  # logged all the same
-    assert "regularizer" not in theirs
-    for found, expected in zip(state_of(weightless), state_of(plain), strict=True):
-        assert worst_error(found, expected) < 1e-5
-
-
-@pytest.mark.parametrize("name", ["cosine", "frobenius"])
-def test_penalty_and_cross_entropy_are_logged_apart(name):
-    trainer = make_trainer(
-        method_=method(regularizer=name), hyper={"regularizer_weight": 0.25}, clip=True
-    )
-    metrics = train(trainer, batches(0, 2))
-    np.testing.assert_allclose(
-        metrics["loss"], metrics["task_loss"] + metrics["penalty"], rtol=1e-6
-    )
-    np.testing.assert_allclose(metrics["penalty"], 0.25 * metrics["regularizer"], rtol=1e-6)
-    start = jax.tree.map(jnp.asarray, split(params())[0])
-    distances = {"cosine": regularizers.cosine(start, start), "frobenius": 0.0}
-    np.testing.assert_allclose(metrics["regularizer"][0], distances[name], rtol=1e-5, atol=1e-6)
-    assert metrics["penalty"][1] != metrics["penalty"][0]
-
-
-def test_decay_alone_shrinks_matrices_only():
-    """At a gradient of 0 (epsilon keeps 0 / 0 away) only the decay moves a leaf."""
-    trainer = make_trainer(hyper={"weight_decay": 0.5, "learning_rate": 0.1}, clip=True)
-    train(trainer, np.full((1, BATCH), -1, np.int32))  # padding rows only
-    found, _, _ = state_of(trainer)
-    for path, leaf in flatten(params()).items():
-        expected = leaf * np.float32(1 - 0.1 * 0.5) if decays(path) else leaf
-        np.testing.assert_allclose(found[path], expected, rtol=1e-6, err_msg=path)
-
-
-@pytest.fixture(scope="module")
-def frozen():
-    """A run with frozen leaves, one of them a kernel, whose rate warms up and falls."""
-    trainer = make_trainer(
-        freeze=("embeddings", "encoder/output"),
-        hyper={"warmup_steps": 2.0},
-        total_steps=6,
-        schedule="linear",
-    )
-    masks = prune(trainer, 0.5)
-    rates = [train(trainer, batches(0, steps))["learning_rate"] for steps in (4, 2)]
-    return masks, np.concatenate(rates), state_of(trainer)
-
-
-def test_learning_rate_is_that_of_the_step(frozen):
-    expected = 1e-3 * np.array([1 / 2, 1, 1, 3 / 4, 2 / 4, 1 / 4])
-    np.testing.assert_allclose(frozen[1], expected, rtol=1e-6)
-
-
-def test_frozen_leaves_stay_bit_for_bit_and_have_no_moments(frozen):
-    """A frozen kernel is cut like any other, and then stays as it is."""
-    masks, _, (found, first, second) = frozen
-    for path, leaf in flatten(params()).items():
-        is_frozen = path.startswith(("embeddings/", "encoder/output/"))
-        assert (path in first) == (path in second) == (not is_frozen)
-        expected = np.where(masks["output"], leaf, 0) if path == kernel_path("output") else leaf
-        assert np.array_equal(found[path], expected) == is_frozen, path
-
-
-def test_every_step_drops_other_elements():
-    """The same batch at a rate of 0: dropout is all that can differ."""
-    trainer = make_trainer(clip=True, hyper={"learning_rate": 0.0})
-    losses = train(trainer, np.concatenate([batches(0, 1)] * 4))["loss"].tolist()
-    assert len(set(losses)) == 4
-
-
-def test_seeds_differ_and_repeat():
-    losses = [
-        train(make_trainer(seed=seed, clip=True), batches(0, 2))["loss"].tolist()
-        for seed in (0, 0, 1)
-    ]
-    assert losses[0] == losses[1] != losses[2]
-
-
-# ---- Prediction ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("layout", [(1, 1, 1), (2, 2, 2)])
-def test_predictions_are_the_classes_of_the_rows(layout):
-    trainer = make_trainer(layout=layout)
-    predict = steps.make_predict(model(), trainer.mesh)
-    chosen = np.full((3, BATCH), -1, np.int32)
-    chosen[:2] = batches(0, 2)
-    chosen[1, 5:] = -1
-    start = np.full(rows().rows + 1, 77, np.int32)
-    found, done = predict(
-        *trainer.place((start,)),
-        trainer.serve(trainer.state),
-        trainer._data,
-        *trainer.place((chosen, np.int32(2))),
-        length=LENGTH,
-    )
-    ids, _, _ = trainer._data.batch(jnp.arange(13), LENGTH, CONFIG.pad_token_id)
-    logits = xlmr.logits(model(), jax.tree.map(jnp.asarray, params()), jnp.asarray(np.asarray(ids)))
-    np.testing.assert_array_equal(np.asarray(found)[:13], np.argmax(logits, 1))
-    assert (np.asarray(found)[13:-1] == 77).all()
-    assert int(done) == 2

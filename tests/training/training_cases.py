@@ -10,6 +10,9 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels, masks, methods
 from alignreg_jax.training import sharding
+from alignreg_jax.training.optimizers import kernel_path
+from alignreg_jax.training.programs import Programs
+from alignreg_jax.training.state import flatten
 from alignreg_jax.training.steps import StepSettings
 from alignreg_jax.training.trainer import Trainer
 
@@ -23,6 +26,7 @@ CONFIG = xlmr.XlmrConfig(
 )
 QUIET = xlmr.XlmrConfig(**{**vars(CONFIG), "hidden_dropout": 0.0, "attention_dropout": 0.0})
 LABELS, LENGTH, BATCH, ROWS = 5, 16, 8, 48
+PROGRAMS = Programs()  # tests of one process compile once what they share; to count, take your own
 HYPER = {
     "learning_rate": 1e-3,
     "weight_decay": 0.01,
@@ -79,6 +83,7 @@ def make_trainer(
     batch_size=BATCH,
     steps_per_dispatch=5,
     hyper=(),
+    programs=PROGRAMS,
     **settings,
 ):
     return Trainer(
@@ -93,6 +98,7 @@ def make_trainer(
         total_steps=total_steps,
         batch_size=batch_size,
         steps_per_dispatch=steps_per_dispatch,
+        programs=programs,
     )
 
 
@@ -118,3 +124,22 @@ def prune(trainer, remaining, scope="layer"):
 def first_gradients(trainer):
     """What the first step's optimizer saw: its first moments, over 1 - beta."""
     return {path: leaf / 0.1 for path, leaf in jax.device_get(trainer.state.optimizer.mu).items()}
+
+
+def pruned_entries(tree, masks):
+    """Values of a flat tree where the masks are False, all kernels end to end."""
+    return np.concatenate([np.asarray(tree[kernel_path(n)])[~masks[n]] for n in kernels.KERNELS])
+
+
+def state_of(trainer):
+    """Host copies of parameters and moments, flat."""
+    state = jax.device_get(trainer.state)
+    return flatten(state.params), state.optimizer.mu, state.optimizer.nu
+
+
+def worst_error(found, expected):
+    return max(
+        np.abs(found[path] - leaf).max() / max(np.abs(leaf).max(), 1e-6)
+        for path, leaf in expected.items()
+        if not path.endswith("key/bias")  # its true gradient is 0
+    )

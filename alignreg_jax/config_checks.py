@@ -1,0 +1,125 @@
+"""What a field of the configuration may be: its type, its choices, its bounds."""
+
+import math
+import types
+import typing
+from collections.abc import Collection
+from itertools import chain
+from typing import Any
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS
+from alignreg_jax.pruning.schedules import SCHEDULES
+
+
+def plain_type(annotation: Any) -> type:
+    """The type of a field without its None and its items: `tuple[int, ...] | None` is a tuple."""
+    if isinstance(annotation, types.UnionType):
+        annotation = next(arg for arg in typing.get_args(annotation) if arg is not type(None))
+    return typing.get_origin(annotation) or annotation
+
+
+def convert(value: Any, annotation: Any, path: str) -> Any:
+    """Bring a value to the type of its field.
+
+    Raises:
+        UserError: names the field by its path.
+    """
+    wanted = plain_type(annotation)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{path}={value!r} is not a finite number")
+    if value is None and isinstance(annotation, types.UnionType):
+        return None
+    if wanted is tuple and isinstance(value, (str, tuple, list)):
+        # "sw,th" is what one types on a command line; the flag's parser gives ("sw,th",)
+        items = [value] if isinstance(value, str) else value
+        parts = chain.from_iterable(
+            filter(None, item.split(",")) if isinstance(item, str) else [item] for item in items
+        )
+        return tuple(convert(part, typing.get_args(annotation)[0], path) for part in parts)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
+        return value
+    raise UserError(f"{path}={value!r} should be of type {getattr(wanted, '__name__', wanted)}")
+
+
+# The tables are looked up when a config is checked: a user may have added rows
+_CHOICES: dict[str, Collection[str]] = {
+    "model.head": ("dense-tanh-out", "linear"),
+    "model.dtype": ("float32", "bfloat16"),
+    "task.source": ("hub", "folder", "demo"),
+    "train.schedule": ("constant", "linear"),
+    "train.bucketing": ("length", "none"),
+    "pruning.criterion": CRITERIA,
+    "pruning.scope": ("layer", "global"),
+    "pruning.schedule": SCHEDULES,
+    "regularizer.name": REGULARIZERS,
+    "regularizer.reference": ("pretrained", "finetuned"),
+    "regularizer.norm": ("squared", "norm"),
+    "regularizer.reduce": ("sum", "mean"),
+    "regularizer.phases": ("all", "dense"),
+}
+_AT_LEAST = {
+    "seed": 0,
+    "data_seed": 0,
+    "model.unroll": 1,
+    "task.max_length": 8,
+    "task.train_examples": 0,
+    "train.batch_size": 1,
+    "train.learning_rate": 0,
+    "train.weight_decay": 0,
+    "train.warmup_steps": 0,
+    "train.steps_per_dispatch": 1,
+    "train.accumulation": 1,
+    "train.score_learning_rate": 0,
+    "train.multiplier_learning_rate": 0,
+    "train.max_grad_norm": 0,
+    "pruning.steps": 0,
+    "pruning.epochs_per_step": 0,
+    "pruning.first_epochs": 0,
+    "pruning.gradient_batches": 1,
+    "regularizer.weight": 0,
+    "eval.examples": 0,
+    "eval.batch_size": 1,
+    "checkpoint.every_steps": 1,
+    "checkpoint.keep": 2,  # a damaged newest checkpoint falls back to the one before it
+}
+
+
+def validate(config: Any) -> None:
+    """Check every field of a resolved ExperimentConfig.
+
+    Raises:
+        UserError: names the field and what it may be.
+    """
+
+    def value(path: str) -> Any:
+        target: Any = config
+        for name in path.split("."):
+            target = getattr(target, name)
+        return target
+
+    for path, choices in _CHOICES.items():
+        if value(path) not in choices:
+            raise UserError(f"{path}={value(path)!r}: choose from {', '.join(choices)}")
+    for path, least in _AT_LEAST.items():
+        found = value(path)
+        if found is not None and not found >= least:  # NaN fails too
+            raise UserError(f"{path}={found!r} should be at least {least}")
+    for axis in ("data", "fsdp", "tensor"):
+        size = value(f"mesh.{axis}")
+        if size < 1 and size != -1:
+            raise UserError(f"mesh.{axis}={size} should be a count of devices, or -1 for the rest")
+    if config.train.batch_size % config.train.accumulation:
+        raise UserError(
+            f"train.accumulation={config.train.accumulation} does not divide "
+            f"train.batch_size={config.train.batch_size}"
+        )
+    if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
+        raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")
+    if config.regularizer.name == "l2sp" and config.regularizer.reference != "pretrained":
+        raise UserError(
+            f"regularizer.reference={config.regularizer.reference!r}: l2sp pulls to the start, "
+            "which is pretrained"
+        )

@@ -1,0 +1,97 @@
+"""What a method adds to the task loss: a regularizer times its weight."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, cast
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from alignreg_jax.pruning import gates, regularizers
+from alignreg_jax.pruning.kernels import KERNELS, Masks
+from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights
+
+GATED = ("l0", "l0-target")
+"""Regularizers that act on learned gates."""
+
+Distance = Callable[[Weights, Weights], Float[Array, ""]]
+
+
+@cache
+def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Penalty]:
+    """Make the penalty of a regularizer; the same arguments give the same function."""
+    if name == "l0":
+        return _l0
+    if name == "l0-target":
+        return _l0_target
+    distance = _distances(norm=norm, reduce=reduce, signed=signed)[name]
+
+    def penalty(
+        weights: Weights,
+        masks: Masks,
+        reference: Weights,
+        state: State,
+        hyper: Scalars,
+        clock: Scalars,
+    ) -> Penalty:
+        if distance is None:
+            return jnp.float32(0), {}
+        value = distance(weights, jax.lax.stop_gradient(reference))
+        return hyper["regularizer_weight"] * value, {"regularizer": value}
+
+    return penalty
+
+
+def _distances(*, norm: str, reduce: str, signed: bool) -> dict[str, Distance | None]:
+    cosine = partial(regularizers.cosine, signed=signed)
+    frobenius = partial(regularizers.frobenius, squared=norm == "squared", reduce=cast(Any, reduce))
+    return {
+        "none": None,
+        "cosine": lambda weights, reference: cosine(weights.kernels, reference.kernels),
+        "cosine-layer": lambda weights, reference: cosine(
+            weights.kernels, reference.kernels, per_unit=False
+        ),
+        "frobenius": lambda weights, reference: frobenius(weights.kernels, reference.kernels),
+        "l2": lambda weights, reference: regularizers.l2(weights.kernels),
+        # L2-SP (Li et al. 2018): the Frobenius term, and the same for all else that is pretrained
+        "l2sp": lambda weights, reference: (
+            regularizers.frobenius(weights.kernels, reference.kernels)
+            + regularizers.square_distance(weights.rest, reference.rest)
+        ),
+    }
+
+
+def _l0(
+    weights: Weights,
+    masks: Masks,
+    reference: Weights,
+    state: State,
+    hyper: Scalars,
+    clock: Scalars,
+) -> Penalty:
+    """Expected number of open gates per training example (Louizos et al. 2018, their code's N)."""
+    remaining = gates.expected_remaining(state["gates"], masks)
+    value = remaining * _per_example(masks, hyper)
+    return hyper["regularizer_weight"] * value, {"regularizer": value, "open_gates": remaining}
+
+
+def _l0_target(
+    weights: Weights,
+    masks: Masks,
+    reference: Weights,
+    state: State,
+    hyper: Scalars,
+    clock: Scalars,
+) -> Penalty:
+    """The Lagrangian of CoFi towards what the next cut leaves, on the scale of `_l0`."""
+    remaining = gates.expected_remaining(state["gates"], masks)
+    value = gates.lagrangian(1 - remaining, 1 - clock["target"], state["multipliers"])
+    value = value * _per_example(masks, hyper)
+    logs = {"regularizer": value, "open_gates": remaining}
+    logs |= {f"multiplier_{name}": leaf for name, leaf in state["multipliers"].items()}
+    return hyper["regularizer_weight"] * value, logs
+
+
+def _per_example(masks: Masks, hyper: Scalars) -> Float[Array, ""]:
+    return sum(masks[name].size for name in KERNELS) / hyper["train_examples"]

@@ -1,0 +1,79 @@
+"""What a criterion wants to know of the data: gradients of the task loss, summed over batches."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jaxtyping import Array
+
+from alignreg_jax.models import xlmr
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning.kernels import KERNELS, Kernels
+from alignreg_jax.pruning.method import GRADIENTS, Method
+from alignreg_jax.training import sharding
+from alignreg_jax.training.state import DeviceData, TrainState
+from alignreg_jax.training.steps import task_loss
+
+Signals = dict[str, Kernels]
+
+# How one batch's gradient enters each signal
+_TERMS = {"grad": lambda leaf: leaf, "grad_abs": jnp.abs, "grad_squared": jnp.square}
+assert _TERMS.keys() == GRADIENTS
+
+
+def zeros(needs: frozenset[str], kernels: Kernels) -> Signals:
+    """Sums to start from, float32, for the signals in `needs` that are gradients."""
+    return {
+        signal: {name: jnp.zeros(kernels[name].shape, jnp.float32) for name in KERNELS}
+        for signal in sorted(needs & GRADIENTS)
+    }
+
+
+def make_accumulate(model: xlmr.XlmrModel, method: Method, mesh: Mesh) -> Callable[..., Signals]:
+    """Compile `accumulate(sums, state, data, rows, count, hyper, clock, *, length)`.
+
+    Adds, for each of the first `count` batches of `rows` `[steps, batch]`, the gradient of the
+    batch's mean task loss with respect to the effective kernels: dropout off, no penalty, no
+    clipping. Every batch counts the same. `sums` is donated.
+    """
+    batch_sharding = NamedSharding(mesh, sharding.BATCH)
+    where = {signal: sharding.for_kernels(mesh) for signal in sorted(method.needs & GRADIENTS)}
+    model = model.clone(pins=sharding.pins(mesh))
+
+    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=where)
+    def add_up(
+        sums: Signals,
+        state: TrainState,
+        data: DeviceData,
+        rows: Array,
+        count: Array,
+        hyper: dict[str, Any],
+        clock: dict[str, Any],
+        *,
+        length: int,
+    ) -> Signals:
+        kernels, rest = prunable.split(state.params)
+        clock = {**clock, "step": state.step}
+        used = method.effective(kernels, state.masks, state.method, hyper, clock, None, False)
+
+        def loss(used: Kernels, rows: Array) -> Array:
+            ids, labels, weights = (
+                jax.lax.with_sharding_constraint(part, batch_sharding)
+                for part in data.batch(rows, length, model.config.pad_token_id)
+            )
+            losses = task_loss(xlmr.logits(model, prunable.merge(used, rest), ids), labels)
+            return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1)
+
+        def body(index: Array, sums: Signals) -> Signals:
+            gradients = jax.grad(loss)(used, rows[index])
+            return {
+                signal: {name: total[name] + _TERMS[signal](gradients[name]) for name in KERNELS}
+                for signal, total in sums.items()
+            }
+
+        return jax.lax.fori_loop(0, count, body, sums)
+
+    return add_up

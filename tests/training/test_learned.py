@@ -1,0 +1,187 @@
+"""What a method learns beside the weights: gates at their own rate, climbing multipliers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_cases import HYPER, batches, make_trainer, method, prune, train
+
+from alignreg_jax.pruning import gates
+from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.optimizers import kernel_path
+from alignreg_jax.training.programs import Programs
+from alignreg_jax.training.state import flatten
+
+RATES = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.02, "regularizer_weight": 1.0}
+
+
+def make(regularizer="l0-target", criterion="magnitude", hyper=(), **settings):
+    return make_trainer(
+        method_=method(regularizer=regularizer, criterion=criterion),
+        hyper={**HYPER, **RATES, **dict(hyper)},
+        **settings,
+    )
+
+
+def learned(trainer):
+    return flatten(jax.device_get(trainer.state.method))
+
+
+def test_every_leaf_moves_at_its_own_rate():
+    """Adam's first step is the rate times the sign of the gradient, but for epsilon."""
+    trainer = make(hyper={"weight_decay": 0.0})
+    trainer.enter_phase(0, 1.0, 0.4)
+    before = flatten(jax.device_get(trainer.state.params)), learned(trainer)
+    train(trainer, batches(0, 1))
+    after = flatten(jax.device_get(trainer.state.params)), learned(trainer)
+    path = kernel_path("output")
+    assert np.median(np.abs(after[0][path] - before[0][path])) == pytest.approx(1e-3, rel=1e-3)
+    moved = np.abs(after[1]["gates/output"] - before[1]["gates/output"])
+    # A gate sampled at 0 or 1 has no gradient from the task; at first no other does
+    assert moved.max() == pytest.approx(0.1, rel=1e-3)
+    assert 0.1 < np.mean(moved > 0.05) < 0.9
+    # Too few gates are shut, so the multiplier falls below zero, which makes shutting them pay
+    assert after[1]["multipliers/linear"] == pytest.approx(-0.02, rel=1e-3)
+    assert after[1]["multipliers/quadratic"] == pytest.approx(0.02, rel=1e-3)
+
+
+def test_multipliers_follow_no_schedule_and_gates_do():
+    trainer = make(hyper={"warmup_steps": 10.0})
+    trainer.enter_phase(0, 1.0, 0.4)
+    before = learned(trainer)
+    train(trainer, batches(0, 1))
+    after = learned(trainer)
+    moved = np.abs(after["gates/output"] - before["gates/output"])
+    assert moved.max() == pytest.approx(0.01, rel=1e-3)
+    assert after["multipliers/linear"] == pytest.approx(-0.02, rel=1e-3)
+
+
+def test_the_lagrangian_reaches_its_target():
+    """Expected open gates end where the next cut will leave the weights, from either side."""
+    trainer = make(hyper={"multiplier_learning_rate": 0.1})
+    for target in (0.4, 0.8):
+        trainer.enter_phase(0, 1.0, target)
+        history = [train(trainer, batches(0, 5))["open_gates"] for _ in range(60)]
+        assert np.mean(history[-10:]) == pytest.approx(target, abs=0.03)
+    assert history[0][0] < 0.5  # it did come from below
+
+
+def test_gates_of_pruned_weights_neither_count_nor_learn():
+    trainer = make("l0-target", "gate")
+    trainer.enter_phase(0, 1.0, 0.5)
+    train(trainer, batches(0, 3))
+    kept = prune(trainer, 0.5)
+    before = learned(trainer)
+    assert all(
+        np.all(np.sum(kept[name], axis=(1, 2)) == kept[name][0].size / 2) for name in KERNELS
+    )
+    for name in KERNELS:  # the lowest gates went
+        pruned = before[f"gates/{name}"][0][~kept[name][0]]
+        assert pruned.max() <= before[f"gates/{name}"][0][kept[name][0]].min()
+    trainer.enter_phase(1, 0.5, 0.5)
+    metrics = train(trainer, batches(0, 1))
+    assert metrics["open_gates"] < 0.5
+    served = flatten(jax.device_get(trainer.serve(trainer.state)))
+    for name in KERNELS:
+        np.testing.assert_array_equal(served[kernel_path(name)][~kept[name]], 0)
+
+
+def test_exact_counts_by_gated_magnitude():
+    trainer = make("l0")
+    train(trainer, batches(0, 4))
+    state = jax.device_get(trainer.state)
+    weights = flatten(state.params)
+    kept = prune(trainer, 0.3)
+    for name in KERNELS:
+        folded = weights[kernel_path(name)] * np.asarray(
+            gates.deterministic(jnp.asarray(state.method["gates"][name]))
+        )
+        for layer, mask in enumerate(kept[name]):
+            assert mask.sum() == round(0.3 * mask.size)
+            scores = np.abs(folded[layer])
+            assert scores[mask].min() >= scores[~mask].max()
+
+
+def test_gates_take_no_part_in_the_norm_that_clips_weights():
+    """The same weights behind gates that are all open have the same norm, however many gates."""
+    trainer = make("l0", hyper={"max_grad_norm": 1e-3, "regularizer_weight": 1e6}, clip=True)
+    metrics = train(trainer, batches(0, 1))
+    norm = np.sqrt(
+        sum(
+            np.sum((leaf / 0.1).astype(np.float64) ** 2)
+            for path, leaf in jax.device_get(trainer.state.optimizer.mu).items()
+            if not path.startswith("method/")
+        )
+    )
+    assert norm == pytest.approx(1e-3, rel=1e-3)
+    assert metrics["grad_norm"] < 100  # the penalty's own gradient is of the order of 1e6
+
+
+def test_the_network_sees_gated_weights_in_training_and_test_gates_when_served():
+    trainer = make("l0")
+    state = trainer.state.replace(
+        method={"gates": {name: jnp.full_like(leaf, -9.0)
+                          for name, leaf in trainer.state.method["gates"].items()}}
+    )  # fmt: skip
+    served = flatten(jax.device_get(trainer.serve(state)))
+    assert all(not served[kernel_path(name)].any() for name in KERNELS)
+    open_ = flatten(jax.device_get(trainer.serve(trainer.state)))
+    stored = flatten(jax.device_get(trainer.state.params))
+    for name in KERNELS:
+        path = kernel_path(name)
+        np.testing.assert_allclose(open_[path], 0.98 * stored[path], rtol=1e-3)
+
+
+@pytest.mark.parametrize("layout", [(2, 2, 2), (1, 8, 1)])
+def test_learned_state_is_sharded_like_its_kernels_and_trains_alike(layout):
+    found = {}
+    for where in (layout, (1, 1, 1)):
+        trainer = make(layout=where)
+        trainer.enter_phase(0, 1.0, 0.4)
+        losses = train(trainer, batches(0, 1))["loss"]
+        # What Adam saw, not what it did: the sign of a gradient that is noise would decide that
+        moments = jax.device_get(trainer.state.optimizer.mu)
+        found[where] = losses, {p: leaf for p, leaf in moments.items() if p.startswith("method/")}
+        for name in KERNELS:
+            kernel = flatten(trainer.state.params)[kernel_path(name)]
+            for leaf in (
+                trainer.state.method["gates"][name],
+                trainer.state.optimizer.mu[f"method/gates/{name}"],
+            ):
+                assert leaf.sharding == kernel.sharding
+    ours, one = found[layout], found[1, 1, 1]
+    np.testing.assert_allclose(ours[0], one[0], rtol=1e-6)
+    assert len(one[1]) == len(KERNELS) + 2
+    for path, leaf in one[1].items():
+        error = np.abs(ours[1][path] - leaf).max()
+        assert error <= 1e-5 * np.abs(leaf).max(), f"{path}: {error}"
+
+
+def test_learned_state_resumes_to_the_bit(tmp_path):
+    whole = make("l0-target", "gate")
+    whole.enter_phase(0, 1.0, 0.4)
+    train(whole, batches(0, 2))
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save({"state": whole.state}, Position(2, 0, 0, 1, 0, 0.0))
+    other = make("l0-target", "gate", seed=1)
+    other.enter_phase(0, 1.0, 0.4)
+    restored, position = checkpoints.restore(lambda position: {"state": other.abstract})
+    other.restore(restored["state"], position.step)
+    for trainer in (whole, other):
+        train(trainer, batches(2, 3))
+        prune(trainer, 0.4)
+        train(trainer, batches(0, 2))
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        jax.device_get((whole.state.params, whole.state.method, whole.state.optimizer)),
+        jax.device_get((other.state.params, other.state.method, other.state.optimizer)),
+    )
+
+
+def test_targets_compile_once():
+    trainer = make(programs=Programs())
+    for steps in (3, 1):
+        trainer.enter_phase(0, 1.0, 1.0 / steps)
+        train(trainer, batches(0, steps))
+    assert trainer._train._cache_size() == 1

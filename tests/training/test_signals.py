@@ -1,0 +1,183 @@
+"""Gradients for criteria: of the task loss alone, with respect to the effective kernels."""
+
+import functools
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from training_cases import LENGTH, batches, make_trainer, method, model, prune, rows, train
+
+from alignreg_jax.data.batching import Dispatch, sample
+from alignreg_jax.models import xlmr
+from alignreg_jax.pruning import kernels, masks, methods
+from alignreg_jax.pruning.kernels import KERNELS, merge, split
+from alignreg_jax.pruning.methods import Criterion, build
+from alignreg_jax.training.programs import Programs
+
+ALL = frozenset({"grad", "grad_abs", "grad_squared"})
+PLAN = [Dispatch(LENGTH, batches(0, 2)), Dispatch(24, batches(2, 1))]
+
+
+@functools.cache
+def greedy():
+    """A method that asks for everything; it scores by the first."""
+    return replace(build(criterion="gradient", scope="layer", regularizer="frobenius"), needs=ALL)
+
+
+def by_hand(params, plan):
+    """Each batch's gradient, by a plain composition without the trainer."""
+    encoded = rows()
+    start, rest = split(jax.tree.map(jnp.asarray, params))
+
+    @jax.jit
+    def gradient(ids, labels):
+        def loss(used):
+            scores = jax.nn.log_softmax(xlmr.logits(model(), merge(used, rest), ids))
+            return -jnp.mean(scores[jnp.arange(len(labels)), labels])
+
+        return jax.grad(loss)(start)
+
+    found = []
+    for dispatch in plan:
+        for batch in dispatch.rows:
+            ids = np.full((len(batch), dispatch.length), 1, np.int32)
+            for row, index in zip(ids, batch, strict=True):
+                first, size = encoded.offsets[index], encoded.lengths[index]
+                row[:size] = encoded.ids[first : first + size]
+            found.append(jax.device_get(gradient(ids, encoded.labels[batch])))
+    return found
+
+
+def assert_close(found, expected, relative=1e-5):
+    for name in KERNELS:
+        scale = np.abs(expected[name]).max()
+        assert scale > 0
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=relative * scale)
+
+
+def test_signals_are_sums_over_batches():
+    """Dropout is on in the network's configuration, and a penalty of weight 1e3 on top."""
+    trainer = make_trainer(method_=greedy(), hyper={"regularizer_weight": 1e3})
+    trainer.reference = jax.tree.map(lambda leaf: leaf * 0.5, trainer.reference)
+    found = trainer.gradients(PLAN)
+    each = by_hand(trainer.state.params, PLAN)
+    assert len(each) == 3
+    assert found.keys() == ALL
+    assert_close(found["grad"], {n: sum(one[n] for one in each) for n in KERNELS})
+    assert_close(found["grad_abs"], {n: sum(abs(one[n]) for one in each) for n in KERNELS})
+    assert_close(found["grad_squared"], {n: sum(one[n] ** 2 for one in each) for n in KERNELS})
+
+
+def test_pruned_weights_have_gradients_and_stay_pruned():
+    trainer = make_trainer(method_=method(criterion="gradient"), clip=True)
+    trainer.prune(keep(trainer, 0.5), trainer.gradients(PLAN))
+    first = jax.device_get(trainer.state.masks)
+    train(trainer, batches(0, 2))
+    sums = trainer.gradients(PLAN)
+    for name in KERNELS:
+        assert np.mean(np.asarray(sums["grad"][name])[~first[name]] != 0) > 0.9
+    trainer.prune(keep(trainer, 0.2), sums)
+    second = jax.device_get(trainer.state.masks)
+    for name in KERNELS:
+        assert not np.any(second[name] & ~first[name])
+        for layer, mask in enumerate(second[name]):
+            assert mask.sum() == round(0.2 * mask.size)
+            scores = np.abs(np.asarray(sums["grad"][name])[layer])
+            assert scores[mask].min() >= scores[first[name][layer] & ~mask].max()
+
+
+def keep(trainer, remaining):
+    return masks.keep_counts(kernels.sizes(trainer.reference), remaining, "layer")
+
+
+def test_a_method_that_needs_nothing_costs_nothing():
+    trainer = make_trainer(programs=Programs())
+    assert trainer.gradients(PLAN) == {}
+    assert trainer._add_gradients._cache_size() == 0
+
+
+def test_signals_are_sharded_and_equal_one_device():
+    found = {}
+    for layout in ((2, 2, 2), (1, 1, 1)):
+        trainer = make_trainer(method_=greedy(), layout=layout)
+        sums = trainer.gradients(PLAN)
+        for name in KERNELS:
+            assert sums["grad"][name].sharding == trainer.reference[name].sharding
+        found[layout] = jax.device_get(sums)
+    for signal in ALL:
+        assert_close(found[2, 2, 2][signal], found[1, 1, 1][signal])
+
+
+def test_layer_norm_scales_reach_the_criterion(monkeypatch):
+    """Read off the trained parameters, not the pretrained ones."""
+    seen = {}
+
+    def score(weights, signals, key):
+        jax.debug.callback(lambda scales: seen.update(scales), signals["layernorm"])
+        return weights
+
+    monkeypatch.setitem(methods.CRITERIA, "spy", Criterion(score, frozenset({"layernorm"})))
+    trainer = make_trainer(method_=build(criterion="spy", scope="layer"), clip=True)
+    train(trainer, batches(0, 2))
+    params = jax.device_get(trainer.state.params)
+    prune(trainer, 0.5)
+    jax.effects_barrier()
+    encoder = params["encoder"]
+    expected = {
+        "embeddings": params["embeddings"]["layer_norm"]["scale"],
+        "attention": encoder["attention"]["layer_norm"]["scale"],
+        "output": encoder["layer_norm"]["scale"],
+    }
+    assert seen.keys() == expected.keys()
+    for name, leaf in expected.items():
+        np.testing.assert_array_equal(seen[name], leaf)
+        assert np.any(leaf != 1)
+
+
+def test_programs_are_shared_by_what_they_depend_on():
+    """Two criteria and two seeds train with one program; another penalty needs its own."""
+    programs = Programs()
+    kinds = ("magnitude", "random", "magnitude", "lamp")
+    trainers = [
+        make_trainer(method_=method(criterion=kind), seed=seed, clip=True, programs=programs)
+        for seed, kind in enumerate(kinds)
+    ]
+    assert len({trainer._train for trainer in trainers}) == 1
+    assert trainers[0]._prune is trainers[2]._prune is not trainers[1]._prune
+    losses = [train(trainer, batches(0, 2))["loss"].tolist() for trainer in trainers]
+    assert trainers[0]._train._cache_size() == 1
+    alone = make_trainer(method_=method(criterion="lamp"), seed=3, clip=True)
+    assert train(alone, batches(0, 2))["loss"].tolist() == losses[3] != losses[0]
+    other = make_trainer(method_=method(regularizer="cosine"), clip=True, programs=programs)
+    assert other._train is not trainers[0]._train
+    assert other._prune is trainers[0]._prune
+
+
+@pytest.mark.parametrize("batches_", [1, 5, 100])
+def test_sample_draws_whole_batches_once(batches_):
+    plan = [
+        Dispatch(8, np.arange(12, dtype=np.int32).reshape(3, 4)),
+        Dispatch(16, np.arange(12, 32, dtype=np.int32).reshape(5, 4)),
+        Dispatch(16, np.array([[32, 33, -1, -1]], np.int32)),
+    ]
+    found = sample(plan, batches_, data_seed=0, epoch=3)
+    taken = [(dispatch.length, tuple(row)) for dispatch in found for row in dispatch.rows]
+    assert len(taken) == len(set(taken)) == min(batches_, 8)
+    everything = {(part.length, tuple(row)) for part in plan[:2] for row in part.rows}
+    assert set(taken) <= everything
+    again = sample(plan, batches_, data_seed=0, epoch=3)
+    assert taken == [(dispatch.length, tuple(row)) for dispatch in again for row in dispatch.rows]
+    if batches_ == 5:
+        others = [sample(plan, 5, data_seed=0, epoch=epoch) for epoch in range(4, 12)]
+        assert any(
+            taken != [(part.length, tuple(row)) for part in other for row in part.rows]
+            for other in others
+        )
+
+
+def test_sample_of_one_partial_batch_is_that_batch():
+    plan = [Dispatch(8, np.array([[0, 1, -1, -1]], np.int32))]
+    found = sample(plan, 32, data_seed=0, epoch=0)
+    np.testing.assert_array_equal(found[0].rows, plan[0].rows)
