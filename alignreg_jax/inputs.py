@@ -1,11 +1,14 @@
 """Everything a run reads, read and checked before anything is written."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 from jax.sharding import Mesh
+from tokenizers import Tokenizer
 
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, sources, tasks
@@ -19,6 +22,7 @@ from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training import sharding
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,111 @@ class Inputs:
     mesh: Mesh
 
 
-def load_inputs(config: ExperimentConfig) -> Inputs:
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, and what of it a run uses: training rows, and (split, language) to rows."""
+
+    dataset: Dataset
+    train: Split
+    evaluation: Mapping[tuple[str, str], Split]
+
+
+class Cache:
+    """What the runs of one process read alike, so that it is read once.
+
+    Of each kind of thing the latest is kept and no other: a sweep goes through its tasks one after
+    the other, and an encoder takes a gigabyte.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._kept: dict[str, tuple[Hashable, Any]] = {}
+
+    def __call__(self, kind: str, key: Hashable, read: Callable[[], T]) -> T:
+        """Return the thing of that kind if it was read for an equal key; else read it."""
+        if kind not in self._kept or self._kept[kind][0] != key:
+            self._kept.pop(kind, None)  # first, so that there are never two of them
+            self._kept[kind] = key, read()
+        return self._kept[kind][1]
+
+
+def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     """Read data and encoder, tokenise; what is missing or odd but usable is logged.
+
+    Args:
+        config: resolved.
+        cache: of earlier runs of this process; what they have read is not read again. Arrays are
+            shared with them.
 
     Raises:
         UserError: names the field, the language, or the file and line.
     """
+    cache = cache or Cache()
+    folder, tokenizer, mesh, max_length = _prepare(config, cache)
+    data = load_data(config, cache)
+    head: Any = config.model.head
+    weights = cache(
+        "encoder",
+        (folder, head, len(data.dataset.labels)),
+        lambda: checkpoints.load(
+            folder, head=head, num_labels=len(data.dataset.labels), seed=config.seed
+        ),
+    )
+    encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
+
+    def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
+        # Nothing is said before everything has been checked: an error is one line on its own
+        _say(data, encoder)
+        return _encode(data, tokenizer, max_length)
+
+    key = (folder, max_length, _data_key(config))
+    train, evaluation = cache("pieces", key, encode)
+    return Inputs(data.dataset, encoder, folder, train, evaluation, max_length, mesh)
+
+
+def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
+    """Check all of a run's input but the encoder's weights; returns the number of training rows.
+
+    Raises:
+        UserError: names the field, the language, or the file and line.
+    """
+    _prepare(config, cache)
+    return len(load_data(config, cache).train.labels)
+
+
+def load_data(config: ExperimentConfig, cache: Cache) -> Data:
+    """Read the data set and choose the rows that are used.
+
+    Raises:
+        UserError: names the field, the language, or the file and line.
+    """
+    return cache("data", _data_key(config), partial(_read_data, config))
+
+
+def _data_key(config: ExperimentConfig) -> Hashable:
+    chosen = config.eval
+    return (
+        config.task,
+        chosen.languages,
+        chosen.every_phase_languages,
+        chosen.splits,
+        chosen.examples,
+    )
+
+
+def _read_data(config: ExperimentConfig) -> Data:
+    dataset = sources.load(
+        tasks.get_task(config.task.name),
+        source=config.task.source,
+        data_dir=config.task.data_dir,
+        languages=config.task.languages or None,
+    )
+    evaluation = _evaluated(config, dataset)
+    return Data(dataset, _head(dataset.train, config.task.train_examples), evaluation)
+
+
+def _prepare(config: ExperimentConfig, cache: Cache) -> tuple[Path, Tokenizer, Mesh, int]:
+    """Folder of the encoder, tokenizer, mesh and most pieces in a row, each of them checked."""
     pruning = config.pruning
     schedules.validate(
         pruning.schedule,
@@ -52,7 +155,8 @@ def load_inputs(config: ExperimentConfig) -> Inputs:
         explicit=pruning.explicit,
     )
     task = tasks.get_task(config.task.name)
-    folder = checkpoints.resolve(config.model.name_or_path)
+    name = config.model.name_or_path
+    folder = cache("folder", name, lambda: checkpoints.resolve(name))
     architecture = checkpoints.read_config(folder)
     max_length = config.task.max_length or min(task.max_length, architecture.max_length)
     if max_length > architecture.max_length:
@@ -61,29 +165,26 @@ def load_inputs(config: ExperimentConfig) -> Inputs:
             f"{architecture.max_length} pieces"
         )
     mesh = _mesh(config, architecture)
-    tokenizer = encoding.load_tokenizer(folder, architecture.vocab_size)
-    dataset = sources.load(
-        task,
-        source=config.task.source,
-        data_dir=config.task.data_dir,
-        languages=config.task.languages or None,
+    tokenizer = cache(
+        "tokenizer", folder, lambda: encoding.load_tokenizer(folder, architecture.vocab_size)
     )
-    chosen = _evaluated(config, dataset)
-    encoder = checkpoints.load(
-        folder,
-        head=config.model.head,  # pyright: ignore[reportArgumentType]
-        num_labels=len(dataset.labels),
-        seed=config.seed,
-    )
-    # Nothing is said before everything has been checked: an error is one line on its own
-    for note in dataset.notes:
+    return folder, tokenizer, mesh, max_length
+
+
+def _say(data: Data, encoder: checkpoints.Loaded) -> None:
+    for note in data.dataset.notes:
         log.info("%s", note)
     if encoder.skipped:
         log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
     if encoder.initialised:
         log.info("new, from the seed: %s", ", ".join(encoder.initialised))
-    train = _head(dataset.train, config.task.train_examples)
-    total = len(train.labels) + sum(len(split.labels) for split in chosen.values())
+
+
+def _encode(
+    data: Data, tokenizer: Tokenizer, max_length: int
+) -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
+    """Tokenise the training rows and those that are evaluated."""
+    total = len(data.train.labels) + sum(len(split.labels) for split in data.evaluation.values())
     with progress(total, "tokenising", "rows") as bar:
 
         def encode(split: Split) -> Encoded:
@@ -95,9 +196,8 @@ def load_inputs(config: ExperimentConfig) -> Inputs:
                 progress=bar.update,
             )
 
-        encoded_train = encode(train)
-        evaluation = {key: encode(split) for key, split in chosen.items()}
-    return Inputs(dataset, encoder, folder, encoded_train, evaluation, max_length, mesh)
+        train = encode(data.train)
+        return train, {key: encode(split) for key, split in data.evaluation.items()}
 
 
 def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:

@@ -22,9 +22,13 @@ LOCK = ".lock"
 TEMPORARY_FILES = ".*." + "?" * 8  # of atomic_write: .<name>.<eight random characters>
 
 # May differ between the runs that continue each other: they change how, not what
-_FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
+FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
 _PACKAGES = ("alignreg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy",
              "tokenizers", "transformers", "datasets", "scikit-learn")  # fmt: skip
+
+
+class InUse(UserError):
+    """Another process runs in the workdir."""
 
 
 def check_same(workdir: Path, config: ExperimentConfig) -> bool:
@@ -45,7 +49,7 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
     except (ValueError, KeyError, TypeError):
         raise UserError(f"{path}: not the config of a run; give another --workdir") from None
     new = configuration.to_dict(config)
-    for section in _FREE_SECTIONS:
+    for section in FREE_SECTIONS:
         old.pop(section, None)
         new.pop(section)
     if found := configuration.differences(old, new):
@@ -74,7 +78,8 @@ def check_free(workdir: Path) -> None:
     """Whether `locked` would succeed, without leaving a trace.
 
     Raises:
-        UserError: another process runs in the workdir, or it cannot be written.
+        InUse: another process runs in the workdir.
+        UserError: it cannot be written.
     """
     there = next(path for path in (workdir.absolute(), *workdir.absolute().parents)
                  if path.exists())  # fmt: skip
@@ -90,7 +95,8 @@ def locked(workdir: Path) -> Iterator[None]:
     """Hold the workdir for this process; the system lets go of it when the process dies.
 
     Raises:
-        UserError: another process runs in it, or it cannot be written.
+        InUse: another process runs in it.
+        UserError: it cannot be written.
     """
     with _opened(workdir) as file:
         _lock(file, workdir)
@@ -112,7 +118,7 @@ def _lock(file: TextIO, workdir: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise UserError(f"--workdir={workdir}: another process is running in it") from None
+        raise InUse(f"--workdir={workdir}: another process is running in it") from None
 
 
 def _is_leftover(path: Path) -> bool:

@@ -6,7 +6,7 @@ folder that stock transformers loads.
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 
-__all__ = ["Loaded", "Slot", "load", "name_table", "read_config", "resolve", "save"]
+__all__ = ["Loaded", "Slot", "load", "name_table", "read_config", "resolve", "save", "with_seed"]
 
 DEMO = Path(__file__).parent.parent / "demo" / "encoder"
 TOKENIZER = "tokenizer.json"
@@ -175,12 +175,30 @@ def load(folder: Path, *, head: Head, num_labels: int, seed: int) -> Loaded:
         leaves[slot.path][... if slot.layer is None else slot.layer] = (
             value.T if slot.transpose else value
         )
-    generator = np.random.default_rng(seed)
-    for name in initialised:
-        leaf = leaves[table[name].path]
-        leaf[...] = 0 if leaf.ndim == 1 else generator.normal(0, HEAD_DEVIATION, leaf.shape)
+    leaves |= _new_head({table[name].path: shapes[table[name].path] for name in initialised}, seed)
     params = traverse_util.unflatten_dict(leaves, sep="/")
     return Loaded(params, config, skipped, initialised)
+
+
+def with_seed(loaded: Loaded, *, head: Head, seed: int) -> Loaded:
+    """What `load` gives for another seed: a new head is drawn, all other arrays are shared."""
+    table = {names.canonical(name): slot for name, slot in name_table(loaded.config, head).items()}
+    leaves: Any = traverse_util.flatten_dict(dict(loaded.params), sep="/")
+    paths = [table[name].path for name in loaded.initialised]
+    leaves |= _new_head({path: leaves[path].shape for path in paths}, seed)
+    return replace(loaded, params=traverse_util.unflatten_dict(leaves, sep="/"))
+
+
+def _new_head(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.ndarray]:
+    """Kernels and biases of a head, drawn in the order given."""
+    generator = np.random.default_rng(seed)
+
+    def draw(shape: tuple[int, ...]) -> np.ndarray:
+        if len(shape) == 1:
+            return np.zeros(shape, np.float32)
+        return generator.normal(0, HEAD_DEVIATION, shape).astype(np.float32)
+
+    return {path: draw(shape) for path, shape in shapes.items()}
 
 
 def save(

@@ -80,13 +80,15 @@ _LAYER = {"pruning.scope": "layer"}
 _GLOBAL = {"pruning.scope": "global"}
 _MAGNITUDE = {"pruning.criterion": "magnitude"}
 _RANDOM = {"pruning.criterion": "random"}
-_GATE_RATE = {"train.score_learning_rate": 0.1}
+# The Lagrangian for both, as a fixed weight has to be tuned: with the one of the authors' code, 99 %
+# of the gates shut before the demo's first cut. The rate is that of Movement pruning's L0 baseline.
+_GATES = {"regularizer.name": "l0-target", "train.score_learning_rate": 0.1}
 
 PRESETS: dict[str, dict[str, str | int | float]] = {
     "none": {**_MAGNITUDE, **_LAYER, **_PLAIN, "pruning.steps": 0},
     "random": {**_RANDOM, **_LAYER, **_PLAIN},
     "random-global": {**_RANDOM, **_GLOBAL, **_PLAIN},
-    "l0-mbp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l0", **_GATE_RATE},
+    "l0-mbp": {**_MAGNITUDE, **_LAYER, **_GATES},
     "l2-mbp": {**_MAGNITUDE, **_LAYER, **_PLAIN},
     "l2-global-mbp": {**_MAGNITUDE, **_GLOBAL, **_PLAIN},
     "gradient-mbp": {"pruning.criterion": "gradient", **_LAYER, **_PLAIN},
@@ -95,7 +97,7 @@ PRESETS: dict[str, dict[str, str | int | float]] = {
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
     # Controls, which show what each part adds
-    "l0": {"pruning.criterion": "gate", **_LAYER, "regularizer.name": "l0-target", **_GATE_RATE},
+    "l0": {"pruning.criterion": "gate", **_LAYER, **_GATES},
     "l2sp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l2sp", **_PRETRAINED},
     "frobenius-dense-only": {
         **_MAGNITUDE, **_LAYER, **_FROBENIUS, "regularizer.phases": "dense",

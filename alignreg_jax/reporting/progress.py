@@ -9,16 +9,22 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress(
-    total: int, description: str, unit: str = "it", *, initial: int = 0
+    total: int, description: str, unit: str = "it", *, initial: int = 0, steady: bool = False
 ) -> "tqdm | LogLines":
     """Show how far a loop of `total` units is, starting at `initial`, on standard error.
 
     Returns a context manager whose `update(count)` is told counts and nothing else, so that it
-    never waits for the device.
+    never waits for the device; its `total` may be changed on the way. `steady`: the time left on a
+    terminal follows from the whole time so far, not from the last moments.
     """
     if sys.stderr.isatty():
         return tqdm(
-            total=total, desc=description, unit=f" {unit}", initial=initial, dynamic_ncols=True
+            total=total,
+            desc=description,
+            unit=f" {unit}",
+            initial=initial,
+            smoothing=0 if steady else 0.3,
+            dynamic_ncols=True,
         )
     return LogLines(total, description, unit, initial)
 
@@ -27,7 +33,7 @@ class LogLines:
     """A line at the start, then at most one every ten seconds, and one at the end."""
 
     def __init__(self, total: int, description: str, unit: str, initial: int):
-        self._total, self._description, self._unit = total, description, unit
+        self.total, self._description, self._unit = total, description, unit
         self._initial = self._done = initial
         self._start = self._last_line = time.monotonic()
 
@@ -46,16 +52,16 @@ class LogLines:
         print(self._line(), file=sys.stderr, flush=True)
 
     def _line(self) -> str:
-        share = self._done / self._total if self._total else 1.0
-        text = f"{self._description}: {share:4.0%} {self._done}/{self._total} {self._unit}"
+        share = self._done / self.total if self.total else 1.0
+        text = f"{self._description}: {share:4.0%} {self._done}/{self.total} {self._unit}"
         seconds = time.monotonic() - self._start
         if self._done == self._initial or seconds <= 0:
             return text
         rate = (self._done - self._initial) / seconds
         text += f", {rate:.3g} {self._unit}/s"
-        if self._done >= self._total:
+        if self._done >= self.total:
             return f"{text}, took {_clock(seconds)}"
-        return f"{text}, {_clock((self._total - self._done) / rate)} left"
+        return f"{text}, {_clock((self.total - self._done) / rate)} left"
 
 
 def _clock(seconds: float) -> str:

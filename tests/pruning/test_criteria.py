@@ -3,6 +3,7 @@ import itertools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.stats
 
 from alignreg_jax.pruning import criteria, kernels, masks
 from alignreg_jax.pruning.kernels import KERNELS
@@ -59,6 +60,29 @@ def test_random_is_the_same_law_per_layer_and_global():
     shares = np.concatenate([kept["kept_by_layer"][name] for name in KERNELS]) / 40_000
     assert kept["kept"] == 148_800
     assert 0 < np.abs(shares - 0.31).max() < 4.5 * np.sqrt(0.31 * 0.69 / 40_000)
+
+
+def test_shares_of_a_global_random_cut_spread_like_a_hypergeometric_draw():
+    """Pearson's statistic of 60 cuts, the second one among the survivors of the first."""
+    size, layers, cuts = 400, 12, 60
+    weights = {name: jnp.zeros((2, 20, 20)) for name in KERNELS}
+    everything = masks.ones(weights)
+
+    @jax.jit
+    def cut(key, standing, keep):
+        kept = masks.top_k(criteria.random(weights, key), standing, keep, "global")
+        return kept, jnp.concatenate([jnp.sum(kept[name], axis=(1, 2)) for name in KERNELS])
+
+    statistic = 0.0
+    for number in range(cuts):
+        first, _ = cut(jax.random.key(2 * number), everything, np.int32(3000))
+        second, counts = cut(jax.random.key(2 * number + 1), first, np.int32(1488))
+        assert all(not np.any(second[name] & ~first[name]) for name in KERNELS)
+        total, share = size * layers, 1488 / (size * layers)
+        variance = size * share * (1 - share) * total / (total - 1)
+        statistic += float(np.sum((np.asarray(counts) - size * share) ** 2)) / variance
+    low, high = scipy.stats.chi2.ppf([1e-4, 1 - 1e-4], df=cuts * (layers - 1))
+    assert low < statistic < high
 
 
 # --- gradients ---------------------------------------------------------------------------------

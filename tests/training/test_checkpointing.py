@@ -1,3 +1,4 @@
+import hashlib
 import json
 import logging
 import shutil
@@ -9,6 +10,7 @@ import pytest
 from jax.sharding import SingleDeviceSharding
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.training import checkpointing
 from alignreg_jax.training.checkpointing import Checkpoints, Position, abstract
 
 START = Position(step=0, phase=1, epoch=2, dispatch=3, events=4, seconds=5.25)
@@ -197,3 +199,44 @@ def test_manifest_is_json_one_can_read(folder):
     content = json.loads((folder / "000001.json").read_text())
     assert content["position"]["step"] == 20
     assert len(content["files"]) == len(files(folder / "000001"))
+
+
+def test_manifest_from_before_evaluated_was_a_field(folder):
+    path = folder / "000001.json"
+    content = json.loads(path.read_text())
+    del content["digest"], content["position"]["evaluated"]
+    digest = hashlib.blake2b(json.dumps(content).encode()).hexdigest()
+    path.write_text(json.dumps({**content, "digest": digest}))
+    assert restored(folder) == 20
+
+
+def test_another_runs_checkpoint(saved, tmp_path):
+    """Taken over at a position of its own; what follows is numbered after it."""
+    folder = tmp_path / "checkpoints"
+    checkpoints = Checkpoints(folder, 2)
+    assert checkpoints.step() == 0
+    position = replace(START, step=20, evaluated=True)
+    for _ in range(2):  # a kill may come before it is known to be done
+        checkpoints.adopt(saved / "000001", position)
+    found, at = Checkpoints(folder, 2).restore(lambda where: shapes() if where == position else {})
+    assert at == position
+    np.testing.assert_array_equal(found["kernel"], tree(20)["kernel"])
+    assert checkpoints.step() == 20
+    checkpoints.save(tree(30), replace(START, step=30))
+    checkpoints.save(tree(40), replace(START, step=40))
+    assert restored(folder) == 40
+    assert restored(saved) == 20  # and the other run has its own
+    (folder / "000002.json").write_text("{}")
+    assert checkpoints.step() == 0
+
+
+def test_links_fall_back_to_copies(tmp_path, monkeypatch):
+    """Where the file system has no hard links, or the two lie on different ones."""
+    (tmp_path / "one").write_text("content")
+
+    def refuse(source, target):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(checkpointing.os, "link", refuse)
+    checkpointing.link(str(tmp_path / "one"), str(tmp_path / "two"))
+    assert (tmp_path / "two").read_text() == "content"

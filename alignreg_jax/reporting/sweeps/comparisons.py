@@ -1,0 +1,169 @@
+"""Every row against the baseline: what the seeds say, what the examples say, what survives both."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting.sweeps.runs import Run, Sweep, zero_shot
+from alignreg_jax.reporting.sweeps.statistics import (
+    EXAMPLE_SCORES,
+    holm,
+    randomisation_test,
+    t_interval,
+)
+
+SIGNIFICANT = 0.05
+Scores = list[Float[np.ndarray, "_"]]  # per language, of its examples
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The zero-shot mean of a row minus the baseline's, over the seeds that both have.
+
+    Attributes:
+        row: label of the row.
+        task: label of the task.
+        remaining: where the table is read.
+        difference: mean over seeds, a fraction.
+        low: lower end of its 95 % interval over seeds; None with one seed.
+        high: upper end.
+        p: of the randomisation test over examples; None where there is none.
+        p_holm: the same after Holm's correction over all comparisons of the sweep.
+        seeds: how many pairs of runs.
+        examples: how many test examples, over all languages; 0 without a test over examples.
+    """
+
+    row: str
+    task: str
+    remaining: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    p_holm: float | None
+    seeds: int
+    examples: int
+
+    @property
+    def survives(self) -> bool:
+        """Whether the corrected p is below 0.05 and the interval over seeds excludes zero."""
+        if self.p_holm is None or self.low is None or self.high is None:
+            return False
+        return self.p_holm < SIGNIFICANT and not self.low <= 0 <= self.high
+
+    @property
+    def mark(self) -> str:
+        """An arrow up or down where the difference survives."""
+        return "" if not self.survives else "↑" if self.difference > 0 else "↓"
+
+
+def compare(sweep: Sweep) -> list[Comparison]:
+    """Compare every pruned row with the baseline on every task, wherever the table is read.
+
+    Rows that are not pruned are no rivals of the baseline and are left out. Without a run of the
+    baseline there is nothing to compare.
+
+    Raises:
+        UserError: predictions that are incomplete or do not give the score of results.json.
+    """
+    facts = sweep.facts
+    rivals = [row for row in facts.rows if row != facts.baseline and row not in sweep.dense_rows]
+    examples = _Examples(sweep)
+    found = []
+    for remaining in facts.remaining:
+        for task in facts.tasks:
+            base = _readings(sweep, facts.baseline, task, remaining)
+            for row in rivals:
+                other = _readings(sweep, row, task, remaining)
+                pairs = [(other[seed], base[seed]) for seed in base if seed in other]
+                if pairs and sweep.languages[task]:
+                    found.append(_comparison(row, task, remaining, pairs, sweep, examples))
+    tested = {index: found[index].p for index in range(len(found))}
+    tested = {index: p for index, p in tested.items() if p is not None}
+    for index, p in zip(tested, holm(list(tested.values())), strict=True):
+        found[index] = replace(found[index], p_holm=p)
+    return found
+
+
+Reading = tuple[Run, dict[str, Any]]
+
+
+def _readings(sweep: Sweep, row: str, task: str, remaining: float) -> dict[int, Reading]:
+    """By seed, the run and its evaluation where the table is read."""
+    steps = ((run, run.step_at(remaining)) for run in sweep.of(row, task))
+    return {run.seed: (run, step) for run, step in steps if step is not None}
+
+
+def _comparison(
+    row: str,
+    task: str,
+    remaining: float,
+    pairs: Sequence[tuple[Reading, Reading]],
+    sweep: Sweep,
+    examples: "_Examples",
+) -> Comparison:
+    languages = sweep.languages[task]
+    differences = []
+    for (_, step), (_, base) in pairs:
+        score, other = zero_shot(step, languages), zero_shot(base, languages)
+        if score is not None and other is not None:  # as compare() has made sure
+            differences.append(score - other)
+    interval = t_interval(differences)
+    by_seed = [_differences(examples.scores(*mine), examples.scores(*base)) for mine, base in pairs]
+    known = [found for found in by_seed if found is not None]
+    p, count = None, 0
+    if len(known) == len(pairs):
+        by_language = [np.mean(found, axis=0) for found in zip(*known, strict=True)]
+        p, count = randomisation_test(by_language), sum(map(len, by_language))
+    ends = (interval.mean, interval.low, interval.high)
+    return Comparison(row, task, remaining, *ends, p, None, interval.count, count)
+
+
+def _differences(mine: Scores | None, theirs: Scores | None) -> Scores | None:
+    if mine is None or theirs is None:
+        return None
+    return [score - other for score, other in zip(mine, theirs, strict=True)]
+
+
+class _Examples:
+    """The scores of single examples; each run's files are read once."""
+
+    def __init__(self, sweep: Sweep):
+        self._languages = sweep.languages
+        self._read: dict[tuple[str, str, int, int], Scores | None] = {}
+
+    def scores(self, run: Run, step: dict[str, Any]) -> Scores | None:
+        """Per zero-shot language the score of every example; None where they are not known."""
+        key = (run.row, run.task, run.seed, step["prune_step"])
+        if key not in self._read:
+            self._read[key] = _example_scores(run, step, self._languages[run.task])
+        return self._read[key]
+
+
+def _example_scores(run: Run, step: dict[str, Any], languages: Sequence[str]) -> Scores | None:
+    folder = run.source.workdir / "predictions" / str(step["prune_step"])
+    score = EXAMPLE_SCORES.get(run.results["metric"])
+    if score is None or not folder.is_dir():
+        return None
+    found = []
+    for language in languages:
+        path = folder / f"{language}.{run.split}.txt"
+        gold = run.source.gold[run.split, language]
+        try:
+            said = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file, though {folder} exists") from None
+        if len(said) != len(gold):
+            raise UserError(f"{path}: {len(said)} lines for {len(gold)} examples")
+        values = score(gold, said)
+        if abs(values.mean() - step["languages"][language]) > 1e-9:
+            raise UserError(
+                f"{path}: gives {values.mean():.6f}, but results.json has"
+                f" {step['languages'][language]:.6f}; do the data or the predictions differ?"
+            )
+        found.append(values)
+    return found

@@ -1,0 +1,201 @@
+"""What a reader of the table must know, in words; the same sentences for every format."""
+
+from collections.abc import Sequence
+
+from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, Cells, Place
+from alignreg_jax.reporting.sweeps.comparisons import SIGNIFICANT, Comparison
+from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Sweep
+from alignreg_jax.reporting.sweeps.statistics import DRAWS
+from alignreg_jax.reporting.tables import percent
+
+
+def below_table(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list[str]:
+    """How to read the cells, a paragraph each."""
+    facts = sweep.facts
+    found = [_cells_note(sweep, cells)]
+    if comparisons:
+        found.append(
+            f"↑ ↓: the zero-shot mean is higher or lower than that of {facts.baseline}, and the"
+            " difference survives both tests, over seeds and over examples."
+        )
+    found += _languages_notes(sweep)
+    if _has_paper(sweep):
+        found.append(
+            "paper: the number printed in Table 1 of the paper, at 31 % remaining. The paper does"
+            " not say over how many seeds it is, or whether its mean includes English."
+            + _other_names(sweep)
+        )
+    return [*found, *_fewer_seeds(sweep, cells)]
+
+
+def _other_names(sweep: Sweep) -> str:
+    """The paper's names of the rows that have another one here."""
+    found = [
+        f"{row} is its {paper.ROWS[row]}"
+        for row in sweep.facts.rows
+        if row in paper.ROWS and row != paper.ROWS[row].lower()
+    ]
+    return f" In its words {', '.join(found)}." if found else ""
+
+
+def _cells_note(sweep: Sweep, cells: Cells) -> str:
+    metrics = " and ".join(sorted(set(sweep.metrics.values()))) or "score"
+    seeds = {cell.interval.count for cell in cells.values()}
+    text = f"{metrics.capitalize()} in percent. Zero-shot: mean over the languages other than"
+    text += " English. en: English, the language trained on. "
+    if seeds and max(seeds) > 1:
+        text += f"Mean ± 95 % interval (Student’s t) over {max(seeds)} seeds. "
+    else:
+        text += "One seed, so no interval. "
+    text += "Bold: the best of a column"
+    if not sweep.dense_rows:
+        return text + "."
+    names = ", ".join(row for row in sweep.facts.rows if row in sweep.dense_rows)
+    text += f"; {names} does not compete: it is not pruned, and stands everywhere with its"
+    return text + " dense score."
+
+
+def _languages_notes(sweep: Sweep) -> list[str]:
+    found = []
+    for task, left_out in sweep.left_out.items():
+        languages = sweep.languages[task]
+        if left_out:
+            found.append(
+                f"Means on {sweep.facts.column(task)} are over the"
+                f" {count(len(languages), 'zero-shot language')} that every run evaluated"
+                f" wherever the table is read ({', '.join(languages) or 'none'});"
+                f" {len(left_out)} others were not evaluated everywhere."
+            )
+    return found
+
+
+def _fewer_seeds(sweep: Sweep, cells: Cells) -> list[str]:
+    """Cells whose number of seeds is not the one asked for."""
+    facts = sweep.facts
+    wanted, one_task = len(facts.seeds), len(facts.tasks) == 1
+    fewer = {}
+    for row in facts.rows:
+        for task in facts.tasks:
+            counts = {
+                len(cells[place].values)
+                for remaining in facts.remaining
+                for statistic in (ZERO_SHOT, ENGLISH)
+                if (place := Place(row, task, remaining, statistic)) in cells
+            }
+            if counts and min(counts) < wanted:
+                fewer[row + ("" if one_task else f" on {facts.column(task)}")] = min(counts)
+    if not fewer:
+        return []
+    listed = ", ".join(f"{name} ({found})" for name, found in fewer.items())
+    return [f"Fewer seeds than the {wanted} asked for: {listed}."]
+
+
+def _has_paper(sweep: Sweep) -> bool:
+    read = paper.reading(sweep.facts.remaining, TOLERANCE) is not None
+    return read and any(
+        paper.value(row, task) is not None for row in sweep.facts.rows for task in sweep.facts.tasks
+    )
+
+
+def not_in_table(sweep: Sweep) -> list[str]:
+    """What failed and what is not finished, a line each; empty when the sweep is complete."""
+    facts = sweep.facts
+    found = [f"Failed: {name}: {error}" for name, error in facts.failed]
+    if facts.missing:
+        runs = "1 run is" if facts.missing == 1 else f"{facts.missing} runs are"
+        found.append(f"Not finished: {runs} missing; the table is of a part of the sweep.")
+    return found
+
+
+def finding(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
+    """What the comparisons say, a sentence or two for each place where the table is read."""
+    facts = sweep.facts
+    found = []
+    for remaining in facts.remaining:
+        here = [c for c in comparisons if c.remaining == remaining]
+        if not here:
+            continue
+        tasks = "" if len(facts.tasks) == 1 else f" on {len(facts.tasks)} tasks"
+        text = f"At {percent(remaining, 0)} % remaining, {sum(c.survives for c in here)} of"
+        text += f" {count(len(here), 'difference')} to {facts.baseline}{tasks} survive both tests"
+        parts = [
+            f"{word}: {_names(sweep, marked)}"
+            for word, mark in (("higher", "↑"), ("lower", "↓"))
+            if (marked := [c for c in here if c.mark == mark])
+        ]
+        found.append(f"{text}{' (' + '; '.join(parts) + ')' if parts else ''}.")
+    return " ".join(found)
+
+
+def _names(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
+    """The rows, each with its tasks where there are several."""
+    facts, tasks = sweep.facts, {}
+    for comparison in comparisons:
+        tasks.setdefault(comparison.row, []).append(facts.column(comparison.task))
+    if len(facts.tasks) == 1:
+        return ", ".join(tasks)
+    return ", ".join(f"{row} ({', '.join(names)})" for row, names in tasks.items())
+
+
+def tests(sweep: Sweep, comparisons: Sequence[Comparison]) -> list[str]:
+    """What was tested, and what each test can and cannot show, a paragraph each."""
+    if not comparisons:
+        return [f"No comparisons: no finished run of {sweep.facts.baseline} to compare with."]
+    tested = [c for c in comparisons if c.p is not None]
+    seeds = max(c.seeds for c in comparisons)
+    return [
+        f"Every row is compared with {sweep.facts.baseline}, seed by seed, on the zero-shot mean."
+        " A difference survives only if both tests below say so. Two tests are needed because two"
+        " things are drawn by chance: the training (its seed) and the test examples.",
+        _seeds_test(seeds),
+        *_examples_test(sweep, tested, len(comparisons)),
+        "A row without an arrow is not shown to be equal to the baseline; it is not shown to"
+        " differ. English and averages over tasks are not tested.",
+    ]
+
+
+def _seeds_test(seeds: int) -> str:
+    if seeds == 1:
+        return (
+            "Over seeds: with one seed there is no interval, so nothing can survive: a second"
+            " training could turn any of these differences round."
+        )
+    return (
+        f"Over seeds: the 95 % interval (Student’s t) of the {seeds} paired differences must leave"
+        " out zero. It shows whether the difference would come again if the models were trained"
+        " again with other seeds on the same data. It says nothing of other test examples; it is"
+        " not corrected for the number of comparisons; and with few seeds it is wide, so that a"
+        " real but small difference is easily missed."
+    )
+
+
+def _examples_test(sweep: Sweep, tested: Sequence[Comparison], compared: int) -> list[str]:
+    if not tested:
+        return [
+            "Over examples: no test, so nothing can survive. It needs the predictions of the runs"
+            " (eval.save_predictions) and a metric that is a mean over examples; this sweep"
+            f" has {' and '.join(sorted(set(sweep.metrics.values())))}."
+        ]
+    found = (
+        f"Over examples: a randomisation test (Noreen) swaps the two systems’ answers to an"
+        f" example, all seeds of it together, each language for itself; p is the share of {DRAWS:,}"
+        " random swaps that make the means differ as much as they do. After Holm’s correction for"
+        f" {count(len(tested), 'comparison')} it must be below {SIGNIFICANT}. It shows whether"
+        " these very models differ by more than the luck of which examples are in the test sets."
+        " It takes the trained models as they are, so it cannot say that the method, rather than"
+        " the seeds, made the difference; and it takes examples as independent, so that p is too"
+        " small where the languages’ test sets are translations of one another."
+    )
+    if len(tested) == compared:
+        return [found]
+    return [
+        found,
+        f"{count(compared - len(tested), 'comparison')} had no predictions of both systems or no"
+        " score by example, and so no test over examples; they cannot survive.",
+    ]
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun in the right form."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

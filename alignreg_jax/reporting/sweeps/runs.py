@@ -1,0 +1,224 @@
+"""What a sweep's table is made of: the runs that are finished, and what was asked for."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.series import ENGLISH
+
+# How far a pruning step may be from where a table is read; 0.9**11 and 0.3138 are the same point.
+TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A complete run: results.json, results.csv, config.json, and predictions/ if they were kept.
+
+    `row` and `task` are the labels of its place in the table ("frobenius-mbp",
+    "frobenius-mbp@regularizer.weight=0.01"). `gold` maps (split, language) to label names in file
+    order, those rows that were evaluated.
+    """
+
+    row: str
+    task: str
+    seed: int
+    workdir: Path
+    gold: Mapping[tuple[str, str], Sequence[str]]
+
+
+@dataclass(frozen=True)
+class SweepFacts:
+    """What the finished runs do not say about the sweep.
+
+    Attributes:
+        title: name of the config, "table1_demo".
+        rows: labels in the order of the table.
+        tasks: labels of the columns, in order.
+        seeds: those that were asked for.
+        remaining: fractions of weights at which the table is read.
+        baseline: the row that the others are tested against.
+        command: the line that makes the sweep again.
+        failed: (name of the run, one line of error) each.
+        missing: how many planned runs are not finished yet.
+    """
+
+    title: str
+    rows: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    remaining: tuple[float, ...]
+    baseline: str
+    command: str
+    failed: tuple[tuple[str, str], ...] = ()
+    missing: int = 0
+
+    def column(self, task: str) -> str:
+        """What a task is called in print: its label without overrides where that is clear."""
+        names = [label.partition("@")[0] for label in self.tasks]
+        name = task.partition("@")[0]
+        return name if names.count(name) == 1 else task
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run with the content of its results.json."""
+
+    source: FinishedRun
+    results: Results
+
+    @property
+    def row(self) -> str:
+        """Label of the table's row."""
+        return self.source.row
+
+    @property
+    def task(self) -> str:
+        """Label of the table's column."""
+        return self.source.task
+
+    @property
+    def seed(self) -> int:
+        """Seed of the run."""
+        return self.source.seed
+
+    @property
+    def split(self) -> str:
+        """The split that the scores are of."""
+        return self.results["split"]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Its evaluations, as results.json has them, from dense to sparse."""
+        return self.results["prune_steps"]
+
+    @property
+    def dense_only(self) -> bool:
+        """Whether it was fine-tuned and never pruned."""
+        return [step["prune_step"] for step in self.steps] == [0]
+
+    def step_at(self, remaining: float) -> dict[str, Any] | None:
+        """The evaluation nearest to a fraction of weights, None if none is within `TOLERANCE`.
+
+        A run without pruning has the same score everywhere: it is what the others are pruned from.
+        """
+        if self.dense_only:
+            return self.steps[0]
+        nearest = min(self.steps, key=lambda step: abs(step["remaining"] - remaining))
+        return nearest if abs(nearest["remaining"] - remaining) < TOLERANCE + 1e-9 else None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The facts and all finished runs, in the order of rows, tasks, seeds."""
+
+    facts: SweepFacts
+    runs: tuple[Run, ...]
+
+    def of(self, row: str, task: str) -> list[Run]:
+        """The runs of a row on a task, by seed."""
+        return [run for run in self.runs if (run.row, run.task) == (row, task)]
+
+    def on(self, task: str) -> list[Run]:
+        """The runs on a task."""
+        return [run for run in self.runs if run.task == task]
+
+    @cached_property
+    def dense_rows(self) -> frozenset[str]:
+        """Rows that are not pruned: what pruning is measured from, not a way of pruning."""
+        pruned = {run.row for run in self.runs if not run.dense_only}
+        return frozenset({run.row for run in self.runs} - pruned)
+
+    @cached_property
+    def metrics(self) -> dict[str, str]:
+        """The metric of each task that has a run."""
+        return {run.task: run.results["metric"] for run in reversed(self.runs)}
+
+    @cached_property
+    def languages(self) -> dict[str, tuple[str, ...]]:
+        """By task, the zero-shot languages that every run evaluated wherever the table is read.
+
+        Only means over the same languages can be compared: a run may evaluate a few of them at a
+        step in between and all of them at the last.
+        """
+        return {
+            task: common_languages(
+                step
+                for run in self.on(task)
+                for remaining in self.facts.remaining
+                if (step := run.step_at(remaining)) is not None
+            )
+            for task in self.facts.tasks
+        }
+
+    @cached_property
+    def left_out(self) -> dict[str, tuple[str, ...]]:
+        """By task, the zero-shot languages that some, but not all of those evaluations have."""
+        found = {}
+        for task in self.facts.tasks:
+            steps = [run.step_at(at) for run in self.on(task) for at in self.facts.remaining]
+            seen = {name for step in steps if step for name in step["languages"]}
+            found[task] = tuple(sorted(seen - {ENGLISH, *self.languages[task]}))
+        return found
+
+
+def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
+    """Read results.json of every run.
+
+    Raises:
+        UserError: a file is missing or damaged; two runs have the same place in the table; runs on
+            one task were scored by different metrics or on different splits.
+        ValueError: a run's row or task is not among those of `facts`.
+    """
+    found: dict[tuple[int, int, int], Run] = {}
+    scored: dict[str, tuple[str, str]] = {}
+    for source in runs:
+        run = Run(source, _results(source.workdir / "results.json"))
+        place = (facts.rows.index(run.row), facts.tasks.index(run.task), run.seed)
+        if place in found:
+            raise UserError(
+                f"{source.workdir}: {found[place].source.workdir} is the same run:"
+                f" {run.row} on {run.task}, seed {run.seed}"
+            )
+        found[place] = run
+        kind = (run.results["metric"], run.split)
+        if scored.setdefault(run.task, kind) != kind:
+            raise UserError(
+                f"{source.workdir / 'results.json'}: {kind[0]} on {kind[1]}, but other runs on"
+                f" {run.task} have {' on '.join(scored[run.task])}; they cannot share a table"
+            )
+    return Sweep(facts, tuple(found[place] for place in sorted(found)))
+
+
+def common_languages(steps: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The languages other than English that all evaluations have, sorted."""
+    sets = [set(step["languages"]) for step in steps]
+    return tuple(sorted(set.intersection(*sets) - {ENGLISH})) if sets else ()
+
+
+def zero_shot(step: Mapping[str, Any], languages: Sequence[str]) -> float | None:
+    """The mean score over the given languages; None for no languages."""
+    if not languages:
+        return None
+    return float(sum(step["languages"][name] for name in languages) / len(languages))
+
+
+def english(step: Mapping[str, Any]) -> float | None:
+    """The score of the language that was trained on."""
+    return step["languages"].get(ENGLISH)
+
+
+def _results(path: Path) -> Results:
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is this the workdir of a finished run?") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not results.get("prune_steps"):
+        raise UserError(f"{path}: no evaluation yet, so nothing for a table")
+    return results

@@ -1,0 +1,86 @@
+"""How each row of a sweep is drawn, the same in every figure of it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from alignreg_jax.reporting import svg
+from alignreg_jax.reporting.sweeps.lines import family
+
+FRONT = {"cosine-mbp": svg.BLUE, "frobenius-mbp": svg.VERMILION}  # what the paper is about
+# The others, told apart by colour, stroke and marker together
+_COLOURS = (svg.GREEN, svg.PURPLE, svg.ORANGE, svg.SKY)
+_STROKES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.2, 1.2, 1.2)))
+_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*")
+_DASHED = (0, (4, 3))
+
+
+@dataclass(frozen=True)
+class Style:
+    """The look of a row.
+
+    Attributes:
+        name: what it is called in a figure.
+        group: what it is called in a legend of small panels, together with its like.
+        colour: of line and marker.
+        stroke: of its line.
+        marker: of its points; "" for none.
+        front: one of the rows to look at; the others are thin.
+        level: it is not pruned, so that its score is a level and not a line.
+    """
+
+    name: str
+    group: str
+    colour: str
+    stroke: Any
+    marker: str = ""
+    front: bool = False
+    level: bool = False
+
+    def line(self) -> dict[str, Any]:
+        """Keywords of its line."""
+        width, opacity, order = (2.4, 1.0, 6) if self.front else (1.1, 0.85, 3)
+        look = {"linewidth": width, "alpha": opacity, "zorder": order}
+        return {"color": self.colour, "linestyle": self.stroke, **look}
+
+    def points(self) -> dict[str, Any]:
+        """Keywords of its markers."""
+        size = 4.6 if self.front else 3.4
+        return {"marker": self.marker, "markersize": size, "markeredgewidth": 0}
+
+    def thin(self) -> dict[str, Any]:
+        """Keywords of its line in a small panel, where all rows but those in front are alike."""
+        if self.front or self.level:
+            return {**self.line(), "linewidth": 1.5 if self.front else 0.8}
+        colour = self.colour if self.colour in FRONT.values() else svg.FAINT
+        return {"color": colour, "linewidth": 0.7, "alpha": 0.7, "zorder": 3}
+
+
+def row_styles(
+    rows: Sequence[str], baseline: str, dense_rows: Collection[str] = ()
+) -> dict[str, Style]:
+    """A style a row: baseline and the paper's regularizers in front, the others thin.
+
+    The values of one method (`cosine-mbp@regularizer.weight=10`) share its colour.
+    """
+    values = family(rows)
+    field = f"@{values.field}=" if values else None
+    found: dict[str, Style] = {}
+    behind: dict[str, int] = {}  # method -> its position among those that are not in front
+    for row in rows:
+        method, name = row.partition("@")[0], row.replace(field, " ") if field else row
+        if row in dense_rows:
+            name = f"{row} (dense)"
+            found[row] = Style(name, name, svg.MUTED, _DASHED, level=True)
+        elif row == baseline or row in FRONT:
+            colour = svg.INK if row == baseline else FRONT[row]
+            found[row] = Style(name, name, colour, "-", "o", front=True)
+        else:
+            place = behind.setdefault(method, len(behind))
+            many = sum(other.partition("@")[0] == method for other in found)
+            colour = FRONT.get(method, _COLOURS[place % len(_COLOURS)])
+            stroke = _STROKES[(place // len(_COLOURS) + many) % len(_STROKES)]
+            marker = _MARKERS[(place + many) % len(_MARKERS)]
+            group = f"{method}, a line a value" if method in FRONT else "other rows"
+            found[row] = Style(name, group, colour, stroke, marker)
+    return found

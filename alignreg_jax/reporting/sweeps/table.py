@@ -1,0 +1,127 @@
+"""From numbers to the grids that are printed: which columns, what is best, what is marked."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.reporting.sweeps.cells import AVERAGE, ENGLISH, ZERO_SHOT, Cells, Place
+from alignreg_jax.reporting.sweeps.comparisons import Comparison
+from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Sweep
+from alignreg_jax.reporting.tables import percent
+
+
+class Column(NamedTuple):
+    """A column's name, and the name that neighbouring columns share above it ("" for none)."""
+
+    group: str
+    name: str
+    paper: bool = False  # the paper's printed numbers, not ours
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a place of the table shows, as fractions; nothing known is a dash."""
+
+    value: float | None = None
+    half: float | None = None
+    digits: int = 1
+    mark: str = ""
+    best: bool = False
+
+    @property
+    def text(self) -> str:
+        """Percent with its interval, without emphasis or mark."""
+        shown = percent(self.value, self.digits)
+        return shown if self.half is None else f"{shown} ± {percent(self.half, self.digits)}"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of numbers with a name for each row."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[tuple[str, Sequence[Entry]]] = field(default_factory=tuple)
+
+
+def grids(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list[Grid]:
+    """The tables to print.
+
+    One task: a single grid, where it is read side by side, zero-shot mean and English under each.
+    More: two grids for each place where it is read, the zero-shot mean and English, a task a
+    column and their average last.
+    """
+    facts = sweep.facts
+    if len(facts.tasks) == 1:
+        (task,) = facts.tasks
+        places = [
+            (f"{percent(remaining, 0)} % remaining", task, remaining, statistic)
+            for remaining in facts.remaining
+            for statistic in (ZERO_SHOT, ENGLISH)
+        ]
+        title = f"{facts.column(task)}: {sweep.metrics.get(task, 'score')} (%)"
+        return [_grid(title, places, sweep, cells, comparisons)]
+    found = []
+    for remaining in facts.remaining:
+        for statistic, name in ((ZERO_SHOT, "zero-shot mean"), (ENGLISH, "English")):
+            places = [(task, task, remaining, statistic) for task in (*facts.tasks, AVERAGE)]
+            title = f"{percent(remaining, 0)} % remaining: {name} (%)"
+            found.append(_grid(title, places, sweep, cells, comparisons))
+    return found
+
+
+def _grid(
+    title: str,
+    places: Sequence[tuple[str, str, float, str]],
+    sweep: Sweep,
+    cells: Cells,
+    comparisons: Sequence[Comparison],
+) -> Grid:
+    """A grid with a column for each (group, task, remaining, statistic), and the paper's beside."""
+    facts = sweep.facts
+    marks = {(c.row, c.task, c.remaining): c.mark for c in comparisons}
+    columns: list[Column] = []
+    entries: dict[str, list[Entry]] = {row: [] for row in facts.rows}
+    for group, task, remaining, statistic in places:
+        one_task = len(facts.tasks) == 1
+        ours = "zero-shot" if statistic == ZERO_SHOT else "en"
+        columns.append(Column(group if one_task else "", ours if one_task else facts.column(task)))
+        found = {}
+        for row in facts.rows:
+            cell = cells.get(Place(row, task, remaining, statistic))
+            if cell is None:
+                found[row] = Entry()
+                continue
+            interval = cell.interval
+            mark = marks.get((row, task, remaining), "") if statistic == ZERO_SHOT else ""
+            found[row] = Entry(interval.mean, interval.half, mark=mark)
+        for row, entry in _emphasised(found, sweep.dense_rows).items():
+            entries[row].append(entry)
+        printed = _printed(sweep, task, remaining) if statistic == ZERO_SHOT else {}
+        if printed:
+            columns.append(Column(columns[-1].group, "paper", paper=True))
+            for row in facts.rows:
+                entries[row].append(Entry(printed.get(row), digits=2))
+    return Grid(title, tuple(columns), tuple((row, tuple(entries[row])) for row in facts.rows))
+
+
+def _emphasised(entries: Mapping[str, Entry], dense_rows: frozenset[str]) -> dict[str, Entry]:
+    """The same with the best of the column marked, ties all; what is not pruned does not count."""
+    rivals = {row: entry.value for row, entry in entries.items() if row not in dense_rows}
+    best = max((value for value in rivals.values() if value is not None), default=None)
+    return {
+        row: replace(entry, best=best is not None and rivals.get(row) == best)
+        for row, entry in entries.items()
+    }
+
+
+def _printed(sweep: Sweep, task: str, remaining: float) -> dict[str, float]:
+    """The paper's numbers for a column by row; empty where it has none."""
+    if remaining != paper.reading(sweep.facts.remaining, TOLERANCE):
+        return {}
+    found = {
+        row: paper.average(row, sweep.facts.tasks) if task == AVERAGE else paper.value(row, task)
+        for row in sweep.facts.rows
+    }
+    return {row: value for row, value in found.items() if value is not None}

@@ -1,0 +1,130 @@
+"""Every method on every task with every seed, and the table of them.
+
+`python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list]
+[--config.FIELD=VALUE ...]`
+"""
+
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from absl import flags as absl_flags
+
+from alignreg_jax import flags
+
+_USAGE = """\
+usage: python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list]
+                                    [--config.FIELD=VALUE ...]
+
+Trains what is not done of a table's runs, or continues, and writes the table.
+  --workdir DIR   where all runs are kept; runs/<config> without it
+  --shard I/N     only the I-th of N parts, for N machines that see one folder
+  --list          show the runs and how far they are; start nothing
+Fields (defaults; a config file changes some):"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, run what is left to do, print the table; returns the exit code.
+
+    0 all done, 1 some runs failed, 2 the user's error, 130 interrupted.
+    """
+    return flags.execute(arguments, _usage, _run)
+
+
+def _usage() -> str:
+    from alignreg_jax.sweeping.config import default_config
+
+    return f"{_USAGE}\n{default_config()}"
+
+
+def _run(arguments: Sequence[str]) -> int:
+    values = _parse(arguments)
+    from alignreg_jax import runtime
+    from alignreg_jax.sweeping import config as sweeps
+    from alignreg_jax.sweeping.folder import Folder
+    from alignreg_jax.sweeping.plan import parse_shard, plan, shard
+    from alignreg_jax.sweeping.runner import Runner
+    from alignreg_jax.sweeping.table import write_table
+
+    part = parse_shard(values.shard)
+    sweep = sweeps.resolve(values.config)
+    planned = plan(sweep)
+    mine = shard(planned, *part)
+    title = flags.config_title(arguments)
+    folder = Folder(Path(values.workdir or f"runs/{title}"))
+    folder.check(sweep)
+    if values.list:
+        print(_listing(planned, mine, folder), end="")
+        return 0
+    runtime.prepare()
+    command = shlex.join(["python", "-m", "alignreg_jax.sweep", *_without_shard(arguments)])
+    runner = Runner(planned, mine, folder, command)
+    runner.check()
+    folder.write(sweep, command)
+    runner.run()
+    page = write_table(sweep, planned, folder, runner.shared.inputs, title=title, command=command)
+    if page is not None:
+        print((folder.path / "table.md").read_text(encoding="utf-8"))
+        print(f"Table: {page}")
+    if runner.failed:
+        names = ", ".join(run.name for run in runner.failed)
+        print(f"failed: {names}; why is in {folder.path / 'failed'}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _without_shard(arguments: Sequence[str]) -> list[str]:
+    """The arguments of the whole sweep, which the table and its runs are of."""
+    before = ["", *arguments]
+    return [
+        argument
+        for argument, last in zip(arguments, before, strict=False)
+        if not re.match(r"--?shard(=|$)", argument) and not re.fullmatch(r"--?shard", last)
+    ]
+
+
+def _listing(planned: Sequence[Any], mine: Sequence[Any], folder: Any) -> str:
+    """A line per run: state, folder, and with which rows it shares its dense phase."""
+    from alignreg_jax.reporting.tables import Table, text_table
+
+    rows = []
+    for run in mine:
+        others = [
+            other.row for other in planned if other.dense == run.dense and other.name != run.name
+        ]
+        shared = f"with {', '.join(others)}" if others else "alone"
+        rows.append([run.words, folder.state(run), str(folder.workdir(run)), shared])
+    return text_table(Table(["run", "state", "folder", "dense phase"], rows, names=4))
+
+
+def _parse(arguments: Sequence[str]) -> Any:
+    """The flags' values; UserError for any mistake."""
+
+    def fields() -> list[str]:
+        from alignreg_jax.sweeping.config import field_paths
+
+        return field_paths()
+
+    def define(values: Any) -> None:
+        absl_flags.DEFINE_string("shard", "1/1", "which part to do", flag_values=values)
+        absl_flags.DEFINE_bool("list", False, "show the runs, start nothing", flag_values=values)
+
+    return flags.parse(
+        arguments,
+        program="alignreg_jax.sweep",
+        example="configs/table1_demo.py",
+        fields=fields,
+        define=define,
+    )
+
+
+def run() -> None:
+    """Entry point of the program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()

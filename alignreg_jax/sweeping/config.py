@@ -1,0 +1,257 @@
+"""The configuration of a sweep: rows, tasks and seeds, and what all runs have in common.
+
+A row of the table is a preset, a column a task, each with overrides behind it if need be:
+`frobenius-mbp@regularizer.weight=0.01@pruning.scope=global`, `xnli@train.learning_rate=2e-5`. The
+task's are done first, the row's after them.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from alignreg_jax import config as configuration
+from alignreg_jax import flags
+from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.config_checks import convert
+from alignreg_jax.data import tasks as data_tasks
+from alignreg_jax.errors import UserError
+from alignreg_jax.pruning import schedules
+from alignreg_jax.pruning.methods import PRESETS
+from alignreg_jax.reporting.sweeps.runs import TOLERANCE
+
+# A run's fields that the sweep sets, and where it takes them from
+_SET = {"method": "methods", "seed": "seeds", "task.name": "tasks"}
+_TABLE = {
+    "methods": tuple[str, ...],
+    "tasks": tuple[str, ...],
+    "seeds": tuple[int, ...],
+    "remaining": tuple[float, ...],
+    "baseline": str,
+}
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """A sweep, checked.
+
+    Attributes:
+        base: every run's fields as nested dicts, None where a preset is to fill one.
+        methods: labels of the rows, in the table's order.
+        tasks: labels of the columns.
+        seeds: of every row on every task.
+        remaining: fractions of weights at which the table is read.
+        baseline: the row that the others are compared with.
+    """
+
+    base: Mapping[str, Any]
+    methods: tuple[str, ...]
+    tasks: tuple[str, ...]
+    seeds: tuple[int, ...]
+    remaining: tuple[float, ...]
+    baseline: str
+
+
+def default_config(base: Any = None) -> Any:
+    """A sweep's fields with their defaults, as a locked ConfigDict for a config file to change.
+
+    `base` is the ConfigDict of a run (config.default_config() without it). Predictions are kept,
+    because tests over examples need them; so are a run's checkpoints only until it is complete.
+    """
+    config: Any = ConfigDict()  # its fields are dynamic
+    base = configuration.default_config() if base is None else base
+    base.eval.save_predictions = True
+    base.checkpoint.keep_finished = False
+    config.base = base
+    config.methods = ("l2-mbp", "cosine-mbp", "frobenius-mbp")
+    config.tasks = ("xnli",)
+    config.seeds = (0, 1, 2)
+    config.remaining = (0.9**11,)
+    config.baseline = "l2-mbp"
+    return config.lock()
+
+
+DEMO_LEFT = (0.56, 0.3138, 0.1772, 0.10)
+"""What the cuts of `demo_config` leave: 44 % less each time, by way of the paper's 0.9**11."""
+
+_DEMO_LANGUAGES = ("en", "de", "es", "fr", "ru", "fi", "hi", "ar", "th", "zh-CN")
+
+
+def demo_config(*, train_examples: int, first_epochs: int, epochs_per_step: int) -> Any:
+    """A run on the bundled data and encoder that fits on a CPU, as the base of a sweep."""
+    config: Any = configuration.default_config()
+    config.export = False
+    config.model.name_or_path = "demo"
+    config.model.unroll = 12  # every layer: slower to compile, faster to run
+    config.task.source = "demo"
+    config.train.learning_rate = 1e-4
+    config.train.warmup_steps = 20
+    config.train.freeze = ("embeddings",)
+    config.task.train_examples = train_examples
+    config.pruning.schedule = "explicit"
+    config.pruning.steps = len(DEMO_LEFT)
+    config.pruning.explicit = DEMO_LEFT
+    config.pruning.first_epochs = first_epochs
+    config.pruning.epochs_per_step = epochs_per_step
+    config.eval.splits = ("test",)
+    config.eval.languages = _DEMO_LANGUAGES
+    return config
+
+
+def field_paths() -> list[str]:
+    """Every field of a sweep that a flag may set, such as "base.train.batch_size"."""
+    return [*(f"base.{path}" for path in configuration.field_paths() if path not in _SET), *_TABLE]
+
+
+def resolve(config: Any) -> SweepConfig:
+    """Check a sweep's own fields; those of its runs are checked by `run_config`.
+
+    Raises:
+        UserError: names the field.
+    """
+    default = default_config()
+    if not _alike(config, default) or not _alike(config.base, default.base):
+        raise UserError(
+            "--config: get_config() should change and return sweeping.config.default_config()"
+        )
+    values: dict[str, Any] = {}
+    for name, kind in _TABLE.items():
+        if name in ("methods", "tasks"):
+            values[name] = _labels(config[name], name)
+        else:
+            values[name] = convert(config[name], kind, name)
+        if not values[name]:
+            raise UserError(f"{name} is empty")
+        if kind is not str and len(set(values[name])) < len(values[name]):
+            double = next(item for item in values[name] if values[name].count(item) > 1)
+            raise UserError(f"{name}: {double!r} is there twice")
+    for label in values["methods"]:
+        if _parts(label)[0] not in PRESETS:
+            raise UserError(
+                f"methods: {_parts(label)[0]!r} is unknown; choose from {', '.join(PRESETS)}"
+            )
+    for fraction in values["remaining"]:
+        if not 0 < fraction <= 1:
+            raise UserError(f"remaining={fraction!r}: give fractions above 0 and at most 1")
+    if values["baseline"] not in values["methods"]:
+        listed = ", ".join(values["methods"])
+        raise UserError(f"baseline={values['baseline']!r} is not among methods: {listed}")
+    return SweepConfig(base=config.base.to_dict(), **values)
+
+
+def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> ExperimentConfig:
+    """The resolved configuration of one run.
+
+    Raises:
+        UserError: names the label, and the field behind it or in `base`.
+    """
+    preset, *row_overrides = _parts(method)
+    task_name, *task_overrides = _parts(task)
+    try:
+        data_tasks.get_task(task_name)
+    except UserError as error:
+        raise UserError(f"tasks: {error}") from None
+    _check_base(sweep, preset)
+    config: Any = configuration.default_config()
+    _fill(config, sweep.base)
+    for field, label, overrides in (
+        ("tasks", task, task_overrides),
+        ("methods", method, row_overrides),
+    ):
+        try:
+            _check_overrides(overrides)
+            flags.override(config, overrides, configuration.field_paths())
+        except UserError as error:
+            raise UserError(f"{field}: {label}: {error}") from None
+    config.method, config.seed, config.task.name = preset, seed, task_name
+    try:
+        resolved = configuration.resolve(config)
+        schedules.validate(**_schedule(resolved))
+    except UserError as error:
+        raise UserError(f"{method} on {task}: {error}") from None
+    return resolved
+
+
+def check_readings(sweep: SweepConfig, method: str, task: str, config: ExperimentConfig) -> None:
+    """Check that a row's schedule passes where the table is read; a row never pruned does.
+
+    Raises:
+        UserError: names the reading, and what the schedule leaves.
+    """
+    fields = _schedule(config)
+    left = [schedules.remaining(step=step, **fields) for step in range(1, fields["steps"] + 1)]
+    for reading in sweep.remaining:
+        if left and min(abs(fraction - reading) for fraction in left) > TOLERANCE:
+            listed = ", ".join(f"{fraction:.4g}" for fraction in left)
+            raise UserError(
+                f"remaining={reading!r}: no pruning step of {method} on {task} leaves about that "
+                f"much, but {listed}"
+            )
+
+
+def to_dict(sweep: SweepConfig) -> dict[str, Any]:
+    """Plain values with lists for tuples, as sweep.json holds them."""
+    base = {name: value for name, value in sweep.base.items() if name not in _SET}
+    base["task"] = {name: value for name, value in base["task"].items() if name != "name"}
+    return json.loads(json.dumps({"base": base, **{name: getattr(sweep, name) for name in _TABLE}}))
+
+
+def _alike(config: Any, default: Any) -> bool:
+    return isinstance(config, ConfigDict) and set(config) == set(default)
+
+
+def _labels(value: Any, name: str) -> tuple[str, ...]:
+    """Labels of rows or tasks; "l2-mbp,random" is two, a comma in parentheses is a value's."""
+    items = [value] if isinstance(value, str) else value
+    if not all(isinstance(item, str) for item in items):
+        raise UserError(f"{name}={value!r} should be labels, which are strings")
+    parts = (re.split(r",(?![^(]*\))", item) for item in items)
+    return tuple(label.strip() for found in parts for label in found if label.strip())
+
+
+def _parts(label: str) -> list[str]:
+    """Name and overrides; a list is in parentheses, which flags do without."""
+    return [re.sub(r"=\((.*)\)$", r"=\1", part) for part in label.split("@")]
+
+
+def _check_base(sweep: SweepConfig, preset: str) -> None:
+    """A base must not change what a row is named after; a row may, behind its name."""
+    for path, value in PRESETS[preset].items():
+        section, name = path.split(".")
+        given = sweep.base[section][name]
+        named_after = section in ("pruning", "regularizer") and path != "pruning.steps"
+        if named_after and given is not None and given != value:
+            raise UserError(
+                f"base.{path}={given!r}: {preset} stands for {value!r}; if a row is to have "
+                f"another, write it behind its name: {preset}@{path}={given}"
+            )
+
+
+def _check_overrides(overrides: Sequence[str]) -> None:
+    for text in overrides:
+        field = text.partition("=")[0]
+        if field in _SET:
+            raise UserError(f"{field} is what the sweep takes from its {_SET[field]}")
+
+
+def _fill(config: Any, values: Mapping[str, Any]) -> None:
+    """Set every field that has a value; the others stay open for the preset."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            _fill(config[name], value)
+        elif value is not None:
+            config[name] = value
+
+
+def _schedule(config: ExperimentConfig) -> dict[str, Any]:
+    pruning = config.pruning
+    return {
+        "schedule": pruning.schedule,
+        "steps": pruning.steps or 0,
+        "fraction": pruning.fraction,
+        "final": pruning.final,
+        "explicit": pruning.explicit,
+    }

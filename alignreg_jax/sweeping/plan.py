@@ -1,0 +1,119 @@
+"""Which runs a sweep has, in which order, which of them belong together, and which shard has which.
+
+Pure: configurations in, runs out. Nothing is read and nothing is started.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+
+from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.errors import UserError
+from alignreg_jax.sweeping.config import SweepConfig, check_readings, run_config
+from alignreg_jax.sweeping.dense import dense_key
+
+_LONGEST = 100  # characters of a label in a folder's name; file systems take 255
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a sweep.
+
+    Attributes:
+        row: label of its row in the table.
+        task: label of its column.
+        seed: its seed.
+        config: resolved.
+        name: its folder inside the sweep's, "intents/l2-mbp/s0".
+        dense: what its dense phase depends on; runs with the same can share that phase.
+    """
+
+    row: str
+    task: str
+    seed: int
+    config: ExperimentConfig
+    name: str
+    dense: str
+
+    @property
+    def words(self) -> str:
+        """Its name for a line of the log."""
+        return f"{self.task} {self.row} s{self.seed}"
+
+
+def plan(sweep: SweepConfig) -> tuple[Run, ...]:
+    """Every run: task by task, seed by seed, and within them those that share a dense phase.
+
+    Raises:
+        UserError: any run's configuration is wrong, or two rows or tasks are the same.
+    """
+    runs: list[Run] = []
+    for task in sweep.tasks:
+        for seed in sweep.seeds:
+            found = [_run(sweep, row, task, seed) for row in sweep.methods]
+            _check_different(found)
+            runs += [run for group in groups(found) for run in group]
+        baseline = next(run for run in runs if (run.row, run.task) == (sweep.baseline, task))
+        check_readings(sweep, baseline.row, task, baseline.config)
+    for seed in sweep.seeds[:1]:
+        for row in sweep.methods:
+            _check_different([run for run in runs if (run.row, run.seed) == (row, seed)])
+    return tuple(runs)
+
+
+def groups(runs: Iterable[Run]) -> list[list[Run]]:
+    """Runs that can share their dense phase, together; in the order of the first of each."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        found.setdefault(run.dense, []).append(run)
+    return list(found.values())
+
+
+def shard(runs: Sequence[Run], index: int, count: int) -> list[Run]:
+    """The runs of shard `index` (from 1) of `count`: each run is in exactly one.
+
+    Runs that share a dense phase stay together if there are enough such groups for all shards.
+    """
+    together = groups(runs)
+    if len(together) >= count:
+        return [run for group in together[index - 1 :: count] for run in group]
+    return [run for group in together for run in group][index - 1 :: count]
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Index and count of "2/8".
+
+    Raises:
+        UserError: not such a text, or an index beyond the count.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    index, count = map(int, match.groups()) if match else (0, 0)
+    if not 1 <= index <= count:
+        raise UserError(f"--shard={text}: give I/N with I from 1 to N, for example 2/8")
+    return index, count
+
+
+def _run(sweep: SweepConfig, row: str, task: str, seed: int) -> Run:
+    config = run_config(sweep, row, task, seed)
+    name = f"{folder_name(task)}/{folder_name(row)}/s{seed}"
+    return Run(row, task, seed, config, name, dense_key(config))
+
+
+def folder_name(label: str) -> str:
+    """A label as a folder's name; what a file system may not take is told apart by a digest."""
+    safe = re.sub(r"[^\w.@=+-]+", "-", label, flags=re.ASCII)
+    if safe == label and len(label) <= _LONGEST:
+        return label
+    return f"{safe[:_LONGEST]}-{blake2b(label.encode(), digest_size=4).hexdigest()}"
+
+
+def _check_different(runs: Sequence[Run]) -> None:
+    for position, run in enumerate(runs):
+        for other in runs[:position]:
+            if run.config == other.config:
+                field = "methods" if run.task == other.task else "tasks"
+                first, second = (
+                    (other.row, run.row) if field == "methods" else (other.task, run.task)
+                )
+                raise UserError(f"{field}: {first!r} and {second!r} are the same")

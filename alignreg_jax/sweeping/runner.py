@@ -1,0 +1,139 @@
+"""Runs one after the other in this process, with what they share, until all have been tried."""
+
+import gc
+import logging
+import time
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from alignreg_jax import experiment
+from alignreg_jax.errors import NonFiniteLoss, UserError
+from alignreg_jax.flags import one_line
+from alignreg_jax.inputs import check_inputs
+from alignreg_jax.reporting.progress import progress
+from alignreg_jax.sweeping.dense import DensePhases
+from alignreg_jax.sweeping.folder import Folder
+from alignreg_jax.sweeping.plan import Run, groups
+from alignreg_jax.sweeping.shared import Shared
+from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.phases import Phases
+from alignreg_jax.workdir import InUse
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """Trains the runs of a shard that are not done."""
+
+    def __init__(self, planned: Sequence[Run], mine: Sequence[Run], folder: Folder, command: str):
+        """Prepare for the runs `mine` of all that are `planned`; nothing is read yet."""
+        self._planned, self._mine = planned, mine
+        self._folder, self._command = folder, command
+        dense = DensePhases(folder.path / "dense", [run.config for run in planned])
+        self._dense = dense
+        self.shared = Shared(dense=dense, stepped=self._stepped)
+        self.failed: list[Run] = []
+        self._ahead: dict[str, int] = {}  # steps that each run has yet to train
+        self._steps_per_epoch: dict[str, int] = {}  # steps in an epoch of each run
+        self._waiting: list[Run] = []
+        self._current = ""
+        self._bar: Any = None
+
+    def check(self) -> None:
+        """Find out what is left to do, and check its input but for the encoders' weights.
+
+        Raises:
+            UserError: the input of one of the runs is wrong, or its folder holds another run.
+        """
+        waiting = [run for run in self._mine if not self._folder.done(run)]
+        for run in reversed(waiting):  # backwards: what the first run needs is read last, and kept
+            rows = check_inputs(run.config, self.shared.inputs)
+            self._steps_per_epoch[run.name] = -(-rows // run.config.train.batch_size)
+        self._waiting = waiting
+
+    def run(self) -> None:
+        """Train what is left to do; a run that fails is recorded, and the next one starts."""
+        if done := len(self._mine) - len(self._waiting):
+            log.info("%d of %d runs are already complete", done, len(self._mine))
+        if self._waiting:
+            self._train()
+        for group in groups(self._mine):
+            self._drop_if_done(group[0])
+
+    def _train(self) -> None:
+        self._plan_steps()
+        with progress(sum(self._ahead.values()), "all runs", "steps", steady=True) as self._bar:
+            for run in self._waiting:
+                self._expect(run, self._steps(run))
+                number = self._mine.index(run) + 1
+                log.info("run %d/%d %s", number, len(self._mine), run.words)
+                self._current = run.name
+                self._try(run)
+                self._expect(run, 0)
+                self._drop_if_done(run)
+
+    def _try(self, run: Run) -> None:
+        folder = self._folder
+        try:
+            workdir = folder.workdir(run)
+            experiment.run(run.config, workdir, self._command, time.monotonic(), self.shared)
+            folder.forgive(run)
+        except InUse:
+            log.info("%s: another process runs it; skipped", run.words)
+        except (UserError, NonFiniteLoss) as error:
+            self._record(run, one_line(error))
+        except Exception as error:
+            details = traceback.format_exc()
+            self._record(run, f"{type(error).__name__}: {one_line(error)}", details)
+        gc.collect()  # a failure's frames hold the device's memory, and the next run needs it
+
+    def _drop_if_done(self, run: Run) -> None:
+        sharing = [other for other in self._planned if other.dense == run.dense]
+        if all(map(self._folder.done, sharing)):
+            self._dense.drop(run.dense)
+
+    def _record(self, run: Run, line: str, details: str = "") -> None:
+        log.warning("%s failed: %s", run.words, line)
+        self.failed.append(run)
+        self._folder.record(run, line, details)
+
+    # ---- Steps, so that the time left is told from what is left -------------------------------
+
+    def _plan_steps(self) -> None:
+        """Each dense phase counts for the first run that needs it."""
+        trained = set()
+        for run in self._waiting:
+            steps = self._steps(run)
+            if run.dense in trained and not self._begun(run) and not self._available(run):
+                steps -= self._phases(run).steps(0)
+            trained.add(run.dense)
+            self._ahead[run.name] = steps
+
+    def _steps(self, run: Run) -> int:
+        """Steps that a run would train if it started now."""
+        phases = self._phases(run)
+        if self._begun(run):
+            return phases.total_steps - self._checkpoints(run).step()
+        return phases.total_steps - (phases.steps(0) if self._available(run) else 0)
+
+    def _phases(self, run: Run) -> Phases:
+        return Phases.from_config(run.config.pruning, self._steps_per_epoch[run.name])
+
+    def _begun(self, run: Run) -> bool:
+        return self._checkpoints(run).newest() is not None
+
+    def _available(self, run: Run) -> bool:
+        return self._dense.available(run.config)
+
+    def _checkpoints(self, run: Run) -> Checkpoints:
+        return Checkpoints(self._folder.workdir(run) / "checkpoints", run.config.checkpoint.keep)
+
+    def _expect(self, run: Run, steps: int) -> None:
+        """A run turns out to have so many steps ahead."""
+        self._bar.total += steps - self._ahead[run.name]
+        self._ahead[run.name] = steps
+
+    def _stepped(self, count: int) -> None:
+        self._ahead[self._current] -= count
+        self._bar.update(count)

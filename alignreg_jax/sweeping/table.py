@@ -1,0 +1,64 @@
+"""From the finished runs of a sweep's folder to its table."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from alignreg_jax.inputs import Cache, load_data
+from alignreg_jax.reporting.sweeps.report import write_sweep
+from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
+from alignreg_jax.sweeping.config import SweepConfig
+from alignreg_jax.sweeping.folder import Folder
+from alignreg_jax.sweeping.plan import Run
+
+log = logging.getLogger(__name__)
+
+
+def write_table(
+    sweep: SweepConfig,
+    planned: Sequence[Run],
+    folder: Folder,
+    cache: Cache,
+    *,
+    title: str,
+    command: str,
+) -> Path | None:
+    """Write table.md, table.html and so on from every run that is done, whoever did it.
+
+    Args:
+        sweep: rows, tasks, seeds and readings.
+        planned: all of its runs.
+        folder: where they are.
+        cache: data sets that have been read already.
+        title: name of the sweep.
+        command: the line that makes it again.
+
+    Returns:
+        table.html, or None when no run is done.
+
+    Raises:
+        UserError: a run's files are damaged, or do not belong to the data.
+    """
+    done = [run for run in planned if folder.done(run)]
+    if not done:
+        return None
+    failures = [(run.name, folder.failure(run)) for run in planned if run not in done]
+    facts = SweepFacts(
+        title=title,
+        rows=sweep.methods,
+        tasks=sweep.tasks,
+        seeds=sweep.seeds,
+        remaining=sweep.remaining,
+        baseline=sweep.baseline,
+        command=command,
+        failed=tuple((name, line) for name, line in failures if line is not None),
+        missing=len(planned) - len(done),
+    )
+    return write_sweep(folder.path, facts, [_finished(run, folder, cache) for run in done])
+
+
+def _finished(run: Run, folder: Folder, cache: Cache) -> FinishedRun:
+    data = load_data(run.config, cache)
+    names = data.dataset.labels
+    gold = {key: [names[index] for index in split.labels] for key, split in data.evaluation.items()}
+    return FinishedRun(run.row, run.task, run.seed, folder.workdir(run), gold)

@@ -1,0 +1,39 @@
+"""Table 1 on the bundled data and encoder: the same rows, three seeds, read at 31 % and 10 %.
+
+    python -m alignreg_jax.sweep --config configs/table1_demo.py
+    python -m alignreg_jax.sweep --config configs/table1_demo.py --list
+
+23 intents of voice commands, English labels, nine other languages. Four cuts, each of 44 % of the
+survivors. Nothing is tuned for one method more than for another: rates, epochs and cuts are those
+of all rows, weights of penalties their defaults.
+
+Hardware: 2 CPU cores, about an hour.
+"""
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
+
+ROWS = (
+    "none",
+    "random",
+    "random-global",
+    "l0-mbp",
+    "l2-mbp",
+    "l2-global-mbp",
+    "gradient-mbp",
+    "lookahead",
+    "lamp",
+    "cosine-mbp",
+    "frobenius-mbp",
+)
+CONTROLS = ("l0", "l2sp", "frobenius-dense-only", "frobenius-finetuned")
+
+
+def get_config(arg: str = ""):
+    if arg:
+        raise UserError(f"--config: unknown argument :{arg}; there is none")
+    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=1))
+    config.methods = ROWS + CONTROLS
+    config.tasks = ("intents",)
+    config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
+    return config

@@ -1,0 +1,96 @@
+"""Made-up sweeps on disk: runs whose predictions, scores and results fit together."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from alignreg_jax.reporting.results import Facts, csv_text, summary
+from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
+
+LABELS = ("stop", "go", "turn")
+LANGUAGES = ("de", "en", "ru", "th")
+REMAINING = (1.0, 0.56, 0.3138, 0.18, 0.1)
+READINGS = (0.3138, 0.1)
+# Probability of a right answer, dense and at a tenth of the weights, in languages not trained on
+SKILL = {
+    **{"none": (0.62, 0.62), "random": (0.6, 0.2), "l2-mbp": (0.6, 0.45)},
+    **{"cosine-mbp": (0.6, 0.46), "frobenius-mbp": (0.62, 0.58)},
+}
+
+
+def gold(task, languages=LANGUAGES, examples=120):
+    """The right answers of a task's test sets, as a sweep hands them over."""
+    random = np.random.default_rng(list(task.encode()))
+    draws = {name: random.choice(LABELS, examples) for name in languages}
+    return {("test", name): [str(label) for label in found] for name, found in draws.items()}
+
+
+def write_run(
+    workdir, row, task, seed, right, *,
+    remaining=REMAINING, evaluated=None, skill=None, save=True, spread=0.01,
+):  # fmt: skip
+    """Write results.json, results.csv and predictions/; returns the finished run.
+
+    `evaluated` maps a step to the languages it evaluates, all without it; `save` says whether
+    predictions are written; `spread` is the deviation of a seed's skill.
+    """
+    workdir = Path(workdir)
+    random = np.random.default_rng([*row.encode(), *task.encode(), seed])
+    dense, sparse = skill or SKILL[row]
+    luck = random.normal(0, spread)
+    # Some examples are hard for every model, and a model changes little from step to step
+    hard = {
+        key: np.random.default_rng(list(key[1].encode())).random(len(right[key])) for key in right
+    }
+    taste = {key: random.normal(0, 0.08, len(labels)) for key, labels in right.items()}
+    events = []
+    for step, at in enumerate(remaining[:1] if row == "none" else remaining):
+        share = np.log(at) / np.log(0.1)
+        scores, examples = {}, {}
+        for (split, language), labels in right.items():
+            if evaluated and language not in evaluated.get(step, [language]):
+                continue
+            level = 0.93 - 0.1 * share if language == "en" else dense + share * (sparse - dense)
+            hit = hard[split, language] + taste[split, language] < level + luck
+            others = [LABELS[(LABELS.index(label) + 1) % len(LABELS)] for label in labels]
+            said = np.where(hit, labels, others)
+            scores[language] = {"accuracy": float(np.mean(said == np.array(labels)))}
+            examples[language] = len(labels)
+            if save:
+                path = workdir / "predictions" / str(step) / f"{language}.{split}.txt"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("".join(f"{label}\n" for label in said))
+        events.append(
+            {
+                **{"kind": "eval", "step": step, "phase": step, "remaining": at},
+                **{"nonzero": at, "remaining_total": 0.5 + at / 2},
+                **{"scores": {"test": scores}, "examples": {"test": examples}},
+            }
+        )
+    workdir.mkdir(parents=True, exist_ok=True)
+    languages = [language for _, language in right]
+    facts = Facts(task.partition("@")[0], row, seed, "accuracy", 1 / len(LABELS), languages)
+    (workdir / "results.csv").write_text(csv_text(events))
+    (workdir / "results.json").write_text(json.dumps(summary(events, facts)))
+    return FinishedRun(row=row, task=task, seed=seed, workdir=workdir, gold=right)
+
+
+def write_runs(folder, rows=tuple(SKILL), tasks=("intents",), seeds=(0, 1, 2), **options):
+    """A sweep's runs, one folder each."""
+    folder = Path(folder)
+    return [
+        write_run(folder / f"{task}-{row}-s{seed}", row, task, seed, gold(task), **options)
+        for task in tasks
+        for row in rows
+        for seed in seeds
+    ]
+
+
+def facts(rows=tuple(SKILL), tasks=("intents",), seeds=(0, 1, 2), **changes):
+    """The facts of the sweep that `write_runs` writes."""
+    fixed = {
+        **{"title": "table1_demo", "remaining": READINGS, "baseline": "l2-mbp"},
+        "command": "python -m alignreg_jax.sweep --config configs/table1_demo.py",
+    }
+    return SweepFacts(**{**fixed, "rows": rows, "tasks": tasks, "seeds": seeds, **changes})

@@ -1,0 +1,133 @@
+import re
+
+import pytest
+import sweep_cases
+from test_report import Outline
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting.sweeps.report import write_sweep
+
+FILES = {
+    *("table.md", "table.csv", "table.tex", "results.csv", "comparisons.csv", "table1.png"),
+    "table.html",
+}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return sweep_cases.write_runs(tmp_path_factory.mktemp("runs"))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, runs):
+    return write_sweep(tmp_path_factory.mktemp("sweep"), sweep_cases.facts(), runs)
+
+
+def test_every_file_is_there_and_the_page_is_returned(written):
+    assert written.name == "table.html"
+    assert {path.name for path in written.parent.iterdir()} == FILES
+
+
+def test_writing_it_again_gives_the_same_bytes_in_any_order_of_runs(tmp_path, written, runs):
+    again = write_sweep(tmp_path, sweep_cases.facts(), runs[::-1])
+    for file in written.parent.iterdir():
+        assert again.with_name(file.name).read_bytes() == file.read_bytes()
+
+
+# A font of the figures or of a browser that lacks a letter shows a box; matplotlib warns of it,
+# and warnings are errors in tests.
+def test_the_page_stands_alone_and_is_well_formed(written):
+    text = written.read_text()
+    outline = Outline(text)
+    assert outline.headings == [
+        "table1_demo",
+        "The table",
+        "Score against remaining weights",
+        "Every language",
+        "What survives a test",
+        "How it was made",
+    ]
+    assert len(set(outline.ids)) == len(outline.ids)
+    assert text.count("<svg") == text.count('role="img"') == 2
+    addresses = set(re.findall(r"https?://[^\"' <)]+", text))
+    assert addresses == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", text)
+    assert "prefers-color-scheme: dark" in text
+    assert not re.search(r"\bnan\b|\bNone\b|\ufffd", text)
+    assert len(text) < 400_000
+
+
+def test_the_words_carry_the_numbers(written):
+    visible = "".join(Outline(written.read_text()).text)
+    assert "3 finished" not in visible
+    assert "15 finished runs, 3 seeds asked for" in visible
+    assert "higher: frobenius-mbp" in visible
+    assert "lower: random" in visible
+    assert "over 3 seeds" in visible
+    assert "Holm’s correction for 6 comparisons" in visible
+    assert "cannot say that the method, rather than the seeds" in visible
+    assert "is not shown to be equal" in visible
+    assert "python -m alignreg_jax.sweep --config configs/table1_demo.py" in visible
+
+
+def test_markdown_and_latex_say_the_same_as_the_page(written):
+    markdown = written.with_name("table.md").read_text()
+    visible = "".join(Outline(written.read_text()).text)
+    cells = re.findall(r"\d+\.\d ± \d+\.\d", markdown)
+    assert len(cells) == 5 * 4
+    assert all(cell in visible for cell in cells)
+    latex = written.with_name("table.tex").read_text()
+    assert all(cell.replace(" ± ", r"\,$\pm$\,") in latex for cell in cells)
+    body = [line for line in latex.splitlines() if not line.startswith("%")]
+    assert all(line.isascii() for line in body)
+    assert "higher: frobenius-mbp" in markdown
+
+
+def test_a_part_of_a_sweep_says_what_is_missing(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path / "runs", rows=("none", "l2-mbp"), save=False)
+    failed = (("random on intents, seed 0", "loss is not finite at step <7>"),)
+    facts = sweep_cases.facts(failed=failed, missing=5)
+    path = write_sweep(tmp_path / "out", facts, runs)
+    for name in ("table.html", "table.md", "table.tex"):
+        text = path.with_name(name).read_text().replace("&lt;", "<").replace("&gt;", ">")
+        assert "Failed: random on intents, seed 0: loss is not finite at step <7>" in text
+        assert "5 runs are missing; the table is of a part of the sweep" in text
+    assert "–" in path.with_name("table.md").read_text()
+
+
+def test_no_predictions_are_told(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path / "runs", save=False)
+    path = write_sweep(tmp_path / "out", sweep_cases.facts(), runs)
+    visible = "".join(Outline(path.read_text()).text)
+    assert "Over examples: no test, so nothing can survive" in visible
+    assert "0 of 3 differences to l2-mbp survive" in visible
+
+
+def test_a_sweep_without_finished_runs_has_a_page(tmp_path):
+    path = write_sweep(tmp_path, sweep_cases.facts(missing=15), [])
+    assert {file.name for file in tmp_path.iterdir()} == FILES - {"table1.png"}
+    visible = "".join(Outline(path.read_text()).text)
+    assert "15 runs are missing" in visible
+
+
+def test_text_from_outside_is_escaped(tmp_path):
+    rows, tasks = ("l2-mbp", 'frobenius-mbp@pruning.scope="<b>_&"'), ("in_tents<i>",)
+    runs = [
+        sweep_cases.write_run(
+            tmp_path / str(place), row, tasks[0], seed, sweep_cases.gold("x"), skill=(0.6, 0.5)
+        )
+        for place, (row, seed) in enumerate((row, seed) for row in rows for seed in (0, 1))
+    ]
+    changes = {"title": "<script>alert(1)</script>", "command": "run </code><b>"}
+    facts = sweep_cases.facts(rows=rows, tasks=tasks, seeds=(0, 1), **changes)
+    text = write_sweep(tmp_path / "out", facts, runs).read_text()
+    assert not re.search(r"<script|<b>|<i>", text)
+    assert Outline(text).headings[0] == "<script>alert(1)</script>"
+
+
+def test_nothing_is_written_where_a_run_is_damaged(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path / "runs", rows=("l2-mbp",), seeds=(0,))
+    (runs[0].workdir / "results.csv").unlink()
+    with pytest.raises(UserError, match=r"results\.csv: no such file"):
+        write_sweep(tmp_path / "out", sweep_cases.facts(), runs)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,274 @@
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+import sweep_cases
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting.sweeps import comparisons, statistics
+from alignreg_jax.reporting.sweeps.runs import read_sweep
+
+SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=8)
+
+
+def test_the_interval_of_three_seeds_by_hand():
+    # Two degrees of freedom have a closed form, t = 4.302653; the deviation of 1, 2, 3 is 1.
+    interval = statistics.t_interval([1.0, 2.0, 3.0])
+    assert interval.mean == 2.0
+    assert interval.half == pytest.approx(0.95 / np.sqrt((1 - 0.95**2) / 2) / np.sqrt(3))
+    assert (interval.low, interval.high) == (2 - interval.half, 2 + interval.half)
+
+
+@given(values=SCORES)
+def test_the_interval_is_scipys(values):
+    interval = statistics.t_interval(values)
+    error = np.std(values, ddof=1) / np.sqrt(len(values))
+    if error == 0:
+        assert interval.half == 0
+        return
+    low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
+    assert interval.low == pytest.approx(low, abs=1e-12)
+    assert interval.high == pytest.approx(high, abs=1e-12)
+
+
+def test_one_value_has_no_interval_and_none_is_an_error():
+    assert statistics.t_interval([0.4]) == (0.4, None, 1)
+    assert statistics.t_interval([0.4]).low is None
+    with pytest.raises(ValueError, match="no values"):
+        statistics.t_interval([])
+
+
+def test_holm_by_hand():
+    # Sorted: .005 * 4 = .02, .01 * 3 = .03, .03 * 2 = .06, .04 * 1 = .04 but not below .06.
+    assert statistics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.9]) == [1.0, 1.0]
+    assert statistics.holm([0.02]) == [0.02]
+    assert statistics.holm([]) == []
+
+
+@given(p_values=st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p_values):
+    adjusted = statistics.holm(p_values)
+    for p, corrected in zip(p_values, adjusted, strict=True):
+        assert p <= corrected <= max(p, min(1.0, len(p_values) * p))
+    ranked = [adjusted[index] for index in np.argsort(p_values, kind="stable")]
+    assert ranked == sorted(ranked)
+
+
+def test_systems_that_answer_alike_have_p_one():
+    assert statistics.randomisation_test([np.zeros(50), np.zeros(20)]) == 1.0
+
+
+def test_the_smallest_p_is_one_over_the_draws_and_one():
+    assert statistics.randomisation_test([np.ones(400)], draws=999) == 1 / 1000
+
+
+@pytest.mark.parametrize("accuracy", [True, False])
+def test_p_is_that_of_all_swaps_within_monte_carlo_error(accuracy):
+    random = np.random.default_rng(5)
+    if accuracy:
+        languages = [np.array([1, 1, 0, -1, 1, 1.0]), np.array([0, 1, 1, -1.0])]
+    else:
+        languages = [random.normal(0.3, 1, 6), random.normal(0.3, 1, 5)]
+    observed = np.mean([values.mean() for values in languages])
+    swapped = [
+        np.array(list(itertools.product((1, -1), repeat=len(values)))) @ values / len(values)
+        for values in languages
+    ]
+    means = np.add.outer(*swapped) / 2
+    exact = np.mean(np.abs(means) >= abs(observed) - 1e-12)
+    p = statistics.randomisation_test(languages)
+    assert 0.05 < exact < 0.95
+    assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / statistics.DRAWS))
+
+
+def test_p_is_scipys_permutation_test_of_one_language():
+    random = np.random.default_rng(3)
+    mine, theirs = random.integers(0, 2, (2, 12)).astype(float)
+
+    def statistic(first, second, axis):
+        return np.mean(first - second, axis=axis)
+
+    exact = stats.permutation_test(
+        (mine, theirs), statistic, permutation_type="samples", n_resamples=np.inf, vectorized=True
+    ).pvalue
+    p = statistics.randomisation_test([mine - theirs])
+    assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / statistics.DRAWS))
+
+
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_p_does_not_care_who_is_first_and_repeats(data):
+    differences = st.lists(st.sampled_from([-1, -1 / 3, 0, 1 / 3, 1]), min_size=1, max_size=30)
+    languages = [
+        np.array(data.draw(differences), float) for _ in range(data.draw(st.integers(1, 3)))
+    ]
+    p = statistics.randomisation_test(languages, draws=500)
+    assert 1 / 501 <= p <= 1
+    assert p == statistics.randomisation_test(languages, draws=500)
+    assert p == statistics.randomisation_test([-values for values in languages], draws=500)
+
+
+def test_p_is_uniform_where_there_is_no_difference():
+    random = np.random.default_rng(11)
+    p_values = [
+        statistics.randomisation_test(list(random.normal(0, 1, (2, 25))), draws=400, seed=trial)
+        for trial in range(300)
+    ]
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+    # The same check sees p-values that are too small.
+    assert stats.kstest(np.square(p_values), "uniform").pvalue < 1e-6
+
+
+def test_right_answers_are_scores_of_examples():
+    found = statistics.EXAMPLE_SCORES["accuracy"](["a", "b", "b"], ["a", "a", "b"])
+    np.testing.assert_array_equal(found, [1, 0, 1])
+
+
+# ---- Comparisons with the baseline ------------------------------------------------------------
+
+
+def compare(folder, facts=None, **options):
+    runs = sweep_cases.write_runs(folder, **options)
+    return runs, comparisons.compare(read_sweep(facts or sweep_cases.facts(), runs))
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    return compare(tmp_path_factory.mktemp("sweep"))
+
+
+def test_every_rival_is_compared_wherever_the_table_is_read(compared):
+    _, found = compared
+    rivals = ("random", "cosine-mbp", "frobenius-mbp")  # neither the baseline nor the dense row
+    assert [(c.remaining, c.row) for c in found] == list(
+        itertools.product(sweep_cases.READINGS, rivals)
+    )
+    assert {c.seeds for c in found} == {3}
+    assert {c.examples for c in found} == {3 * 120}
+
+
+def test_difference_and_interval_are_those_of_the_paired_seeds(compared):
+    runs, found = compared
+    step = {0.3138: 2, 0.1: 4}
+
+    def means(row, remaining):
+        results = [
+            json.loads((r.workdir / "results.json").read_text()) for r in runs if r.row == row
+        ]
+        return np.array(
+            [found["prune_steps"][step[remaining]]["zero_shot_avg"] for found in results]
+        )
+
+    for comparison in found:
+        base = means("l2-mbp", comparison.remaining)
+        paired = stats.ttest_rel(means(comparison.row, comparison.remaining), base)
+        low, high = paired.confidence_interval(0.95)
+        mean = np.mean(means(comparison.row, comparison.remaining) - base)
+        assert comparison.difference == pytest.approx(mean, abs=1e-12)
+        assert comparison.low == pytest.approx(low, abs=1e-9)
+        assert comparison.high == pytest.approx(high, abs=1e-9)
+
+
+def test_holm_is_over_all_comparisons_of_the_sweep(compared):
+    _, found = compared
+    assert [c.p_holm for c in found] == statistics.holm([c.p for c in found])
+
+
+def test_what_differs_survives_and_what_does_not_differ_does_not(compared):
+    _, found = compared
+    marks = {(c.row, c.remaining): c.mark for c in found}
+    assert marks["random", 0.1] == "↓"
+    assert marks["frobenius-mbp", 0.1] == "↑"
+    assert marks["cosine-mbp", 0.1] == ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "survives"),
+    [
+        ({}, True),
+        ({"p_holm": 0.05}, False),
+        ({"low": -0.01}, False),
+        ({"low": None, "high": None}, False),
+        ({"p_holm": None}, False),
+        ({"difference": -0.1, "low": -0.2, "high": -0.01}, True),
+    ],
+)
+def test_a_difference_survives_only_if_both_tests_say_so(changes, survives):
+    sure = comparisons.Comparison("a", "t", 0.1, 0.1, 0.01, 0.2, 0.001, 0.01, 3, 100)
+    changed = dataclasses.replace(sure, **changes)
+    assert changed.survives == survives
+    assert changed.mark == ("" if not survives else "↑" if changed.difference > 0 else "↓")
+
+
+def test_p_is_of_the_answers_in_the_files_averaged_over_seeds(compared):
+    runs, found = compared
+    right = sweep_cases.gold("intents")
+
+    def scores(run, language):
+        path = run.workdir / "predictions" / "4" / f"{language}.test.txt"
+        return np.array(path.read_text().split()) == np.array(right["test", language])
+
+    def by_language(row):
+        mine = [run for run in runs if run.row == row]
+        return [np.mean([scores(run, name) for run in mine], axis=0) for name in ("de", "ru", "th")]
+
+    for comparison in found[3:]:
+        pairs = zip(by_language(comparison.row), by_language("l2-mbp"), strict=True)
+        p = statistics.randomisation_test([mine - theirs for mine, theirs in pairs])
+        assert comparison.p == pytest.approx(p)
+    assert {c.remaining for c in found[3:]} == {0.1}
+
+
+def test_a_rival_that_answers_like_the_baseline_does_not_differ(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp", "random"), seeds=(0,))
+    base, other = (run.workdir for run in runs)
+    for name in ("results.json", "results.csv"):
+        (other / name).write_text((base / name).read_text())
+    for path in base.glob("predictions/*/*.txt"):
+        (other / path.relative_to(base)).write_text(path.read_text())
+    facts = sweep_cases.facts(rows=("l2-mbp", "random"), seeds=(0,))
+    found = comparisons.compare(read_sweep(facts, runs))
+    assert [(c.difference, c.p, c.low) for c in found] == [(0.0, 1.0, None)] * 2
+
+
+def test_only_seeds_that_both_have_are_compared(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path)
+    runs = [run for run in runs if (run.row, run.seed) != ("random", 1)]
+    found = comparisons.compare(read_sweep(sweep_cases.facts(), runs))
+    assert {c.row: c.seeds for c in found} == {"random": 2, "cosine-mbp": 3, "frobenius-mbp": 3}
+
+
+def test_without_predictions_there_is_no_test_over_examples(tmp_path):
+    _, found = compare(tmp_path, save=False)
+    assert len(found) == 6
+    assert {(c.p, c.p_holm, c.examples, c.survives) for c in found} == {(None, None, 0, False)}
+    assert all(c.low < c.difference < c.high for c in found)
+
+
+def test_without_a_baseline_there_is_nothing_to_compare(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("random", "cosine-mbp"))
+    assert comparisons.compare(read_sweep(sweep_cases.facts(), runs)) == []
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.unlink(), r"de.test.txt: no such file, though .*predictions/4 exists"),
+        (lambda path: path.write_text("go\n"), r"de.test.txt: 1 lines for 120 examples"),
+        (
+            lambda path: path.write_text("never\n" * 120),
+            r"de.test.txt: gives 0.000000, but results.json has 0",
+        ),
+    ],
+)
+def test_predictions_that_do_not_fit_are_named(tmp_path, damage, message):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp", "random"))
+    damage(runs[0].workdir / "predictions" / "4" / "de.test.txt")
+    with pytest.raises(UserError, match=message):
+        comparisons.compare(read_sweep(sweep_cases.facts(), runs))

@@ -1,0 +1,426 @@
+import csv
+import io
+import json
+import math
+import re
+
+import numpy as np
+import pytest
+import sweep_cases
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation import metrics
+from alignreg_jax.pruning.methods import PRESETS
+from alignreg_jax.reporting.results import COLUMNS
+from alignreg_jax.reporting.sweeps import formats, notes, paper, records, statistics
+from alignreg_jax.reporting.sweeps.cells import AVERAGE, ENGLISH, ZERO_SHOT, Place, read_cells
+from alignreg_jax.reporting.sweeps.comparisons import compare
+from alignreg_jax.reporting.sweeps.runs import read_sweep
+from alignreg_jax.reporting.sweeps.table import Column, Entry, Grid, grids
+
+XGLUE = ("xnli", "pawsx")
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory):
+    """One task: (sweep, cells, comparisons, grids)."""
+    return everything(sweep_cases.write_runs(tmp_path_factory.mktemp("one")))
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    """Two of the paper's tasks."""
+    runs = sweep_cases.write_runs(tmp_path_factory.mktemp("two"), tasks=XGLUE)
+    return everything(runs, tasks=XGLUE)
+
+
+def everything(runs, **changes):
+    sweep = read_sweep(sweep_cases.facts(**changes), runs)
+    cells, found = read_cells(sweep), compare(sweep)
+    return sweep, cells, found, grids(sweep, cells, found)
+
+
+def column(grid, index):
+    return {row: entries[index] for row, entries in grid.rows}
+
+
+def results(sweep, row, task):
+    return [run.results for run in sweep.of(row, task)]
+
+
+# ---- The paper's numbers ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("row", paper.PRINTED)
+def test_the_papers_row_averages_recompute(row):
+    *values, printed = paper.PRINTED[row]
+    assert len(values) == len(paper.TASKS) == 8
+    assert f"{sum(values) / 8 + 1e-9:.2f}" == f"{printed:.2f}"
+    assert 100 * paper.average(row, list(paper.TASKS)) == pytest.approx(sum(values) / 8)
+
+
+def test_the_papers_rows_are_presets_and_its_columns_come_by_name():
+    assert set(paper.ROWS) == set(paper.PRINTED) <= set(PRESETS)
+    assert 100 * paper.value("lamp", "qadsm") == pytest.approx(52.42)
+    assert 100 * paper.value("frobenius-mbp", "xnli") == pytest.approx(65.71)
+    assert 100 * paper.value("none", "wpr") == pytest.approx(73.32)
+    assert paper.value("lamp", "pos@train.learning_rate=2e-5") == paper.value("lamp", "pos")
+    assert paper.value("lamp@regularizer.weight=1", "pos") is None
+    assert paper.value("lamp", "intents") is None
+    assert paper.average("lamp", ["xnli", "nc"]) == pytest.approx((0.5804 + 0.6364) / 2)
+    assert paper.average("lamp", ["xnli", "intents"]) is None
+
+
+def test_the_papers_numbers_stand_at_31_percent_only():
+    assert paper.reading((0.5, 0.3138, 0.1), 0.01) == 0.3138
+    assert paper.reading((0.5, 0.1), 0.01) is None
+    assert paper.reading((), 0.01) is None
+
+
+# ---- Cells ------------------------------------------------------------------------------------
+
+
+def test_cells_hold_the_scores_of_the_step_that_is_read(one):
+    sweep, cells, _, _ = one
+    for remaining, step in ((0.3138, 2), (0.1, 4)):
+        steps = [found["prune_steps"][step] for found in results(sweep, "l2-mbp", "intents")]
+        cell = cells[Place("l2-mbp", "intents", remaining, ZERO_SHOT)]
+        assert list(cell.values.values()) == pytest.approx([s["zero_shot_avg"] for s in steps])
+        assert list(cell.values) == [0, 1, 2]
+        assert cell.measured == pytest.approx(remaining)
+        cell = cells[Place("l2-mbp", "intents", remaining, ENGLISH)]
+        assert list(cell.values.values()) == [step["en"] for step in steps]
+
+
+def test_what_is_not_pruned_has_its_dense_score_everywhere(one):
+    sweep, cells, _, _ = one
+    dense = [found["prune_steps"][0]["en"] for found in results(sweep, "none", "intents")]
+    for remaining in sweep_cases.READINGS:
+        cell = cells[Place("none", "intents", remaining, ENGLISH)]
+        assert list(cell.values.values()) == dense
+        assert cell.measured == 1.0
+    assert sweep.dense_rows == {"none"}
+
+
+def test_the_average_over_tasks_is_by_seed(two):
+    _, cells, _, _ = two
+    tasks = [cells[Place("l2-mbp", task, 0.1, ZERO_SHOT)].values for task in XGLUE]
+    mean = cells[Place("l2-mbp", AVERAGE, 0.1, ZERO_SHOT)].values
+    for seed in (0, 1, 2):
+        assert mean[seed] == pytest.approx((tasks[0][seed] + tasks[1][seed]) / 2)
+
+
+def test_one_task_has_no_average(one):
+    assert not any(place.task == AVERAGE for place in one[1])
+
+
+def test_a_run_without_a_step_near_the_reading_has_no_cell(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("none", "l2-mbp"))
+    runs += sweep_cases.write_runs(tmp_path, rows=("random",), remaining=(1.0, 0.56, 0.324, 0.125))
+    _, cells, found, (grid,) = everything(runs, rows=("none", "l2-mbp", "random"))
+    assert not any(place.row == "random" for place in cells)  # 0.324 is more than 0.01 away
+    assert [entry.text for entry in dict(grid.rows)["random"]] == ["–"] * 4
+    assert found == []
+
+
+def test_only_means_over_the_same_languages_are_compared(tmp_path):
+    few = {2: ("en", "de"), 4: ("en", "de", "th", "ru")}
+    runs = sweep_cases.write_runs(tmp_path, rows=("none", "random"))
+    runs += sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), evaluated=few)
+    sweep, cells, _, _ = everything(runs)
+    assert sweep.languages == {"intents": ("de",)}
+    assert sweep.left_out == {"intents": ("ru", "th")}
+    for place, cell in cells.items():
+        if place.statistic == ZERO_SHOT and place.row == "random":
+            step = {0.3138: 2, 0.1: 4}[place.remaining]
+            german = [
+                found["prune_steps"][step]["languages"]["de"]
+                for found in results(sweep, "random", "intents")
+            ]
+            assert list(cell.values.values()) == pytest.approx(german)
+    text = " ".join(notes.below_table(sweep, cells, ()))
+    assert "over the 1 zero-shot language that every run evaluated" in text
+    assert "2 others were not evaluated everywhere" in text
+
+
+def test_missing_seeds_are_told(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path)
+    runs = [run for run in runs if (run.row, run.seed) != ("random", 1)]
+    failed = (("intents-random-s1", "loss is not finite"),)
+    sweep, cells, found, _ = everything(runs, failed=failed, missing=4)
+    assert cells[Place("random", "intents", 0.1, ZERO_SHOT)].interval.count == 2
+    text = " ".join(notes.below_table(sweep, cells, found))
+    assert "Fewer seeds than the 3 asked for: random (2)." in text
+    lines = notes.not_in_table(sweep)
+    assert lines[0] == "Failed: intents-random-s1: loss is not finite"
+    assert "4 runs are missing" in lines[1]
+
+
+def test_a_whole_sweep_has_nothing_to_tell_about_missing_runs(one):
+    sweep, cells, found, _ = one
+    assert notes.not_in_table(sweep) == []
+    assert "Fewer" not in " ".join(notes.below_table(sweep, cells, found))
+
+
+def test_one_seed_has_no_interval_and_says_so(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, seeds=(0,))
+    sweep, cells, found, (grid,) = everything(runs, seeds=(0,))
+    assert all("±" not in entry.text for _, entries in grid.rows for entry in entries)
+    assert "One seed, so no interval" in " ".join(notes.below_table(sweep, cells, found))
+    assert "with one seed there is no interval" in " ".join(notes.tests(sweep, found))
+    assert not any(comparison.survives for comparison in found)
+
+
+def test_runs_that_do_not_fit_together_are_named(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0, 1))
+    with pytest.raises(UserError, match="is the same run: l2-mbp on intents, seed 0"):
+        read_sweep(sweep_cases.facts(), [*runs, runs[0]])
+    path = runs[1].workdir / "results.json"
+    good = path.read_text()
+    path.write_text(json.dumps(json.loads(good) | {"split": "dev"}))
+    with pytest.raises(UserError, match="accuracy on dev, but other runs on intents have"):
+        read_sweep(sweep_cases.facts(), runs)
+    for text, message in (("{", "not valid JSON"), ('{"prune_steps": []}', "no evaluation yet")):
+        path.write_text(text)
+        with pytest.raises(UserError, match=message):
+            read_sweep(sweep_cases.facts(), runs)
+    path.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        read_sweep(sweep_cases.facts(), runs)
+
+
+# ---- Grids ------------------------------------------------------------------------------------
+
+
+def test_one_task_shows_zero_shot_and_english_under_each_reading(one):
+    _, cells, _, (grid,) = one
+    assert grid.columns == tuple(
+        Column(f"{remaining} % remaining", name)
+        for remaining in (31, 10)
+        for name in ("zero-shot", "en")
+    )
+    assert [row for row, _ in grid.rows] == list(sweep_cases.SKILL)
+    interval = cells[Place("random", "intents", 0.1, ENGLISH)].interval
+    entry = column(grid, 3)["random"]
+    assert entry.text == f"{100 * interval.mean:.1f} ± {100 * interval.half:.1f}"
+
+
+def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(two):
+    sweep, cells, _, found = two
+    assert [grid.title for grid in found] == [
+        f"{at} % remaining: {name} (%)" for at in (31, 10) for name in ("zero-shot mean", "English")
+    ]
+    names = [[column.name for column in grid.columns] for grid in found]
+    assert names[0] == ["xnli", "paper", "pawsx", "paper", "avg", "paper"]
+    assert names[1] == names[2] == names[3] == ["xnli", "pawsx", "avg"]
+    printed = {row: entry.text for row, entry in column(found[0], 1).items()}
+    assert printed == {
+        **{"none": "73.48", "random": "51.22", "l2-mbp": "64.30"},
+        **{"cosine-mbp": "66.20", "frobenius-mbp": "65.71"},
+    }
+    assert column(found[0], 5)["none"].value == pytest.approx((0.7348 + 0.8924) / 2)
+    text = " ".join(notes.below_table(sweep, cells, ()))
+    assert "the number printed in Table 1 of the paper" in text
+    assert "In its words none is its No Pruning." in text
+
+
+def test_best_is_the_best_row_that_is_pruned_in_every_column(two):
+    for grid in two[3]:
+        for index, heading in enumerate(grid.columns):
+            entries = column(grid, index)
+            best = [row for row, entry in entries.items() if entry.best]
+            if heading.paper:
+                assert best == []
+                continue
+            rivals = {row: entry.value for row, entry in entries.items() if row != "none"}
+            assert best == [row for row in rivals if rivals[row] == max(rivals.values())]
+
+
+def test_marks_are_those_of_the_comparisons_on_the_zero_shot_mean(one):
+    _, _, found, (grid,) = one
+    for index, heading in enumerate(grid.columns):
+        remaining = 0.3138 if heading.group.startswith("31") else 0.1
+        marks = {c.row: c.mark for c in found if c.remaining == remaining}
+        for row, entry in column(grid, index).items():
+            assert entry.mark == (marks.get(row, "") if heading.name == "zero-shot" else "")
+    assert any(entry.mark for _, entries in grid.rows for entry in entries)
+
+
+def test_what_survives_is_told_by_row_and_task(two):
+    sweep, _, found, _ = two
+    text = notes.finding(sweep, found)
+    survive = [c for c in found if c.remaining == 0.1 and c.survives]
+    assert f"At 10 % remaining, {len(survive)} of 6 differences to l2-mbp on 2 tasks" in text
+    assert "lower: random (xnli, pawsx)" in text
+
+
+def test_comparisons_without_predictions_are_counted(tmp_path):
+    rows = ("l2-mbp", "cosine-mbp", "random")
+    runs = sweep_cases.write_runs(tmp_path, rows=rows[:2])
+    runs += sweep_cases.write_runs(tmp_path, rows=rows[2:], save=False)
+    sweep, _, found, _ = everything(runs, rows=rows)
+    assert [c.p is None for c in found] == [False, True] * 2
+    assert [c.p_holm for c in found if c.row == "cosine-mbp"] == pytest.approx(
+        statistics.holm([c.p for c in found if c.row == "cosine-mbp"])
+    )
+    text = " ".join(notes.tests(sweep, found))
+    assert "After Holm’s correction for 2 comparisons" in text
+    assert "2 comparisons had no predictions of both systems" in text
+
+
+def test_a_sweep_without_finished_runs_is_a_table_of_dashes():
+    sweep, cells, found, (grid,) = everything([], missing=15)
+    assert cells == {}
+    assert {entry.text for _, entries in grid.rows for entry in entries} == {"–"}
+    assert "No comparisons" in notes.tests(sweep, found)[0]
+    assert "15 runs are missing" in notes.not_in_table(sweep)[0]
+
+
+# ---- Text -------------------------------------------------------------------------------------
+
+GRID = Grid(
+    "odd & names_100% {of} $x$ \\ ~^#",
+    (Column("31 %", "a_b"), Column("31 %", "paper", paper=True)),
+    (
+        ("cosine-mbp@regularizer.weight=1e+02", (Entry(0.5, 0.01, mark="↑", best=True), Entry())),
+        ("<script>|", (Entry(0.25, mark="↓"), Entry(0.643, digits=2))),
+    ),
+)
+
+
+def test_markdown_is_a_table_with_emphasis_and_marks():
+    lines = formats.markdown(GRID).splitlines()
+    assert lines[0] == "|  | 31 % a_b | 31 % paper |"
+    assert lines[2] == "| cosine-mbp@regularizer.weight=1e+02 | **50.0 ± 1.0** ↑ | – |"
+    assert lines[3] == "| <script>\\| | 25.0 ↓ | 64.30 |"
+
+
+def test_html_has_emphasis_marks_and_no_markup_from_names():
+    text = formats.html_grid(GRID)
+    assert "<strong>50.0 ± 1.0</strong>" in text
+    assert "↑" in text
+    assert "<script" not in text
+    assert 'colspan="2"' in text
+    assert len(re.findall("<tr", text)) == len(re.findall("</tr>", text)) == 4
+
+
+def test_latex_escapes_and_balances():
+    text = formats.latex(GRID, "Sweep 31 %")
+    assert r"\textbf{50.0\,$\pm$\,1.0}$^{\uparrow}$ & --" in text
+    assert r"cosine-mbp@regularizer.weight=1e+02 &" in text
+    assert r"\textless{}script\textgreater{}\textbar{} &" in text
+    assert r"odd \& names\_100\% \{of\} \$x\$ \textbackslash{} \textasciitilde{}" in text
+    assert r"\label{tab:sweep-31}" in text
+    assert r"\multicolumn{2}{c}{31 \%}" in text
+    assert r"\cmidrule(lr){2-3}" in text
+    check_latex(text)
+
+
+def test_a_wide_table_shrinks_to_the_page():
+    columns = tuple(Column("", str(index)) for index in range(12))
+    text = formats.latex(Grid("wide", columns, (("row", tuple(Entry(0.5) for _ in columns)),)), "w")
+    assert text.count(r"\resizebox{\textwidth}{!}{%") == 1
+    assert r"\end{tabular}}" in text
+    assert r"\end{table*}" in text
+    check_latex(text)
+
+
+def test_the_whole_sweep_is_latex(one, two):
+    for _, _, _, found in (one, two):
+        for grid in found:
+            check_latex(formats.latex(grid, grid.title))
+
+
+def check_latex(text):
+    """Environments nest, braces and dollars balance, every line has as many cells, all is ASCII."""
+    assert text.isascii()
+    bare = re.sub(r"\\[\\{}$%&#_]", "", text)
+    depth = 0
+    for character in bare:
+        depth += {"{": 1, "}": -1}.get(character, 0)
+        assert depth >= 0
+    assert depth == 0
+    assert bare.count("$") % 2 == 0
+    opened = []
+    for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
+        assert kind == "begin" or opened.pop() == name
+        opened += [name] if kind == "begin" else []
+    assert opened == []
+    columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1])
+    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
+    assert body
+    assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {columns}
+
+
+# ---- Records ----------------------------------------------------------------------------------
+
+
+def parsed(text):
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_results_csv_is_every_runs_with_its_place_in_front(two):
+    sweep = two[0]
+    text = records.results_csv(sweep.runs)
+    found = parsed(text)
+    assert tuple(found[0]) == ("method", "task", "seed", *COLUMNS)
+    places = [(line["method"], line["task"], int(line["seed"])) for line in found]
+    assert places == sorted(places)
+    for run in sweep.runs:
+        place = (run.row, run.task, run.seed)
+        mine = [line for line, at in zip(found, places, strict=True) if at == place]
+        theirs = parsed((run.source.workdir / "results.csv").read_text())
+        assert [{name: line[name] for name in COLUMNS} for line in mine] == theirs
+
+
+def test_results_csv_of_another_form_is_named(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0,))
+    sweep = read_sweep(sweep_cases.facts(), runs)
+    path = runs[0].workdir / "results.csv"
+    path.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="its columns are not prune_step,remaining"):
+        records.results_csv(sweep.runs)
+    path.unlink()
+    with pytest.raises(UserError, match="no such file"):
+        records.results_csv(sweep.runs)
+
+
+def test_table_csv_keeps_every_digit_of_every_cell(two):
+    sweep, cells, found, _ = two
+    lines = parsed(records.table_csv(sweep.facts, cells, found))
+    assert tuple(lines[0]) == records.TABLE_COLUMNS
+    assert len(lines) == len(cells) == 5 * 3 * 2 * 2
+    changes = {(c.row, c.task, c.remaining): c for c in found}
+    for line in lines:
+        place = Place(line["row"], line["task"], float(line["remaining"]), line["statistic"])
+        interval = cells[place].interval
+        assert float(line["mean"]) == interval.mean
+        assert (float(line["low"]), float(line["high"])) == (interval.low, interval.high)
+        assert int(line["seeds"]) == 3
+        comparison = changes.get((place.row, place.task, place.remaining))
+        survives = place.statistic == ZERO_SHOT and comparison is not None and comparison.survives
+        assert bool(line["change"]) == survives
+        printed = place.statistic == ZERO_SHOT and place.remaining == 0.3138
+        assert bool(line["paper"]) == printed
+    xnli = next(line for line in lines if (line["row"], line["task"]) == ("l2-mbp", "xnli"))
+    assert math.isclose(float(xnli["paper"]), 0.6430)
+
+
+def test_comparisons_csv_is_the_comparisons(one):
+    found = one[2]
+    lines = parsed(records.comparisons_csv(found))
+    assert tuple(lines[0]) == records.COMPARISON_COLUMNS
+    for line, comparison in zip(lines, found, strict=True):
+        assert (line["row"], float(line["remaining"])) == (comparison.row, comparison.remaining)
+        for name in ("difference", "low", "high", "p", "p_holm"):
+            assert float(line[name]) == getattr(comparison, name)
+        assert line["survives"] == str(comparison.survives).lower()
+
+
+def test_the_zero_shot_mean_is_that_of_the_metrics(one):
+    sweep, cells, _, _ = one
+    step = results(sweep, "cosine-mbp", "intents")[1]["prune_steps"][4]
+    expected = metrics.summarize(step["languages"], None, 0.0)["zero_shot_avg"]
+    found = cells[Place("cosine-mbp", "intents", 0.1, ZERO_SHOT)].values[1]
+    assert found == pytest.approx(expected, abs=1e-15)
+    assert np.isfinite(found)

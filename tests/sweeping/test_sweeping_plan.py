@@ -1,0 +1,147 @@
+"""The order of runs, what they share, their folders, and how they are dealt out to shards."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.errors import UserError
+from alignreg_jax.flags import parse
+from alignreg_jax.pruning.methods import REGULARIZERS
+from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping.plan import Run, folder_name, groups, parse_shard, plan, shard
+
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
+
+
+def test_tasks_then_seeds_then_groups(planned):
+    tasks = ("intents", "intents@train.batch_size=16")
+    methods = ("l2-mbp", "cosine-mbp", "random", "frobenius-finetuned")
+    runs = planned(tasks=tasks, methods=methods, seeds=(5, 2))
+    order = ["l2-mbp", "random", "frobenius-finetuned", "cosine-mbp"]
+    assert [(run.task, run.seed, run.row) for run in runs] == [
+        (task, seed, row) for task in tasks for seed in (5, 2) for row in order
+    ]
+    assert [len(group) for group in groups(runs)] == [3, 1] * 4
+    assert len({run.name for run in runs}) == len(runs)
+    assert runs[1].name == "intents/random/s5"
+    assert runs[1].words == "intents random s5"
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("l2-mbp", "l2-mbp"),
+        ("frobenius-mbp@regularizer.weight=1e-05", "frobenius-mbp@regularizer.weight=1e-05"),
+        ("lamp@task.data_dir=/a/b", "lamp@task.data_dir=-a-b-"),
+        ("lamp@task.data_dir=../b", "lamp@task.data_dir=..-b-"),
+        ("x" * 300, "x" * 100 + "-"),
+    ],
+)
+def test_folder_names_are_safe(label, name):
+    found = folder_name(label)
+    assert found.startswith(name)
+    assert "/" not in found
+    assert len(found) < 120
+    assert (found == label) == (name == label)
+
+
+def test_folder_names_are_different():
+    labels = ["a/b", "a-b", "a//b", "a?b", "é", "è", "x" * 101, "x" * 102]
+    assert len(set(map(folder_name, labels))) == len(labels)
+
+
+def stubs(sizes):
+    return [
+        Run("row", "task", seed, ExperimentConfig(), f"{group}/{seed}", str(group))
+        for group, size in enumerate(sizes)
+        for seed in range(size)
+    ]
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=8), st.integers(1, 12))
+def test_shards_are_a_partition_and_keep_groups(sizes, count):
+    runs = stubs(sizes)
+    shards = [shard(runs, index, count) for index in range(1, count + 1)]
+    assert Counter(run.name for part in shards for run in part) == Counter(r.name for r in runs)
+    if len(sizes) >= count:
+        assert all(shards)
+        for part in shards:
+            for group in groups(part):
+                assert len(group) == sizes[int(group[0].dense)]
+    else:
+        assert max(map(len, shards)) - min(map(len, shards)) <= 1
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/0", "", "1/2/3"])
+def test_shards_that_do_not_exist(text):
+    with pytest.raises(UserError, match="--shard="):
+        parse_shard(text)
+
+
+def test_shard_is_read():
+    assert parse_shard("2/8") == (2, 8)
+
+
+# ---- The configurations that come with the library ---------------------------------------------
+
+
+@pytest.fixture
+def shipped(monkeypatch):
+    """The sweep of a config file."""
+    import sys
+
+    def load(name):
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)
+        values = parse(
+            ["--config", str(CONFIGS / name)], program="", example="", fields=sweeps.field_paths
+        )
+        return sweeps.resolve(values.config)
+
+    return load
+
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+
+def test_table1_is_the_papers(shipped):
+    sweep = shipped("table1.py")
+    assert sweep.methods[: len(paper.ROWS)] == tuple(paper.ROWS)
+    assert set(sweep.tasks) <= set(paper.TASKS)
+    assert sweep.remaining == (paper.REMAINING,)
+    runs = plan(sweep)
+    assert len(runs) == 15 * 2 * 5
+    config = next(run.config for run in runs if run.row == "l2-mbp")
+    assert config.model.name_or_path == "FacebookAI/xlm-roberta-base"
+    assert (config.train.batch_size, config.train.learning_rate) == (32, 5e-6)
+    assert (config.pruning.steps, config.pruning.epochs_per_step) == (12, 15)
+    assert config.eval.save_predictions
+
+
+def test_table1_demo_has_the_same_rows(shipped):
+    sweep = shipped("table1_demo.py")
+    assert sweep.methods == shipped("table1.py").methods
+    assert len(sweep.seeds) >= 3
+    runs = plan(sweep)
+    assert {run.config.pruning.explicit[-1] for run in runs if run.row != "none"} == {0.1}
+    assert not any(run.config.export for run in runs)
+    # Nothing but what a row is named after differs between rows
+    assert len({run.config.train.learning_rate for run in runs}) == 1
+    sizes = sorted(len(group) for group in groups(runs))
+    assert sizes == sorted([9, 1, 2, 1, 1, 1] * len(sweep.seeds))
+
+
+def test_lambda_demo_searches_both_penalties_alike(shipped):
+    sweep = shipped("lambda_demo.py")
+    weights = {"cosine": [], "frobenius": []}
+    for run in plan(sweep):
+        if run.row != "l2-mbp" and run.seed == sweep.seeds[0]:
+            name, weight = run.config.regularizer.name, run.config.regularizer.weight
+            weights[name].append(weight / REGULARIZERS[name])
+    assert weights["cosine"] == pytest.approx(weights["frobenius"])
+    assert max(weights["cosine"]) / min(weights["cosine"]) >= 1e5
+    assert 1 in map(round, weights["cosine"])

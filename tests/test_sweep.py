@@ -1,0 +1,398 @@
+"""A sweep of the tiny world: what its runs share, what it leaves behind, and how it goes on."""
+
+import json
+import logging
+import re
+import shutil
+import sys
+import time
+from collections import Counter
+
+import pytest
+import tiny
+import tiny_sweep
+from test_experiment import compiled
+
+from alignreg_jax import artifacts, runtime
+from alignreg_jax import experiment as experiments
+from alignreg_jax import inputs as reading
+from alignreg_jax import workdir as workdirs
+from alignreg_jax.flags import parse
+from alignreg_jax.reporting.progress import LogLines
+from alignreg_jax.sweep import main
+from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping import plan as planning
+from alignreg_jax.sweeping import runner
+from alignreg_jax.training.trainer import Trainer
+
+# ml_collections loads a config file in a way that Python will drop
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+BAD = "l2-mbp@train.learning_rate=1e38"  # a rate that no seed survives
+ROWS = ",".join(tiny_sweep.METHODS)
+FLAGS = [f"--config.methods={row}" for row in (*tiny_sweep.METHODS, BAD)]
+
+
+@pytest.fixture(scope="module")
+def config(world):
+    return tiny_sweep.write(world)
+
+
+@pytest.fixture(autouse=True)
+def _one_config_file(monkeypatch):
+    """The library loads a second config file of a process on top of the first."""
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+
+
+def runs_of(config, *flags):
+    sys.modules.pop("config_config", None)
+    arguments = ["--config", str(config), *flags]
+    values = parse(arguments, program="", example="", fields=sweeps.field_paths)
+    return planning.plan(sweeps.resolve(values.config))
+
+
+class Bar(LogLines):
+    """Keeps what it was told."""
+
+    made = []  # noqa: RUF012
+
+    def __init__(self, total, description, unit, *, steady):
+        super().__init__(total, description, unit, 0)
+        self.first_total = total
+        Bar.made.append(self)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_reports():
+    """The pages of single runs have their own tests, and take a quarter of the time here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(artifacts, "write_report", lambda workdir: workdir / "report.html")
+        yield
+
+
+@pytest.fixture(scope="module")
+def done(config, _no_reports, tmp_path_factory):
+    """The folder after one start, its exit code, what it compiled, trained and read."""
+    folder = tmp_path_factory.mktemp("sweep") / "sweep"
+    runtime.prepare()
+    trained, reads = Counter(), Counter()
+    dispatch, load, load_data = Trainer.dispatch, reading.checkpoints.load, reading.sources.load
+
+    def counted(self, plan):
+        trained[self._phase] += len(plan.rows)
+        return dispatch(self, plan)
+
+    def reader(name, real):
+        def read(*arguments, **named):
+            reads[name] += 1
+            return real(*arguments, **named)
+
+        return read
+
+    # The program silences jax, but for this one
+    logging.getLogger("jax._src.interpreters.pxla").setLevel(logging.WARNING)
+    with pytest.MonkeyPatch.context() as patch, compiled() as programs:
+        patch.setattr(Trainer, "dispatch", counted)
+        patch.setattr(reading.checkpoints, "load", reader("encoder", load))
+        patch.setattr(reading.sources, "load", reader("data", load_data))
+        patch.setattr(runner, "progress", Bar)
+        patch.delitem(sys.modules, "config_config", raising=False)
+        code = main(tiny_sweep.command(config, folder, *FLAGS))
+    return folder, code, programs, trained, reads
+
+
+@pytest.fixture
+def folder(done):
+    return done[0]
+
+
+def names(rows=tiny_sweep.METHODS, seeds=tiny_sweep.SEEDS):
+    return [f"folder/{row}/s{seed}" for row in rows for seed in seeds]
+
+
+def bad(seed):
+    return f"{BAD}/s{seed}"
+
+
+def test_all_but_the_failing_runs_are_done(done):
+    folder, code, *_ = done
+    assert code == 1
+    for name in names():
+        assert json.loads((folder / name / "results.json").read_text())["finished"] is True
+    assert (folder / "table.html").exists()
+    table = (folder / "table.md").read_text()
+    for row in tiny_sweep.METHODS:
+        assert row in table
+
+
+def test_failures_are_recorded_in_one_line(folder):
+    for seed in tiny_sweep.SEEDS:
+        text = (folder / "failed" / "folder" / BAD / f"s{seed}.txt").read_text()
+        assert len(text.splitlines()) == 1
+        assert "not finite at step" in text
+        assert not (folder / "folder" / BAD / f"s{seed}" / "results.json").exists()
+
+
+def test_programs_are_compiled_once_for_what_they_depend_on(done):
+    """Neither seeds nor rates, nor criteria that share a penalty, nor failures compile again."""
+    _, _, programs, _, _ = done
+    lengths, penalties, criteria = 2, 2, 2
+    assert programs["train"] == penalties * lengths
+    assert programs["predict"] == lengths
+    assert programs["prune"] == criteria
+    assert programs["serve"] == 1
+
+
+def test_dense_phases_are_trained_once(done):
+    _, _, _, trained, _ = done
+    seeds, rows = len(tiny_sweep.SEEDS), len(tiny_sweep.METHODS)
+    failing = trained[0] - seeds * tiny_sweep.STEPS[0]
+    assert 0 < failing <= seeds * tiny_sweep.STEPS[0]  # until somebody looked at the loss
+    for phase in (1, 2):
+        assert trained[phase] == seeds * rows * tiny_sweep.STEPS[phase]
+    assert not (done[0] / "dense").exists()
+
+
+def test_everything_is_read_once(done):
+    assert done[4] == {"encoder": 1, "data": 1}
+
+
+def test_the_time_left_is_told_from_the_steps_that_are_left(done):
+    """Dense phases count once; what a failure leaves undone is no longer ahead."""
+    (bar,), trained = Bar.made, done[3]
+    seeds, later = len(tiny_sweep.SEEDS), tiny_sweep.STEPS[1] + tiny_sweep.STEPS[2]
+    groups_of_rows = 2  # those without a penalty at first, and the failing one
+    assert bar.first_total == seeds * (groups_of_rows * 10 + 4 * later)
+    assert bar.total == bar._done
+    of_failures = bar.total - seeds * (10 + 3 * later)
+    assert 0 <= of_failures < trained[0] - seeds * 10
+
+
+@pytest.mark.parametrize("row", ["random", "frobenius-finetuned"])
+def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
+    """To the bit, though another run has trained their dense phase.
+
+    Alone, the second would train that phase with another program: a penalty of weight 0.
+    """
+    run = next(run for run in runs_of(config) if (run.row, run.seed) == (row, 1))
+    experiments.run(run.config, tmp_path / "alone", "alone", time.monotonic())
+    assert tiny.outcome(done[0] / run.name) == tiny.outcome(tmp_path / "alone")
+    assert told(done[0] / run.name) == told(tmp_path / "alone")
+
+
+def told(workdir):
+    """Events without what a clock says, and without what a penalty of weight 0 would be."""
+    unsaid = ("examples_per_second", "regularizer")
+    events = tiny.events(workdir)
+    return [{k: v for k, v in event.items() if k not in unsaid} for event in events]
+
+
+def test_main_takes_a_run_of_a_sweep_for_its_own(folder, config, caplog):
+    run = runs_of(config)[0]
+    caplog.set_level("INFO")
+    results = experiments.run(run.config, folder / run.name, "the command", time.monotonic())
+    assert results["finished"]
+    assert "already complete" in caplog.text
+
+
+def snapshot(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_second_start_does_nothing(folder, config, monkeypatch, capsys):
+    for name in ("load_inputs", "Experiment"):
+        monkeypatch.setattr(experiments, name, lambda *given: pytest.fail("started"))
+    monkeypatch.setattr(reading.checkpoints, "load", lambda *given: pytest.fail("loaded"))
+    before = snapshot(folder / "folder")
+    assert main(tiny_sweep.command(config, folder)) == 0
+    assert snapshot(folder / "folder") == before
+    output = capsys.readouterr()
+    assert "l2-mbp" in output.out
+    assert str(folder / "table.html") in output.out
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """The runs that are started; they do nothing."""
+    found = []
+    monkeypatch.setattr(
+        runner.experiment, "run", lambda config, workdir, *given: found.append(workdir)
+    )
+    return found
+
+
+def test_a_later_start_tries_failures_again(folder, config, tmp_path, tried):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    assert main(tiny_sweep.command(config, copied, *FLAGS)) == 0
+    assert tried == [copied / "folder" / BAD / f"s{seed}" for seed in tiny_sweep.SEEDS]
+    assert not (copied / "failed").exists()
+
+
+def test_more_seeds_and_rows_later(folder, config, tmp_path, tried):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    flags = ["--config.seeds=0,1,2", "--config.methods=l2-mbp,lamp"]
+    assert main(tiny_sweep.command(config, copied, *flags)) == 0
+    assert [path.relative_to(copied).as_posix() for path in tried] == [
+        "folder/lamp/s0", "folder/lamp/s1", "folder/l2-mbp/s2", "folder/lamp/s2"
+    ]  # fmt: skip
+
+
+def test_shards_do_all_of_it_between_them(config, tmp_path, tried):
+    folder = tmp_path / "sweep"
+    for flags in (["--shard", "1/2"], ["--shard=2/2"]):
+        assert main(tiny_sweep.command(config, folder, *flags)) == 0
+        command = json.loads((folder / "sweep.json").read_text())["command"]
+        assert command.split()[3:] == tiny_sweep.command(config, folder)
+    expected = [f"folder/{row}/s{seed}" for seed in (0, 1) for row in tiny_sweep.METHODS]
+    assert [path.relative_to(folder).as_posix() for path in tried] == expected
+
+
+def test_a_bug_does_not_stop_the_rest(config, tmp_path, monkeypatch, capsys):
+    def run(config, workdir, *given):
+        raise ZeroDivisionError(f"in {workdir.name}\nand more")
+
+    monkeypatch.setattr(runner.experiment, "run", run)
+    assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 1
+    last = capsys.readouterr().err.splitlines()[-1]
+    for name in names():
+        assert name in last
+        first, *rest = (tmp_path / "sweep" / "failed" / f"{name}.txt").read_text().splitlines()
+        assert first.startswith("ZeroDivisionError: in s")
+        assert "Traceback" in rest[0]
+    assert not (tmp_path / "sweep" / "table.html").exists()
+
+
+def test_a_run_of_another_process_is_skipped_and_said(
+    folder, config, tmp_path, tried, monkeypatch, caplog
+):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    run = copied / names()[0]
+    (run / "results.json").unlink()
+
+    def start(config, workdir, *given):
+        workdirs.check_free(workdir)
+        tried.append(workdir)
+
+    monkeypatch.setattr(runner.experiment, "run", start)
+    with workdirs.locked(run), caplog.at_level(logging.INFO):
+        assert main(tiny_sweep.command(config, copied)) == 0
+    assert tried == []
+    assert "folder l2-mbp s0: another process runs it; skipped" in caplog.text
+    assert not (copied / "failed" / "folder" / "l2-mbp").exists()
+
+
+def test_interrupted(config, tmp_path, monkeypatch, capsys):
+    def run(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner.experiment, "run", run)
+    assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 130
+    assert "the same command continues" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_list(folder, config, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(reading.checkpoints, "load", lambda *given: pytest.fail("loaded"))
+    monkeypatch.setattr(reading.sources, "load", lambda *given: pytest.fail("read"))
+    assert main(tiny_sweep.command(config, folder, "--list", *FLAGS)) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    found = {re.split(r"  +", line)[0]: re.split(r"  +", line)[1:] for line in lines}
+    assert len(found) == 8
+    assert found["folder random s1"] == [
+        "done", str(folder / "folder/random/s1"), "with l2-mbp, frobenius-finetuned"
+    ]  # fmt: skip
+    assert found[f"folder {BAD} s0"] == ["failed", str(folder / f"folder/{BAD}/s0"), "alone"]
+    assert main(tiny_sweep.command(config, tmp_path / "new", "--list", "--shard", "1/2")) == 0
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert [re.split(r"  +", line)[:2] for line in lines] == [
+        [f"folder {row} s0", "to do"] for row in tiny_sweep.METHODS
+    ]
+    assert not (tmp_path / "new").exists()
+
+
+# ---- The command line ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--config.methods=mbp"], ["methods", "mbp", "frobenius-mbp"]),
+        (["--config.methods=l2-mbp", "--config.methods=l2-mbp@regularizer.wieght=1"],
+         ["regularizer.wieght", "regularizer.weight"]),
+        (["--config.tasks=xquad"], ["tasks", "xquad"]),
+        (["--config.tasks=folder@task.data_dir=/no/such/folder"], ["/no/such/folder"]),
+        (["--config.baseline=lamp"], ["baseline='lamp'"]),
+        (["--config.remaining=0.42"], ["remaining=0.42"]),
+        (["--config.base.train.batch_size=many"], ["train.batch_size", "many"]),
+        (["--config.base.train.batchsize=1"], ["base.train.batch_size"]),
+        (["--config.base.seed=1"], ["--config.base.seed", "no such field"]),
+        (["--config.base.task.data_dir=/no/such/folder"], ["/no/such/folder"]),
+        (["--config.base.model.name_or_path=./nowhere"], ["nowhere"]),
+        (["--config.base.eval.languages=xx"], ["eval.languages", "xx"]),
+        (["--config.train.batch_size=8"], ["--config.train.batch_size", "base.train.batch_size"]),
+        (["--shard=3/2"], ["--shard=3/2"]),
+        (["--shards=1/2"], ["shards"]),
+        (["surplus"], ["surplus"]),
+    ],
+    ids=lambda value: value[-1] if value[0].startswith("-") else "",
+)  # fmt: skip
+def test_mistakes(config, tmp_path, capsys, flags, words):
+    """One line that names it, before anything is started or written."""
+    folder = tmp_path / "sweep"
+    assert main(tiny_sweep.command(config, folder, *flags)) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    assert line.startswith("error: ")
+    for word in words:
+        assert word in line
+    assert not folder.exists()
+
+
+def test_another_sweep_in_the_folder(folder, config, capsys):
+    flags = ["--config.base.train.batch_size=16"]
+    assert main(tiny_sweep.command(config, folder, *flags)) == 2
+    assert "base.train.batch_size (8 -> 16)" in capsys.readouterr().err
+
+
+def test_a_config_of_a_run(world, tmp_path, capsys):
+    assert main(tiny_sweep.command(world.config, tmp_path / "sweep")) == 2
+    assert "sweeping.config.default_config" in capsys.readouterr().err
+
+
+def test_help(capsys):
+    assert main(["--help"]) == 0
+    output = capsys.readouterr().out
+    for word in ("--shard I/N", "--list", "baseline", "steps_per_dispatch"):
+        assert word in output
+
+
+# ---- A kill -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_killed_and_started_again(folder, config, tmp_path):
+    """The runs that were done stay as they were, the one in progress goes on."""
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    workdir = copied / "folder/random/s1"
+    shutil.rmtree(workdir)
+    others = snapshot(copied / "folder")
+    command = tiny_sweep.command(config, copied)
+    process = tiny_sweep.start(command)
+    while not any(event["phase"] == 1 for event in tiny.events(workdir)):
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.002)
+    process.kill()
+    process.communicate()
+    assert experiments.finished(workdir) is None
+    process = tiny_sweep.start(command)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors
+    assert "5 of 6 runs are already complete" in errors
+    assert "run 5/6 folder random s1" in errors
+    assert "continuing from step" in errors
+    assert experiments.finished(workdir)
+    assert {path: path.stat().st_mtime_ns for path in others} == others
+    events = tiny.events(workdir)
+    assert [event["n"] for event in events] == list(range(len(events)))
+    steps = [event["step"] for event in events if event["kind"] == "train"]
+    assert steps == sorted(set(steps))
+    assert not (copied / "dense").exists()
