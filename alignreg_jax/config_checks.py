@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS
+from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS, build
 from alignreg_jax.pruning.schedules import SCHEDULES
 
 
@@ -118,8 +118,22 @@ def validate(config: Any) -> None:
         )
     if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
         raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")
-    if config.regularizer.name == "l2sp" and config.regularizer.reference != "pretrained":
-        raise UserError(
-            f"regularizer.reference={config.regularizer.reference!r}: l2sp pulls to the start, "
-            "which is pretrained"
-        )
+    regularizer = config.regularizer
+    if regularizer.reference == "finetuned":
+        if regularizer.name not in ("none", "cosine", "cosine-layer", "frobenius"):
+            raise UserError(
+                f"regularizer.reference='finetuned': {regularizer.name} does not compare with it; "
+                "leave it at pretrained"
+            )
+        if regularizer.phases == "dense":
+            raise UserError(
+                "regularizer.phases='dense': the fine-tuned reference exists from the first cut on,"
+                " so there would never be a penalty"
+            )
+    build(
+        criterion=config.pruning.criterion,
+        scope=config.pruning.scope,
+        regularizer=regularizer.name,
+        norm=regularizer.norm,
+        reduce=regularizer.reduce,
+    )

@@ -25,6 +25,7 @@ from alignreg_jax.inputs import Inputs, load_inputs
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, methods
+from alignreg_jax.pruning.method import GRADIENTS
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.reporting.tracking import Tracker
 from alignreg_jax.sweeping.shared import Shared
@@ -189,12 +190,14 @@ class Experiment:
         self._enter(phase)
         scope: Any = self.config.pruning.scope
         keep = masks.keep_counts(self._sizes, self.phases.remaining(phase), scope)
-        self.trainer.prune(keep, self.trainer.gradients(self._gradient_batches(phase)))
+        batches = self._gradient_batches(phase) if self.trainer.method.needs & GRADIENTS else []
+        self.trainer.prune(keep, self.trainer.gradients(batches))
         kernels, _ = prunable.split(self.trainer.state.params)
         counts = masks.statistics(kernels, self.trainer.state.masks)
         log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
         remaining = counts["kept"] / counts["prunable"]
-        self._event("prune", self.trainer.step, remaining=remaining, **counts)
+        measured = {"gradient_batches": sum(len(part.rows) for part in batches)} if batches else {}
+        self._event("prune", self.trainer.step, remaining=remaining, **counts, **measured)
 
     def _train(self, position: Position) -> None:
         """The epochs of a phase, from `position` on; saves at the end of it."""
@@ -349,8 +352,16 @@ class Experiment:
         no_reference = regularizer.reference == "finetuned" and phase == 0
         over = regularizer.phases == "dense" and phase > 0
         hyper = {"regularizer_weight": 0.0} if no_reference or over else {}
-        target = self.phases.remaining(min(phase + 1, self.phases.last))
-        self.trainer.enter_phase(phase, self.phases.remaining(phase), target, **hyper)
+        # Nothing is to be shut before the first cut: phase 0 is the dense network
+        following = min(phase + 1, self.phases.last) if phase else 0
+        self.trainer.enter_phase(
+            phase,
+            self.phases.remaining(phase),
+            self.phases.remaining(following),
+            first_step=self.phases.first_epoch(phase) * self.phases.steps_per_epoch,
+            phase_steps=self.phases.steps(phase),
+            **hyper,
+        )
 
     def _write_results(self, *, finished: bool) -> dict[str, Any]:
         return self.artifacts.results(

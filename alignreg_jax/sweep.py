@@ -65,15 +65,14 @@ def _run(arguments: Sequence[str]) -> int:
     runner.check()
     folder.write(sweep, command)
     runner.run()
+    if runner.failed:
+        names = ", ".join(run.name for run in runner.failed)
+        print(f"failed: {names}; why is in {folder.path / 'failed'}", file=sys.stderr)
     page = write_table(sweep, planned, folder, runner.shared.inputs, title=title, command=command)
     if page is not None:
         print((folder.path / "table.md").read_text(encoding="utf-8"))
         print(f"Table: {page}")
-    if runner.failed:
-        names = ", ".join(run.name for run in runner.failed)
-        print(f"failed: {names}; why is in {folder.path / 'failed'}", file=sys.stderr)
-        return 1
-    return 0
+    return 1 if runner.failed else 0
 
 
 def _without_shard(arguments: Sequence[str]) -> list[str]:

@@ -52,6 +52,21 @@ def test_what_the_presets_mean(parsed):
     assert parsed("--config.method=random").pruning.criterion == "random"
 
 
+@pytest.mark.parametrize("name", ["l2", "l2sp", "l0", "l0-target"])
+def test_a_reference_that_the_penalty_does_not_have_is_refused(name):
+    config = default_config()
+    config.regularizer.name, config.regularizer.reference = name, "finetuned"
+    with pytest.raises(UserError, match=rf"^regularizer\.reference='finetuned': {name} does not"):
+        resolve(config)
+
+
+def test_a_penalty_that_would_never_apply_is_refused():
+    config = default_config()
+    config.method, config.regularizer.phases = "frobenius-finetuned", "dense"
+    with pytest.raises(UserError, match=r"^regularizer\.phases='dense': the fine-tuned"):
+        resolve(config)
+
+
 def test_none_prunes_nothing_whatever_the_config_file_has_for_the_others():
     config = default_config()
     config.method = "none"
@@ -116,6 +131,7 @@ def test_command_line(parsed, flags, path, value):
         ("train.steps_per_dispatch=0", "train.steps_per_dispatch=0"),
         ("pruning.criterion=fisher", "pruning.criterion='fisher'.*magnitude"),
         ("pruning.gradient_batches=0", "pruning.gradient_batches=0 should be at least 1"),
+        ("pruning.criterion=gate", "pruning.criterion=gate needs gates"),
         ("regularizer.phases=late", "regularizer.phases='late'.*all, dense"),
         ("pruning.scope=row", "pruning.scope='row'.*layer, global"),
         ("pruning.schedule=sudden", "pruning.schedule='sudden'"),

@@ -75,7 +75,7 @@ def fails(world, tmp_path, capsys, monkeypatch):
         (["--config.eval.every_phase_languages=xx"], ["eval.every_phase_languages", "xx"]),
         (["--config.task.max_length=39"], ["task.max_length=39", "38"]),
         (["--config.model.name_or_path=./nowhere"], ["model.name_or_path", "nowhere"]),
-        (["--config.pruning.criterion=taylor"], ["pruning.criterion", "taylor", "magnitude"]),
+        (["--config.pruning.criterion=fisher"], ["pruning.criterion", "fisher", "magnitude"]),
         (["--config.pruning.schedule=explicit"], ["pruning.explicit", "pruning.steps=2"]),
         (["--config.pruning.final=0"], ["pruning.final=0"]),
         (["--config.mesh.data=3"], ["mesh.data=3", "8 devices"]),

@@ -10,6 +10,11 @@ from alignreg_jax.pruning.method import Scalars, State
 LABELS = (("gates", "scores"), ("multipliers", "ascent"))
 """Gates descend at a rate of their own; the Lagrangian's multipliers climb."""
 
+# CoFi starts both multipliers at 0. The linear one alone is an integrator: by the time the gates
+# reach their target it has grown for as long as they took, and carries them far past it. The
+# quadratic one's share of the pull is in proportion to what is missing, and damps that.
+_DAMPING = 5.0
+
 
 def init(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
     """A gate for every weight, nearly open."""
@@ -17,9 +22,9 @@ def init(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
 
 
 def init_constrained(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
-    """Gates, and the multipliers that drive them to a target, from zero (CoFi)."""
-    zero = {"linear": jnp.float32(0), "quadratic": jnp.float32(0)}
-    return {**init(kernels, reference, key), "multipliers": zero}
+    """Gates, and the multipliers of the Lagrangian that drives them to a target."""
+    multipliers = {"linear": jnp.float32(0), "quadratic": jnp.float32(_DAMPING)}
+    return {**init(kernels, reference, key), "multipliers": multipliers}
 
 
 def effective(
@@ -37,6 +42,20 @@ def effective(
     uniform = gates.noise(key, kernels)
     return {
         name: kernels[name] * gates.sample(state["gates"][name], uniform[name]) for name in KERNELS
+    }
+
+
+def ranked(kernels: Kernels, state: State) -> Kernels:
+    """Weights times test gates, as criteria see them, with an order among those behind shut gates.
+
+    Their products are all zero, and a cut through ties would fall back on positions. A millionth
+    of the chance that a gate is open keeps them below all others and apart.
+    """
+    log_alpha = state["gates"]
+    return {
+        name: kernels[name]
+        * (gates.deterministic(log_alpha[name]) + 1e-6 * gates.open_probability(log_alpha[name]))
+        for name in KERNELS
     }
 
 

@@ -14,7 +14,7 @@ State = dict[str, Any]
 
 Scalars = Mapping[str, Any]
 """Traced scalars. `hyper` holds numbers that a sweep varies; `clock` step, total_steps, phase,
-remaining, and target: what the next cut will leave."""
+remaining; target, what the next cut will leave; first_step and phase_steps of the phase."""
 
 Signals = Mapping[str, Any]
 """What the training loop measured for a criterion, by the names in `needs`."""

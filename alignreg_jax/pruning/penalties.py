@@ -12,8 +12,10 @@ from alignreg_jax.pruning import gates, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Masks
 from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights
 
-GATED = ("l0", "l0-target")
-"""Regularizers that act on learned gates."""
+GATED = ("l0", "l0-hold", "l0-target")
+"""Regularizers that act on learned gates; all but the first have multipliers."""
+
+_RAMP = 0.5  # of a phase, in which the target falls from what remains to what the next cut leaves
 
 Distance = Callable[[Weights, Weights], Float[Array, ""]]
 
@@ -21,10 +23,9 @@ Distance = Callable[[Weights, Weights], Float[Array, ""]]
 @cache
 def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Penalty]:
     """Make the penalty of a regularizer; the same arguments give the same function."""
-    if name == "l0":
-        return _l0
-    if name == "l0-target":
-        return _l0_target
+    gated = {"l0": _l0, "l0-hold": _l0_hold, "l0-target": _l0_target}
+    if name in gated:
+        return gated[name]
     distance = _distances(norm=norm, reduce=reduce, signed=signed)[name]
 
     def penalty(
@@ -76,6 +77,18 @@ def _l0(
     return hyper["regularizer_weight"] * value, {"regularizer": value, "open_gates": remaining}
 
 
+def _l0_hold(
+    weights: Weights,
+    masks: Masks,
+    reference: Weights,
+    state: State,
+    hyper: Scalars,
+    clock: Scalars,
+) -> Penalty:
+    """A Lagrangian (CoFi) that holds the number of open gates where the masks are."""
+    return _constrained(clock["remaining"], masks, state, hyper)
+
+
 def _l0_target(
     weights: Weights,
     masks: Masks,
@@ -84,11 +97,23 @@ def _l0_target(
     hyper: Scalars,
     clock: Scalars,
 ) -> Penalty:
-    """The Lagrangian of CoFi towards what the next cut leaves, on the scale of `_l0`."""
+    """The same towards what the next cut leaves, so that the gates shut before the weights go.
+
+    The target falls linearly in the first half of a phase and then stands, for gates to settle.
+    """
+    done = clock["step"] - clock["first_step"] + 1
+    progress = jnp.clip(done / jnp.maximum(_RAMP * clock["phase_steps"], 1), 0, 1)
+    target = clock["remaining"] + progress * (clock["target"] - clock["remaining"])
+    return _constrained(target, masks, state, hyper)
+
+
+def _constrained(
+    target: Float[Array, ""] | float, masks: Masks, state: State, hyper: Scalars
+) -> Penalty:
     remaining = gates.expected_remaining(state["gates"], masks)
-    value = gates.lagrangian(1 - remaining, 1 - clock["target"], state["multipliers"])
+    value = gates.lagrangian(1 - remaining, 1 - target, state["multipliers"])
     value = value * _per_example(masks, hyper)
-    logs = {"regularizer": value, "open_gates": remaining}
+    logs = {"regularizer": value, "open_gates": remaining, "open_gates_target": target}
     logs |= {f"multiplier_{name}": leaf for name, leaf in state["multipliers"].items()}
     return hyper["regularizer_weight"] * value, logs
 

@@ -167,6 +167,7 @@ def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> Experim
         except UserError as error:
             raise UserError(f"{field}: {label}: {error}") from None
     config.method, config.seed, config.task.name = preset, seed, task_name
+    config.data_seed += seed  # or no seed would tell what the order of the data does
     try:
         resolved = configuration.resolve(config)
         schedules.validate(**_schedule(resolved))
@@ -227,6 +228,16 @@ def _check_base(sweep: SweepConfig, preset: str) -> None:
             raise UserError(
                 f"base.{path}={given!r}: {preset} stands for {value!r}; if a row is to have "
                 f"another, write it behind its name: {preset}@{path}={given}"
+            )
+    for section, name in (
+        ("regularizer", "weight"),
+        ("regularizer", "phases"),
+        ("train", "score_learning_rate"),
+    ):
+        if (given := sweep.base[section][name]) is not None:
+            raise UserError(
+                f"base.{section}.{name}={given!r} would be one number for penalties of different "
+                f"scales; write it behind a row's name: {preset}@{section}.{name}={given}"
             )
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from alignreg_jax import config as configuration
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.training import checkpointing
 from alignreg_jax.training.checkpointing import Checkpoints, Position
@@ -42,8 +41,6 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     if regularizer.name != "none" and regularizer.reference == "pretrained":
         names = ("name", "weight", "norm", "reduce")
         fields["penalty"] = {name: plain["regularizer"][name] for name in names}
-    if regularizer.name in GATED:  # gates are learned from the start, and towards the first cut
-        fields |= {name: plain[name] for name in ("method", "pruning", "regularizer")}
     if config.train.schedule == "linear":  # falls to zero at the last step of the run
         epochs = (config.pruning.epochs_per_step, config.pruning.steps)
         fields["later_epochs"] = list(epochs)
@@ -116,7 +113,7 @@ class DensePhases:
             return False
         try:
             _take_over(source / _CONTENT, workdir, checkpoints)
-        except FileNotFoundError:  # deleted by a process that plans fewer runs
+        except (FileNotFoundError, shutil.Error):  # deleted by a process that plans fewer runs
             return False
         log.info("the dense phase is shared: continuing after it, from %s", source)
         return True

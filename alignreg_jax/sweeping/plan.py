@@ -5,7 +5,7 @@ Pure: configurations in, runs out. Nothing is read and nothing is started.
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from alignreg_jax.config import ExperimentConfig
@@ -54,8 +54,9 @@ def plan(sweep: SweepConfig) -> tuple[Run, ...]:
             found = [_run(sweep, row, task, seed) for row in sweep.methods]
             _check_different(found)
             runs += [run for group in groups(found) for run in group]
-        baseline = next(run for run in runs if (run.row, run.task) == (sweep.baseline, task))
-        check_readings(sweep, baseline.row, task, baseline.config)
+        for run in runs:
+            if (run.task, run.seed) == (task, sweep.seeds[0]):
+                check_readings(sweep, run.row, task, run.config)
     for seed in sweep.seeds[:1]:
         for row in sweep.methods:
             _check_different([run for run in runs if (run.row, run.seed) == (row, seed)])
@@ -73,12 +74,11 @@ def groups(runs: Iterable[Run]) -> list[list[Run]]:
 def shard(runs: Sequence[Run], index: int, count: int) -> list[Run]:
     """The runs of shard `index` (from 1) of `count`: each run is in exactly one.
 
-    Runs that share a dense phase stay together if there are enough such groups for all shards.
+    A shard is a stretch of the runs in their order, in which those that share a dense phase are
+    neighbours: shards are equally long, and few phases are trained by two of them.
     """
-    together = groups(runs)
-    if len(together) >= count:
-        return [run for group in together[index - 1 :: count] for run in group]
-    return [run for group in together for run in group][index - 1 :: count]
+    ordered = [run for group in groups(runs) for run in group]
+    return ordered[len(runs) * (index - 1) // count : len(runs) * index // count]
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -111,7 +111,7 @@ def folder_name(label: str) -> str:
 def _check_different(runs: Sequence[Run]) -> None:
     for position, run in enumerate(runs):
         for other in runs[:position]:
-            if run.config == other.config:
+            if replace(run.config, method="") == replace(other.config, method=""):
                 field = "methods" if run.task == other.task else "tasks"
                 first, second = (
                     (other.row, run.row) if field == "methods" else (other.task, run.task)

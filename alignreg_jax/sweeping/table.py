@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from alignreg_jax.errors import UserError
 from alignreg_jax.inputs import Cache, load_data
 from alignreg_jax.reporting.sweeps.report import write_sweep
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
@@ -40,9 +41,16 @@ def write_table(
         UserError: a run's files are damaged, or do not belong to the data.
     """
     done = [run for run in planned if folder.done(run)]
-    if not done:
-        return None
     failures = [(run.name, folder.failure(run)) for run in planned if run not in done]
+    finished = []
+    for run in done:
+        try:
+            finished.append(_finished(run, folder, cache))
+        except UserError as error:  # the data of a run that another machine has made
+            failures.append((run.name, f"done, but its data cannot be read here: {error}"))
+    if not finished:
+        return None
+    told = tuple((name, line) for name, line in failures if line is not None)
     facts = SweepFacts(
         title=title,
         rows=sweep.methods,
@@ -51,10 +59,10 @@ def write_table(
         remaining=sweep.remaining,
         baseline=sweep.baseline,
         command=command,
-        failed=tuple((name, line) for name, line in failures if line is not None),
-        missing=len(planned) - len(done),
+        failed=told,
+        missing=len(planned) - len(finished) - len(told),
     )
-    return write_sweep(folder.path, facts, [_finished(run, folder, cache) for run in done])
+    return write_sweep(folder.path, facts, finished)
 
 
 def _finished(run: Run, folder: Folder, cache: Cache) -> FinishedRun:

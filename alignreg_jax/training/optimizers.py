@@ -128,5 +128,14 @@ def update(
 
 
 def forget_pruned(state: Any, masks: Masks) -> Any:
-    """Clear the moments of pruned weights; else momentum would move them off zero."""
-    return state._replace(mu=mask_kernels(state.mu, masks), nu=mask_kernels(state.nu, masks))
+    """Clear the moments of pruned weights, and of their gates; else momentum would move them."""
+
+    def forget(moments: Flat) -> dict[str, Any]:
+        gates = {
+            path: jnp.where(masks[name], moments[path], 0)
+            for name in KERNELS
+            if (path := f"{METHOD}gates/{name}") in moments
+        }
+        return {**mask_kernels(moments, masks), **gates}
+
+    return state._replace(mu=forget(state.mu), nu=forget(state.nu))

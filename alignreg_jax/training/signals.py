@@ -15,7 +15,7 @@ from alignreg_jax.pruning.kernels import KERNELS, Kernels
 from alignreg_jax.pruning.method import GRADIENTS, Method
 from alignreg_jax.training import sharding
 from alignreg_jax.training.state import DeviceData, TrainState
-from alignreg_jax.training.steps import task_loss
+from alignreg_jax.training.steps import accumulate, task_loss
 
 Signals = dict[str, Kernels]
 
@@ -24,20 +24,29 @@ _TERMS = {"grad": lambda leaf: leaf, "grad_abs": jnp.abs, "grad_squared": jnp.sq
 assert _TERMS.keys() == GRADIENTS
 
 
-def zeros(needs: frozenset[str], kernels: Kernels) -> Signals:
-    """Sums to start from, float32, for the signals in `needs` that are gradients."""
-    return {
-        signal: {name: jnp.zeros(kernels[name].shape, jnp.float32) for name in KERNELS}
-        for signal in sorted(needs & GRADIENTS)
-    }
+def make_zeros(needs: frozenset[str], mesh: Mesh) -> Callable[[Kernels], Signals]:
+    """Compile `zeros(kernels)`: sums to start from, float32, for the gradients in `needs`."""
+    wanted = sorted(needs & GRADIENTS)
+
+    @partial(jax.jit, out_shardings={signal: sharding.for_kernels(mesh) for signal in wanted})
+    def zeros(kernels: Kernels) -> Signals:
+        return {
+            signal: {name: jnp.zeros(kernels[name].shape, jnp.float32) for name in KERNELS}
+            for signal in wanted
+        }
+
+    return zeros
 
 
-def make_accumulate(model: xlmr.XlmrModel, method: Method, mesh: Mesh) -> Callable[..., Signals]:
+def make_accumulate(
+    model: xlmr.XlmrModel, method: Method, accumulation: int, mesh: Mesh
+) -> Callable[..., Signals]:
     """Compile `accumulate(sums, state, data, rows, count, hyper, clock, *, length)`.
 
     Adds, for each of the first `count` batches of `rows` `[steps, batch]`, the gradient of the
     batch's mean task loss with respect to the effective kernels: dropout off, no penalty, no
-    clipping. Every batch counts the same. `sums` is donated.
+    clipping. Every batch counts the same, in however many microbatches it is computed. `sums` is
+    donated.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     where = {signal: sharding.for_kernels(mesh) for signal in sorted(method.needs & GRADIENTS)}
@@ -59,18 +68,25 @@ def make_accumulate(model: xlmr.XlmrModel, method: Method, mesh: Mesh) -> Callab
         clock = {**clock, "step": state.step}
         used = method.effective(kernels, state.masks, state.method, hyper, clock, None, False)
 
-        def loss(used: Kernels, rows: Array) -> Array:
+        def loss(used: Kernels, rows: Array, key: Array) -> Array:
             ids, labels, weights = (
                 jax.lax.with_sharding_constraint(part, batch_sharding)
                 for part in data.batch(rows, length, model.config.pad_token_id)
             )
             losses = task_loss(xlmr.logits(model, prunable.merge(used, rest), ids), labels)
-            return jnp.sum(losses * weights) / jnp.maximum(jnp.sum(weights), 1)
+            return jnp.sum(losses * weights)
 
         def body(index: Array, sums: Signals) -> Signals:
-            gradients = jax.grad(loss)(used, rows[index])
+            # In the microbatches of training: what fits in memory there fits here
+            _, gradients = accumulate(
+                jax.value_and_grad(loss), used, rows[index], state.key, accumulation
+            )
+            examples = jnp.maximum(jnp.sum(rows[index] >= 0), 1)
             return {
-                signal: {name: total[name] + _TERMS[signal](gradients[name]) for name in KERNELS}
+                signal: {
+                    name: total[name] + _TERMS[signal](gradients[name] / examples)
+                    for name in KERNELS
+                }
                 for signal, total in sums.items()
             }
 

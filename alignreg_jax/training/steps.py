@@ -128,7 +128,7 @@ def make_train_step(
 
         # The penalty once per step, the task once per microbatch; sums of examples, then a mean
         examples = jnp.maximum(jnp.sum(rows >= 0), 1).astype(jnp.float32)
-        task_sum, gradients = _accumulate(
+        task_sum, gradients = accumulate(
             jax.value_and_grad(task), trained, rows, dropout_key, settings.accumulation
         )
         (penalty_value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(trained)
@@ -208,10 +208,13 @@ def make_train_step(
     return train
 
 
-def _accumulate(
+def accumulate(
     value_and_grad: Callable, trained: dict[str, Any], rows: Array, key: Array, parts: int
 ) -> tuple[Array, dict[str, Array]]:
-    """Sum of losses and gradients over `parts` microbatches, in float32."""
+    """Sum of losses and gradients over `parts` microbatches, in float32.
+
+    `value_and_grad` is called with (trained, rows of a microbatch, its key).
+    """
     if parts == 1:
         return value_and_grad(trained, rows, key)
     # Strided parts: every one of them spreads over all devices of the batch axis

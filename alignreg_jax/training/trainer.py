@@ -101,8 +101,11 @@ class Trainer:
             lambda: steps.make_prune_step(cutting, shardings),
         )
         self._add_gradients = programs(
-            ("gradients", model, method.effective, method.needs, mesh),
-            lambda: signals.make_accumulate(model, method, mesh),
+            ("gradients", model, method.effective, method.needs, settings.accumulation, mesh),
+            lambda: signals.make_accumulate(model, method, settings.accumulation, mesh),
+        )
+        self._no_gradients = programs(
+            ("no gradients", method.needs, mesh), lambda: signals.make_zeros(method.needs, mesh)
         )
         self.serve = programs(
             ("serve", model, method.finalize, mesh), lambda: steps.make_serve(method)
@@ -147,11 +150,23 @@ class Trainer:
         self.state, self._step = state, step
 
     def enter_phase(
-        self, phase: int, remaining: float, target: float | None = None, **hyper: float
+        self,
+        phase: int,
+        remaining: float,
+        target: float | None = None,
+        first_step: int = 0,
+        phase_steps: int = 0,
+        **hyper: float,
     ) -> None:
         """Set the clock, and hyper-parameters that hold for this phase.
 
-        `target` is what the next cut will leave; None: no cut follows.
+        Args:
+            phase: its number.
+            remaining: fraction of the prunable weights that remains in it.
+            target: what the next cut will leave; None: no cut follows.
+            first_step: steps before the phase.
+            phase_steps: steps in it.
+            hyper: what replaces the run's hyper-parameters meanwhile.
         """
         self._phase = phase
         clock = {
@@ -159,6 +174,8 @@ class Trainer:
             "phase": phase,
             "remaining": remaining,
             "target": remaining if target is None else target,
+            "first_step": first_step,
+            "phase_steps": phase_steps,
         }
         self._clock = self.place({name: np.float32(value) for name, value in clock.items()})
         self._traced_hyper = self.place(
@@ -169,11 +186,7 @@ class Trainer:
         """The gradient signals that the method needs, summed over the batches of a plan."""
         if not self.method.needs & GRADIENTS:
             return {}
-        where = sharding.for_kernels(self.mesh)
-        sums = jax.jit(
-            lambda kernels: signals.zeros(self.method.needs, kernels),
-            out_shardings={signal: where for signal in sorted(self.method.needs & GRADIENTS)},
-        )(self.reference)
+        sums = self._no_gradients(self.reference)
         for dispatch in plan:
             sums = self._add_gradients(
                 sums,

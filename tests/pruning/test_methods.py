@@ -28,6 +28,7 @@ CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 KEY = jax.random.key(0)
 TOP_K = jax.jit(masks.top_k, static_argnames="scope")
 CLOCK = {"step": 0, "total_steps": 1, "phase": 0, "remaining": 1.0, "target": 0.4}
+CLOCK |= {"first_step": 0, "phase_steps": 0}
 HYPER = {"regularizer_weight": jnp.float32(1), "train_examples": jnp.float32(10)}
 
 
@@ -79,7 +80,7 @@ def test_a_preset_prunes_by_its_criterion_and_scope(make_kernels, name):
     keep = masks.keep_counts(kernels.sizes(weights), 0.4, fields["pruning.scope"])
     method, state = of_preset(name), {}
     if name.startswith("l0"):  # gates of another order than the weights
-        state = {"gates": make_kernels(2)}
+        state = {"gates": jax.tree.map(jnp.tanh, make_kernels(2))}  # none of them shut
         folded = gates.fold(weights, state["gates"])
         scores = state["gates"] if name == "l0" else criteria.magnitude(folded)
     else:
@@ -88,7 +89,7 @@ def test_a_preset_prunes_by_its_criterion_and_scope(make_kernels, name):
     found = jax.jit(method.prune)(
         weights, masks.ones(weights), state, {"grad": measured}, keep, KEY
     )
-    scope = "global" if name in ("random-global", "l2-global-mbp", "lamp") else "layer"
+    scope = "global" if name in ("random-global", "l2-global-mbp", "lamp", "l0") else "layer"
     expected = TOP_K(scores, masks.ones(weights), keep, scope=scope)
     for each in KERNELS:
         np.testing.assert_array_equal(found[each], expected[each])
@@ -138,7 +139,7 @@ def test_methods_that_share_a_penalty_share_its_function():
     assert of_preset("frobenius-mbp").training != of_preset("l2-mbp").training
     assert of_preset("frobenius-mbp").cutting == of_preset("l2-mbp").cutting
     assert of_preset("l2-global-mbp").cutting != of_preset("l2-mbp").cutting
-    assert of_preset("l0").training == of_preset("l0-mbp").training != of_preset("l2-mbp").training
+    assert of_preset("l0").training != of_preset("l0-mbp").training != of_preset("l2-mbp").training
 
 
 def test_l2sp_is_frobenius_to_the_bit_on_the_kernels(make_kernels):
@@ -186,17 +187,36 @@ def test_l0_counts_open_gates_per_training_example(make_kernels):
     assert float(fewer) == pytest.approx(float(penalty) / 2, rel=1e-6)
 
 
-def test_the_lagrangian_of_l0_ascends_towards_the_next_cut(make_kernels):
+@pytest.mark.parametrize(
+    ("name", "clock", "target"),
+    [
+        ("l0", {}, 0.4),  # a phase without a length: the target is there at once
+        ("l0", {"step": 100, "first_step": 100, "phase_steps": 40}, 1 - 0.6 / 20),
+        ("l0", {"step": 109, "first_step": 100, "phase_steps": 40}, 0.7),
+        ("l0", {"step": 125, "first_step": 100, "phase_steps": 40}, 0.4),
+        ("l0-mbp", {}, 1.0),
+    ],
+)
+def test_lagrangians_of_l0(make_kernels, name, clock, target):
+    """Towards the next cut in the first half of a phase, or held at what remains."""
     weights = make_kernels(0)
-    method = of_preset("l0")
+    method = of_preset(name)
     state = method.init(weights, weights, KEY)
-    assert state["multipliers"] == {"linear": 0, "quadratic": 0}
+    assert state["multipliers"] == {"linear": 0, "quadratic": 5}
     assert dict(method.labels) == {"gates": "scores", "multipliers": "ascent"}
-    pull = jax.grad(lambda state: penalty_of(method, weights, weights, state=state)[0])(state)
-    number = sum(leaf.size for leaf in weights.values())
-    excess = (1 - 0.978029) - (1 - CLOCK["target"])
-    assert pull["multipliers"]["linear"] == pytest.approx(excess * number / 10, rel=1e-4)
-    assert pull["multipliers"]["quadratic"] == pytest.approx(excess**2 * number / 10, rel=1e-4)
+
+    def penalty(state):
+        kernels = Weights(weights, {})
+        moment = {**CLOCK, **clock}
+        return method.penalty(kernels, masks.ones(weights), kernels, state, HYPER, moment)
+
+    (value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(state)
+    scale = sum(leaf.size for leaf in weights.values()) / 10
+    excess = (1 - 0.978029) - (1 - target)
+    assert value == pytest.approx(5 * excess**2 * scale, rel=1e-3, abs=1e-4)
+    assert logs["open_gates_target"] == pytest.approx(target, rel=1e-6)
+    assert pull["multipliers"]["linear"] == pytest.approx(excess * scale, rel=1e-3)
+    assert pull["multipliers"]["quadratic"] == pytest.approx(excess**2 * scale, rel=1e-3, abs=1e-5)
 
 
 def test_gates_are_folded_into_the_export(make_kernels):
@@ -209,6 +229,18 @@ def test_gates_are_folded_into_the_export(make_kernels):
         )
         expected = np.where(kept[name], weights[name] * gate, 0)
         np.testing.assert_allclose(found[name], expected, rtol=1e-5, atol=1e-7)
+
+
+def test_shut_gates_are_cut_in_their_order_and_not_by_position(make_kernels):
+    """All test gates shut: the weights behind those that come nearest to opening stay."""
+    weights = jax.tree.map(jnp.ones_like, make_kernels(0))
+    state = {"gates": jax.tree.map(lambda leaf: -4 + 0.1 * leaf, make_kernels(2))}
+    assert not any(jnp.any(leaf) for leaf in gates.fold(weights, state["gates"]).values())
+    keep = masks.keep_counts(kernels.sizes(weights), 0.25, "layer")
+    prune = of_preset("l0-mbp").prune
+    found = prune(weights, masks.ones(weights), state, {}, keep, KEY)
+    expected = TOP_K(state["gates"], masks.ones(weights), keep, scope="layer")
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_a_sample_of_the_gates_is_the_steps(make_kernels):

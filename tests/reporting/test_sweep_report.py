@@ -64,7 +64,7 @@ def test_the_words_carry_the_numbers(written):
     assert "higher: frobenius-mbp" in visible
     assert "lower: random" in visible
     assert "over 3 seeds" in visible
-    assert "Holm’s correction for 6 comparisons" in visible
+    assert "correction for 6 comparisons" in visible
     assert "cannot say that the method, rather than the seeds" in visible
     assert "is not shown to be equal" in visible
     assert "python -m alignreg_jax.sweep --config configs/table1_demo.py" in visible

@@ -173,11 +173,13 @@ def test_difference_and_interval_are_those_of_the_paired_seeds(compared):
         assert comparison.difference == pytest.approx(mean, abs=1e-12)
         assert comparison.low == pytest.approx(low, abs=1e-9)
         assert comparison.high == pytest.approx(high, abs=1e-9)
+        assert comparison.p_seeds == pytest.approx(paired.pvalue, rel=1e-6)
 
 
 def test_holm_is_over_all_comparisons_of_the_sweep(compared):
     _, found = compared
     assert [c.p_holm for c in found] == statistics.holm([c.p for c in found])
+    assert [c.p_seeds_holm for c in found] == statistics.holm([c.p_seeds for c in found])
 
 
 def test_what_differs_survives_and_what_does_not_differ_does_not(compared):
@@ -193,14 +195,14 @@ def test_what_differs_survives_and_what_does_not_differ_does_not(compared):
     [
         ({}, True),
         ({"p_holm": 0.05}, False),
-        ({"low": -0.01}, False),
-        ({"low": None, "high": None}, False),
+        ({"p_seeds_holm": 0.05}, False),
+        ({"p_seeds_holm": None}, False),
         ({"p_holm": None}, False),
         ({"difference": -0.1, "low": -0.2, "high": -0.01}, True),
     ],
 )
 def test_a_difference_survives_only_if_both_tests_say_so(changes, survives):
-    sure = comparisons.Comparison("a", "t", 0.1, 0.1, 0.01, 0.2, 0.001, 0.01, 3, 100)
+    sure = comparisons.Comparison("a", "t", 0.1, 0.1, 0.01, 0.2, 0.001, 0.01, 0.001, 0.01, 3, 100)
     changed = dataclasses.replace(sure, **changes)
     assert changed.survives == survives
     assert changed.mark == ("" if not survives else "↑" if changed.difference > 0 else "↓")
@@ -234,7 +236,24 @@ def test_a_rival_that_answers_like_the_baseline_does_not_differ(tmp_path):
         (other / path.relative_to(base)).write_text(path.read_text())
     facts = sweep_cases.facts(rows=("l2-mbp", "random"), seeds=(0,))
     found = comparisons.compare(read_sweep(facts, runs))
-    assert [(c.difference, c.p, c.low) for c in found] == [(0.0, 1.0, None)] * 2
+    assert [(c.difference, c.p, c.low, c.p_seeds) for c in found] == [(0.0, 1.0, None, None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("differences", "p"), [([0.0, 0.0], 1.0), ([0.1, 0.1, 0.1], 0.0), ([0.3], None)]
+)
+def test_a_t_test_without_spread(differences, p):
+    assert statistics.paired_t_test(differences) == p
+
+
+def test_few_tables_of_equal_methods_have_an_arrow():
+    """28 rows that do not differ, three seeds: at most one table in twenty may claim something."""
+    generator = np.random.default_rng(5)
+    claims = 0
+    for _ in range(300):
+        tested = [statistics.paired_t_test(row) for row in generator.normal(size=(28, 3)).tolist()]
+        claims += min(statistics.holm(tested)) < comparisons.SIGNIFICANT
+    assert claims <= 300 * 0.05 + 3 * (300 * 0.05 * 0.95) ** 0.5
 
 
 def test_only_seeds_that_both_have_are_compared(tmp_path):

@@ -264,7 +264,7 @@ def test_comparisons_without_predictions_are_counted(tmp_path):
         statistics.holm([c.p for c in found if c.row == "cosine-mbp"])
     )
     text = " ".join(notes.tests(sweep, found))
-    assert "After Holm’s correction for 2 comparisons" in text
+    assert "After the correction for 2 comparisons" in text
     assert "2 comparisons had no predictions of both systems" in text
 
 

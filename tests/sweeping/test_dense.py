@@ -92,9 +92,10 @@ def test_a_rate_that_falls_over_the_whole_run_separates_by_its_length():
     assert key("l2-mbp", **falling) != key("none", **falling)
 
 
-def test_gates_are_learned_towards_the_first_cut():
-    assert key("l0") != key("l0", pruning__final=0.1)
-    assert key("l0-mbp") != key("l0-mbp", pruning__criterion="gate")
+def test_gates_are_all_to_be_open_before_the_first_cut_whatever_it_is():
+    assert key("l0") == key("l0", pruning__final=0.1)
+    assert key("l0-mbp") == key("l0-mbp", pruning__criterion="gate")
+    assert key("l0-mbp") != key("l0-mbp", train__score_learning_rate=1.0)
 
 
 def test_fields_that_are_added_later_have_to_be_thought_about():

@@ -38,12 +38,10 @@ def test_every_leaf_moves_at_its_own_rate():
     path = kernel_path("output")
     assert np.median(np.abs(after[0][path] - before[0][path])) == pytest.approx(1e-3, rel=1e-3)
     moved = np.abs(after[1]["gates/output"] - before[1]["gates/output"])
-    # A gate sampled at 0 or 1 has no gradient from the task; at first no other does
-    assert moved.max() == pytest.approx(0.1, rel=1e-3)
-    assert 0.1 < np.mean(moved > 0.05) < 0.9
+    assert np.median(moved) == pytest.approx(0.1, rel=1e-3)
     # Too few gates are shut, so the multiplier falls below zero, which makes shutting them pay
     assert after[1]["multipliers/linear"] == pytest.approx(-0.02, rel=1e-3)
-    assert after[1]["multipliers/quadratic"] == pytest.approx(0.02, rel=1e-3)
+    assert after[1]["multipliers/quadratic"] == pytest.approx(5.02, rel=1e-3)
 
 
 def test_multipliers_follow_no_schedule_and_gates_do():
@@ -53,18 +51,19 @@ def test_multipliers_follow_no_schedule_and_gates_do():
     train(trainer, batches(0, 1))
     after = learned(trainer)
     moved = np.abs(after["gates/output"] - before["gates/output"])
-    assert moved.max() == pytest.approx(0.01, rel=1e-3)
+    assert np.median(moved) == pytest.approx(0.01, rel=1e-3)
     assert after["multipliers/linear"] == pytest.approx(-0.02, rel=1e-3)
 
 
 def test_the_lagrangian_reaches_its_target():
-    """Expected open gates end where the next cut will leave the weights, from either side."""
-    trainer = make(hyper={"multiplier_learning_rate": 0.1})
-    for target in (0.4, 0.8):
-        trainer.enter_phase(0, 1.0, target)
-        history = [train(trainer, batches(0, 5))["open_gates"] for _ in range(60)]
-        assert np.mean(history[-10:]) == pytest.approx(target, abs=0.03)
-    assert history[0][0] < 0.5  # it did come from below
+    """At the end of a phase of 90 steps, an epoch of the demo; from above and from below."""
+    trainer = make(hyper={"multiplier_learning_rate": 0.01})
+    for phase, target in enumerate((0.56, 0.3, 0.7)):
+        trainer.enter_phase(1, 1.0, target, first_step=90 * phase, phase_steps=90)
+        history = np.concatenate([train(trainer, batches(0, 5))["open_gates"] for _ in range(18)])
+        assert history[-1] == pytest.approx(target, abs=0.05)
+        if phase < 2:
+            assert history.min() > target - 0.15  # without damping it swings past by 0.4
 
 
 def test_gates_of_pruned_weights_neither_count_nor_learn():
@@ -80,8 +79,13 @@ def test_gates_of_pruned_weights_neither_count_nor_learn():
         pruned = before[f"gates/{name}"][0][~kept[name][0]]
         assert pruned.max() <= before[f"gates/{name}"][0][kept[name][0]].min()
     trainer.enter_phase(1, 0.5, 0.5)
-    metrics = train(trainer, batches(0, 1))
-    assert metrics["open_gates"] < 0.5
+    metrics = train(trainer, batches(0, 3))
+    assert (metrics["open_gates"] < 0.5).all()
+    after = learned(trainer)
+    for name in KERNELS:
+        same = after[f"gates/{name}"] == before[f"gates/{name}"]
+        assert same[~kept[name]].all()
+        assert same[kept[name]].mean() < 0.5
     served = flatten(jax.device_get(trainer.serve(trainer.state)))
     for name in KERNELS:
         np.testing.assert_array_equal(served[kernel_path(name)][~kept[name]], 0)
@@ -139,10 +143,10 @@ def test_learned_state_is_sharded_like_its_kernels_and_trains_alike(layout):
     for where in (layout, (1, 1, 1)):
         trainer = make(layout=where)
         trainer.enter_phase(0, 1.0, 0.4)
-        losses = train(trainer, batches(0, 1))["loss"]
+        metrics = train(trainer, batches(0, 1))
         # What Adam saw, not what it did: the sign of a gradient that is noise would decide that
         moments = jax.device_get(trainer.state.optimizer.mu)
-        found[where] = losses, {p: leaf for p, leaf in moments.items() if p.startswith("method/")}
+        found[where] = metrics, {p: leaf for p, leaf in moments.items() if p.startswith("method/")}
         for name in KERNELS:
             kernel = flatten(trainer.state.params)[kernel_path(name)]
             for leaf in (
@@ -151,7 +155,9 @@ def test_learned_state_is_sharded_like_its_kernels_and_trains_alike(layout):
             ):
                 assert leaf.sharding == kernel.sharding
     ours, one = found[layout], found[1, 1, 1]
-    np.testing.assert_allclose(ours[0], one[0], rtol=1e-6)
+    np.testing.assert_allclose(ours[0]["task_loss"], one[0]["task_loss"], rtol=1e-6)
+    # A mean over all gates, summed in another order, and squared
+    np.testing.assert_allclose(ours[0]["penalty"], one[0]["penalty"], rtol=1e-5)
     assert len(one[1]) == len(KERNELS) + 2
     for path, leaf in one[1].items():
         error = np.abs(ours[1][path] - leaf).max()

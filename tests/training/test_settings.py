@@ -24,7 +24,7 @@ from training_cases import (
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import regularizers
-from alignreg_jax.pruning.kernels import split
+from alignreg_jax.pruning.kernels import KERNELS, split
 from alignreg_jax.training import steps
 from alignreg_jax.training.optimizers import decays, kernel_path
 from alignreg_jax.training.state import flatten
@@ -145,6 +145,23 @@ def test_l2sp_pulls_all_that_is_pretrained_and_trained():
         if path.startswith("head/"):
             expected = np.zeros_like(expected)
         np.testing.assert_allclose(pull, expected, rtol=1e-3, atol=1e-6, err_msg=path)
+
+
+def test_l2sp_of_the_kernels_alone_trains_as_frobenius_to_the_bit():
+    """With everything frozen but the kernels and the head: trained, cut, trained again."""
+    head = tuple(path for path in flatten(params()) if not path.startswith("head/"))
+    freeze = tuple(path for path in head if path not in {kernel_path(name) for name in KERNELS})
+    found = {}
+    for name in ("l2sp", "frobenius"):
+        trainer = make_trainer(
+            method_=method(regularizer=name), freeze=freeze, hyper={"regularizer_weight": 0.3}
+        )
+        penalties = train(trainer, batches(0, 3))["penalty"]
+        prune(trainer, 0.4)
+        penalties = np.concatenate([penalties, train(trainer, batches(3, 3))["penalty"]])
+        found[name] = penalties, state_of(trainer)
+    jax.tree.map(np.testing.assert_array_equal, found["l2sp"], found["frobenius"])
+    assert (found["l2sp"][0][1:] > 0).all()
 
 
 def test_only_l2sp_keeps_a_copy_of_the_rest():

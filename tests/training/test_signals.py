@@ -70,6 +70,17 @@ def test_signals_are_sums_over_batches():
     assert_close(found["grad_squared"], {n: sum(one[n] ** 2 for one in each) for n in KERNELS})
 
 
+@pytest.mark.parametrize("parts", [2, 4])
+def test_microbatches_change_nothing(parts):
+    """Absolute values and squares are of whole batches; some parts have padding rows only."""
+    plan = [*PLAN, Dispatch(LENGTH, np.array([[40, 41, 42, -1, -1, -1, -1, -1]], np.int32))]
+    whole, split_up = (
+        make_trainer(method_=greedy(), accumulation=parts).gradients(plan) for parts in (1, parts)
+    )
+    for signal in ALL:
+        assert_close(split_up[signal], jax.device_get(whole[signal]))
+
+
 def test_pruned_weights_have_gradients_and_stay_pruned():
     trainer = make_trainer(method_=method(criterion="gradient"), clip=True)
     trainer.prune(keep(trainer, 0.5), trainer.gradients(PLAN))

@@ -12,6 +12,7 @@ from alignreg_jax.reporting.sweeps.runs import Run, Sweep, zero_shot
 from alignreg_jax.reporting.sweeps.statistics import (
     EXAMPLE_SCORES,
     holm,
+    paired_t_test,
     randomisation_test,
     t_interval,
 )
@@ -31,6 +32,8 @@ class Comparison:
         difference: mean over seeds, a fraction.
         low: lower end of its 95 % interval over seeds; None with one seed.
         high: upper end.
+        p_seeds: of the paired t-test over seeds; None with one seed.
+        p_seeds_holm: the same after Holm's correction over all comparisons of the sweep.
         p: of the randomisation test over examples; None where there is none.
         p_holm: the same after Holm's correction over all comparisons of the sweep.
         seeds: how many pairs of runs.
@@ -43,6 +46,8 @@ class Comparison:
     difference: float
     low: float | None
     high: float | None
+    p_seeds: float | None
+    p_seeds_holm: float | None
     p: float | None
     p_holm: float | None
     seeds: int
@@ -50,10 +55,10 @@ class Comparison:
 
     @property
     def survives(self) -> bool:
-        """Whether the corrected p is below 0.05 and the interval over seeds excludes zero."""
-        if self.p_holm is None or self.low is None or self.high is None:
+        """Whether both tests, each corrected for the number of comparisons, give p below 0.05."""
+        if self.p_holm is None or self.p_seeds_holm is None:
             return False
-        return self.p_holm < SIGNIFICANT and not self.low <= 0 <= self.high
+        return max(self.p_holm, self.p_seeds_holm) < SIGNIFICANT
 
     @property
     def mark(self) -> str:
@@ -82,11 +87,19 @@ def compare(sweep: Sweep) -> list[Comparison]:
                 pairs = [(other[seed], base[seed]) for seed in base if seed in other]
                 if pairs and sweep.languages[task]:
                     found.append(_comparison(row, task, remaining, pairs, sweep, examples))
-    tested = {index: found[index].p for index in range(len(found))}
-    tested = {index: p for index, p in tested.items() if p is not None}
-    for index, p in zip(tested, holm(list(tested.values())), strict=True):
-        found[index] = replace(found[index], p_holm=p)
-    return found
+    over_seeds = _corrected([comparison.p_seeds for comparison in found])
+    over_examples = _corrected([comparison.p for comparison in found])
+    return [
+        replace(comparison, p_seeds_holm=seeds, p_holm=examples)
+        for comparison, seeds, examples in zip(found, over_seeds, over_examples, strict=True)
+    ]
+
+
+def _corrected(p_values: Sequence[float | None]) -> list[float | None]:
+    """Holm's correction over the tests that there are."""
+    known = [p for p in p_values if p is not None]
+    corrected = iter(holm(known))
+    return [None if p is None else next(corrected) for p in p_values]
 
 
 Reading = tuple[Run, dict[str, Any]]
@@ -120,7 +133,8 @@ def _comparison(
         by_language = [np.mean(found, axis=0) for found in zip(*known, strict=True)]
         p, count = randomisation_test(by_language), sum(map(len, by_language))
     ends = (interval.mean, interval.low, interval.high)
-    return Comparison(row, task, remaining, *ends, p, None, interval.count, count)
+    over_seeds = paired_t_test(differences)
+    return Comparison(row, task, remaining, *ends, over_seeds, None, p, None, interval.count, count)
 
 
 def _differences(mine: Scores | None, theirs: Scores | None) -> Scores | None:

@@ -150,6 +150,8 @@ def tests(sweep: Sweep, comparisons: Sequence[Comparison]) -> list[str]:
         " things are drawn by chance: the training (its seed) and the test examples.",
         _seeds_test(seeds),
         *_examples_test(sweep, tested, len(comparisons)),
+        "Each of the two is corrected by Holm’s rule for the number of comparisons: if no row"
+        " differed from the baseline, one test or more would pass with probability 0.05 at most.",
         "A row without an arrow is not shown to be equal to the baseline; it is not shown to"
         " differ. English and averages over tasks are not tested.",
     ]
@@ -162,11 +164,11 @@ def _seeds_test(seeds: int) -> str:
             " training could turn any of these differences round."
         )
     return (
-        f"Over seeds: the 95 % interval (Student’s t) of the {seeds} paired differences must leave"
-        " out zero. It shows whether the difference would come again if the models were trained"
-        " again with other seeds on the same data. It says nothing of other test examples; it is"
-        " not corrected for the number of comparisons; and with few seeds it is wide, so that a"
-        " real but small difference is easily missed."
+        f"Over seeds: Student’s t-test of the {seeds} paired differences. It shows whether the"
+        " difference would come again if the models were trained again with other seeds, which"
+        " change the new head, the order of the data, dropout and all that a method draws. It says"
+        " nothing of other test examples, and with few seeds a real difference is easily missed."
+        " The interval beside a difference is of one comparison, without the correction."
     )
 
 
@@ -180,7 +182,7 @@ def _examples_test(sweep: Sweep, tested: Sequence[Comparison], compared: int) ->
     found = (
         f"Over examples: a randomisation test (Noreen) swaps the two systems’ answers to an"
         f" example, all seeds of it together, each language for itself; p is the share of {DRAWS:,}"
-        " random swaps that make the means differ as much as they do. After Holm’s correction for"
+        " random swaps that make the means differ as much as they do. After the correction for"
         f" {count(len(tested), 'comparison')} it must be below {SIGNIFICANT}. It shows whether"
         " these very models differ by more than the luck of which examples are in the test sets."
         " It takes the trained models as they are, so it cannot say that the method, rather than"

@@ -18,8 +18,8 @@ TABLE_COLUMNS = (
     *("change", "paper"),
 )
 COMPARISON_COLUMNS = (
-    *("row", "task", "remaining", "difference", "low", "high", "p", "p_holm", "survives"),
-    *("seeds", "examples"),
+    *("row", "task", "remaining", "difference", "low", "high", "p_seeds", "p_seeds_holm"),
+    *("p", "p_holm", "survives", "seeds", "examples"),
 )
 
 

@@ -8,7 +8,7 @@ answers that, for the models at hand.
 import math
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -51,6 +51,20 @@ def t_interval(values: Sequence[float]) -> Interval:
     deviation = float(np.std(values, ddof=1))
     half = _quantile(len(values) - 1) * deviation / math.sqrt(len(values))
     return Interval(mean, half, len(values))
+
+
+def paired_t_test(differences: Sequence[float]) -> float | None:
+    """Two-sided p of Student's paired t-test that the mean of the differences is not zero.
+
+    Returns:
+        None for one difference, which tells no spread; for equal ones 1 if they are zero, else 0.
+    """
+    if len(differences) < 2:
+        return None
+    if np.ptp(differences) == 0:
+        return 1.0 if differences[0] == 0 else 0.0
+    tested: Any = stats.ttest_1samp(differences, 0.0)  # its fields are declared nowhere
+    return float(tested.pvalue)
 
 
 @cache

@@ -1,0 +1,185 @@
+"""The two sides that train_step.py compares: ours, and the loop that a user of PyTorch writes."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from alignreg_jax.data.batching import Dispatch
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.models import checkpoints
+from alignreg_jax.models.xlmr import XlmrConfig
+
+HEAD = "dense-tanh-out"
+BATCH, STEPS = 32, 16
+
+
+@dataclass(frozen=True)
+class Job:
+    """What both sides train: an encoder from a folder, or a random one of the given shape."""
+
+    config: XlmrConfig
+    folder: Path | None
+    labels: int
+    freeze: tuple[str, ...]
+    rows: Encoded
+    regularizer: str = "none"
+    unroll: bool = True
+
+    def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
+        """Each batch as PyTorch gets it: ids padded to its longest row, labels."""
+        found = []
+        for rows in dispatch.rows:
+            rows = rows[rows >= 0]
+            lengths = self.rows.lengths[rows]
+            columns = np.arange(lengths.max())
+            inside = columns < lengths[:, None]
+            at = np.where(inside, self.rows.offsets[rows][:, None] + columns, 0)
+            ids = np.where(inside, self.rows.ids[at], self.config.pad_token_id)
+            found.append((ids.astype(np.int64), inside.astype(np.int64), self.rows.labels[rows]))
+        return found
+
+
+class Ours:
+    """Trainer and predict, as a run uses them."""
+
+    def __init__(self, job: Job):
+        import jax
+
+        from alignreg_jax.models import xlmr
+        from alignreg_jax.pruning import methods
+        from alignreg_jax.training import sharding, steps
+        from alignreg_jax.training.trainer import Trainer
+
+        self.jax, self.job = jax, job
+        layers = job.config.num_layers if job.unroll else 1
+        model = xlmr.XlmrModel(job.config, HEAD, job.labels, unroll=layers)
+        if job.folder is None:
+            params = jax.jit(lambda key: xlmr.init_params(model, key))(jax.random.key(0))
+        else:
+            params = checkpoints.load(job.folder, head=HEAD, num_labels=job.labels, seed=0).params
+        mesh = sharding.make_mesh(-1, 1, 1)
+        self.trainer = Trainer(
+            model,
+            methods.build(criterion="magnitude", scope="layer", regularizer=job.regularizer),
+            steps.StepSettings(freeze=job.freeze),
+            mesh,
+            params=params,
+            train=job.rows,
+            seed=0,
+            hyper={
+                "learning_rate": 1e-5,
+                "weight_decay": 0.01,
+                "warmup_steps": 0,
+                "max_grad_norm": 0,
+                "regularizer_weight": 5e-4,
+                "score_learning_rate": 0.1,
+                "multiplier_learning_rate": 0.01,
+            },
+            total_steps=1000,
+            batch_size=BATCH,
+            steps_per_dispatch=STEPS,
+        )
+        del params
+        self.predict = steps.make_predict(model.clone(unroll=1), mesh)
+        self.served: Any = None
+
+    def device(self) -> str:
+        """What it runs on, and the version."""
+        device = self.jax.devices()[0]
+        return f"jax {self.jax.__version__} on {device.platform} ({device.device_kind})"
+
+    def train(self, dispatch: Dispatch) -> None:
+        """Queue the steps and wait for them."""
+        self.trainer.dispatch(dispatch)
+        self.jax.block_until_ready(self.trainer.drain().metrics)
+
+    def evaluate(self, dispatch: Dispatch) -> np.ndarray:
+        """Classes of the dispatch's rows, in its order."""
+        if self.served is None:
+            self.served = self.trainer.serve(self.trainer.state)
+        rows = np.full((STEPS, dispatch.rows.shape[1]), -1, np.int32)
+        rows[: len(dispatch.rows)] = dispatch.rows
+        found = self.trainer.place(np.zeros(self.job.rows.rows + 1, np.int32))
+        found, _ = self.predict(
+            found,
+            self.served,
+            self.trainer._data,
+            *self.trainer.place((rows, np.int32(len(dispatch.rows)))),
+            length=dispatch.length,
+        )
+        return np.asarray(found)[dispatch.rows[dispatch.rows >= 0]]
+
+
+class Theirs:
+    """The loop that a user of PyTorch writes."""
+
+    def __init__(self, job: Job):
+        import torch
+        import transformers
+
+        transformers.logging.set_verbosity_error()
+        transformers.logging.disable_progress_bar()
+        self.torch, self.job = torch, job
+        torch.manual_seed(0)
+        torch.set_num_threads(os.cpu_count() or 1)
+        self.where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        kind = transformers.XLMRobertaForSequenceClassification
+        if job.folder is not None:
+            model = kind.from_pretrained(job.folder)
+        else:
+            shape = job.config
+            model = kind(
+                transformers.XLMRobertaConfig(
+                    vocab_size=shape.vocab_size,
+                    hidden_size=shape.hidden_size,
+                    num_hidden_layers=shape.num_layers,
+                    num_attention_heads=shape.num_heads,
+                    intermediate_size=shape.intermediate_size,
+                    max_position_embeddings=shape.max_positions,
+                    type_vocab_size=shape.type_vocab_size,
+                    layer_norm_eps=shape.layer_norm_eps,
+                    num_labels=job.labels,
+                )
+            )
+        self.model = model.to(self.where)
+        for name, leaf in self.model.named_parameters():
+            if any(name.startswith(f"roberta.{prefix}") for prefix in job.freeze):
+                leaf.requires_grad_(False)
+        leaves = [leaf for leaf in self.model.parameters() if leaf.requires_grad]
+        self.optimizer = torch.optim.AdamW(leaves, lr=1e-5)
+
+    def device(self) -> str:
+        """What it runs on, and the version."""
+        return f"torch {self.torch.__version__} on {self.where}"
+
+    def _tensors(self, dispatch: Dispatch) -> list[Any]:
+        return [
+            [self.torch.as_tensor(part, device=self.where).long() for part in batch]
+            for batch in self.job.batches(dispatch)
+        ]
+
+    def _wait(self) -> None:
+        if self.where.type == "cuda":
+            self.torch.cuda.synchronize()
+
+    def train(self, dispatch: Dispatch) -> None:
+        """One optimizer step for every batch."""
+        self.model.train()
+        for ids, mask, labels in self._tensors(dispatch):
+            self.model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+            self.optimizer.step()
+            self.optimizer.zero_grad()
+        self._wait()
+
+    def evaluate(self, dispatch: Dispatch) -> np.ndarray:
+        """Classes of the dispatch's rows, in its order."""
+        self.model.eval()
+        with self.torch.no_grad():
+            found = [
+                self.model(input_ids=ids, attention_mask=mask).logits.argmax(-1)
+                for ids, mask, _ in self._tensors(dispatch)
+            ]
+        return self.torch.cat(found).cpu().numpy()
