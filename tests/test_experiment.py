@@ -69,8 +69,11 @@ def compiled():
 
     logger, handler = logging.getLogger("jax._src.interpreters.pxla"), Handler()
     logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # the program quietens jax's loggers, if it ran here before
     with jax.log_compiles():
         yield found
+    logger.setLevel(level)
     logger.removeHandler(handler)
 
 
