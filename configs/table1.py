@@ -14,28 +14,15 @@ same penalty share the first thirteenth of that.
 """
 
 from alignreg_jax.config import paper_config
+from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.sweeping.config import default_config
 
-ROWS = (
-    "none",
-    "random",
-    "random-global",
-    "l0-mbp",
-    "l2-mbp",
-    "l2-global-mbp",
-    "gradient-mbp",
-    "lookahead",
-    "lamp",
-    "cosine-mbp",
-    "frobenius-mbp",
-)
-CONTROLS = ("l0", "l2sp", "frobenius-dense-only", "frobenius-finetuned")
 TASKS = ("xnli", "pawsx")
 
 
 def get_config(arg: str = ""):
     config = default_config(paper_config(TASKS[0], arg))
-    config.methods = ROWS + CONTROLS
+    config.methods = tuple(PRESETS)  # Table 1's rows, then controls
     config.tasks = TASKS
     config.seeds = (0, 1, 2, 3, 4)
     config.remaining = (0.9**11,)

@@ -14,29 +14,15 @@ Hardware: a GPU, or 2 CPU cores for several hours.
 """
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
-
-ROWS = (
-    "none",
-    "random",
-    "random-global",
-    "l0-mbp",
-    "l2-mbp",
-    "l2-global-mbp",
-    "gradient-mbp",
-    "lookahead",
-    "lamp",
-    "cosine-mbp",
-    "frobenius-mbp",
-)
-CONTROLS = ("l0", "l2sp", "frobenius-dense-only", "frobenius-finetuned")
 
 
 def get_config(arg: str = ""):
     if arg:
         raise UserError(f"--config: unknown argument :{arg}; there is none")
     config = default_config(demo_config(train_examples=0, first_epochs=3, epochs_per_step=1))
-    config.methods = ROWS + CONTROLS
+    config.methods = tuple(PRESETS)  # Table 1's rows, then controls
     config.tasks = ("intents",)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
     return config
