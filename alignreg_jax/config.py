@@ -77,9 +77,7 @@ class PruningConfig:
 class RegularizerConfig:
     """The penalty added to the task loss."""
 
-    name: str | None = (
-        None  # none | cosine | cosine-layer | frobenius | l2 | l2sp | l0 | l0-hold | l0-target
-    )
+    name: str | None = None  # a row of pruning.methods.REGULARIZERS
     weight: float | None = None
     reference: str | None = None  # pretrained | finetuned
     norm: str = "squared"  # Frobenius: squared | norm

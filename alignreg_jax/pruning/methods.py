@@ -81,8 +81,8 @@ _LAYER = {"pruning.scope": "layer"}
 _GLOBAL = {"pruning.scope": "global"}
 _MAGNITUDE = {"pruning.criterion": "magnitude"}
 _RANDOM = {"pruning.criterion": "random"}
-# A Lagrangian for both, as a fixed weight has to be tuned: with the one of the authors' code, 99 %
-# of the gates shut before the demo's first cut. The rate is that of Movement pruning's L0 baseline.
+# Both L0 rows have a Lagrangian, as a fixed weight has to be tuned to the length of a run. The rate
+# is that of Movement pruning's L0 baseline.
 _GATE_RATE = {"train.score_learning_rate": 0.1}
 
 PRESETS: dict[str, dict[str, str | int | float]] = {

@@ -23,9 +23,8 @@ Distance = Callable[[Weights, Weights], Float[Array, ""]]
 @cache
 def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Penalty]:
     """Make the penalty of a regularizer; the same arguments give the same function."""
-    gated = {"l0": _l0, "l0-hold": _l0_hold, "l0-target": _l0_target}
-    if name in gated:
-        return gated[name]
+    if name in GATED:
+        return _of_gates(_TARGETS.get(name))
     distance = _distances(norm=norm, reduce=reduce, signed=signed)[name]
 
     def penalty(
@@ -63,60 +62,46 @@ def _distances(*, norm: str, reduce: str, signed: bool) -> dict[str, Distance | 
     }
 
 
-def _l0(
-    weights: Weights,
-    masks: Masks,
-    reference: Weights,
-    state: State,
-    hyper: Scalars,
-    clock: Scalars,
-) -> Penalty:
-    """Expected number of open gates per training example (Louizos et al. 2018, their code's N)."""
-    remaining = gates.expected_remaining(state["gates"], masks)
-    value = remaining * _per_example(masks, hyper)
-    return hyper["regularizer_weight"] * value, {"regularizer": value, "open_gates": remaining}
+def _held(clock: Scalars) -> Any:
+    """As many open gates as the masks leave."""
+    return clock["remaining"]
 
 
-def _l0_hold(
-    weights: Weights,
-    masks: Masks,
-    reference: Weights,
-    state: State,
-    hyper: Scalars,
-    clock: Scalars,
-) -> Penalty:
-    """A Lagrangian (CoFi) that holds the number of open gates where the masks are."""
-    return _constrained(clock["remaining"], masks, state, hyper)
-
-
-def _l0_target(
-    weights: Weights,
-    masks: Masks,
-    reference: Weights,
-    state: State,
-    hyper: Scalars,
-    clock: Scalars,
-) -> Penalty:
-    """The same towards what the next cut leaves, so that the gates shut before the weights go.
+def _next(clock: Scalars) -> Any:
+    """What the next cut leaves, so that the gates shut before the weights go.
 
     The target falls linearly in the first half of a phase and then stands, for gates to settle.
     """
     done = clock["step"] - clock["first_step"] + 1
     progress = jnp.clip(done / jnp.maximum(_RAMP * clock["phase_steps"], 1), 0, 1)
-    target = clock["remaining"] + progress * (clock["target"] - clock["remaining"])
-    return _constrained(target, masks, state, hyper)
+    return clock["remaining"] + progress * (clock["target"] - clock["remaining"])
 
 
-def _constrained(
-    target: Float[Array, ""] | float, masks: Masks, state: State, hyper: Scalars
-) -> Penalty:
-    remaining = gates.expected_remaining(state["gates"], masks)
-    value = gates.lagrangian(1 - remaining, 1 - target, state["multipliers"])
-    value = value * _per_example(masks, hyper)
-    logs = {"regularizer": value, "open_gates": remaining, "open_gates_target": target}
-    logs |= {f"multiplier_{name}": leaf for name, leaf in state["multipliers"].items()}
-    return hyper["regularizer_weight"] * value, logs
+_TARGETS = {"l0-hold": _held, "l0-target": _next}
 
 
-def _per_example(masks: Masks, hyper: Scalars) -> Float[Array, ""]:
-    return sum(masks[name].size for name in KERNELS) / hyper["train_examples"]
+def _of_gates(target: Callable[[Scalars], Any] | None) -> Callable[..., Penalty]:
+    """Expected number of open gates per training example (Louizos et al. 2018, their code's N).
+
+    With a target for the share of them, the Lagrangian (CoFi) that drives it there, on that scale.
+    """
+
+    def penalty(
+        weights: Weights,
+        masks: Masks,
+        reference: Weights,
+        state: State,
+        hyper: Scalars,
+        clock: Scalars,
+    ) -> Penalty:
+        remaining = gates.expected_remaining(state["gates"], masks)
+        value, logs = remaining, {"open_gates": remaining}
+        if target is not None:
+            goal = target(clock)
+            value = gates.lagrangian(1 - remaining, 1 - goal, state["multipliers"])
+            logs |= {"open_gates_target": goal}
+            logs |= {f"multiplier_{name}": leaf for name, leaf in state["multipliers"].items()}
+        value = value * (sum(masks[name].size for name in KERNELS) / hyper["train_examples"])
+        return hyper["regularizer_weight"] * value, {"regularizer": value, **logs}
+
+    return penalty

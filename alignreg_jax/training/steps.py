@@ -122,7 +122,9 @@ def make_train_step(
             return jnp.sum(task_loss(logits, labels) * weights)
 
         def penalty(trained: dict[str, Any]) -> tuple[Array, Metrics]:
-            weights = Weights(effective(trained)[0], {path: trained[path] for path in reference[1]})
+            weights = Weights(
+                effective(trained)[0], {path: trained[path] for path in reference.rest}
+            )
             method_state = relearned(state.method, trained)
             return method.penalty(weights, state.masks, reference, method_state, hyper, clock)
 
