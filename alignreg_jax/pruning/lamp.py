@@ -16,7 +16,7 @@ def lamp(kernels: Kernels) -> Kernels:
     Equal weights have different scores: the sum of the first, in (in, out) order, holds the others.
 
     The authors' code subtracts a running sum from the total, which in float32 leaves the largest of
-    2.4 million normal weights a score of 0.1; the sums here are taken from the large end.
+    2.4 million normal weights less than half its score; the sums here are taken from the large end.
 
     Args:
         kernels: pruned weights at zero, `[layers, in, out]`.

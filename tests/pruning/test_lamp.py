@@ -176,3 +176,12 @@ def test_sharded_and_compiled_equals_eager(make_kernels):
     sharding = NamedSharding(mesh, PartitionSpec(None, "rows", "columns"))
     sharded = jax.jit(lamp, out_shardings=sharding)(jax.device_put(weights, sharding))
     assert_equal(sharded, lamp(weights))
+
+
+def test_a_running_sum_taken_from_the_total_loses_the_largest_weights():
+    """The authors' form in float32, one addition after the other: why the sums here start above."""
+    draw = np.random.default_rng(0).normal(0, 0.04, 768 * 3072).astype(np.float32)
+    squares = np.sort(draw**2)
+    running = np.cumsum(squares)  # numpy adds in order, in the dtype of what it is given
+    no_smaller = np.sum(squares) - running[-2]  # a sum in pairs, and so not the same total
+    assert squares[-1] / no_smaller < 0.5  # 1 by the definition
