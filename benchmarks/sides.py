@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,8 @@ class Ours:
         del params
         self.predict = steps.make_predict(model.clone(unroll=1), mesh)
         self.served: Any = None
+        self.penalties: dict[str, Any] = {}
+        self.gradients: Any = None
 
     def device(self) -> str:
         """What it runs on, and the version."""
@@ -95,6 +98,41 @@ class Ours:
         """Queue the steps and wait for them."""
         self.trainer.dispatch(dispatch)
         self.jax.block_until_ready(self.trainer.drain().metrics)
+
+    def regularize(self, name: str) -> None:
+        """Value and gradient of a penalty, added to a gradient: what a step does once."""
+        if name not in self.penalties:
+            self.penalties[name] = self._penalty(name)
+        self.gradients, value = self.penalties[name](self.gradients)
+        self.jax.block_until_ready((self.gradients, value))
+
+    def _penalty(self, name: str) -> Any:
+        from alignreg_jax.pruning import kernels, methods
+        from alignreg_jax.pruning.method import Weights
+        from alignreg_jax.training.trainer import _anchors
+
+        jax, trainer = self.jax, self.trainer
+        method = methods.build(criterion="magnitude", scope="layer", regularizer=name)
+        params = trainer.state.params
+        if self.gradients is None:
+            self.gradients = jax.tree.map(
+                jax.numpy.zeros_like, Weights(kernels.split(params)[0], _anchors(params, ()))
+            )
+        anchors = _anchors(params, ()) if method.anchors_rest else {}
+
+        @partial(jax.jit, donate_argnums=0)
+        def add(gradients: Any, weights: Any, reference: Any, masks: Any) -> Any:
+            def penalty(weights: Any) -> Any:
+                return method.penalty(weights, masks, reference, {}, trainer._hyper, {})
+
+            (value, _), pull = jax.value_and_grad(penalty, has_aux=True)(weights)
+            rest = {path: gradients.rest[path] + leaf for path, leaf in pull.rest.items()}
+            added = jax.tree.map(jax.numpy.add, gradients.kernels, pull.kernels)
+            return Weights(added, {**gradients.rest, **rest}), value
+
+        weights = Weights(kernels.split(params)[0], anchors)
+        reference = jax.tree.map(jax.numpy.copy, weights)
+        return lambda gradients: add(gradients, weights, reference, trainer.state.masks)
 
     def evaluate(self, dispatch: Dispatch) -> np.ndarray:
         """Classes of the dispatch's rows, in its order."""

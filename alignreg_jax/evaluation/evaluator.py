@@ -41,7 +41,7 @@ class Evaluator:
         self._data = place(DeviceData.from_encoded(self._joined))
         self._predict, self._place = predict, place
         self._batch_size, self._steps = batch_size, steps_per_dispatch
-        self._edges, self._metric = bucket_edges(max_length), metric
+        self._edges, self._metric = bucket_edges(max_length, per_doubling=4), metric
 
     def predictions(
         self, params: Any, keys: list[tuple[str, str]], description: str

@@ -55,10 +55,12 @@ def assert_sound(plan, lengths, batch_size, steps_per_dispatch):
 
 
 def test_bucket_edges_rise_to_the_longest_row_allowed():
-    assert bucket_edges(512) == (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-    assert bucket_edges(100) == (8, 16, 24, 32, 48, 64, 96, 100)
+    assert bucket_edges(512) == (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+    assert bucket_edges(100) == (8, 12, 16, 24, 32, 48, 64, 96, 100)
     assert bucket_edges(8) == (8,)
     assert bucket_edges(5) == (5,)
+    assert bucket_edges(40, per_doubling=4) == (8, 10, 12, 14, 16, 20, 24, 28, 32, 40)
+    assert bucket_edges(100, per_doubling=1) == (8, 16, 32, 64, 100)
 
 
 @MANY
