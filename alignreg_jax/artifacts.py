@@ -80,7 +80,7 @@ class Artifacts:
             folder,
             params=jax.device_get(params),
             config=inputs.encoder.config,
-            head=model.head,  # pyright: ignore[reportArgumentType]
+            head=inputs.head,
             labels=inputs.dataset.labels,
             source=inputs.encoder_folder,
             card=model_card(
@@ -88,7 +88,7 @@ class Artifacts:
                 labels=inputs.dataset.labels,
                 base_model=base,
                 licence=licence,
-                head=model.head,
+                head=inputs.head,
                 max_length=inputs.max_length,
                 command=self._command,
                 pair=inputs.dataset.train.text_b is not None,

@@ -21,6 +21,7 @@ from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sampl
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.evaluation.evaluator import Evaluator
+from alignreg_jax.evaluation.scoring import score
 from alignreg_jax.inputs import Inputs, load_inputs
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
@@ -103,7 +104,7 @@ class Experiment:
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
         model = xlmr.XlmrModel(
             config=inputs.encoder.config,
-            head=config.model.head,  # pyright: ignore[reportArgumentType]
+            head=inputs.head,
             num_labels=len(inputs.dataset.labels),
             dtype=jnp.dtype(config.model.dtype),
             remat=config.model.remat,
@@ -121,7 +122,6 @@ class Experiment:
             batch_size=config.eval.batch_size,
             steps_per_dispatch=config.train.steps_per_dispatch,
             max_length=inputs.max_length,
-            metric=inputs.dataset.task.metric,
         )
 
     def _make_trainer(self, model: xlmr.XlmrModel) -> Trainer:
@@ -255,7 +255,8 @@ class Experiment:
         predictions = self.evaluator.predictions(
             served, keys, f"evaluating {len({key[1] for key in keys})} languages"
         )
-        scores, examples = self.evaluator.score(predictions)
+        dataset = self.inputs.dataset
+        scores, examples = score(dataset.task, dataset.labels, self.inputs.gold, predictions)
         if self.config.eval.save_predictions:
             self.artifacts.predictions(self.phase, predictions)
         weights = measure(served, state.masks, self.trainer.reference)

@@ -16,7 +16,7 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
-from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.models.xlmr import Head, XlmrConfig
 from alignreg_jax.pruning import schedules
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training import sharding
@@ -29,14 +29,17 @@ T = TypeVar("T")
 class Inputs:
     """The data set, tokenised, the encoder with a head for it, and the devices to run on.
 
-    `evaluation` maps (split, language) to rows; `max_length` is in pieces, specials included.
+    `evaluation` maps (split, language) to tokenised rows, `gold` to the rows themselves; `head` is
+    the form of the classifier; `max_length` is in pieces, specials included.
     """
 
     dataset: Dataset
+    head: Head
     encoder: checkpoints.Loaded
     encoder_folder: Path
     train: Encoded
     evaluation: Mapping[tuple[str, str], Encoded]
+    gold: Mapping[tuple[str, str], Split]
     max_length: int
     mesh: Mesh
 
@@ -83,7 +86,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     cache = cache or Cache()
     folder, tokenizer, mesh, max_length = _prepare(config, cache)
     data = load_data(config, cache)
-    head: Any = config.model.head
+    head: Any = "token" if data.dataset.task.kind == "token" else config.model.head
     weights = cache(
         "encoder",
         (folder, head, len(data.dataset.labels)),
@@ -100,7 +103,9 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
 
     key = (folder, max_length, _data_key(config))
     train, evaluation = cache("pieces", key, encode)
-    return Inputs(data.dataset, encoder, folder, train, evaluation, max_length, mesh)
+    return Inputs(
+        data.dataset, head, encoder, folder, train, evaluation, data.evaluation, max_length, mesh
+    )
 
 
 def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
@@ -110,7 +115,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
         UserError: names the field, the language, or the file and line.
     """
     _prepare(config, cache)
-    return len(load_data(config, cache).train.labels)
+    return load_data(config, cache).train.rows
 
 
 def load_data(config: ExperimentConfig, cache: Cache) -> Data:
@@ -184,7 +189,7 @@ def _encode(
     data: Data, tokenizer: Tokenizer, max_length: int
 ) -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
     """Tokenise the training rows and those that are evaluated."""
-    total = len(data.train.labels) + sum(len(split.labels) for split in data.evaluation.values())
+    total = data.train.rows + sum(split.rows for split in data.evaluation.values())
     with progress(total, "tokenising", "rows") as bar:
 
         def encode(split: Split) -> Encoded:
@@ -240,9 +245,10 @@ def _head(split: Split, rows: int) -> Split:
     """The first `rows` rows; 0 is all."""
     if not rows:
         return split
+    labels = split.words[:rows].sum() if split.in_words else rows
     return replace(
         split,
         text_a=split.text_a[:rows],
         text_b=None if split.text_b is None else split.text_b[:rows],
-        labels=split.labels[:rows],
+        labels=split.labels[:labels],
     )

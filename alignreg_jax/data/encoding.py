@@ -8,8 +8,8 @@ longest first, as in the code whose settings the paper copies.
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
 from pathlib import Path
@@ -19,7 +19,9 @@ import tokenizers
 from jaxtyping import Int32
 from tokenizers import Tokenizer
 
+from alignreg_jax.data import words
 from alignreg_jax.data.schema import Split
+from alignreg_jax.data.words import Pieces
 from alignreg_jax.errors import UserError
 
 ROWS_PER_CHUNK = 4096  # tokenised at once: bounds memory, and paces the progress
@@ -27,17 +29,34 @@ ROWS_PER_CHUNK = 4096  # tokenised at once: bounds memory, and paces the progres
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Tokenised rows without padding: row i is `ids[offsets[i] : offsets[i] + lengths[i]]`."""
+    """Tokenised rows without padding: row i is `ids[offsets[i] : offsets[i] + lengths[i]]`.
+
+    Attributes:
+        ids: pieces of all rows, end to end.
+        offsets: where each row begins.
+        lengths: pieces in each row.
+        labels: one a row; in token tasks one a piece, that of the word that begins there, or -1.
+        words: in token tasks the number of the word, counted over all sentences, that begins at a
+            piece, or -1; a word that was cut off, or that has no piece, is nowhere. Else None.
+        word_count: words in all sentences, lost ones included.
+    """
 
     ids: Int32[np.ndarray, " tokens"]
     offsets: Int32[np.ndarray, " rows"]
     lengths: Int32[np.ndarray, " rows"]
-    labels: Int32[np.ndarray, " rows"]
+    labels: Int32[np.ndarray, " rows_or_tokens"]
+    words: Int32[np.ndarray, " tokens"] | None = None
+    word_count: int = 0
 
     @property
     def rows(self) -> int:
         """The number of rows."""
         return len(self.lengths)
+
+    @property
+    def per_token(self) -> bool:
+        """Whether pieces have labels, not rows."""
+        return self.words is not None
 
 
 def default_cache_dir() -> Path:
@@ -82,6 +101,7 @@ def encode(
     *,
     cache_dir: Path | None = None,
     progress: Callable[[int], object] | None = None,
+    strip_space_marker: bool = False,
 ) -> Encoded:
     """Tokenise a split, or read it from the cache.
 
@@ -94,6 +114,7 @@ def encode(
         max_length: most tokens of a row, special tokens included.
         cache_dir: where to cache, usually `default_cache_dir()`; None: nowhere.
         progress: told the number of rows done since the last call.
+        strip_space_marker: of words, take the mark of a space off every piece (words.py).
 
     Raises:
         UserError: `max_length` leaves no room for text, or there are 2**31 tokens or more.
@@ -102,7 +123,8 @@ def encode(
     least = special + (1 if split.text_b is None else 2)
     if max_length < least:
         raise UserError(f"task.max_length={max_length}: at least {least}, {special} are special")
-    path = None if cache_dir is None else cache_dir / f"{_key(split, tokenizer, max_length)}.npz"
+    key = _key(split, tokenizer, max_length, strip_space_marker)
+    path = None if cache_dir is None else cache_dir / f"{key}.npz"
     encoded = None if path is None else _read(path, split)
     if encoded is not None:
         if progress is not None:
@@ -110,30 +132,65 @@ def encode(
         return encoded
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length, strategy="longest_first")
-    chunks: list[np.ndarray] = []
-    lengths: list[int] = []
+    parts: list[Pieces] = []
     for texts in _chunks(split):
-        encodings = tokenizer.encode_batch_fast(texts)
-        lengths += map(len, encodings)
-        ids = chain.from_iterable(encoding.ids for encoding in encodings)
-        chunks.append(np.fromiter(ids, np.int32))
+        if not split.in_words:
+            parts.append(_pieces(texts, tokenizer))
+        elif strip_space_marker:
+            parts.append(words.stripped_pieces(texts, tokenizer, max_length))
+        else:
+            parts.append(words.word_pieces(texts, tokenizer))
         if progress is not None:
             progress(len(texts))
-    ids = np.concatenate([np.empty(0, np.int32), *chunks])
-    encoded = _ragged(ids, np.array(lengths, np.int32), split.labels)
+    ids, lengths, begins = (
+        np.concatenate([np.empty(0, np.int32), *(part[index] for part in parts)])
+        for index in range(3)
+    )
+    encoded = _encoded(split, ids, lengths, begins)
     if path is not None:
-        _write(path, encoded)
+        _write(path, ids, lengths, begins)
     return encoded
+
+
+def _pieces(texts: list, tokenizer: Tokenizer) -> Pieces:
+    encodings = tokenizer.encode_batch_fast(texts)
+    ids = chain.from_iterable(encoding.ids for encoding in encodings)
+    lengths = np.fromiter(map(len, encodings), np.int32)
+    return np.fromiter(ids, np.int32), lengths, np.empty(0, np.int32)
+
+
+def _encoded(split: Split, ids: np.ndarray, lengths: np.ndarray, begins: np.ndarray) -> Encoded:
+    """`begins`: in token tasks, per piece the number of a word in its own sentence, or -1."""
+    if not split.in_words:
+        return _ragged(ids, lengths, split.labels)
+    counts = split.words
+    firsts = np.repeat(np.cumsum(counts) - counts, lengths)
+    numbers = np.where(begins >= 0, begins + firsts, -1).astype(np.int32)
+    labels = np.where(begins >= 0, split.labels[numbers], -1).astype(np.int32)
+    return replace(_ragged(ids, lengths, labels), words=numbers, word_count=int(counts.sum()))
 
 
 def concatenate(parts: Sequence[Encoded]) -> Encoded:
     """Join data sets, rows in order; UserError from 2**31 tokens on."""
-    empty = np.empty(0, np.int32)
-    return _ragged(
-        np.concatenate([empty, *(part.ids for part in parts)]),
-        np.concatenate([empty, *(part.lengths for part in parts)]),
-        np.concatenate([empty, *(part.labels for part in parts)]),
+
+    def join(arrays: Iterable[np.ndarray]) -> np.ndarray:
+        return np.concatenate([np.empty(0, np.int32), *arrays])
+
+    joined = _ragged(
+        join(part.ids for part in parts),
+        join(part.lengths for part in parts),
+        join(part.labels for part in parts),
     )
+    numbered = [part.words for part in parts if part.words is not None]
+    if not numbered:
+        return joined
+    counts = [part.word_count for part in parts]
+    firsts = np.cumsum([0, *counts])
+    shifted = [
+        np.where(numbers >= 0, numbers + first, -1).astype(np.int32)
+        for numbers, first in zip(numbered, firsts, strict=False)
+    ]
+    return replace(joined, words=join(shifted), word_count=sum(counts))
 
 
 def _ragged(ids: np.ndarray, lengths: np.ndarray, labels: np.ndarray) -> Encoded:
@@ -151,12 +208,16 @@ def _chunks(split: Split) -> Iterator[list]:
         yield texts[start : start + ROWS_PER_CHUNK]
 
 
-def _key(split: Split, tokenizer: Tokenizer, max_length: int) -> str:
-    """Digest everything the ids depend on, and the labels that are stored beside them."""
-    digest = hashlib.sha256(f"1 {tokenizers.__version__} {max_length} ".encode())
+def _key(split: Split, tokenizer: Tokenizer, max_length: int, stripped: bool) -> str:
+    """Digest everything the ids depend on, and the labels beside them."""
+    kind = f"words {stripped} " if split.in_words else ""
+    digest = hashlib.sha256(f"1 {kind}{tokenizers.__version__} {max_length} ".encode())
     digest.update(_digest(tokenizer))
     for texts in (split.text_a, split.text_b):
         digest.update(b"none" if texts is None else np.array([len(t) for t in texts]).tobytes())
+        if split.in_words:
+            texts = list(chain.from_iterable(texts or ()))
+            digest.update(np.array([len(word) for word in texts]).tobytes())
         digest.update("".join(texts or ()).encode())
     digest.update(split.labels.tobytes())
     return digest.hexdigest()
@@ -175,22 +236,29 @@ def _read(path: Path, split: Split) -> Encoded | None:
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             ids, lengths = stored["ids"], stored["lengths"]
+            begins = stored["begins"] if split.in_words else np.empty(0, np.int32)
     except Exception:  # absent, cut short, not a zip, a failed checksum: tokenise again
         return None
-    whole = len(lengths) == len(split.labels) and lengths.sum(dtype=np.int64) == len(ids)
-    if not whole or {ids.dtype, lengths.dtype} != {np.dtype(np.int32)}:
+    whole = len(lengths) == split.rows and lengths.sum(dtype=np.int64) == len(ids)
+    if not whole or {ids.dtype, lengths.dtype, begins.dtype} != {np.dtype(np.int32)}:
         return None
-    return _ragged(ids, lengths, split.labels)
+    if split.in_words and not (
+        len(begins) == len(ids)
+        and np.all(begins < np.repeat(split.words, lengths))
+        and np.all(begins >= -1)
+    ):
+        return None
+    return _encoded(split, ids, lengths, begins)
 
 
-def _write(path: Path, encoded: Encoded) -> None:
+def _write(path: Path, ids: np.ndarray, lengths: np.ndarray, begins: np.ndarray) -> None:
     """Store by atomic rename, so that a reader never meets half a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             temporary = Path(file.name)
             try:
-                np.savez(file, ids=encoded.ids, lengths=encoded.lengths)
+                np.savez(file, ids=ids, lengths=lengths, begins=begins)
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise

@@ -1,5 +1,6 @@
 """The one form all data take, whatever they were read from."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,27 +9,57 @@ from jaxtyping import Int32
 from alignreg_jax.data.tasks import Task
 
 
+Texts = list[str] | list[list[str]]
+"""One text a row, or in token tasks the words of one sentence."""
+
+
 @dataclass(frozen=True)
 class Rows:
-    """A file as it was read: labels are still names. Row i stands on line i + 1 of `origin`."""
+    """A file as it was read: labels are still names.
 
-    text_a: list[str]
+    Attributes:
+        text_a: texts, or in token tasks the words of each sentence.
+        text_b: second texts of a pair task.
+        labels: one name a row; in token tasks the tags of each sentence, one a word; None: the file
+            has no labels, as test files of a competition do.
+        origin: the file, for messages.
+        lines: on which line of it each row begins; None: row i on line i + 1.
+    """
+
+    text_a: Texts
     text_b: list[str] | None
-    labels: list[str]
+    labels: Texts | None
     origin: str
+    lines: Sequence[int] | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Rows of one language and split, in file order; `labels` index the data set's labels.
+    """Rows of one language and split, in file order.
 
-    `origin` is the file or Hub path, for messages.
+    `labels` index the data set's labels: one a row, or in token tasks one a word, sentences end to
+    end. `origin` is the file or Hub path, for messages.
     """
 
-    text_a: list[str]
+    text_a: Texts
     text_b: list[str] | None
-    labels: Int32[np.ndarray, "rows"]
+    labels: Int32[np.ndarray, " rows_or_words"]
     origin: str
+
+    @property
+    def rows(self) -> int:
+        """The number of rows; sentences in token tasks."""
+        return len(self.text_a)
+
+    @property
+    def in_words(self) -> bool:
+        """Whether rows are sentences cut into words, each with a label."""
+        return any(not isinstance(text, str) for text in self.text_a[:1])
+
+    @property
+    def words(self) -> Int32[np.ndarray, " rows"]:
+        """Words in each sentence."""
+        return np.array([len(sentence) for sentence in self.text_a], np.int32)
 
 
 @dataclass(frozen=True, eq=False)

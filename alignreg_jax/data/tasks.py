@@ -15,7 +15,7 @@ class Task:
 
     Attributes:
         name: what `task.name` says.
-        kind: "sequence" (one label a row) or, later, "token" (one tag a word).
+        kind: "sequence" (one label a row) or "token" (one tag a word).
         sources: where its data can come from, the default first: "hub", "folder", "demo".
         text_fields: Hub columns of the first text and, in a pair task, of the second. JSONL files
             always say `text` and `text_pair`; an empty tuple lets them decide whether it is a pair.
@@ -23,7 +23,7 @@ class Task:
         labels: the label set in the order of the classifier's outputs; None takes `labels.json`
             beside the data, or else the sorted labels of the training rows.
         languages: those the Hub has; None takes what the folder holds.
-        metric: a name that `evaluation.metrics.score` knows.
+        metrics: names that `evaluation.metrics.score` knows, the one that is the task's score first.
         max_length: tokens a row is cut to, special tokens included, unless the config says more.
         hub_id: "owner/name" of the Hub data set, one config per language.
         demo_folder: folder under `alignreg_jax/demo/data`.
@@ -36,10 +36,15 @@ class Task:
     label_field: str = "label"
     labels: tuple[str, ...] | None = None
     languages: tuple[str, ...] | None = None
-    metric: str = "accuracy"
+    metrics: tuple[str, ...] = ("accuracy",)
     max_length: int = 256
     hub_id: str | None = None
     demo_folder: str | None = None
+
+    @property
+    def metric(self) -> str:
+        """The metric that is the task's score."""
+        return self.metrics[0]
 
 
 TASKS = {

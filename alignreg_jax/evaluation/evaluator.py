@@ -1,4 +1,4 @@
-"""Every language in one pass: rows of all languages share batches, and one fetch brings them."""
+"""Predict every language in one pass: their rows share batches, and one fetch brings them all."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,6 @@ from jaxtyping import Array
 
 from alignreg_jax.data.batching import bucket_edges, evaluation_plan
 from alignreg_jax.data.encoding import Encoded, concatenate
-from alignreg_jax.evaluation import metrics
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training.state import DeviceData
 
@@ -17,7 +16,7 @@ Splits = Mapping[tuple[str, str], Encoded]  # (split, language) -> rows
 
 
 class Evaluator:
-    """Scores any subset of the splits it was given; their rows stay on the device."""
+    """Predicts any subset of the splits it was given; their rows stay on the device."""
 
     def __init__(
         self,
@@ -28,37 +27,32 @@ class Evaluator:
         batch_size: int,
         steps_per_dispatch: int,
         max_length: int,
-        metric: str,
     ):
         """Join the splits and place them; `place` puts host arrays on every device."""
-        self._starts: dict[tuple[str, str], int] = {}
-        start = 0
-        for key, encoded in splits.items():
-            self._starts[key] = start
-            start += len(encoded.labels)
         self._splits = dict(splits)
+        self._rows = _spans({key: encoded.rows for key, encoded in splits.items()})
+        self._targets = _spans({key: len(encoded.labels) for key, encoded in splits.items()})
         self._joined = concatenate(list(splits.values()))
         self._data = place(DeviceData.from_encoded(self._joined))
         self._predict, self._place = predict, place
         self._batch_size, self._steps = batch_size, steps_per_dispatch
-        self._edges, self._metric = bucket_edges(max_length, per_doubling=4), metric
+        self._edges = bucket_edges(max_length, per_doubling=4)
 
     def predictions(
         self, params: Any, keys: list[tuple[str, str]], description: str
     ) -> dict[tuple[str, str], np.ndarray]:
-        """Predicted class of every row of the named splits, in file order."""
-        spans = [
-            np.arange(self._starts[key], self._starts[key] + len(self._splits[key].labels))
-            for key in keys
-        ]
-        chosen = np.concatenate(spans)
+        """Predicted class of every row, or word, of the named splits, in file order.
+
+        -1 is a word that was cut off, or that has no piece.
+        """
+        chosen = np.concatenate([self._rows[key] for key in keys])
         plan = evaluation_plan(
             self._joined.lengths[chosen],
             batch_size=self._batch_size,
             edges=self._edges,
             steps_per_dispatch=self._steps,
         )
-        found = self._place(np.zeros(len(self._joined.labels) + 1, np.int32))
+        found = self._place(np.zeros(self._data.targets + 1, np.int32))
         done: list[tuple[Array, int]] = []
         with progress(len(chosen), description, "examples") as bar:
             for dispatch in plan:
@@ -79,17 +73,23 @@ class Evaluator:
                     bar.update(count)
             classes = np.asarray(jax.device_get(found))
             bar.update(sum(count for _, count in done))
-        return {key: classes[span] for key, span in zip(keys, spans, strict=True)}
+        return {key: _answers(self._splits[key], classes[self._targets[key]]) for key in keys}
 
-    def score(
-        self, predictions: Mapping[tuple[str, str], np.ndarray]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Scores {split: {language: {metric: value}}} and row counts {split: {language: n}}."""
-        scores: dict[str, Any] = {}
-        examples: dict[str, Any] = {}
-        for (split, language), classes in predictions.items():
-            labels = self._splits[split, language].labels
-            value = metrics.score(self._metric, labels, classes)
-            scores.setdefault(split, {})[language] = {self._metric: value}
-            examples.setdefault(split, {})[language] = len(labels)
-        return scores, examples
+
+def _spans(counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], np.ndarray]:
+    """Where the rows, or targets, of each split are among those of all splits."""
+    found, start = {}, 0
+    for key, count in counts.items():
+        found[key] = np.arange(start, start + count)
+        start += count
+    return found
+
+
+def _answers(encoded: Encoded, classes: np.ndarray) -> np.ndarray:
+    """Of tokens' classes those where words begin, in the order of the words."""
+    if encoded.words is None:
+        return classes
+    begins = encoded.words >= 0
+    answers = np.full(encoded.word_count, -1, np.int32)
+    answers[encoded.words[begins]] = classes[begins]
+    return answers

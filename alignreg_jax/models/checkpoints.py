@@ -27,6 +27,11 @@ __all__ = ["Loaded", "Slot", "load", "name_table", "read_config", "resolve", "sa
 DEMO = Path(__file__).parent.parent / "demo" / "encoder"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+_CLASSES: dict[str, str] = {
+    "dense-tanh-out": "XLMRobertaForSequenceClassification",
+    "linear": "XLMRobertaModel",
+    "token": "XLMRobertaForTokenClassification",
+}
 HEAD_DEVIATION = 0.02  # of a new head's kernels, as in transformers (initializer_range)
 _DOWNLOADS = [
     "config.json",
@@ -212,8 +217,8 @@ def save(
 ) -> None:
     """Write a folder that stock transformers loads, weights in float32.
 
-    `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`; `linear` an `XLMRobertaModel`
-    with the head beside it in head.safetensors (`classifier.weight` `[labels, hidden]`,
+    `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`, `token` an
+    `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in head.safetensors (`classifier.weight` `[labels, hidden]`,
     `classifier.bias`). tokenizer.json is copied from `source` byte for byte. Files are written in
     place: give a temporary folder and rename it.
     """
@@ -294,9 +299,8 @@ def _config_json(
     config: XlmrConfig, head: Head, labels: tuple[str, ...], source: Path
 ) -> dict[str, Any]:
     original = _read_json(source / "config.json")
-    model = "XLMRobertaForSequenceClassification" if head == "dense-tanh-out" else "XLMRobertaModel"
     return {
-        "architectures": [model],
+        "architectures": [_CLASSES[head]],
         "model_type": "xlm-roberta",
         **{field: getattr(config, name) for name, (field, _, _) in _FIELDS.items()},
         "hidden_act": "gelu",

@@ -21,6 +21,7 @@ _TABLES = ("word", "position", "token_type")
 _HEADS: dict[str, dict[str, str]] = {
     "dense-tanh-out": {"classifier.dense": "head/dense", "classifier.out_proj": "head/out"},
     "linear": {"classifier": "head/out"},
+    "token": {"classifier": "head/out"},
 }
 _SKIPPED = ("lm_head.", "pooler.")
 
@@ -53,8 +54,9 @@ def is_head(name: str) -> bool:
 def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
     """One slot for every tensor of an exported checkpoint, each slice of each leaf exactly once.
 
-    `dense-tanh-out` has the names of transformers' `XLMRobertaForSequenceClassification`; `linear`
-    has those of `XLMRobertaModel`, and `classifier.{weight,bias}` for the head.
+    `dense-tanh-out` has the names of transformers' `XLMRobertaForSequenceClassification`, `token`
+    those of `XLMRobertaForTokenClassification`; `linear` has those of `XLMRobertaModel`, and
+    `classifier.{weight,bias}` for the head.
     """
     encoder: dict[str, Slot] = {}
 
@@ -75,7 +77,7 @@ def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
         for name, path in _LAYER_NORMS.items():
             layer_norm(f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
 
-    prefix = "roberta." if head == "dense-tanh-out" else ""
+    prefix = "" if head == "linear" else "roberta."
     table = {prefix + name: slot for name, slot in encoder.items()}
     for name, path in _HEADS[head].items():
         matrix(table, name, path)

@@ -25,7 +25,7 @@ from jaxtyping import Array, Bool, Float, Int
 from alignreg_jax.models.dropout import dropout
 
 Params = Mapping[str, Any]
-Head = Literal["dense-tanh-out", "linear"]
+Head = Literal["dense-tanh-out", "linear", "token"]
 
 
 @dataclass(frozen=True)
@@ -172,19 +172,25 @@ class EncoderLayer(nn.Module):
         return layer_norm(config, self.dtype, "layer_norm")(hidden + output)
 
 
-class SequenceHead(nn.Module):
-    """Classifier on the first token: dropout, dense, tanh, dropout, out; or dropout, out."""
+class ClassificationHead(nn.Module):
+    """Classifier: dropout, dense, tanh, dropout, out; or dropout, out.
+
+    On the first token, which stands for the row; kind "token" is the shorter form on every token.
+    """
 
     config: XlmrConfig
     kind: Head
     num_labels: int
 
     @nn.compact
-    def __call__(self, hidden: Float[Array, "batch length hidden"]) -> Float[Array, "batch labels"]:
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"]
+    ) -> Float[Array, "batch *length labels"]:
         config = self.config
         rate = config.classifier_dropout
         drop = Dropout(config.hidden_dropout if rate is None else rate)
-        features = drop(hidden[:, 0].astype(jnp.float32))  # logits in float32
+        chosen = hidden if self.kind == "token" else hidden[:, 0]
+        features = drop(chosen.astype(jnp.float32))  # logits in float32
         if self.kind == "dense-tanh-out":
             features = drop(jnp.tanh(nn.Dense(config.hidden_size, name="dense")(features)))
         return nn.Dense(self.num_labels, name="out")(features)
@@ -222,7 +228,7 @@ class XlmrModel(nn.Module):
             length=self.config.num_layers,
             unroll=self.unroll,
         )
-        self.head_module = SequenceHead(self.config, self.head, self.num_labels, name="head")
+        self.head_module = ClassificationHead(self.config, self.head, self.num_labels, name="head")
 
     def encode(self, ids: Array) -> tuple[Array, Array, Array]:
         """Embedding output, every layer's output stacked, and the last one."""
@@ -240,8 +246,8 @@ def logits(
     params: Params,
     ids: Int[Array, "batch length"],
     dropout_key: Array | None = None,
-) -> Float[Array, "batch labels"]:
-    """Class logits in float32; dropout is on exactly when a key is given."""
+) -> Float[Array, "batch *length labels"]:
+    """Logits of rows, or with a token head of tokens, in float32; a key turns dropout on."""
     rngs = None if dropout_key is None else {"dropout": dropout_key}
     return model.apply({"params": params}, ids, rngs=rngs)  # pyright: ignore[reportReturnType]
 

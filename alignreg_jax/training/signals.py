@@ -15,7 +15,7 @@ from alignreg_jax.pruning.kernels import KERNELS, Kernels
 from alignreg_jax.pruning.method import GRADIENTS, Method
 from alignreg_jax.training import sharding
 from alignreg_jax.training.state import DeviceData, TrainState
-from alignreg_jax.training.steps import accumulate, task_loss
+from alignreg_jax.training.steps import accumulate, count_targets, task_loss
 
 Signals = dict[str, Kernels]
 
@@ -81,10 +81,10 @@ def make_accumulate(
             _, gradients = accumulate(
                 jax.value_and_grad(loss), used, rows[index], state.key, accumulation
             )
-            examples = jnp.maximum(jnp.sum(rows[index] >= 0), 1)
+            targets = count_targets(data, rows[index], length)
             return {
                 signal: {
-                    name: total[name] + _TERMS[signal](gradients[name] / examples)
+                    name: total[name] + _TERMS[signal](gradients[name] / targets)
                     for name in KERNELS
                 }
                 for signal, total in sums.items()

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -43,34 +44,69 @@ class TrainState:
         return replace(self, **changes)
 
 
-@jax.tree_util.register_dataclass
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=("ids", "offsets", "lengths", "labels"),
+    meta_fields=("per_token",),
+)
 @dataclass(frozen=True)
 class DeviceData:
     """A tokenised split on the device: ids laid end to end, rows gathered inside the step.
 
-    All int32: ids `[tokens]`; offsets, lengths and labels `[rows]`.
+    All int32: ids `[tokens]`; offsets and lengths `[rows]`; labels `[rows]`, or with `per_token`
+    `[tokens]`, -1 where a piece has none.
     """
 
     ids: Any
     offsets: Any
     lengths: Any
     labels: Any
+    per_token: bool = False
 
     @classmethod
     def from_encoded(cls, encoded: Encoded) -> "DeviceData":
         """The same arrays, as host arrays ready to be placed."""
-        return cls(encoded.ids, encoded.offsets, encoded.lengths, encoded.labels)
+        return cls(
+            encoded.ids, encoded.offsets, encoded.lengths, encoded.labels, encoded.per_token
+        )
+
+    @property
+    def targets(self) -> int:
+        """How many predictions there are to make: one a row, or one a token."""
+        return self.labels.shape[0]
 
     def batch(
         self, rows: Int[Array, " batch"], length: int, pad_token_id: int
-    ) -> tuple[Int[Array, "batch length"], Int[Array, " batch"], Array]:
-        """Ids padded on the right, labels, and weights: 1 for a row, 0 for padding (row -1)."""
+    ) -> tuple[Int[Array, "batch length"], Int[Array, "batch *length"], Array]:
+        """Ids padded on the right, labels, and weights.
+
+        Labels and weights are of rows, `[batch]`, or of tokens, `[batch, length]`. A weight is 1
+        where there is a label to learn, 0 at padding (row -1) and at pieces without one.
+        """
+        places, within = self._places(rows, length)
+        ids = jnp.where(within, self.ids[places], pad_token_id)
+        if not self.per_token:
+            return ids, self.labels[jnp.maximum(rows, 0)], (rows >= 0).astype(jnp.float32)
+        labels = self.labels[places]
+        weights = within & (labels >= 0)
+        return ids, jnp.maximum(labels, 0), weights.astype(jnp.float32)
+
+    def places(
+        self, rows: Int[Array, " batch"], length: int
+    ) -> Int[Array, "batch *length"]:
+        """Where among all targets those of a batch are, -1 for padding."""
+        if not self.per_token:
+            return rows
+        places, within = self._places(rows, length)
+        return jnp.where(within, places, -1)
+
+    def _places(self, rows: Array, length: int) -> tuple[Array, Array]:
+        """Indices into `ids` `[batch, length]`, and which of them are of the row."""
         present = rows >= 0
         rows = jnp.maximum(rows, 0)
         columns = jnp.arange(length)[None, :]
         within = (columns < self.lengths[rows][:, None]) & present[:, None]
-        ids = jnp.where(within, self.ids[self.offsets[rows][:, None] + columns], pad_token_id)
-        return ids, self.labels[rows], present.astype(jnp.float32)
+        return self.offsets[rows][:, None] + columns, within
 
 
 def flatten(tree: Tree) -> dict[str, Any]:

@@ -51,11 +51,11 @@ class StepSettings:
 
 
 def task_loss(
-    logits: Float[Array, "batch labels"],
-    labels: Int[Array, " batch"],
-    teacher_logits: Float[Array, "batch labels"] | None = None,
-) -> Float[Array, " batch"]:
-    """Cross-entropy of every example; a teacher's logits are room for distillation."""
+    logits: Float[Array, "batch *length labels"],
+    labels: Int[Array, "batch *length"],
+    teacher_logits: Float[Array, "batch *length labels"] | None = None,
+) -> Float[Array, "batch *length"]:
+    """Cross-entropy of every row or token; a teacher's logits are room for distillation."""
     del teacher_logits
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
 
@@ -128,13 +128,13 @@ def make_train_step(
             method_state = relearned(state.method, trained)
             return method.penalty(weights, state.masks, reference, method_state, hyper, clock)
 
-        # The penalty once per step, the task once per microbatch; sums of examples, then a mean
-        examples = jnp.maximum(jnp.sum(rows >= 0), 1).astype(jnp.float32)
+        # The penalty once per step, the task once per microbatch; sums of targets, then a mean
+        targets = count_targets(data, rows, length)
         task_sum, gradients = accumulate(
             jax.value_and_grad(task), trained, rows, dropout_key, settings.accumulation
         )
         (penalty_value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(trained)
-        gradients = {path: gradients[path] / examples + pull[path] for path in trained}
+        gradients = {path: gradients[path] / targets + pull[path] for path in trained}
         if method.zero_pruned:
             gradients = optimizers.mask_kernels(gradients, state.masks)
         # Of the weights: what a method learns has its own scale and would change their clipping
@@ -159,8 +159,8 @@ def make_train_step(
         if method.zero_pruned:
             moved = optimizers.mask_kernels(moved, state.masks)
         metrics = {
-            "loss": task_sum / examples + penalty_value,
-            "task_loss": task_sum / examples,
+            "loss": task_sum / targets + penalty_value,
+            "task_loss": task_sum / targets,
             "penalty": penalty_value,
             "grad_norm": norm,
             "learning_rate": hyper["learning_rate"] * factor,
@@ -208,6 +208,12 @@ def make_train_step(
         return jax.lax.fori_loop(0, count, body, (state, start))
 
     return train
+
+
+def count_targets(data: DeviceData, rows: Array, length: int) -> Float[Array, ""]:
+    """Rows of a batch, or in token tasks its labelled tokens; at least 1, to divide by."""
+    weights = data.batch(rows, length, 0)[2] if data.per_token else rows >= 0
+    return jnp.maximum(jnp.sum(weights), 1).astype(jnp.float32)
 
 
 def accumulate(
@@ -281,9 +287,9 @@ def make_serve(method: Method) -> Callable[[TrainState], Any]:
 def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array, Array]]:
     """Compile `predict(predictions, params, data, rows, count, *, length)`.
 
-    Writes the class of every row in the first `count` steps of `rows` `[steps, batch]` into
-    `predictions` `[rows + 1]` (donated); padding rows land in the last entry. All languages share
-    the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can wait for
+    Writes the class of every row, or token, in the first `count` steps of `rows` `[steps, batch]`
+    into `predictions` `[targets + 1]` (donated); padding lands in the last entry. All languages
+    share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can wait for
     when the buffer itself has been donated on.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
@@ -298,7 +304,8 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
             ids, _, _ = data.batch(rows[index], length, model.config.pad_token_id)
             ids = jax.lax.with_sharding_constraint(ids, batch_sharding)
             classes = jnp.argmax(xlmr.logits(model, params, ids), axis=-1).astype(jnp.int32)
-            return predictions.at[rows[index]].set(classes)  # -1 is the last entry
+            # -1 is the last entry
+            return predictions.at[data.places(rows[index], length)].set(classes)
 
         predictions = jax.lax.fori_loop(0, count, body, predictions)
         # The barrier ties the count to the loop, or it would be ready before the work is done
