@@ -60,7 +60,8 @@ class Checkpoints:
         numbers = [int(path.name) for path in self._folders()]
         target = self._folder / f"{max(numbers, default=-1) + 1:06d}"
         self._folder.mkdir(parents=True, exist_ok=True)
-        ocp.save(str(target), tree)
+        with _uncompressed():
+            ocp.save(str(target), tree)
         commit(target, position)
         for old in self._committed()[: -self._keep]:
             _manifest(old).unlink()  # first, so that a kill in between leaves no broken promise
@@ -133,6 +134,13 @@ class Checkpoints:
 
     def _committed(self) -> list[Path]:
         return [folder for folder in self._folders() if _manifest(folder).exists()]
+
+
+def _uncompressed() -> ocp.Context:
+    """Weights in float32 hardly shrink, and trying takes six times as long as writing them."""
+    context = ocp.Context()
+    context.array.saving.use_compression = False
+    return context
 
 
 def _manifest(folder: Path) -> Path:
