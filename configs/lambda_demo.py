@@ -19,7 +19,8 @@ MULTIPLES = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3)
 def get_config(arg: str = ""):
     if arg:
         raise UserError(f"--config: unknown argument :{arg}; there is none")
-    config = default_config(demo_config(train_examples=0, first_epochs=3, epochs_per_step=1))
+    config = default_config(demo_config(train_examples=1280, first_epochs=3, epochs_per_step=1))
+    config.base.eval.examples = 200
     config.methods = (
         "l2-mbp",
         *(
