@@ -47,6 +47,7 @@ CASES = {
         Case("base", 1, "dense-tanh-out", 2, 32, 4, 64, 1e-5),
         Case("large", 2, "dense-tanh-out", 3, 24, 6, 48, 1e-5, vocab_size=50),
         Case("minilm", 3, "linear", 2, 24, 12, 96, 1e-12, type_vocab_size=2),
+        Case("tokens", 4, "token", 2, 24, 4, 48, 1e-5),
     )
 }
 
@@ -85,23 +86,30 @@ def checkpoint(case: Case) -> dict[str, np.ndarray]:
         linear(f"{layer}.intermediate.dense", hidden, inner)
         linear(f"{layer}.output.dense", inner, hidden)
         layer_norm(f"{layer}.output.LayerNorm")
-    if case.head == "linear":
-        linear("classifier", hidden, LABELS)
-    else:
+    if case.head == "dense-tanh-out":
         linear("classifier.dense", hidden, hidden)
         linear("classifier.out_proj", hidden, LABELS)
+    else:
+        linear("classifier", hidden, LABELS)
     return tensors
 
 
 def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Ids `[4, 10]` padded with 1 to four different lengths, and labels `[4]`."""
+    """Ids `[4, 10]` padded with 1 to four different lengths, and labels `[4]`.
+
+    Of a token head labels are `[4, 10]`, -100 at padding and at every third piece.
+    """
     random = np.random.RandomState(case.seed + 100)
     ids = random.randint(3, case.vocab_size, size=(4, 10))
     ids[:, 0] = 0
     for row, length in enumerate((10, 7, 3, 2)):
         ids[row, length - 1] = 2
         ids[row, length:] = 1
-    return ids.astype(np.int32), random.randint(0, LABELS, size=4).astype(np.int32)
+    if case.head != "token":
+        return ids.astype(np.int32), random.randint(0, LABELS, size=4).astype(np.int32)
+    labels = random.randint(0, LABELS, size=ids.shape)
+    labels[(ids == 1) | (np.arange(10) % 3 == 2)] = -100
+    return ids.astype(np.int32), labels.astype(np.int32)
 
 
 def write_folder(case: Case, folder: Path, dtype: type = np.float32) -> Path:
@@ -116,9 +124,15 @@ def write_folder(case: Case, folder: Path, dtype: type = np.float32) -> Path:
 def torch_outputs(case: Case) -> dict[str, np.ndarray]:
     """PyTorch's hidden states, logits, and gradients of the mean cross-entropy; dropout off."""
     import torch
-    from transformers import XLMRobertaConfig, XLMRobertaForSequenceClassification
+    from transformers import (
+        XLMRobertaConfig,
+        XLMRobertaForSequenceClassification,
+        XLMRobertaForTokenClassification,
+    )
 
-    model = XLMRobertaForSequenceClassification(XLMRobertaConfig(**case.config)).eval()
+    of_tokens = case.head == "token"
+    kind = XLMRobertaForTokenClassification if of_tokens else XLMRobertaForSequenceClassification
+    model = kind(XLMRobertaConfig(**case.config)).eval()
     if case.head == "linear":
         model.classifier = torch.nn.Linear(case.hidden_size, LABELS)
     state = {name: torch.from_numpy(value) for name, value in checkpoint(case).items()}
@@ -127,7 +141,10 @@ def torch_outputs(case: Case) -> dict[str, np.ndarray]:
     encoded = model.roberta(ids, attention_mask=(ids != 1).long(), output_hidden_states=True)
     features = encoded.last_hidden_state
     logits = model.classifier(features[:, 0] if case.head == "linear" else features)
-    torch.nn.functional.cross_entropy(logits, labels).backward()
+    if of_tokens:  # at padding nobody reads them
+        logits = logits * (ids != 1)[..., None]
+    flat = logits.reshape(-1, LABELS)
+    torch.nn.functional.cross_entropy(flat, labels.flatten()).backward()  # -100 is left out
     outputs = {"hidden": torch.stack(encoded.hidden_states), "logits": logits}
     outputs |= {f"grad/{name}": weight.grad for name, weight in model.named_parameters()}
     return {name: value.detach().numpy() for name, value in outputs.items()}

@@ -1,5 +1,6 @@
 """A small network, rows to train it on, and a trainer: shared by the tests of this folder."""
 
+from dataclasses import replace
 from functools import cache
 
 import jax
@@ -63,6 +64,19 @@ def rows():
     )
 
 
+@cache
+def sentences():
+    """The same rows as sentences: a word begins at about every second piece."""
+    plain, generator = rows(), np.random.default_rng(5)
+    begins = generator.random(len(plain.ids)) < 0.5
+    return replace(
+        plain,
+        labels=np.where(begins, generator.integers(0, LABELS, len(begins)), -1).astype(np.int32),
+        words=np.where(begins, np.cumsum(begins) - 1, -1).astype(np.int32),
+        word_count=int(begins.sum()),
+    )
+
+
 def method(scope="layer", regularizer="none", criterion="magnitude"):
     return methods.build(criterion=criterion, scope=scope, regularizer=regularizer)
 
@@ -84,6 +98,7 @@ def make_trainer(
     steps_per_dispatch=5,
     hyper=(),
     programs=PROGRAMS,
+    train_rows=None,
     **settings,
 ):
     return Trainer(
@@ -92,7 +107,7 @@ def make_trainer(
         StepSettings(**settings),
         mesh(*layout),
         params=params(head),
-        train=rows(),
+        train=train_rows or rows(),
         seed=seed,
         hyper={**HYPER, **dict(hyper)},
         total_steps=total_steps,
