@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.evaluation.metrics import chance
+from alignreg_jax.evaluation import xglue_predictions
+from alignreg_jax.evaluation.scoring import chance, names
 from alignreg_jax.export import check_stock_tokenizer, write_export
 from alignreg_jax.inputs import Inputs
 from alignreg_jax.models.xlmr import Params
@@ -30,9 +31,16 @@ class Artifacts:
     """Writes a run's files into its workdir; what they say comes from metrics.jsonl."""
 
     def __init__(self, workdir: Path, config: ExperimentConfig, inputs: Inputs, command: str):
-        """`command` is the line that makes the run again."""
+        """`command` is the line that makes the run again; nothing is written yet.
+
+        Raises:
+            UserError: the task's metric cannot score the rows of a language.
+        """
         self.workdir, self._command = workdir, command
         self._config, self._inputs = config, inputs
+        self._split = "test" if "test" in config.eval.splits else "dev"
+        rows = {name: gold for (split, name), gold in inputs.gold.items() if split == self._split}
+        self._chance = chance(inputs.dataset.task, inputs.dataset.labels, rows)
 
     def results(self, *, finished: bool, **extra: Any) -> dict[str, Any]:
         """Write results.csv and results.json from the events so far; returns the latter."""
@@ -43,9 +51,9 @@ class Artifacts:
             method=self._config.method,
             seed=self._config.seed,
             metric=dataset.task.metric,
-            chance=chance(dataset.task.metric, len(dataset.labels)),
+            chance=self._chance,
             languages=dataset.languages,
-            split="test" if "test" in self._config.eval.splits else "dev",
+            split=self._split,
         )
         results = reporting.summary(events, facts, finished=finished, **extra)
         atomic_write(self.workdir / "results.csv", reporting.csv_text(events))
@@ -54,12 +62,19 @@ class Artifacts:
         return results
 
     def predictions(self, phase: int, predictions: Mapping[tuple[str, str], np.ndarray]) -> None:
-        """Write predictions/<phase>/<language>.<split>.txt, one label a line, in file order."""
-        labels = self._inputs.dataset.labels
-        for (split, language), classes in predictions.items():
-            text = "".join(f"{labels[index]}\n" for index in classes)
-            path = self.workdir / "predictions" / str(phase) / f"{language}.{split}.txt"
-            atomic_write(path, text)
+        """Write predictions/<phase>/<language>.<split>.txt, one label or tag a line, in file order.
+
+        With eval.save_predictions=xglue also predictions/xglue/<phase>/<split>/, a folder that
+        XGLUE's evaluation script scores.
+        """
+        dataset, folder = self._inputs.dataset, self.workdir / "predictions"
+        for (split, language), numbers in predictions.items():
+            gold = self._inputs.gold[split, language]
+            text = xglue_predictions.text(names(gold, numbers, dataset.labels))
+            atomic_write(folder / str(phase) / f"{language}.{split}.txt", text)
+            if self._config.eval.save_predictions == "xglue" and dataset.task.xglue:
+                path = xglue_predictions.path(dataset.task.xglue, split, language)
+                atomic_write(folder / "xglue" / str(phase) / path, text)
 
     def masks(self, kept: masks.Masks) -> None:
         """Write masks.npz: per kernel the packed bits, and its shape."""
@@ -96,9 +111,14 @@ class Artifacts:
         )
         splits = (inputs.dataset.train, *inputs.dataset.test.values())
         check_stock_tokenizer(
-            folder, [text for split in splits for text in split.text_a[:_COMPARED_TEXTS]]
+            folder, [_plain(text) for split in splits for text in split.text_a[:_COMPARED_TEXTS]]
         )
 
     def report(self) -> Path:
         """Write report.html."""
         return write_report(self.workdir)
+
+
+def _plain(text: str | list[str]) -> str:
+    """A text, or the words of a sentence as one."""
+    return text if isinstance(text, str) else " ".join(text)

@@ -93,7 +93,7 @@ class EvalConfig:
     every_phase_languages: tuple[str, ...] = ()  # in between; empty: as languages
     splits: tuple[str, ...] = ("dev", "test")
     examples: int = 0  # first rows only, for trying things; 0: all
-    save_predictions: bool = False
+    save_predictions: bool | str = False  # or "xglue": also in the form of XGLUE's own evaluation
     batch_size: int = 64
 
 
@@ -250,6 +250,8 @@ def _to_config_dict(section: type) -> ConfigDict:
             config[field.name] = _to_config_dict(typing.cast(type, field.type))
         elif field.default is None:  # a plain None could not be set from the command line
             config[field.name] = config_dict.placeholder(plain_type(field.type))
+        elif plain_type(field.type) is object:
+            config[field.name] = config_dict.FieldReference(field.default, field_type=object)
         else:
             config[field.name] = field.default
     return config.lock()

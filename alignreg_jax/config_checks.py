@@ -7,15 +7,20 @@ from collections.abc import Collection
 from itertools import chain
 from typing import Any
 
+from alignreg_jax.data.tasks import TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS, build
 from alignreg_jax.pruning.schedules import SCHEDULES
 
 
 def plain_type(annotation: Any) -> type:
-    """The type of a field without its None and its items: `tuple[int, ...] | None` is a tuple."""
+    """The type of a field without its None and its items: `tuple[int, ...] | None` is a tuple.
+
+    `object` if it may be of several.
+    """
     if isinstance(annotation, types.UnionType):
-        annotation = next(arg for arg in typing.get_args(annotation) if arg is not type(None))
+        kinds = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
+        annotation = kinds[0] if len(kinds) == 1 else object
     return typing.get_origin(annotation) or annotation
 
 
@@ -28,6 +33,10 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
     wanted = plain_type(annotation)
     if isinstance(value, float) and not math.isfinite(value):
         raise UserError(f"{path}={value!r} is not a finite number")
+    if wanted is object:
+        if type(value) in typing.get_args(annotation):
+            return value
+        raise UserError(f"{path}={value!r} should be of type {annotation}")
     if value is None and isinstance(annotation, types.UnionType):
         return None
     if wanted is tuple and isinstance(value, (str, tuple, list)):
@@ -59,6 +68,7 @@ _CHOICES: dict[str, Collection[str]] = {
     "regularizer.norm": ("squared", "norm"),
     "regularizer.reduce": ("sum", "mean"),
     "regularizer.phases": ("all", "dense"),
+    "eval.save_predictions": (False, True, "xglue"),
 }
 _AT_LEAST = {
     "seed": 0,
@@ -102,7 +112,8 @@ def validate(config: Any) -> None:
 
     for path, choices in _CHOICES.items():
         if value(path) not in choices:
-            raise UserError(f"{path}={value(path)!r}: choose from {', '.join(choices)}")
+            listed = ", ".join(map(str, choices))
+            raise UserError(f"{path}={value(path)!r}: choose from {listed}")
     for path, least in _AT_LEAST.items():
         found = value(path)
         if found is not None and not found >= least:  # NaN fails too
@@ -118,6 +129,8 @@ def validate(config: Any) -> None:
         )
     if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
         raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")
+    if config.eval.save_predictions == "xglue":
+        _check_xglue(config)
     regularizer = config.regularizer
     if regularizer.reference == "finetuned":
         if regularizer.name not in ("none", "cosine", "cosine-layer", "frobenius"):
@@ -137,3 +150,18 @@ def validate(config: Any) -> None:
         norm=regularizer.norm,
         reduce=regularizer.reduce,
     )
+
+
+def _check_xglue(config: Any) -> None:
+    """Whether XGLUE's evaluation script could score the predictions."""
+    known = [name for name, task in TASKS.items() if task.xglue]
+    if config.task.name not in known:
+        raise UserError(
+            f"eval.save_predictions='xglue': task.name={config.task.name!r} is not one of XGLUE's "
+            f"tasks: {', '.join(known)}"
+        )
+    if config.eval.examples:
+        raise UserError(
+            f"eval.save_predictions='xglue': XGLUE's script scores whole files, but "
+            f"eval.examples={config.eval.examples}"
+        )

@@ -256,11 +256,11 @@ class Experiment:
             served, keys, f"evaluating {len({key[1] for key in keys})} languages"
         )
         dataset = self.inputs.dataset
-        scores, examples = score(dataset.task, dataset.labels, self.inputs.gold, predictions)
+        scores = score(dataset.task, dataset.labels, self.inputs.gold, predictions)
         if self.config.eval.save_predictions:
             self.artifacts.predictions(self.phase, predictions)
         weights = measure(served, state.masks, self.trainer.reference)
-        self._event("eval", self.trainer.step, **weights, scores=scores, examples=examples)
+        self._event("eval", self.trainer.step, **weights, **scores)
         self.tracker.sync()
         self._write_results(finished=False)
 

@@ -100,7 +100,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """
     with _opened(workdir) as file:
         _lock(file, workdir)
-        for folder in (".", "checkpoints", "predictions/*"):  # a kill leaves half-written files
+        for folder in (".", "checkpoints", "predictions/**"):  # a kill leaves half-written files
             for leftover in workdir.glob(f"{folder}/{TEMPORARY_FILES}"):
                 leftover.unlink()
         yield

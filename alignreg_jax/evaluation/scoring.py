@@ -8,10 +8,15 @@ import numpy as np
 
 from alignreg_jax.data.schema import Split, Texts
 from alignreg_jax.data.tasks import Task
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import metrics
+from alignreg_jax.evaluation.tags import tag_scores
 
 LOST = "O"
 """What counts as predicted for a word that was cut off, as in XGLUE's own evaluation."""
+
+ENTITIES = "f1"
+"""The metric whose tasks have tags that begin and continue something (IOB)."""
 
 
 def names(split: Split, numbers: np.ndarray, labels: Sequence[str]) -> Texts:
@@ -34,17 +39,55 @@ def score(
     labels: Sequence[str],
     gold: Mapping[tuple[str, str], Split],
     predictions: Mapping[tuple[str, str], np.ndarray],
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Scores {split: {language: {metric: value}}} and row counts {split: {language: n}}."""
-    scores: dict[str, Any] = {}
-    examples: dict[str, Any] = {}
+) -> dict[str, Any]:
+    """What an eval event says of predictions.
+
+    Returns:
+        `scores` {split: {language: {metric: value}}}; `examples` {split: {language: rows}}; in
+        token tasks `tags` {split: {language: {tag: its scores}}}.
+    """
+    found: dict[str, Any] = {"scores": {}, "examples": {}}
     for (split, language), numbers in predictions.items():
         rows = gold[split, language]
-        scores.setdefault(split, {})[language] = metrics.score(
-            task.metrics,
-            names(rows, rows.labels, labels),
-            names(rows, numbers, labels),
-            queries=rows.text_a,
-        )
-        examples.setdefault(split, {})[language] = rows.rows
-    return scores, examples
+        right, said = names(rows, rows.labels, labels), names(rows, numbers, labels)
+        scores = metrics.score(task.metrics, right, said, queries=rows.text_a)
+        values = {"scores": scores, "examples": rows.rows}
+        if task.kind == "token":
+            values["tags"] = tag_scores(right, said, entities=task.metric == ENTITIES)
+        for name, value in values.items():
+            found.setdefault(name, {}).setdefault(split, {})[language] = value
+    return found
+
+
+def chance(task: Task, labels: Sequence[str], gold: Mapping[str, Split]) -> float:
+    """The score of a model that knows nothing, by the task's metric.
+
+    Accuracy: 1 / labels, a guess among them. The majority's share is not taken: it differs from
+    language to language, and a model that has collapsed picks any class, not the one most frequent
+    in a test set it never saw. nDCG: the mean over languages of what the same grade for every row
+    scores, about 0.7, because a list in any order is most of the best one. The others: 0. That is
+    exact for the correlation; guessed tags hit a whole entity, or a whole run of tags, too rarely
+    to matter, and how often depends on the texts.
+
+    Args:
+        task: says which metric.
+        labels: of the classifier.
+        gold: by language, the rows that are scored.
+
+    Raises:
+        UserError: a language whose rows cannot be scored; names it.
+    """
+    if task.metric.endswith("accuracy"):
+        return 1.0 / len(labels)
+    if task.metric != "ndcg":
+        return 0.0
+    return float(np.mean([_constant(language, rows, labels) for language, rows in gold.items()]))
+
+
+def _constant(language: str, rows: Split, labels: Sequence[str]) -> float:
+    right = names(rows, rows.labels, labels)
+    same = [labels[0]] * len(right)
+    try:
+        return metrics.score(["ndcg"], right, same, queries=rows.text_a)["ndcg"]
+    except UserError as error:
+        raise UserError(f"{rows.origin} ({language}): {error}") from None

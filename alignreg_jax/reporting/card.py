@@ -4,9 +4,16 @@ import json
 import re
 from collections.abc import Sequence
 
+from alignreg_jax.reporting.metric_names import first_word, hub_metric, metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.series import curves
-from alignreg_jax.reporting.tables import languages_table, markdown_table, percent, steps_table
+from alignreg_jax.reporting.tables import (
+    languages_table,
+    markdown_table,
+    other_metrics_table,
+    percent,
+    steps_table,
+)
 
 CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
 
@@ -38,7 +45,26 @@ with torch.no_grad():
 logits = first @ head["classifier.weight"].T + head["classifier.bias"]
 print(model.config.id2label[logits.argmax(-1).item()])
 """,
+    "token": """\
+import torch
+from transformers import AutoModelForTokenClassification, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32).eval()
+words = {example}
+options = dict(is_split_into_words=True, truncation=True, max_length={max_length})
+inputs = tokenizer(words, **options, return_tensors="pt")
+with torch.no_grad():
+    logits = model(**inputs).logits[0]
+tags = {{}}
+for piece, word in enumerate(inputs.word_ids()):
+    if word is not None and word not in tags:  # a word's first piece carries its tag
+        tags[word] = model.config.id2label[logits[piece].argmax().item()]
+print([(word, tags.get(place, "O")) for place, word in enumerate(words)])
+""",
 }
+_ANSWERS = {"token": "It gives every word one of {count} tags."}
 
 
 def model_card(
@@ -59,22 +85,27 @@ def model_card(
     """
     last = results["prune_steps"][-1]
     example = '"first text", "second text"' if pair else '"a text in any of the languages"'
+    if head == "token":
+        example = '["words", "of", "one", "sentence"]'
+    answers = _ANSWERS.get(head, "It answers with one of {count} labels.")
+    others = other_metrics_table(results)
     load = _LOAD[head].format(example=example, max_length=max_length)
     name = (
         f"{results['task']}, {results['method']}, {percent(last['remaining'], 0)} % of the weights"
     )
     origin = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R"
     parts = [
-        _metadata(results, base_model, licence),
+        _metadata(results, base_model, licence, head),
         f"# {name}\n",
         f"A cross-lingual encoder ({origin}) fine-tuned for **{results['task']}** with English"
-        f" labels only{_how_pruned(results)} It answers with one of {len(labels)} labels.\n",
+        f" labels only{_how_pruned(results)} {answers.format(count=len(labels))}\n",
         "## Scores\n",
-        f"{results['metric'].capitalize()} on the {results['split']} sets, in percent. Only English"
-        " was trained on; every other language is zero-shot.\n",
+        f"{first_word(metric_name(results['metric']))} on the {results['split']} sets, in percent."
+        " Only English was trained on; every other language is zero-shot.\n",
         markdown_table(languages_table(results)),
         markdown_table(steps_table(results)),
         f"{steps_table(results).note}\n",
+        *([markdown_table(others)] if others else []),
         "## How sparse it is\n",
         f"- Encoder weights that pruning left: {percent(last['remaining'])} % (of the attention and"
         " feed-forward matrices; embeddings, normalisation, biases and classifier are not pruned)\n"
@@ -104,15 +135,16 @@ def _how_pruned(results: Results) -> str:
     )
 
 
-def _metadata(results: Results, base_model: str | None, licence: str | None) -> str:
+def _metadata(results: Results, base_model: str | None, licence: str | None, head: str) -> str:
     """The YAML block; every text is quoted, or Norwegian (no) would be read as false."""
     codes = [re.split("[-_]", curve.language)[0] for curve in curves(results)]
     lines = ["---"]
     lines += [f"license: {json.dumps(licence)}"] if licence else []
     lines += ["language:", *(f"  - {json.dumps(code)}" for code in sorted(set(codes)))]
     lines += [f"base_model: {json.dumps(base_model)}"] if base_model else []
-    lines += ["library_name: transformers", "pipeline_tag: text-classification"]
-    lines += ["metrics:", f"  - {json.dumps(results['metric'])}"]
+    kind = "token" if head == "token" else "text"
+    lines += ["library_name: transformers", f"pipeline_tag: {kind}-classification"]
+    lines += ["metrics:", f"  - {json.dumps(hub_metric(results['metric']))}"]
     tags = ("alignreg", "pruning", "sparse", "cross-lingual", results["method"])
     lines += ["tags:", *(f"  - {json.dumps(tag)}" for tag in tags), "---", ""]
     return "\n".join(lines)

@@ -43,7 +43,7 @@ def accuracy(
     """Every language against remaining weights, with English and the zero-shot mean in front.
 
     `title` says what the scores are; `mean` is over the languages that every step evaluated;
-    `full_means` has a point for each step that evaluated all of them.
+    `full_means` has a point for each step that evaluated all of them; `chance` is 0 for none.
     """
     figure = Figure(figsize=(WIDTH, 5.8))
     axes = figure.add_axes((0.06, 0.09, 0.78, 0.80))
@@ -62,21 +62,21 @@ def accuracy(
         line = {"linestyle": "", "marker": "D", "markersize": 7, "markerfacecolor": svg.PAPER}
         _line(axes, full_means, markeredgewidth=1.8, **line, **front)
     levels = [value for curve in curves for value in curve.values]
-    axes.axhline(FULL * chance, color=svg.MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
-    bottom = min([chance, *levels])
-    axes.set_ylim(FULL * bottom - 2.5, FULL * max(levels) + 2)
+    axes.set_ylim(FULL * lowest(levels, chance) - 2.5, FULL * max(levels) + 2)
     _remaining_axis(axes, sorted({x for curve in curves for x in curve.remaining}, reverse=True))
-    axes.text(
-        axes.get_xlim()[0] - 0.5,
-        FULL * chance + 0.6,
-        f"chance {FULL * chance:.1f}",
-        color=svg.MUTED,
-        fontsize=8,
-    )
+    if chance:
+        axes.axhline(FULL * chance, color=svg.MUTED, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1)
+        left, name = axes.get_xlim()[0] - 0.5, f"chance {FULL * chance:.1f}"
+        axes.text(left, FULL * chance + 0.6, name, color=svg.MUTED, fontsize=8)
     axes.set_title(title, color=svg.MUTED, pad=26)
     _end_labels(axes, curves, mean if everything_everywhere else None, full_means)
     _accuracy_legend(axes, curves, mean, everything_everywhere)
     return figure
+
+
+def lowest(levels: Sequence[float], chance: float) -> float:
+    """Where the axis of scores begins: chance belongs to it, unless the metric has none (0)."""
+    return min([chance, *levels]) if chance else min(levels)
 
 
 def _accuracy_legend(
@@ -181,7 +181,7 @@ def languages(curves: Sequence[Curve], mean: Curve | None, *, chance: float) -> 
     levels = [value for curve in curves for value in curve.values]
     for position, axes in enumerate(grid.flat):
         _remaining_axis(axes, [steps[0], steps[-1]], label=None)
-        axes.set_ylim(FULL * min([chance, *levels]) - 3, FULL * max(levels) + 4)
+        axes.set_ylim(FULL * lowest(levels, chance) - 3, FULL * max(levels) + 4)
         axes.set_visible(position < len(curves))
         # The last panel of a column has the axis, also when the last line is not full.
         axes.tick_params(labelbottom=position + columns >= len(curves), labelsize=8)

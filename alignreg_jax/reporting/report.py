@@ -14,13 +14,16 @@ from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures, page, series
+from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.svg import inline_svg, png
 from alignreg_jax.reporting.tables import (
     html_table,
     languages_table,
+    other_metrics_table,
     percent,
     steps_table,
+    tags_table,
 )
 from alignreg_jax.reporting.tracking import METRICS_FILE, Event, atomic_write, read_events
 
@@ -63,8 +66,17 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
     body += _accuracy(results) if steps else ""
     body += page.section(
         "Results",
-        html_table(steps_table(results), "Every evaluation"),
+        html_table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
         html_table(languages_table(results), "Every language"),
+        *(
+            html_table(table, caption)
+            for table, caption in (
+                (other_metrics_table(results), "Other metrics (%)"),
+                (tags_table(results, "en"), "Every tag in English"),
+                (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
+            )
+            if table
+        ),
     )
     body += _weights(events)
     body += _training(events)
@@ -73,7 +85,7 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
 
 
 def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[str, str, str, str]]:
-    metric = results["metric"]
+    metric = metric_name(results["metric"])
     worst = last["worst"]
     after = f"{metric} (%), dense → pruned" if first is not last else f"{metric} (%)"
 
@@ -124,10 +136,8 @@ def _accuracy(results: Results) -> str:
     curves = series.curves(results)
     common = series.everywhere(results)
     mean = series.mean_curve(results, common)
-    chance, metric = results["chance"], results["metric"]
-    caption = (
-        f"{metric.capitalize()} of every language against what remains of the encoder’s weights"
-    )
+    chance, metric = results["chance"], first_word(metric_name(results["metric"]))
+    caption = f"{metric} of every language against what remains of the encoder’s weights"
     caption += ", from dense on the left to sparse on the right."
     if not all(curve.every_step for curve in curves):
         caption += f" The line of the mean is over the {_count(len(common), 'language')} that every"
@@ -143,7 +153,7 @@ def _accuracy(results: Results) -> str:
     panels += " zero-shot mean of the figure above."
     small = figures.languages(curves, mean, chance=chance)
     return page.section(
-        f"{metric.capitalize()} against remaining weights",
+        f"{metric} against remaining weights",
         page.drawing(inline_svg(_overview(results), "accuracy", _spoken(results)), caption),
         page.drawing(inline_svg(small, "languages", "One panel per language"), panels),
     )
@@ -155,7 +165,7 @@ def _overview(results: Results) -> Figure:
         series.mean_curve(results, series.everywhere(results)),
         series.full_means(results),
         chance=results["chance"],
-        title=f"{results['metric']} on the {results['split']} set (%)",
+        title=f"{metric_name(results['metric'])} on the {results['split']} set (%)",
     )
 
 
@@ -166,7 +176,7 @@ def _spoken(results: Results) -> str:
         f" zero-shot mean {percent(step['zero_shot_avg'])} over {step['evaluated']} languages"
         for step in results["prune_steps"]
     ]
-    return f"Line chart of {results['metric']}: " + "; ".join(parts)
+    return f"Line chart of {metric_name(results['metric'])}: " + "; ".join(parts)
 
 
 def _weights(events: Sequence[Event]) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from alignreg_jax.evaluation.metrics import summarize
+from alignreg_jax.evaluation import tags
+from alignreg_jax.evaluation.summary import means, summarize
 from alignreg_jax.reporting.tracking import Event
 
 Results = dict[str, Any]
@@ -78,12 +79,20 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
     """The content of results.json; `extra` is added as it is (wall_seconds, versions and so on).
 
     Per pruning step: the score of every language on the split of `facts`, their means, the worst
-    language, and the retention against the dense model (prune step 0) over the same languages.
+    language, and the retention against the dense model (prune step 0) over the same languages; of
+    the task's other metrics the means (`other_metrics`), and of a token task's tags the scores in
+    English and their means over the other languages (`tags`).
     """
+    events = list(events)
     scores: dict[int, dict[str, dict[str, Any]]] = {}
+    others: dict[int, dict[str, dict[str, float]]] = {}
     for row in rows(events):
         if row["split"] == facts.split and row["metric"] == facts.metric:
             scores.setdefault(row["prune_step"], {})[row["language"]] = row
+        elif row["split"] == facts.split:
+            by_metric = others.setdefault(row["prune_step"], {})
+            by_metric.setdefault(row["metric"], {})[row["language"]] = row["value"]
+    by_tag = _tags(events, facts.split)
     dense = {language: row["value"] for language, row in scores.get(0, {}).items()}
     steps = []
     for prune_step, by_language in scores.items():
@@ -97,6 +106,10 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
                 "remaining_total": row["remaining_total"],
                 **summarize(values, dense or None, facts.chance, facts.languages),
                 "languages": values,
+                "other_metrics": {
+                    metric: means(found) for metric, found in others.get(prune_step, {}).items()
+                },
+                **({"tags": by_tag[prune_step]} if prune_step in by_tag else {}),
             }
         )
     return {
@@ -108,4 +121,13 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
         "chance": facts.chance,
         "prune_steps": steps,
         **extra,
+    }
+
+
+def _tags(events: Iterable[Event], split: str) -> dict[int, dict[str, Any]]:
+    """By pruning step what the tags of a token task score; the last evaluation counts."""
+    return {
+        event["phase"]: tags.summarize(event["tags"][split])
+        for event in events
+        if event["kind"] == "eval" and split in event.get("tags", {})
     }

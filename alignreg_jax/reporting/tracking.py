@@ -183,9 +183,11 @@ class _BoardWriter:
 
 
 def _scalars(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, float]]:
-    """The numbers of an event with their path as name; lists per layer stay in the JSON."""
+    """The numbers of an event with their path as name; lists and tags stay in the JSON."""
     found = []
     for name, value in values.items():
+        if name == "tags":  # hundreds in every language
+            continue
         if isinstance(value, Mapping):
             found += _scalars(value, f"{prefix}{name}/")
         elif isinstance(value, (int, float)) and name not in ("n", "step"):

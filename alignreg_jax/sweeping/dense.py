@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 _CONTENT = "phase-0"
 _CHECKPOINT = "checkpoint"
-_PREDICTIONS = "predictions/0"
+_PREDICTIONS = ("predictions/0", "predictions/xglue/0")
 
 
 def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
@@ -85,8 +85,9 @@ class DensePhases:
         content = partial / _CONTENT
         _link_tree(checkpoint, content / _CHECKPOINT)
         shutil.copyfile(workdir / METRICS_FILE, content / METRICS_FILE)  # the run writes on
-        if (workdir / _PREDICTIONS).is_dir():
-            _link_tree(workdir / _PREDICTIONS, content / _PREDICTIONS)
+        for folder in _PREDICTIONS:
+            if (workdir / folder).is_dir():
+                _link_tree(workdir / folder, content / folder)
         checkpointing.commit(content, position)
         if target.exists():
             log.warning("%s is damaged; writing it again", target)
@@ -134,9 +135,10 @@ def _problem(folder: Path) -> str | None:
 
 
 def _take_over(content: Path, workdir: Path, checkpoints: Checkpoints) -> None:
-    shutil.rmtree(workdir / _PREDICTIONS, ignore_errors=True)
-    if (content / _PREDICTIONS).is_dir():
-        _link_tree(content / _PREDICTIONS, workdir / _PREDICTIONS)
+    for folder in _PREDICTIONS:
+        shutil.rmtree(workdir / folder, ignore_errors=True)
+        if (content / folder).is_dir():
+            _link_tree(content / folder, workdir / folder)
     shutil.copyfile(content / METRICS_FILE, workdir / METRICS_FILE)
     # Last, because the run continues from it
     checkpoints.adopt(content / _CHECKPOINT, checkpointing.position_of(content))

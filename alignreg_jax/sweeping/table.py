@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation.scoring import names
 from alignreg_jax.inputs import Cache, load_data
 from alignreg_jax.reporting.sweeps.report import write_sweep
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
@@ -67,6 +68,13 @@ def write_table(
 
 def _finished(run: Run, folder: Folder, cache: Cache) -> FinishedRun:
     data = load_data(run.config, cache)
-    names = data.dataset.labels
-    gold = {key: [names[index] for index in split.labels] for key, split in data.evaluation.items()}
-    return FinishedRun(run.row, run.task, run.seed, folder.workdir(run), gold)
+    task, labels = data.dataset.task, data.dataset.labels
+
+    def read() -> tuple[dict, dict]:
+        splits = data.evaluation.items()
+        gold = {key: names(split, split.labels, labels) for key, split in splits}
+        queries = {key: split.text_a for key, split in splits}
+        return gold, queries if "ndcg" in task.metrics else {}
+
+    gold, queries = cache("gold", data, read)
+    return FinishedRun(run.row, run.task, run.seed, folder.workdir(run), gold, queries)

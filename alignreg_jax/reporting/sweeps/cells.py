@@ -6,11 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.runs import Run, Sweep, english, zero_shot
 from alignreg_jax.reporting.sweeps.statistics import Interval, t_interval
 
 ZERO_SHOT, ENGLISH = "zero_shot", "en"
-AVERAGE = "avg"  # in the place of a task: the mean over all of them
+AVERAGE = "avg"  # in the place of a task: the mean over XGLUE's eight
 
 
 class Place(NamedTuple):
@@ -41,9 +42,11 @@ Cells = dict[Place, Cell]
 def read_cells(sweep: Sweep) -> Cells:
     """Every number that the runs give; a place without one is absent.
 
-    The average over tasks has the seeds that every task has, and is there only when all tasks are.
+    The average is over XGLUE's eight tasks, as the paper's is, and there only when all of them are;
+    it has the seeds that every one of them has.
     """
     facts = sweep.facts
+    averaged = paper.all_tasks(facts.tasks)
     found: Cells = {}
     for row in facts.rows:
         for remaining in facts.remaining:
@@ -52,7 +55,7 @@ def read_cells(sweep: Sweep) -> Cells:
                     cell = _cell(sweep, Place(row, task, remaining, statistic))
                     if cell is not None:
                         found[Place(row, task, remaining, statistic)] = cell
-                places = [Place(row, task, remaining, statistic) for task in facts.tasks]
+                places = [Place(row, task, remaining, statistic) for task in averaged]
                 mean = _average([found.get(place) for place in places])
                 if mean is not None:
                     found[Place(row, AVERAGE, remaining, statistic)] = mean
@@ -78,7 +81,7 @@ def _score(sweep: Sweep, run: Run, step: dict[str, Any], statistic: str) -> floa
 
 def _average(cells: list[Cell | None]) -> Cell | None:
     known = [cell for cell in cells if cell is not None]
-    if len(known) < max(len(cells), 2):
+    if not known or len(known) < len(cells):
         return None
     seeds = sorted(set.intersection(*(set(cell.values) for cell in known)))
     if not seeds:

@@ -2,15 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation import xglue_predictions
+from alignreg_jax.evaluation.examples import PARTS, Parts, ratio
+from alignreg_jax.evaluation.metrics import Answers
 from alignreg_jax.reporting.sweeps.runs import Run, Sweep, zero_shot
 from alignreg_jax.reporting.sweeps.statistics import (
-    EXAMPLE_SCORES,
     holm,
     paired_t_test,
     randomisation_test,
@@ -18,7 +20,6 @@ from alignreg_jax.reporting.sweeps.statistics import (
 )
 
 SIGNIFICANT = 0.05
-Scores = list[Float[np.ndarray, "_"]]  # per language, of its examples
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,8 @@ class Comparison:
         p: of the randomisation test over examples; None where there is none.
         p_holm: the same after Holm's correction over all comparisons of the sweep.
         seeds: how many pairs of runs.
-        examples: how many test examples, over all languages; 0 without a test over examples.
+        examples: how many test examples (sentences in token tasks, queries in ranking), over all
+            languages; 0 without a test over examples.
     """
 
     row: str
@@ -126,21 +128,25 @@ def _comparison(
         if score is not None and other is not None:  # as compare() has made sure
             differences.append(score - other)
     interval = t_interval(differences)
-    by_seed = [_differences(examples.scores(*mine), examples.scores(*base)) for mine, base in pairs]
-    known = [found for found in by_seed if found is not None]
+    mine, theirs = (
+        _by_language([examples.parts(*reading) for reading in side])
+        for side in zip(*pairs, strict=True)
+    )
     p, count = None, 0
-    if len(known) == len(pairs):
-        by_language = [np.mean(found, axis=0) for found in zip(*known, strict=True)]
-        p, count = randomisation_test(by_language), sum(map(len, by_language))
+    if mine and theirs:
+        p = randomisation_test(list(zip(mine, theirs, strict=True)))
+        count = sum(parts.shape[1] for parts in mine)
     ends = (interval.mean, interval.low, interval.high)
     over_seeds = paired_t_test(differences)
     return Comparison(row, task, remaining, *ends, over_seeds, None, p, None, interval.count, count)
 
 
-def _differences(mine: Scores | None, theirs: Scores | None) -> Scores | None:
-    if mine is None or theirs is None:
+def _by_language(seeds: list[list[Parts] | None]) -> list[np.ndarray] | None:
+    """Per language the parts of all seeds as one array; None unless every seed has them."""
+    known = [parts for parts in seeds if parts is not None]
+    if len(known) < len(seeds):
         return None
-    return [score - other for score, other in zip(mine, theirs, strict=True)]
+    return [np.stack(parts) for parts in zip(*known, strict=True)]
 
 
 class _Examples:
@@ -148,36 +154,52 @@ class _Examples:
 
     def __init__(self, sweep: Sweep):
         self._languages = sweep.languages
-        self._read: dict[tuple[str, str, int, int], Scores | None] = {}
+        self._read: dict[tuple[str, str, int, int], list[Parts] | None] = {}
 
-    def scores(self, run: Run, step: dict[str, Any]) -> Scores | None:
-        """Per zero-shot language the score of every example; None where they are not known."""
+    def parts(self, run: Run, step: dict[str, Any]) -> list[Parts] | None:
+        """Per zero-shot language the parts of its score; None where they are not known."""
         key = (run.row, run.task, run.seed, step["prune_step"])
         if key not in self._read:
-            self._read[key] = _example_scores(run, step, self._languages[run.task])
+            self._read[key] = _example_parts(run, step, self._languages[run.task])
         return self._read[key]
 
 
-def _example_scores(run: Run, step: dict[str, Any], languages: Sequence[str]) -> Scores | None:
+def _example_parts(run: Run, step: dict[str, Any], languages: Sequence[str]) -> list[Parts] | None:
     folder = run.source.workdir / "predictions" / str(step["prune_step"])
-    score = EXAMPLE_SCORES.get(run.results["metric"])
-    if score is None or not folder.is_dir():
+    take_apart = PARTS.get(run.results["metric"])
+    if take_apart is None or not folder.is_dir():
         return None
     found = []
     for language in languages:
         path = folder / f"{language}.{run.split}.txt"
         gold = run.source.gold[run.split, language]
         try:
-            said = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+            content = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise UserError(f"{path}: no such file, though {folder} exists") from None
-        if len(said) != len(gold):
-            raise UserError(f"{path}: {len(said)} lines for {len(gold)} examples")
-        values = score(gold, said)
-        if abs(values.mean() - step["languages"][language]) > 1e-9:
+        said = _answers(content, gold, path)
+        parts = take_apart(gold, said, run.source.queries.get((run.split, language), ()))
+        score = float(ratio(parts.sum(axis=0)))
+        if abs(score - step["languages"][language]) > 1e-9:
             raise UserError(
-                f"{path}: gives {values.mean():.6f}, but results.json has"
+                f"{path}: gives {score:.6f}, but results.json has"
                 f" {step['languages'][language]:.6f}; do the data or the predictions differ?"
             )
-        found.append(values)
+        found.append(parts)
     return found
+
+
+def _answers(content: str, gold: Answers, path: Path) -> Answers:
+    """The predictions of a file, as many as there are right answers."""
+    in_words = not isinstance(gold[0], str)
+    said = xglue_predictions.read(content, in_words=in_words)
+    if len(said) != len(gold):
+        unit = "sentences" if in_words else "lines"
+        raise UserError(f"{path}: {len(said)} {unit} for {len(gold)} examples")
+    if in_words:
+        for number, (tags, right) in enumerate(zip(said, gold, strict=True), start=1):
+            if len(tags) != len(right):
+                raise UserError(
+                    f"{path}: {len(tags)} tags for {len(right)} words, sentence {number}"
+                )
+    return said

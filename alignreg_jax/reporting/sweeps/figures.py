@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from alignreg_jax.reporting import svg
-from alignreg_jax.reporting.figures import FULL, WIDTH, spread
+from alignreg_jax.reporting.figures import FULL, WIDTH, lowest, spread
 from alignreg_jax.reporting.sweeps.lines import Line
 from alignreg_jax.reporting.sweeps.styles import Style
 
@@ -102,7 +102,7 @@ def _level_axis(axes: Axes, lines: Sequence[Line], chance: float) -> None:
     """Percent, as high as the means need; bands may run out of it; chance where it is near."""
     levels = [FULL * value for line in lines for value in line.mean]
     low, high = min(levels), max(levels)
-    near = low - FULL * chance < 0.35 * max(high - FULL * chance, 1.0)
+    near = chance > 0 and low - FULL * chance < 0.35 * max(high - FULL * chance, 1.0)
     low = min(low, FULL * chance) if near else low
     margin = 0.05 * max(high - low, 2.0)
     axes.set_ylim(low - margin, high + margin)
@@ -166,8 +166,8 @@ def languages(
         for axes in grid.flat:  # neighbouring panels leave no room in between
             for tick, side in zip(axes.get_xticklabels(), ("right", "left"), strict=False):
                 tick.set_horizontalalignment(side)
-        levels = [FULL * value for line in everything for value in line.mean]
-        grid[0, 0].set_ylim(min([FULL * chance, *levels]) - 3, max(levels) + 4)
+        levels = [value for line in everything for value in line.mean]
+        grid[0, 0].set_ylim(FULL * lowest(levels, chance) - 3, FULL * max(levels) + 4)
         figure.text(0.52, 0.06 / high, _REMAINING, color=svg.MUTED, ha="center")
         rows = dict.fromkeys(row for row in styles for line in everything if line.row == row)
         _legend(figure, [styles[row] for row in rows])

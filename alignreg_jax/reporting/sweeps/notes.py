@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from alignreg_jax.reporting.metric_names import first_word
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, Cells, Place
 from alignreg_jax.reporting.sweeps.comparisons import SIGNIFICANT, Comparison
@@ -40,10 +41,11 @@ def _other_names(sweep: Sweep) -> str:
 
 
 def _cells_note(sweep: Sweep, cells: Cells) -> str:
-    metrics = " and ".join(sorted(set(sweep.metrics.values()))) or "score"
     seeds = {cell.interval.count for cell in cells.values()}
-    text = f"{metrics.capitalize()} in percent. Zero-shot: mean over the languages other than"
-    text += " English. en: English, the language trained on. "
+    text = f"{first_word(_metrics(sweep))} in percent. Zero-shot: mean over the languages other"
+    text += " than English. en: English, the language trained on. "
+    if paper.all_tasks(sweep.facts.tasks):
+        text += "avg: mean over the eight tasks of XGLUE. "
     if seeds and max(seeds) > 1:
         text += f"Mean ± 95 % interval (Student’s t) over {max(seeds)} seeds. "
     else:
@@ -54,6 +56,16 @@ def _cells_note(sweep: Sweep, cells: Cells) -> str:
     names = ", ".join(row for row in sweep.facts.rows if row in sweep.dense_rows)
     text += f"; {names} does not compete: it is not pruned, and stands everywhere with its"
     return text + " dense score."
+
+
+def _metrics(sweep: Sweep) -> str:
+    """What the scores are: one metric, or each with the tasks that have it."""
+    tasks: dict[str, list[str]] = {}
+    for task, metric in sweep.metrics.items():
+        tasks.setdefault(metric, []).append(sweep.facts.column(task))
+    if len(tasks) < 2:
+        return "".join(tasks) or "score"
+    return ", ".join(f"{metric} ({', '.join(sorted(names))})" for metric, names in tasks.items())
 
 
 def _languages_notes(sweep: Sweep) -> list[str]:
@@ -176,13 +188,13 @@ def _examples_test(sweep: Sweep, tested: Sequence[Comparison], compared: int) ->
     if not tested:
         return [
             "Over examples: no test, so nothing can survive. It needs the predictions of the runs"
-            " (eval.save_predictions) and a metric that is a mean over examples; this sweep"
-            f" has {' and '.join(sorted(set(sweep.metrics.values())))}."
+            " (eval.save_predictions)."
         ]
     found = (
         f"Over examples: a randomisation test (Noreen) swaps the two systems’ answers to an"
-        f" example, all seeds of it together, each language for itself; p is the share of {DRAWS:,}"
-        " random swaps that make the means differ as much as they do. After the correction for"
+        f" example{_units(sweep)}, all seeds of it together, each language for itself, and scores"
+        f" both anew; p is the share of {DRAWS:,} random swaps that make the means differ as much"
+        " as they do. After the correction for"
         f" {count(len(tested), 'comparison')} it must be below {SIGNIFICANT}. It shows whether"
         " these very models differ by more than the luck of which examples are in the test sets."
         " It takes the trained models as they are, so it cannot say that the method, rather than"
@@ -196,6 +208,17 @@ def _examples_test(sweep: Sweep, tested: Sequence[Comparison], compared: int) ->
         f"{count(compared - len(tested), 'comparison')} had no predictions of both systems or no"
         " score by example, and so no test over examples; they cannot survive.",
     ]
+
+
+def _units(sweep: Sweep) -> str:
+    """What is swapped as a whole where that is not a row."""
+    kinds = {run.results["metric"] for run in sweep.runs}
+    units = []
+    if kinds & {"f1", "pos_xglue", "word_accuracy"}:
+        units.append("a sentence with all its tags")
+    if "ndcg" in kinds:
+        units.append("a query with all its rows")
+    return f" ({' or '.join(units)})" if units else ""
 
 
 def count(number: int, noun: str) -> str:

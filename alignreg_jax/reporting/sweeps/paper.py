@@ -67,6 +67,12 @@ def value(row: str, task: str) -> float | None:
     return PRINTED[row][list(TASKS).index(task)] / 100
 
 
+def all_tasks(labels: Sequence[str]) -> tuple[str, ...]:
+    """The labels of XGLUE's tasks, in the paper's order; empty unless each is there once."""
+    found = [[label for label in labels if label.partition("@")[0] == task] for task in TASKS]
+    return tuple(label for (label,) in found) if all(len(f) == 1 for f in found) else ()
+
+
 def average(row: str, tasks: Sequence[str]) -> float | None:
     """The mean of the paper's scores over some of its tasks; None if one is not in the table."""
     values = [found for task in tasks if (found := value(row, task)) is not None]

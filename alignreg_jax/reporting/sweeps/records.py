@@ -91,7 +91,7 @@ def _printed(facts: SweepFacts, place: Place) -> float | None:
     if place.remaining != paper.reading(facts.remaining, TOLERANCE):
         return None
     if place.task == AVERAGE:
-        return paper.average(place.row, facts.tasks)
+        return paper.average(place.row, paper.all_tasks(facts.tasks))
     return paper.value(place.row, place.task)
 
 

@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation.metrics import Answers
+from alignreg_jax.reporting.metric_names import metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.series import ENGLISH
 
@@ -21,14 +23,16 @@ class FinishedRun:
 
     `row` and `task` are the labels of its place in the table ("frobenius-mbp",
     "frobenius-mbp@regularizer.weight=0.01"). `gold` maps (split, language) to label names in file
-    order, those rows that were evaluated.
+    order, those rows that were evaluated; in token tasks to the tags of each sentence. `queries`
+    says of a ranking task what each of these rows answers.
     """
 
     row: str
     task: str
     seed: int
     workdir: Path
-    gold: Mapping[tuple[str, str], Sequence[str]]
+    gold: Mapping[tuple[str, str], Answers]
+    queries: Mapping[tuple[str, str], Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,8 +139,8 @@ class Sweep:
 
     @cached_property
     def metrics(self) -> dict[str, str]:
-        """The metric of each task that has a run."""
-        return {run.task: run.results["metric"] for run in reversed(self.runs)}
+        """What the metric of each task that has a run is called."""
+        return {run.task: metric_name(run.results["metric"]) for run in reversed(self.runs)}
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, ...]]:

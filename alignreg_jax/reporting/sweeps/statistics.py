@@ -6,7 +6,7 @@ answers that, for the models at hand.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,9 +14,15 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
+from alignreg_jax.evaluation.examples import ratio
+
 LEVEL = 0.95
 DRAWS = 10_000
 _SEED = 20220403  # fixed, so that the same predictions give the same p
+_KINDS = 256  # of examples whose swaps are drawn at once: 20 MB
+
+Systems = Float[np.ndarray, "seeds examples 2"]
+"""A system's answers in one language: parts of the score (`evaluation.examples`) of each seed."""
 
 
 class Interval(NamedTuple):
@@ -87,44 +93,54 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def randomisation_test(
-    differences: Sequence[Float[np.ndarray, "_"]], draws: int = DRAWS, seed: int = _SEED
+    languages: Sequence[tuple[Systems, Systems]], draws: int = DRAWS, seed: int = _SEED
 ) -> float:
     """Two-sided p that two systems differ, by swapping their answers example by example.
 
     Noreen's approximate randomisation: if the systems were the same, an example's two answers could
-    be exchanged, which turns the sign of its difference. The statistic is the mean over languages
-    of the mean over examples; an example is swapped within its language, with all its seeds.
+    be exchanged. The statistic is the difference of the two scores, averaged over seeds and over
+    languages, and it is computed anew from the swapped answers: so the test holds for F1, whose
+    denominator depends on what is predicted, as it does for a mean over examples (Yeh 2000). An
+    example is swapped within its language, with all its seeds.
 
     Args:
-        differences: a language each: per example, score of one system minus score of the other,
-            averaged over seeds.
+        languages: of each, the parts of one system and those of the other.
         draws: random swaps; the smallest p that can come out is 1 / (1 + draws).
         seed: of the draws.
 
     Returns:
-        (1 + draws at least as far from zero as the observed mean) / (1 + draws).
+        (1 + draws at least as far from zero as the observed difference) / (1 + draws).
     """
     generator = np.random.default_rng(seed)
     observed, drawn = 0.0, np.zeros(draws)
-    for values in differences:
-        share = 1 / (len(values) * len(differences))
-        observed += share * float(values.sum())
-        # The signs of n equal differences add up to 2 * Binomial(n, 1/2) - n: the same distribution
-        # as n flips, and accuracies have few different differences. Zeros never count.
-        sizes, counts = np.unique(np.abs(values).round(12), return_counts=True)
-        for size, count in zip(sizes, counts, strict=True):
-            if size:
-                drawn += share * size * (2.0 * generator.binomial(count, 0.5, draws) - count)
-    as_far = np.abs(drawn) >= abs(observed) - 1e-12
+    for mine, theirs in languages:
+        middle = (mine + theirs).sum(axis=1) / 2
+        apart = (mine - theirs) / 2  # an example that is swapped adds this with the other sign
+
+        def difference(sums: np.ndarray, middle: np.ndarray = middle) -> np.ndarray:
+            return (ratio(middle + sums) - ratio(middle - sums)).mean(axis=-1) / len(languages)
+
+        observed += float(difference(apart.sum(axis=1)))
+        drawn += difference(_swapped_sums(apart, draws, generator))
+    as_far = np.abs(drawn) >= abs(observed) - 1e-9
     return (1 + int(as_far.sum())) / (1 + draws)
 
 
-def _matches(gold: Sequence[str], predicted: Sequence[str]) -> Float[np.ndarray, "_"]:
-    return np.array([right == said for right, said in zip(gold, predicted, strict=True)], float)
-
-
-EXAMPLE_SCORES: dict[str, Callable[[Sequence[str], Sequence[str]], Float[np.ndarray, "_"]]] = {
-    "accuracy": _matches,
-}
-"""Metric -> (gold, predicted) -> the score of each example, whose mean is the score. A metric that
-is not a mean over examples (F1 over a whole test set) has no row, and no test over examples."""
+def _swapped_sums(
+    apart: Systems, draws: int, generator: np.random.Generator
+) -> Float[np.ndarray, "draws seeds 2"]:
+    """Sums over examples, each with a sign drawn for it."""
+    seeds, examples, _ = apart.shape
+    rows = apart.transpose(1, 0, 2).reshape(examples, -1)
+    rows = rows[rows.any(axis=1)]  # where both systems say the same, nothing can be swapped
+    first = rows[np.arange(len(rows)), (rows != 0).argmax(axis=1)]
+    rows = (rows * np.sign(first)[:, None]).round(12)
+    # The signs of n equal rows add up to 2 * Binomial(n, 1/2) - n: the same distribution as n
+    # flips, and many examples are alike.
+    kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    sums = np.zeros((draws, rows.shape[1]))
+    for begin in range(0, len(kinds), _KINDS):
+        part = slice(begin, begin + _KINDS)
+        swapped = generator.binomial(counts[part], 0.5, (draws, len(counts[part])))
+        sums += (2.0 * swapped - counts[part]) @ kinds[part]
+    return sums.reshape(draws, seeds, 2)

@@ -50,9 +50,10 @@ def grids(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list
 
     One task: a single grid, where it is read side by side, zero-shot mean and English under each.
     More: two grids for each place where it is read, the zero-shot mean and English, a task a
-    column and their average last.
+    column and last the average, if all tasks of XGLUE are there.
     """
     facts = sweep.facts
+    columns = (*facts.tasks, *((AVERAGE,) if paper.all_tasks(facts.tasks) else ()))
     if len(facts.tasks) == 1:
         (task,) = facts.tasks
         places = [
@@ -65,7 +66,7 @@ def grids(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list
     found = []
     for remaining in facts.remaining:
         for statistic, name in ((ZERO_SHOT, "zero-shot mean"), (ENGLISH, "English")):
-            places = [(task, task, remaining, statistic) for task in (*facts.tasks, AVERAGE)]
+            places = [(task, task, remaining, statistic) for task in columns]
             title = f"{percent(remaining, 0)} % remaining: {name} (%)"
             found.append(_grid(title, places, sweep, cells, comparisons))
     return found
@@ -121,7 +122,9 @@ def _printed(sweep: Sweep, task: str, remaining: float) -> dict[str, float]:
     if remaining != paper.reading(sweep.facts.remaining, TOLERANCE):
         return {}
     found = {
-        row: paper.average(row, sweep.facts.tasks) if task == AVERAGE else paper.value(row, task)
+        row: paper.average(row, paper.all_tasks(sweep.facts.tasks))
+        if task == AVERAGE
+        else paper.value(row, task)
         for row in sweep.facts.rows
     }
     return {row: value for row, value in found.items() if value is not None}
