@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from seqeval.metrics.sequence_labeling import get_entities
 
 from alignreg_jax.evaluation import metrics
 from alignreg_jax.evaluation.metrics import Answers
 
-TagScores = dict[str, dict[str, float]]
+TagScores = dict[str, dict[str, Any]]
 """Tag -> its precision, recall, F1 and support, which is how often it is right."""
 
 
@@ -63,7 +64,7 @@ def summarize(by_language: Mapping[str, TagScores]) -> dict[str, dict[str, dict 
     return dict(sorted(found.items(), key=lambda item: (-_total(item[1].values()), item[0])))
 
 
-def _mean(scores: list[dict[str, float]]) -> dict[str, float] | None:
+def _mean(scores: list[dict[str, Any]]) -> dict[str, Any] | None:
     if not scores:
         return None
     names = ("precision", "recall", "f1")
@@ -71,5 +72,5 @@ def _mean(scores: list[dict[str, float]]) -> dict[str, float] | None:
     return {**means, "support": sum(s["support"] for s in scores), "languages": len(scores)}
 
 
-def _total(scores: Iterable[dict | None]) -> float:
+def _total(scores: Iterable[dict | None]) -> int:
     return sum(found["support"] for found in scores if found)
