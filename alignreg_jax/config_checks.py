@@ -1,6 +1,7 @@
 """What a field of the configuration may be: its type, its choices, its bounds."""
 
 import math
+import re
 import types
 import typing
 from collections.abc import Collection
@@ -127,6 +128,7 @@ def validate(config: Any) -> None:
             f"train.accumulation={config.train.accumulation} does not divide "
             f"train.batch_size={config.train.batch_size}"
         )
+    _check_task(config.task)
     if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
         raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")
     if config.eval.save_predictions == "xglue":
@@ -165,3 +167,16 @@ def _check_xglue(config: Any) -> None:
             f"eval.save_predictions='xglue': XGLUE's script scores whole files, but "
             f"eval.examples={config.eval.examples}"
         )
+
+
+def _check_task(task: Any) -> None:
+    if task.hub_id is not None:
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", task.hub_id) is None:
+            raise UserError(f"task.hub_id={task.hub_id!r} should be like owner/name")
+        if task.source != "hub":
+            raise UserError(f"task.hub_id={task.hub_id!r}: needs task.source=hub")
+    for language in task.strip_space_marker:
+        if re.fullmatch(r"[A-Za-z]{2,3}([-_][A-Za-z0-9]+)*", language) is None:
+            raise UserError(
+                f"task.strip_space_marker={task.strip_space_marker!r} should be languages, like th"
+            )

@@ -1,7 +1,7 @@
 """Everything a run reads, read and checked before anything is written."""
 
 import logging
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -99,7 +99,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
         # Nothing is said before everything has been checked: an error is one line on its own
         _say(data, encoder)
-        return _encode(data, tokenizer, max_length)
+        return _encode(data, tokenizer, max_length, config.task.strip_space_marker)
 
     key = (folder, max_length, _data_key(config))
     train, evaluation = cache("pieces", key, encode)
@@ -144,6 +144,8 @@ def _read_data(config: ExperimentConfig) -> Data:
         source=config.task.source,
         data_dir=config.task.data_dir,
         languages=config.task.languages or None,
+        hub_id=config.task.hub_id,
+        drop_blanked=config.task.drop_blanked,
     )
     evaluation = _evaluated(config, dataset)
     return Data(dataset, _head(dataset.train, config.task.train_examples), evaluation)
@@ -186,23 +188,27 @@ def _say(data: Data, encoder: checkpoints.Loaded) -> None:
 
 
 def _encode(
-    data: Data, tokenizer: Tokenizer, max_length: int
+    data: Data, tokenizer: Tokenizer, max_length: int, stripped: Sequence[str]
 ) -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
-    """Tokenise the training rows and those that are evaluated."""
+    """Tokenise the training rows and those that are evaluated.
+
+    The languages `stripped` lose the mark of a space, if rows are cut into words.
+    """
     total = data.train.rows + sum(split.rows for split in data.evaluation.values())
     with progress(total, "tokenising", "rows") as bar:
 
-        def encode(split: Split) -> Encoded:
+        def encode(split: Split, language: str) -> Encoded:
             return encoding.encode(
                 split,
                 tokenizer,
                 max_length,
                 cache_dir=encoding.default_cache_dir(),
                 progress=bar.update,
+                strip_space_marker=language in stripped,
             )
 
-        train = encode(data.train)
-        return train, {key: encode(split) for key, split in data.evaluation.items()}
+        train = encode(data.train, "en")
+        return train, {key: encode(split, key[1]) for key, split in data.evaluation.items()}
 
 
 def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:
@@ -218,7 +224,11 @@ def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:
 
 
 def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, str], Split]:
-    """The splits that any phase evaluates, test first, in the data set's order of languages."""
+    """The splits that any phase evaluates, test first, in the data set's order of languages.
+
+    A split that is asked for and has no labels in any language is an error: the user may have
+    XGLUE's first archive, whose test files came without, and would miss the scores at the end.
+    """
     known = set(dataset.dev) | set(dataset.test)
     for field in ("languages", "every_phase_languages"):
         for language in getattr(config.eval, field):
@@ -236,6 +246,13 @@ def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, st
         for language, split in splits.items()
         if language in wanted
     }
+    for name in config.eval.splits:
+        lacking = [language for split, language in dataset.unlabelled if split == name]
+        if lacking and name not in {split for split, _ in found}:
+            raise UserError(
+                f"eval.splits={config.eval.splits}: the {name} files of {', '.join(lacking)} have "
+                "no labels, so there is nothing to evaluate; eval.splits=dev does without"
+            )
     if not found:
         raise UserError(f"eval.splits={config.eval.splits}: none of the languages has such data")
     return found

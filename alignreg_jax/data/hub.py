@@ -1,120 +1,136 @@
-"""Data sets of the Hugging Face Hub: parquet files `<language>/<split>-*.parquet`.
+"""Data sets of the Hugging Face Hub, as parquet files in either of two layouts.
 
-`facebook/xnli` and `google-research-datasets/paws-x` are laid out so, one config per language.
-Only the files that are used are fetched: a whole config holds machine-translated training data
-(60 MB a language in XNLI), which zero-shot transfer must not see. A local folder of the same
-layout serves as well as the Hub; `HF_HUB_OFFLINE` and the Hub's cache work as everywhere.
+`<language>/<split>-*.parquet`, one config per language: `facebook/xnli` and
+`google-research-datasets/paws-x`. `<task>/train-*.parquet` with `validation.<language>` and
+`test.<language>`, one config per task: mirrors of XGLUE. Only the files that are used are fetched:
+a whole config of the former holds machine-translated training data (60 MB a language in XNLI),
+which zero-shot transfer must not see. A local folder of either layout serves as well as the Hub;
+`HF_HUB_OFFLINE` and the Hub's cache work as everywhere. What is in the files: `parquet`.
 """
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import huggingface_hub
-import pyarrow
-import pyarrow.parquet
-from datasets import ClassLabel, Features
-from datasets.info import DatasetInfosDict
 
+from alignreg_jax.data import parquet, xglue
+from alignreg_jax.data.catalogue import Catalogue, check_languages
+from alignreg_jax.data.labels import renamed
+from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows
-from alignreg_jax.data.tasks import Task
+from alignreg_jax.data.tasks import MIRROR, Task
 from alignreg_jax.errors import UserError
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+FILE_NAME = re.compile(r"(train|validation|test)(?:\.([A-Za-z-]+))?(-.*)?\.parquet")
 
 
-def fetch(task: Task, languages: Sequence[str]) -> Path:
-    """Return the local snapshot of the task's Hub data set; downloads what is not cached.
+def fetched(task: Task, hub_id: str | None, languages: Sequence[str] | None) -> Catalogue:
+    """Return what the Hub has of a task; downloads what is used and not cached.
 
-    Raises UserError when the Hub cannot be reached or has no such data set.
+    Args:
+        task: a row of the table.
+        hub_id: the data set; None: the task's own.
+        languages: those to read besides English; None or none: all.
+
+    Raises:
+        UserError: the Hub cannot be reached, or has no such data set or language.
     """
-    patterns = ["README.md", "en/train*.parquet"]
+    name = hub_id or str(task.hub_id)
+    advice = xglue.WAYS if name == MIRROR else ""
+    known = task.languages or ()
+    nothing = Catalogue(name, {}, partial(_read, task, Path()), lambda *key: "", advice=advice)
+    check_languages(languages, known, nothing)
+    folder = _fetch(task, name, ("en", *(languages or known)))
+    found = catalogue(task, folder, where=name, advice=advice)
+    if (folder / str(task.hub_config)).is_dir():
+        note = f"{name} is a third party's copy of XGLUE, whose terms are at {xglue.TERMS}"
+        found = replace(found, notes=(note, *found.notes))
+    return found
+
+
+def catalogue(task: Task, folder: Path, *, where: str | None = None, advice: str = "") -> Catalogue:
+    """Return the files of a task in a folder laid out like the Hub; UserError if there is none.
+
+    A language that the task should have and the folder lacks is told in a note.
+    """
+    where, known = where or str(folder), task.languages or ()
+    by_task = task.hub_config is not None and (folder / task.hub_config).is_dir()
+    # Other configs of a repository (all_languages, ja) are not this task's
+    files = {key: paths for key, paths in _find(task, folder).items() if key[0] in known}
+    there = {language for language, _ in files}
+    lacking = [language for language in known if language not in there]
+    note = (
+        f"{where} has no {', '.join(lacking)} for {task.name}, so that its scores are not XGLUE's"
+    )
+    if MIRROR == where:
+        note += f"; XGLUE's archive does: {xglue.TERMS}"
+
+    def expected(language: str, split: str) -> str:
+        if by_task:
+            of = "" if split == "train" else f".{language}"
+            return str(folder / str(task.hub_config) / f"{SPLITS[split]}{of}-*.parquet")
+        return str(folder / language / f"{SPLITS[split]}-*.parquet")
+
+    return Catalogue(
+        where,
+        files,
+        partial(_read, task, folder),
+        expected,
+        advice=advice,
+        notes=(note,) if lacking and files and by_task else (),
+    )
+
+
+def _fetch(task: Task, name: str, languages: Sequence[str]) -> Path:
+    """The local snapshot of the Hub data set, without what is not used."""
+    patterns = ["README.md", "en/train*.parquet", f"{task.hub_config}/train*.parquet"]
     for language in languages:
-        patterns += [f"{language}/validation*.parquet", f"{language}/test*.parquet"]
+        for split in ("validation", "test"):
+            patterns += [f"{language}/{split}*.parquet"]
+            patterns += [f"{task.hub_config}/{split}.{language}*.parquet"]
     try:
         folder = huggingface_hub.snapshot_download(
-            str(task.hub_id), repo_type="dataset", allow_patterns=patterns
+            name, repo_type="dataset", allow_patterns=patterns
         )
     except Exception as error:  # the client raises what its HTTP library of the day raises
         raise UserError(
-            f"task.source=hub: {task.hub_id} cannot be had from the Hub ({_first_line(error)}); "
+            f"task.source=hub: {name} cannot be had from the Hub ({parquet.first_line(error)}); "
             "pass task.data_dir=FOLDER with its files <lang>/<split>-*.parquet"
+            + ("" if task.xglue is None else f" or XGLUE's own ({xglue.TERMS})")
         ) from error
     return Path(folder)
 
 
-def find(folder: Path) -> dict[tuple[str, str], list[Path]]:
-    """Return (language, split) -> the split's files in order; UserError if there is no folder."""
+def _find(task: Task, folder: Path) -> dict[tuple[str, str], tuple[Path, ...]]:
+    """(language, split) -> the split's files in order, in whichever layout there is."""
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it should hold <lang>/<split>-*.parquet")
-    found = {}
-    for config in sorted(path for path in folder.iterdir() if path.is_dir()):
-        for split, hub_split in SPLITS.items():
-            files = sorted(config.glob(f"{hub_split}-*.parquet"))
-            files = files or sorted(config.glob(f"{hub_split}.parquet"))
-            if files:
-                found[config.name, split] = files
-    return found
+    names = {name: split for split, name in SPLITS.items()}
+    shards: dict[tuple[str, str], list[Path]] = {}
+    whole: dict[tuple[str, str], list[Path]] = {}
+    for path in sorted(folder.glob("*/*.parquet")):
+        match = FILE_NAME.fullmatch(path.name)
+        if match is None:
+            continue
+        name, language, shard = match.groups()
+        config = path.parent.name
+        if config == task.hub_config:
+            language = "en" if name == "train" else language
+        elif language is None:
+            language = config
+        else:
+            continue  # another task of a mirror
+        if language is not None:
+            (shards if shard else whole).setdefault((language, names[name]), []).append(path)
+    return {key: tuple(paths) for key, paths in (whole | shards).items()}
 
 
-def read(files: Sequence[Path], task: Task, folder: Path) -> Rows:
-    """Return the rows of a split; labels by the names the data give them, never by position.
-
-    Raises UserError for files that are not such parquet, or rows without text or label.
-    """
-    columns: dict[str, list] = {field: [] for field in (*task.text_fields, task.label_field)}
-    for file in files:
-        try:
-            parquet = pyarrow.parquet.ParquetFile(file)
-            missing = set(columns) - set(parquet.schema_arrow.names)
-            if missing:
-                raise UserError(f"{file}: has no column {', '.join(sorted(missing))}")
-            table = parquet.read(columns=list(columns))
-        except (OSError, pyarrow.ArrowException) as error:
-            raise UserError(f"{file}: not readable as parquet ({_first_line(error)})") from error
-        for field in task.text_fields:
-            columns[field] += _texts(table[field], f"{file}: {field}")
-        columns[task.label_field] += _labels(table, task, folder, file)
-    if not columns[task.label_field]:
-        raise UserError(f"{files[0]}: has no rows")
-    first, *second = (columns[field] for field in task.text_fields)
-    return Rows(first, second[0] if second else None, columns[task.label_field], str(files[0]))
-
-
-def _texts(column: pyarrow.ChunkedArray, where: str) -> list[str]:
-    strings = pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type)
-    if not strings:
-        raise UserError(f"{where} must be a string, not {column.type}")
-    values = column.to_pylist()
-    if column.null_count:
-        raise UserError(f"{where} is null in row {values.index(None) + 1}")
-    return values
-
-
-def _labels(table: pyarrow.Table, task: Task, folder: Path, file: Path) -> list[str]:
-    field = task.label_field
-    feature = Features.from_arrow_schema(table.schema)[field]
-    if not isinstance(feature, ClassLabel) and pyarrow.types.is_integer(table[field].type):
-        # The parquet file does not name its labels; the data set's card may.
-        feature = _card_feature(folder, file.parent.name, field)
-        if not isinstance(feature, ClassLabel):
-            raise UserError(f"{file}: {field} holds numbers, and neither file nor card names them")
-    if not isinstance(feature, ClassLabel):
-        return _texts(table[field], f"{file}: {field}")
-    names = feature.names
-    values = table[field].to_pylist()
-    for number, value in enumerate(values, start=1):
-        if value is None or not 0 <= value < len(names):
-            raise UserError(f"{file}: row {number} has no label ({value}; there are {len(names)})")
-    return [names[value] for value in values]
-
-
-def _card_feature(folder: Path, config: str, field: str) -> object:
-    try:
-        info = DatasetInfosDict.from_directory(str(folder)).get(config)
-    except Exception as error:  # a card is free text: whatever is wrong with it, it names nothing
-        raise UserError(f"{folder}/README.md: not readable ({_first_line(error)})") from error
-    return info.features.get(field) if info is not None and info.features else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _read(
+    task: Task, folder: Path, files: tuple[Path, ...], split: str, progress: Progress
+) -> Rows:
+    rows = parquet.read(files, task, folder, unlabelled=split == "test", progress=progress)
+    return rows if task.kind == "token" else renamed(rows, task.renamed)

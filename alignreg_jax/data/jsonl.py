@@ -1,14 +1,20 @@
-"""A folder of `<language>.<train|dev|test>.jsonl`: one object a line, text[, text_pair], label."""
+"""A folder of `<language>.<train|dev|test>.jsonl`: one object a line.
+
+Rows of one text or two are `text`[, `text_pair`], `label`; sentences are `tokens` and their `tags`.
+"""
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
+from sys import intern
 
+from alignreg_jax.data.lines import Progress, rows, silent
 from alignreg_jax.data.schema import Rows
 from alignreg_jax.errors import UserError
 
 FILE_NAME = re.compile(r"([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)\.(train|dev|test)\.jsonl")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+WHITE = " \t"
 
 
 def find(folder: Path) -> dict[tuple[str, str], Path]:
@@ -33,27 +39,27 @@ def find(folder: Path) -> dict[tuple[str, str], Path]:
     return found
 
 
-def read(path: Path, *, pair: bool | None) -> Rows:
+def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
     """Return the rows of a file; lines end at a newline only, so U+2028 is text.
 
     A byte order mark, carriage returns before a newline and blank lines at the end are tolerated.
-    A blank line before the end is an error: it is damage more often than intent, and skipping it
-    would shift the rows against the file's lines.
 
     Args:
         path: the file.
         pair: whether rows have a `text_pair`; None takes what the first row has.
+        progress: told the bytes.
 
     Raises:
         UserError: with file:line, for anything that is not such a file.
     """
-    lines = _lines(path)
     text_a: list[str] = []
     text_b: list[str] = []
     labels: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in rows(path, progress, WHITE):
         where = f"{path}:{number}"
-        row = _parse(line, where)
+        row = _parse(line, where, "text and label")
+        if "tokens" in row and "text" not in row:
+            raise UserError(f"{where}: has tokens, which task.name=tokens and pos_tags read")
         if pair is None:
             pair = "text_pair" in row
         if not pair and "text_pair" in row:
@@ -61,10 +67,43 @@ def read(path: Path, *, pair: bool | None) -> Rows:
         text_a.append(_string(row, "text", where))
         if pair:
             text_b.append(_string(row, "text_pair", where))
-        labels.append(_string(row, "label", where))
+        labels.append(intern(_string(row, "label", where)))
         if not labels[-1]:
             raise UserError(f"{where}: the label is empty")
     return Rows(text_a, text_b if pair else None, labels, str(path))
+
+
+def read_tokens(path: Path, *, progress: Progress = silent) -> Rows:
+    """Return the sentences of a file, `tokens` and as many `tags`; else as `read`."""
+    sentences: list[list[str]] = []
+    tags: list[list[str]] = []
+    for number, line in rows(path, progress, WHITE):
+        where = f"{path}:{number}"
+        row = _parse(line, where, "tokens and tags")
+        sentences.append(_strings(row, "tokens", where))
+        tags.append([intern(tag) for tag in _strings(row, "tags", where)])
+        if len(sentences[-1]) != len(tags[-1]):
+            counts = f"{len(sentences[-1])} tokens and {len(tags[-1])} tags"
+            raise UserError(f"{where}: has {counts}")
+        if "" in tags[-1]:
+            raise UserError(f"{where}: tag {tags[-1].index('') + 1} is empty")
+    return Rows(sentences, None, tags, str(path))
+
+
+def reader(path: Path, *, token: bool, pair: bool | None) -> Callable[[Path, Progress], Rows]:
+    """Return what reads all files of a folder.
+
+    Args:
+        path: the file that says whether rows are pairs if `pair` is None.
+        token: whether rows are sentences with a tag a word.
+        pair: as in `read`.
+    """
+    if token:
+        return lambda file, progress: read_tokens(file, progress=progress)
+    if pair is None:
+        number, line = next(rows(path, white=WHITE))
+        pair = "text_pair" in _parse(line, f"{path}:{number}", "text and label")
+    return lambda file, progress: read(file, pair=pair, progress=progress)
 
 
 def read_labels(folder: Path) -> tuple[str, ...] | None:
@@ -82,27 +121,7 @@ def read_labels(folder: Path) -> tuple[str, ...] | None:
     return tuple(labels)
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        content = path.read_bytes().removeprefix(BYTE_ORDER_MARK)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        text = content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"{path}:{number}: not UTF-8") from error
-    lines = text.split("\n")
-    while lines and not lines[-1].strip(" \t\r"):
-        lines.pop()
-    if not lines:
-        raise UserError(f"{path}:1: the file has no rows")
-    return lines
-
-
-def _parse(line: str, where: str) -> dict:
-    if not line.strip(" \t\r"):
-        raise UserError(f"{where}: a blank line between rows")
+def _parse(line: str, where: str, fields: str) -> dict:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
@@ -110,14 +129,28 @@ def _parse(line: str, where: str) -> dict:
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, 1000 brackets
         raise UserError(f"{where}: not JSON ({error})") from error
     if not isinstance(row, dict):
-        raise UserError(f"{where}: expected an object with text and label, not {_kind(row)}")
+        raise UserError(f"{where}: expected an object with {fields}, not {_kind(row)}")
     return row
 
 
 def _string(row: dict, field: str, where: str) -> str:
     if field not in row:
         raise UserError(f"{where}: the field {field} is missing")
-    value = row[field]
+    return _checked(row[field], field, where)
+
+
+def _strings(row: dict, field: str, where: str) -> list[str]:
+    if field not in row:
+        raise UserError(f"{where}: the field {field} is missing")
+    values = row[field]
+    if not isinstance(values, list):
+        raise UserError(f"{where}: {field} must be a list of strings, not {_kind(values)}")
+    if not values:
+        raise UserError(f"{where}: {field} is empty")
+    return [_checked(value, f"every one of {field}", where) for value in values]
+
+
+def _checked(value: object, field: str, where: str) -> str:
     if not isinstance(value, str):
         raise UserError(f"{where}: {field} must be a string, not {_kind(value)}")
     try:

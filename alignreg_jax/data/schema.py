@@ -8,7 +8,6 @@ from jaxtyping import Int32
 
 from alignreg_jax.data.tasks import Task
 
-
 Texts = list[str] | list[list[str]]
 """One text a row, or in token tasks the words of one sentence."""
 
@@ -24,6 +23,7 @@ class Rows:
             has no labels, as test files of a competition do.
         origin: the file, for messages.
         lines: on which line of it each row begins; None: row i on line i + 1.
+        word_a_line: whether the words of a sentence are on lines of their own.
     """
 
     text_a: Texts
@@ -31,6 +31,12 @@ class Rows:
     labels: Texts | None
     origin: str
     lines: Sequence[int] | None = None
+    word_a_line: bool = False
+
+    def where(self, row: int, word: int = 0) -> str:
+        """file:line of a row, or of a word in it."""
+        line = row + 1 if self.lines is None else self.lines[row]
+        return f"{self.origin}:{line + word if self.word_a_line else line}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +72,8 @@ class Split:
 class Dataset:
     """English training data, and dev and test in every language that has them, English first.
 
-    `notes` are lines for the log: what was expected of the data and is not there.
+    `notes` are lines for the log: what was expected of the data and is not there. `unlabelled` are
+    (split, language) of files that have no labels, and so are not among the others.
     """
 
     task: Task
@@ -75,6 +82,7 @@ class Dataset:
     dev: dict[str, Split]
     test: dict[str, Split]
     notes: tuple[str, ...] = ()
+    unlabelled: tuple[tuple[str, str], ...] = ()
 
     @property
     def languages(self) -> tuple[str, ...]:

