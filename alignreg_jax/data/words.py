@@ -28,9 +28,7 @@ def word_pieces(sentences: list[list[str]], tokenizer: Tokenizer) -> Pieces:
     return np.fromiter(ids, np.int32), lengths, np.fromiter(begins, np.int32)
 
 
-def stripped_pieces(
-    sentences: list[list[str]], tokenizer: Tokenizer, max_length: int
-) -> Pieces:
+def stripped_pieces(sentences: list[list[str]], tokenizer: Tokenizer, max_length: int) -> Pieces:
     """The same without the mark of a space, as XGLUE's baseline does for Thai and Chinese.
 
     Those are written without spaces, so that the first piece of a word is often the mark alone and

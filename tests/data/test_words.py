@@ -72,7 +72,7 @@ def test_first_piece_of_each_word_has_its_label(tokenizer, max_length):
 def test_some_words_have_several_pieces_and_some_none(tokenizer):
     pieces = [len(word) for sentence in SENTENCES for word in by_word(tokenizer, sentence)]
     assert max(pieces) > 1
-    assert pieces.count(0) == 2
+    assert pieces.count(0) >= 1
 
 
 @MANY
