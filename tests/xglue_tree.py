@@ -100,7 +100,9 @@ def _ner() -> dict[str, bytes]:
         "labels.txt": b"B-LOC\nB-MISC\n",
     }
     iob1 = _sentences("Anna I-PER Berg I-PER Ulm I-LOC", "in O Bonn I-LOC")
-    iob2 = _sentences("Paulo I-LOC ( O Brasil B-LOC )  O".replace("  ", " "), "La B-ORG Caixa I-ORG")
+    iob2 = _sentences(
+        "Paulo I-LOC ( O Brasil B-LOC )  O".replace("  ", " "), "La B-ORG Caixa I-ORG"
+    )
     for language in LANGUAGES["NER"].split():
         for split in ("dev", "test"):
             files[f"{language}.{split}"] = iob1 if language in ("en", "de") else iob2
@@ -136,7 +138,7 @@ FILES: dict[str, dict[str, bytes]] = {
     "QAM": _plain("QAM", _rows("who ?\t  he  \t1", "\tno question\t0"), "{}\ta  ", ("1", "0")),
     "QADSM": _plain(
         "QADSM",
-        _rows("shoes\tBuy \"shoes\tcheap ...\tGood", "cars\t\t\tBad"),
+        _rows('shoes\tBuy "shoes\tcheap ...\tGood', "cars\t\t\tBad"),
         "{}\tt\td",
         ("Bad", "Good"),
     ),

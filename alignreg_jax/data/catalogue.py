@@ -48,7 +48,7 @@ def choose(catalogue: Catalogue, languages: Sequence[str] | None) -> tuple[str, 
     """
     files = catalogue.files
     there = sorted({language for language, split in files if split != "train"})
-    check_languages(languages, there, catalogue)
+    check_languages(languages, there, catalogue.where, catalogue.advice)
     for split in ("train", "dev"):
         if ("en", split) not in files:
             path = catalogue.expected("en", split)
@@ -61,12 +61,11 @@ def choose(catalogue: Catalogue, languages: Sequence[str] | None) -> tuple[str, 
 
 
 def check_languages(
-    languages: Sequence[str] | None, there: Sequence[str], catalogue: Catalogue
+    languages: Sequence[str] | None, there: Sequence[str], where: str, advice: str = ""
 ) -> None:
     """Raise UserError for a language that was asked for and is not there."""
     for language in languages or ():
         if language not in there:
             listed = ", ".join(sorted(there)) or "none"
-            raise catalogue.missing(
-                f"task.languages: {catalogue.where} has no {language!r}; it has {listed}"
-            )
+            hint = f"; {advice}" if advice else ""
+            raise UserError(f"task.languages: {where} has no {language!r}; it has {listed}{hint}")

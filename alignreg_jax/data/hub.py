@@ -40,29 +40,30 @@ def fetched(task: Task, hub_id: str | None, languages: Sequence[str] | None) -> 
         UserError: the Hub cannot be reached, or has no such data set or language.
     """
     name = hub_id or str(task.hub_id)
-    advice = xglue.WAYS if name == MIRROR else ""
     known = task.languages or ()
-    nothing = Catalogue(name, {}, partial(_read, task, Path()), lambda *key: "", advice=advice)
-    check_languages(languages, known, nothing)
+    check_languages(languages, known, name)
     folder = _fetch(task, name, ("en", *(languages or known)))
-    found = catalogue(task, folder, where=name, advice=advice)
+    found = catalogue(task, folder, languages, name)
     if (folder / str(task.hub_config)).is_dir():
         note = f"{name} is a third party's copy of XGLUE, whose terms are at {xglue.TERMS}"
         found = replace(found, notes=(note, *found.notes))
     return found
 
 
-def catalogue(task: Task, folder: Path, *, where: str | None = None, advice: str = "") -> Catalogue:
+def catalogue(
+    task: Task, folder: Path, languages: Sequence[str] | None, where: str | None = None
+) -> Catalogue:
     """Return the files of a task in a folder laid out like the Hub; UserError if there is none.
 
-    A language that the task should have and the folder lacks is told in a note.
+    A language that the folder lacks is told in a note, unless `languages` are asked for. `where`:
+    the data set's name, if the folder is a snapshot of it.
     """
     where, known = where or str(folder), task.languages or ()
-    by_task = task.hub_config is not None and (folder / task.hub_config).is_dir()
+    by_task = task.hub_config is not None and not (folder / "en").is_dir()
     # Other configs of a repository (all_languages, ja) are not this task's
     files = {key: paths for key, paths in _find(task, folder).items() if key[0] in known}
     there = {language for language, _ in files}
-    lacking = [language for language in known if language not in there]
+    lacking = [language for language in known if language not in there and not languages]
     note = (
         f"{where} has no {', '.join(lacking)} for {task.name}, so that its scores are not XGLUE's"
     )
@@ -80,7 +81,7 @@ def catalogue(task: Task, folder: Path, *, where: str | None = None, advice: str
         files,
         partial(_read, task, folder),
         expected,
-        advice=advice,
+        advice=xglue.WAYS if task.hub_id == MIRROR else "",
         notes=(note,) if lacking and files and by_task else (),
     )
 

@@ -51,8 +51,8 @@ def renamed(rows: Rows, names: Mapping[str, str]) -> Rows:
     return replace(rows, labels=[names.get(str(label), str(label)) for label in rows.labels])
 
 
-def number(rows: Rows, labels: Sequence[str]) -> Split:
-    """Return rows with label numbers in place of names.
+def number(rows: Rows, labels: Sequence[str], hint: str = "") -> Split:
+    """Return rows with label numbers in place of names; `hint` goes behind an error.
 
     Raises:
         UserError: with file:line for a label that is not in the set.
@@ -61,22 +61,19 @@ def number(rows: Rows, labels: Sequence[str]) -> Split:
     try:
         numbers = np.fromiter((number_of[name] for name in _flat(rows)), np.int32)
     except KeyError as error:
-        raise _unknown(rows, str(error.args[0]), labels) from None
+        raise UserError(_unknown(rows, str(error.args[0]), labels) + hint) from None
     return Split(rows.text_a, rows.text_b, numbers, rows.origin)
 
 
-def _unknown(rows: Rows, name: str, labels: Sequence[str]) -> UserError:
+def _unknown(rows: Rows, name: str, labels: Sequence[str]) -> str:
     known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     for row, label in enumerate(rows.labels or ()):
         if label == name:
-            return UserError(f"{rows.where(row)}: unknown label {name!r}; there are {known}")
+            return f"{rows.where(row)}: unknown label {name!r}; there are {known}"
         if not isinstance(label, str) and name in label:
             word = label.index(name)
             text = rows.text_a[row][word]
-            return UserError(
-                f"{rows.where(row, word)}: unknown tag {name!r} of {text!r}; there are {known} "
-                "(labels.json beside the data may add to those of the training rows)"
-            )
+            return f"{rows.where(row, word)}: unknown tag {name!r} of {text!r}; there are {known}"
     raise AssertionError(name)
 
 

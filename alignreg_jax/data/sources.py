@@ -20,6 +20,7 @@ from alignreg_jax.reporting.progress import progress
 __all__ = ["Dataset", "Split", "load"]
 
 DEMO_DATA = Path(__file__).parent.parent / "demo" / "data"
+DELAY = 2.0  # seconds of reading before progress is shown
 BLANK = "_"  # what stands for a word whose text may not be given away
 
 
@@ -99,7 +100,7 @@ def _at(
         if task.hub_config is not None and any(path.glob("*/*.parquet")):
             from alignreg_jax.data import hub
 
-            return hub.catalogue(task, path), ()
+            return hub.catalogue(task, path, languages), ()
         if path.is_dir() and not any(path.glob("*.jsonl")):
             raise UserError(
                 f"{path}: has no data of {task.name}: neither XGLUE's {task.xglue.folder}, nor "
@@ -140,17 +141,18 @@ def _assemble(
     unlabelled: list[tuple[str, str]] = []
     wanted = [("en", "train"), *((language, split) for language in languages for split in splits)]
     size = sum(path.stat().st_size for key in wanted for path in found.files.get(key, ()))
-    with progress(size, f"reading {task.name}", "bytes", delay=2.0) as bar:
+    hint = "" if task.labels else "; labels.json beside the data may name others"
+    with progress(size, f"reading {task.name}", "bytes", delay=DELAY) as bar:
 
         def read(key: tuple[str, str]) -> Rows:
             return found.read(found.files[key], key[1], bar.update)
 
         rows = read(("en", "train"))
+        names = labels.label_set(task, found.labels, rows)
         if drop_blanked:
             rows, dropped = without_blanked(rows)
             said.append(f"{dropped} training sentences left out, their words are all {BLANK!r}")
-        names = labels.label_set(task, found.labels, rows)
-        train = labels.number(rows, names)
+        train = labels.number(rows, names, hint)
         for language, split in wanted[1:]:
             if (language, split) not in found.files:
                 said.append(f"{language} has no {split} data")
@@ -160,7 +162,7 @@ def _assemble(
                 unlabelled.append((split, language))
                 said.append(f"{rows.origin} has no labels, so {language} is not evaluated on it")
             else:
-                splits[split][language] = labels.number(rows, names)
+                splits[split][language] = labels.number(rows, names, hint)
     return Dataset(
         task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
     )

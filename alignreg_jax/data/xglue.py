@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from alignreg_jax.data import archive, conll, tsv
-from alignreg_jax.data.catalogue import Catalogue
+from alignreg_jax.data.catalogue import Catalogue, check_languages
 from alignreg_jax.data.labels import renamed
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows
@@ -51,12 +51,7 @@ def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalo
             ways to get it.
     """
     layout, known = _layout(task), task.languages or ()
-    for language in languages or ():
-        if language not in known:
-            raise UserError(
-                f"task.languages: XGLUE's {layout.folder} has no {language!r}; it has "
-                f"{', '.join(sorted(known))}"
-            )
+    check_languages(languages, known, f"XGLUE's {layout.folder}")
     if not (root / layout.folder).is_dir():
         raise UserError(f"{root}: has no folder {layout.folder}, so {task.name} is missing; {WAYS}")
     wanted = tuple(dict.fromkeys(["en", *(languages or known)]))

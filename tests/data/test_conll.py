@@ -49,7 +49,7 @@ def test_tags_are_taken_as_they_are(read):
 
 
 def test_the_last_field_is_the_tag_and_the_rest_is_the_word(read):
-    rows = read("1\u00a0000 NUM\nNew York NNP PROPN\n\u3000 PUNCT\n\" PUNCT \n_\tX\n".encode())
+    rows = read('1\u00a0000 NUM\nNew York NNP PROPN\n\u3000 PUNCT\n" PUNCT \n_\tX\n'.encode())
     assert rows.text_a == [["1\u00a0000", "New York NNP", "\u3000", '"', "_"]]
     assert rows.labels == [["NUM", "PROPN", "PUNCT", "PUNCT", "X"]]
 

@@ -41,7 +41,9 @@ def test_nothing_is_quoted_and_nothing_stripped(read):
     assert list(rows.lines) == [1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("odd", ["\u2028", "\u2029", "\u0085", "\r", "\x0b", "\x0c", "\x1c", "\x1e"])
+@pytest.mark.parametrize(
+    "odd", ["\u2028", "\u2029", "\u0085", "\r", "\x0b", "\x0c", "\x1c", "\x1e"]
+)
 def test_only_a_newline_ends_a_line(read, odd):
     rows = read(f"a{odd}b\tc{odd}\t1\nd\te\t0".encode())
     assert rows.text_a == [f"a{odd}b", "d"]
@@ -98,9 +100,7 @@ def test_a_test_file_may_have_no_labels_at_all(read):
     assert "1: 2 columns" in refused(read, b"a\tb\nc\td\n")
     for content in (b"a\tb\nc\td\t1\n", b"c\td\t1\na\tb\n"):
         line = 1 + content.index(b"a\tb\n") // 6
-        assert f":{line}: has no label, and other rows" in refused(
-            read, content, unlabelled=True
-        )
+        assert f":{line}: has no label, and other rows" in refused(read, content, unlabelled=True)
     assert ":2: 4 columns" in refused(read, b"a\tb\nc\td\te\t1\n", unlabelled=True)
 
 
