@@ -7,7 +7,9 @@ from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
 from alignreg_jax.config import default_config, resolve
+from alignreg_jax.data.tasks import TASKS
 from alignreg_jax.errors import UserError
+from alignreg_jax.inputs import Cache, load_data
 from alignreg_jax.main import _parse
 from alignreg_jax.pruning.methods import PRESETS
 
@@ -103,6 +105,11 @@ def test_none_prunes_nothing_whatever_the_config_file_has_for_the_others():
         (("--noconfig.model.remat",), "model.remat", False),
         (("--config.seed=7",), "seed", 7),
         (("--config.task.max_length=16",), "task.max_length", 16),
+        (("--config.task.hub_id=a/b-c.d", "--config.task.source=hub"), "task.hub_id", "a/b-c.d"),
+        (("--config.task.strip_space_marker=th,zh-CN",), "task.strip_space_marker",
+         ("th", "zh-CN")),
+        (("--config.task.strip_space_marker=",), "task.strip_space_marker", ()),
+        (("--config.task.drop_blanked",), "task.drop_blanked", True),
         (("--config.mesh.data=-1",), "mesh.data", -1),
     ],
 )  # fmt: skip
@@ -121,6 +128,13 @@ def test_command_line(parsed, flags, path, value):
         ("model.dtype=float16", "model.dtype.*bfloat16"),
         ("task.source=ftp", "task.source.*hub"),
         ("task.max_length=7", "task.max_length=7"),
+        ("task.hub_id=xglue", "task.hub_id='xglue' should be like owner/name"),
+        ("task.hub_id=hgissbkh/xglue", "task.hub_id='hgissbkh/xglue': needs task.source=hub"),
+        (
+            "task.strip_space_marker=thai",
+            r"task.strip_space_marker=\('thai',\) should be languages",
+        ),
+        ("task.drop_blanked=maybe", "task.drop_blanked"),
         ("train.batch_size=0", "train.batch_size=0"),
         ("train.learning_rate=nan", "train.learning_rate=nan"),
         ("train.learning_rate=inf", "train.learning_rate=inf"),
@@ -200,8 +214,35 @@ def test_every_config_file_resolves(parsed, path):
     assert resolve(_parse(["--config", str(path), "--config.method=none"])[0]).pruning.steps >= 0
 
 
-def test_the_demo_has_a_small_sibling(parsed):
-    whole, smoke = parsed(config=CONFIGS / "demo.py"), parsed(config=f"{CONFIGS}/demo.py:smoke")
+@pytest.mark.parametrize("task", [name for name, task in TASKS.items() if task.xglue])
+def test_the_eight_tasks_have_the_papers_settings(parsed, task):
+    config, short = (parsed(config=f"{CONFIGS}/{task}.py{arg}") for arg in ("", ":short"))
+    assert config.task.name == task
+    assert config.task.source == ("hub" if task in ("xnli", "pawsx") else "folder")
+    assert config.task.strip_space_marker == ("th", "zh")
+    assert config.train.learning_rate == (2e-5 if task == "pos" else 5e-6)
+    assert (config.train.batch_size, config.pruning.fraction) == (32, 0.1)
+    assert (config.pruning.steps, config.pruning.epochs_per_step) == (12, 15)
+    assert (short.pruning.first_epochs, short.pruning.epochs_per_step) == (3, 1)
+
+
+def test_other_tasks_keep_the_mark_of_a_space(parsed):
+    assert default_config().task.strip_space_marker == ()
+    assert parsed(config=CONFIGS / "demo_slots.py").task.strip_space_marker == ()
+
+
+def test_ud_pos_says_that_it_needs_a_folder(parsed):
+    config = parsed(config=CONFIGS / "ud_pos.py")
+    with pytest.raises(UserError, match=r"^task\.data_dir: needed with task\.source=folder"):
+        load_data(config, Cache())
+
+
+@pytest.mark.parametrize("name", ["demo", "demo_slots"])
+def test_the_demos_have_a_small_sibling(parsed, name):
+    whole, smoke = (
+        parsed(config=CONFIGS / f"{name}.py"),
+        parsed(config=f"{CONFIGS}/{name}.py:smoke"),
+    )
     changed = configuration.differences(configuration.to_dict(whole), configuration.to_dict(smoke))
     assert changed
     assert not any(name.startswith(("method", "regularizer", "model")) for name in changed)

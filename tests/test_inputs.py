@@ -1,8 +1,10 @@
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny
+import xglue_tree
 
 from alignreg_jax.config import (
     EvalConfig,
@@ -92,6 +94,72 @@ def test_errors_come_before_anything_is_said(config, capsys, caplog, section, ch
         load_inputs(wrong)
     assert capsys.readouterr().err == ""
     assert caplog.text == ""
+
+
+@pytest.fixture
+def tagged(config, tmp_path):
+    """A folder of words and tags; the words are the tokenizer's."""
+    for language, words in (("en", "en0 en1"), ("de", "de0 de1 de2"), ("sw", "sw0")):
+        row = {"tokens": words.split(), "tags": ["B-X", "O", "I-X"][: len(words.split())]}
+        for split in ("train", "dev", "test") if language == "en" else ("test",):
+            (tmp_path / f"{language}.{split}.jsonl").write_text(3 * (json.dumps(row) + "\n"))
+    task = TaskConfig(name="tokens", source="folder", data_dir=str(tmp_path))
+    return replace(config, task=task)
+
+
+def test_words(tagged):
+    inputs = load_inputs(tagged)
+    assert inputs.head == "token"
+    assert inputs.dataset.labels == ("O", "B-X", "I-X")
+    assert inputs.train.labels.tolist() == 3 * [-1, 1, 0, -1]
+    assert inputs.evaluation["test", "de"].labels.tolist() == 3 * [-1, 1, 0, 2, -1]
+    assert inputs.gold["test", "de"].rows == 3
+    assert inputs.encoder.params["head"]["out"]["kernel"].shape == (tiny.HIDDEN, 3)
+
+
+def test_first_sentences_only(tagged):
+    chosen = EvalConfig(examples=2, batch_size=8)
+    task = replace(tagged.task, train_examples=1)
+    inputs = load_inputs(replace(tagged, eval=chosen, task=task))
+    assert inputs.train.labels.tolist() == [-1, 1, 0, -1]
+    assert inputs.gold["test", "de"].labels.tolist() == 2 * [1, 0, 2]
+    assert inputs.evaluation["test", "de"].word_count == 6
+
+
+def test_the_mark_of_a_space_is_stripped_in_the_languages_named(tagged):
+    plain = load_inputs(tagged)
+    for languages in (("de",), ("en", "sw")):
+        task = replace(tagged.task, strip_space_marker=languages)
+        inputs = load_inputs(replace(tagged, task=task))
+        found = {
+            language: not np.array_equal(encoded.ids, plain.evaluation["test", language].ids)
+            for (split, language), encoded in inputs.evaluation.items()
+            if split == "test"
+        }
+        assert found == {language: language in languages for language in tiny.LANGUAGES}
+        assert np.array_equal(inputs.train.ids, plain.train.ids) == ("en" not in languages)
+
+
+def test_unlabelled_test_files(config, tmp_path, caplog):
+    """Noted where other languages have labels; an error where none has."""
+    caplog.set_level("INFO")
+    root = xglue_tree.write(tmp_path, "QAM")
+    task = TaskConfig(name="qam", source="folder", data_dir=str(root))
+    for language in ("de", "fr", "en"):
+        path = root / "QAM" / f"xglue.qam.{language}.test"
+        path.write_text("a question\tan answer\nanother\t\n")
+        if language != "en":
+            inputs = load_inputs(replace(config, task=task))
+            assert ("test", language) not in inputs.evaluation
+            assert ("dev", language) in inputs.evaluation
+            assert f"{path} has no labels, so {language} is not evaluated on it" in caplog.text
+    for splits in (("test",), ("dev", "test")):
+        chosen = replace(config.eval, splits=splits)
+        with pytest.raises(UserError, match=r"^eval\.splits=.* the test files of en, de, fr have"):
+            load_inputs(replace(config, task=task, eval=chosen))
+    chosen = replace(config.eval, splits=("dev",))
+    inputs = load_inputs(replace(config, task=task, eval=chosen))
+    assert set(inputs.evaluation) == {("dev", language) for language in ("en", "de", "fr")}
 
 
 def test_mesh_must_use_every_device(config):
