@@ -24,7 +24,7 @@ from alignreg_jax.data.schema import Split
 from alignreg_jax.data.words import Pieces
 from alignreg_jax.errors import UserError
 
-ROWS_PER_CHUNK = 4096  # tokenised at once: bounds memory, and paces the progress
+ROWS_PER_CHUNK = 512  # tokenised at once: bounds memory (0.1 MB a long row), paces the progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +218,9 @@ def _key(split: Split, tokenizer: Tokenizer, max_length: int, stripped: bool) ->
         if split.in_words:
             texts = list(chain.from_iterable(texts or ()))
             digest.update(np.array([len(word) for word in texts]).tobytes())
-        digest.update("".join(texts or ()).encode())
+        parts: list = list(texts or ())
+        for start in range(0, len(parts), ROWS_PER_CHUNK):  # not at once: they may be a gigabyte
+            digest.update("".join(parts[start : start + ROWS_PER_CHUNK]).encode())
     digest.update(split.labels.tobytes())
     return digest.hexdigest()
 
