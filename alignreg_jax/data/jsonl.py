@@ -5,7 +5,6 @@ Rows of one text or two are `text`[, `text_pair`], `label`; sentences are `token
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 from sys import intern
 
@@ -90,20 +89,10 @@ def read_tokens(path: Path, *, progress: Progress = silent) -> Rows:
     return Rows(sentences, None, tags, str(path))
 
 
-def reader(path: Path, *, token: bool, pair: bool | None) -> Callable[[Path, Progress], Rows]:
-    """Return what reads all files of a folder.
-
-    Args:
-        path: the file that says whether rows are pairs if `pair` is None.
-        token: whether rows are sentences with a tag a word.
-        pair: as in `read`.
-    """
-    if token:
-        return lambda file, progress: read_tokens(file, progress=progress)
-    if pair is None:
-        number, line = next(rows(path, white=WHITE))
-        pair = "text_pair" in _parse(line, f"{path}:{number}", "text and label")
-    return lambda file, progress: read(file, pair=pair, progress=progress)
+def has_pairs(path: Path) -> bool:
+    """Whether the first row of a file has a `text_pair`; UserError as `read`."""
+    number, line = next(rows(path, white=WHITE))
+    return "text_pair" in _parse(line, f"{path}:{number}", "text and label")
 
 
 def read_labels(folder: Path) -> tuple[str, ...] | None:

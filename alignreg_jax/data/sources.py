@@ -12,6 +12,7 @@ from pathlib import Path
 
 from alignreg_jax.data import encoding, jsonl, labels, xglue
 from alignreg_jax.data.catalogue import Catalogue, choose
+from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Dataset, Rows, Split
 from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import UserError
@@ -111,16 +112,20 @@ def _at(
 
 def _jsonl(task: Task, folder: Path) -> Catalogue:
     files = jsonl.find(folder)
-    catalogue = Catalogue(
+
+    def read(paths: tuple[Path, ...], split: str, update: Progress) -> Rows:
+        if task.kind == "token":
+            return jsonl.read_tokens(paths[0], progress=update)
+        pair = jsonl.has_pairs(files["en", "train"]) if task.pair is None else task.pair
+        return jsonl.read(paths[0], pair=pair, progress=update)
+
+    return Catalogue(
         where=str(folder),
         files={key: (path,) for key, path in files.items()},
-        read=lambda paths, split, update: reader(paths[0], update),
+        read=read,
         expected=lambda language, split: str(folder / f"{language}.{split}.jsonl"),
         labels=jsonl.read_labels(folder),
     )
-    choose(catalogue, None)  # a missing file is told before a row is looked at
-    reader = jsonl.reader(files["en", "train"], token=task.kind == "token", pair=task.pair)
-    return catalogue
 
 
 def _assemble(
