@@ -99,13 +99,13 @@ def test_longest_input_uses_the_last_position(params):
     np.testing.assert_array_equal(forward(model(), moved, ids), forward(model(), params, ids))
 
 
-@pytest.mark.parametrize("head", ["dense-tanh-out", "linear"])
-def test_logits_are_the_head_on_the_first_token(head, ids):
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear", "token"])
+def test_logits_are_the_head_on_the_first_token_or_on_all(head, ids):
     network = model(head)
     params = initial(network, jax.random.key(1))
     hidden = np.asarray(hidden_states(network, params, ids), np.float64)
     assert hidden.shape == (CONFIG.num_layers + 1, *ids.shape, CONFIG.hidden_size)
-    first = hidden[-1, :, 0]
+    first = hidden[-1] if head == "token" else hidden[-1, :, 0]
     layers = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["head"])
     if head == "dense-tanh-out":
         first = np.tanh(first @ layers["dense"]["kernel"] + layers["dense"]["bias"])
