@@ -60,12 +60,24 @@ def test_holm_keeps_the_order_and_lies_between_p_and_bonferroni(p_values):
     assert ranked == sorted(ranked)
 
 
+def systems(values):
+    """Two systems of one seed whose scores are means, apart by `values`."""
+    mine, theirs = (
+        np.stack([side, np.ones(len(values))], axis=1)[None] for side in (values, 0 * values)
+    )
+    return mine, theirs
+
+
+def randomisation_test(languages, **options):
+    return statistics.randomisation_test([systems(values) for values in languages], **options)
+
+
 def test_systems_that_answer_alike_have_p_one():
-    assert statistics.randomisation_test([np.zeros(50), np.zeros(20)]) == 1.0
+    assert randomisation_test([np.zeros(50), np.zeros(20)]) == 1.0
 
 
 def test_the_smallest_p_is_one_over_the_draws_and_one():
-    assert statistics.randomisation_test([np.ones(400)], draws=999) == 1 / 1000
+    assert randomisation_test([np.ones(400)], draws=999) == 1 / 1000
 
 
 @pytest.mark.parametrize("accuracy", [True, False])
@@ -82,7 +94,7 @@ def test_p_is_that_of_all_swaps_within_monte_carlo_error(accuracy):
     ]
     means = np.add.outer(*swapped) / 2
     exact = np.mean(np.abs(means) >= abs(observed) - 1e-12)
-    p = statistics.randomisation_test(languages)
+    p = randomisation_test(languages)
     assert 0.05 < exact < 0.95
     assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / statistics.DRAWS))
 
@@ -97,7 +109,7 @@ def test_p_is_scipys_permutation_test_of_one_language():
     exact = stats.permutation_test(
         (mine, theirs), statistic, permutation_type="samples", n_resamples=np.inf, vectorized=True
     ).pvalue
-    p = statistics.randomisation_test([mine - theirs])
+    p = randomisation_test([mine - theirs])
     assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / statistics.DRAWS))
 
 
@@ -108,16 +120,16 @@ def test_p_does_not_care_who_is_first_and_repeats(data):
     languages = [
         np.array(data.draw(differences), float) for _ in range(data.draw(st.integers(1, 3)))
     ]
-    p = statistics.randomisation_test(languages, draws=500)
+    p = randomisation_test(languages, draws=500)
     assert 1 / 501 <= p <= 1
-    assert p == statistics.randomisation_test(languages, draws=500)
-    assert p == statistics.randomisation_test([-values for values in languages], draws=500)
+    assert p == randomisation_test(languages, draws=500)
+    assert p == randomisation_test([-values for values in languages], draws=500)
 
 
 def test_p_is_uniform_where_there_is_no_difference():
     random = np.random.default_rng(11)
     p_values = [
-        statistics.randomisation_test(list(random.normal(0, 1, (2, 25))), draws=400, seed=trial)
+        randomisation_test(list(random.normal(0, 1, (2, 25))), draws=400, seed=trial)
         for trial in range(300)
     ]
     assert stats.kstest(p_values, "uniform").pvalue > 0.01
@@ -125,9 +137,49 @@ def test_p_is_uniform_where_there_is_no_difference():
     assert stats.kstest(np.square(p_values), "uniform").pvalue < 1e-6
 
 
-def test_right_answers_are_scores_of_examples():
-    found = statistics.EXAMPLE_SCORES["accuracy"](["a", "b", "b"], ["a", "a", "b"])
-    np.testing.assert_array_equal(found, [1, 0, 1])
+def taggers(random, sentences, seeds=2, edge=0):
+    """(2 x hits, predicted + right) a sentence of two taggers, a pair a language."""
+    found = []
+    for _ in range(2):
+        right = random.integers(1, 4, sentences)
+        sides = []
+        for better in (edge, 0):
+            hits = random.binomial(right, 0.4 + better, (seeds, sentences))
+            said = hits + random.poisson(1.0, (seeds, sentences))
+            sides.append(np.stack([2 * hits, said + right], axis=-1).astype(float))
+        found.append(tuple(sides))
+    return found
+
+
+def test_p_of_f1_is_that_of_all_swaps():
+    """Sentences are swapped with all their seeds, and both systems are scored anew."""
+    languages = taggers(np.random.default_rng(6), 6)
+
+    def scores(parts):
+        sums = parts.sum(axis=1)
+        return np.mean(sums[:, 0] / sums[:, 1])
+
+    def differences(mine, theirs):
+        for swapped in itertools.product((False, True), repeat=mine.shape[1]):
+            swap = np.array(swapped)[:, None]
+            yield scores(np.where(swap, theirs, mine)) - scores(np.where(swap, mine, theirs))
+
+    first, second = (list(differences(*language)) for language in languages)
+    means = np.add.outer(first, second) / 2
+    exact = np.mean(np.abs(means) >= abs(means[0, 0]) - 1e-12)
+    assert 0.05 < exact < 0.95
+    p = statistics.randomisation_test(languages)
+    assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / statistics.DRAWS))
+
+
+def test_p_of_f1_is_uniform_without_a_difference_and_small_with_one():
+    random = np.random.default_rng(12)
+    p_values = [
+        statistics.randomisation_test(taggers(random, 40), draws=200, seed=trial)
+        for trial in range(200)
+    ]
+    assert stats.kstest(p_values, "uniform").pvalue > 0.01
+    assert statistics.randomisation_test(taggers(random, 200, edge=0.3), draws=200) == 1 / 201
 
 
 # ---- Comparisons with the baseline ------------------------------------------------------------
@@ -218,12 +270,12 @@ def test_p_is_of_the_answers_in_the_files_averaged_over_seeds(compared):
 
     def by_language(row):
         mine = [run for run in runs if run.row == row]
-        return [np.mean([scores(run, name) for run in mine], axis=0) for name in ("de", "ru", "th")]
+        found = [np.stack([scores(run, name) for run in mine]) for name in ("de", "ru", "th")]
+        return [np.stack([right, np.ones_like(right)], axis=-1).astype(float) for right in found]
 
     for comparison in found[3:]:
         pairs = zip(by_language(comparison.row), by_language("l2-mbp"), strict=True)
-        p = statistics.randomisation_test([mine - theirs for mine, theirs in pairs])
-        assert comparison.p == pytest.approx(p)
+        assert comparison.p == statistics.randomisation_test(list(pairs))
     assert {c.remaining for c in found[3:]} == {0.1}
 
 
@@ -240,7 +292,14 @@ def test_a_rival_that_answers_like_the_baseline_does_not_differ(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("differences", "p"), [([0.0, 0.0], 1.0), ([0.1, 0.1, 0.1], 0.0), ([0.3], None)]
+    ("differences", "p"),
+    [
+        ([0.0, 0.0], 1.0),
+        ([0.0, 1e-17], 1.0),
+        ([0.1, 0.3 - 0.2], 0.0),
+        ([0.1, 0.1, 0.1], 0.0),
+        ([0.3], None),
+    ],
 )
 def test_a_t_test_without_spread(differences, p):
     assert statistics.paired_t_test(differences) == p
@@ -291,3 +350,79 @@ def test_predictions_that_do_not_fit_are_named(tmp_path, damage, message):
     damage(runs[0].workdir / "predictions" / "4" / "de.test.txt")
     with pytest.raises(UserError, match=message):
         comparisons.compare(read_sweep(sweep_cases.facts(), runs))
+
+
+# ---- Sentences and queries --------------------------------------------------------------------
+
+TAGGERS = {"rows": ("l2-mbp", "cosine-mbp", "frobenius-mbp"), "seeds": (0, 1)}
+
+
+@pytest.fixture(scope="module")
+def tagged(tmp_path_factory):
+    options = {"tasks": ("ner",), "answers": sweep_cases.gold_tags, "metric": "f1"}
+    facts = sweep_cases.facts(tasks=("ner",), **TAGGERS)
+    return compare(tmp_path_factory.mktemp("ner"), facts, **TAGGERS, **options)
+
+
+def test_sentences_are_the_examples_of_a_token_task(tagged):
+    _, found = tagged
+    assert {c.examples for c in found} == {3 * 60}
+    p_values = {(c.row, c.remaining): c.p for c in found}
+    assert p_values["frobenius-mbp", 0.1] < 0.001
+    assert p_values["cosine-mbp", 0.1] > 0.05
+
+
+def test_the_difference_is_that_of_f1(tagged):
+    runs, found = tagged
+    last = found[-1]
+    means = {row: [] for row in ("l2-mbp", last.row)}
+    for run in runs:
+        if run.row in means:
+            step = json.loads((run.workdir / "results.json").read_text())["prune_steps"][4]
+            means[run.row].append(step["zero_shot_avg"])
+    assert last.difference == pytest.approx(np.mean(means[last.row]) - np.mean(means["l2-mbp"]))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text + "\nO\n", r"de.test.txt: 61 sentences for 60 examples"),
+        (lambda text: "O\n" + text, r"de.test.txt: \d tags for \d words, sentence 1$"),
+        (
+            lambda text: text.replace("PER", "LOC"),
+            r"de.test.txt: gives 0.\d+, but results.json has",
+        ),
+    ],
+)
+def test_tags_that_do_not_fit_are_named(tmp_path, damage, message):
+    options = {"tasks": ("ner",), "answers": sweep_cases.gold_tags, "metric": "f1"}
+    fixed = {"rows": ("l2-mbp", "random"), "seeds": (0,)}
+    runs = sweep_cases.write_runs(tmp_path, **fixed, **options)
+    path = runs[0].workdir / "predictions" / "4" / "de.test.txt"
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=message):
+        comparisons.compare(read_sweep(sweep_cases.facts(tasks=("ner",), **fixed), runs))
+
+
+def grades(task):
+    random = np.random.default_rng(8)
+    keys = [("test", name) for name in sweep_cases.LANGUAGES]
+    return {key: [str(grade) for grade in random.integers(0, 5, 45)] for key in keys}
+
+
+def test_queries_are_the_examples_of_ranking(tmp_path):
+    queries = {key: [f"q{row // 3}" for row in range(45)] for key in grades("wpr")}
+    options = {"tasks": ("wpr",), "answers": grades, "metric": "ndcg", "queries": queries}
+    options["remaining"] = (1.0, 0.3138, 0.1)
+    fixed = {"rows": ("l2-mbp", "random"), "seeds": (0, 1)}
+    facts = sweep_cases.facts(tasks=("wpr",), **fixed)
+    _, found = compare(tmp_path, facts, **fixed, **options)
+    assert {c.examples for c in found} == {3 * 15}
+    assert found[-1].p < 0.05
+
+
+def test_a_score_that_is_no_ratio_of_sums_has_no_test_over_examples(tmp_path):
+    options = {"tasks": ("wpr",), "answers": grades, "metric": "mcc", "queries": grades("wpr")}
+    fixed = {"rows": ("l2-mbp", "random"), "seeds": (0, 1)}
+    _, found = compare(tmp_path, sweep_cases.facts(tasks=("wpr",), **fixed), **fixed, **options)
+    assert {(c.p, c.examples) for c in found} == {(None, 0)}

@@ -9,7 +9,7 @@ import pytest
 import sweep_cases
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.evaluation import metrics
+from alignreg_jax.evaluation.summary import summarize
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.results import COLUMNS
 from alignreg_jax.reporting.sweeps import formats, notes, paper, records, statistics
@@ -32,6 +32,16 @@ def two(tmp_path_factory):
     """Two of the paper's tasks."""
     runs = sweep_cases.write_runs(tmp_path_factory.mktemp("two"), tasks=XGLUE)
     return everything(runs, tasks=XGLUE)
+
+
+@pytest.fixture(scope="module")
+def eight(tmp_path_factory):
+    """All of XGLUE's tasks, in an order of their own, and one more."""
+    tasks = ("intents", *reversed(paper.TASKS))
+    options = {"rows": ("none", "l2-mbp", "random"), "seeds": (0, 1), "tasks": tasks}
+    folder = tmp_path_factory.mktemp("eight")
+    runs = sweep_cases.write_runs(folder, **options, save=False, remaining=(1.0, 0.3138, 0.1))
+    return everything(runs, **options)
 
 
 def everything(runs, **changes):
@@ -102,16 +112,52 @@ def test_what_is_not_pruned_has_its_dense_score_everywhere(one):
     assert sweep.dense_rows == {"none"}
 
 
-def test_the_average_over_tasks_is_by_seed(two):
-    _, cells, _, _ = two
-    tasks = [cells[Place("l2-mbp", task, 0.1, ZERO_SHOT)].values for task in XGLUE]
+def test_the_average_is_by_seed_over_the_eight_tasks_of_xglue(eight):
+    _, cells, _, grids = eight
+    tasks = [cells[Place("l2-mbp", task, 0.1, ZERO_SHOT)].values for task in paper.TASKS]
     mean = cells[Place("l2-mbp", AVERAGE, 0.1, ZERO_SHOT)].values
-    for seed in (0, 1, 2):
-        assert mean[seed] == pytest.approx((tasks[0][seed] + tasks[1][seed]) / 2)
+    for seed in (0, 1):
+        assert mean[seed] == pytest.approx(np.mean([values[seed] for values in tasks]))
+    names = [column.name for column in grids[0].columns]
+    assert (names[0], names[-2:]) == ("intents", ["avg", "paper"])
+    assert names.count("paper") == 9  # not beside intents
+    assert column(grids[0], -1)["none"].value == pytest.approx(0.769625)
+    text = " ".join(notes.below_table(eight[0], cells, ()))
+    assert "avg: mean over the eight tasks of XGLUE." in text
 
 
-def test_one_task_has_no_average(one):
-    assert not any(place.task == AVERAGE for place in one[1])
+def test_fewer_tasks_have_no_average(one, two):
+    for _, cells, _, found in (one, two):
+        assert not any(place.task == AVERAGE for place in cells)
+        assert not any(column.name == "avg" for grid in found for column in grid.columns)
+
+
+def test_an_average_needs_every_task_once():
+    tasks = tuple(paper.TASKS)
+    assert paper.all_tasks(tasks[::-1]) == tasks
+    own = ("pos@train.learning_rate=2e-5", *(task for task in tasks if task != "pos"))
+    assert paper.all_tasks(own)[tasks.index("pos")] == own[0]
+    assert paper.all_tasks(tasks[1:]) == ()
+    assert paper.all_tasks((*tasks, own[0])) == ()  # which of the two?
+
+
+def test_a_row_that_lacks_a_task_has_no_average(tmp_path):
+    options = {"rows": ("l2-mbp",), "seeds": (0,), "tasks": tuple(paper.TASKS), "save": False}
+    runs = sweep_cases.write_runs(tmp_path, remaining=(1.0, 0.3138), **options)
+    del options["save"]
+    _, cells, _, (grid, *_) = everything(runs[:-1], remaining=(0.3138,), **options)
+    assert not any(place.task == AVERAGE for place in cells)
+    assert column(grid, -2)["l2-mbp"].text == "–"
+
+
+def test_metrics_are_told_with_their_tasks(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0,))
+    tags = {"tasks": ("ner",), "answers": sweep_cases.gold_tags, "metric": "f1"}
+    runs += sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0,), **tags)
+    changes = {"rows": ("l2-mbp",), "seeds": (0,), "tasks": ("intents", "ner")}
+    sweep, cells, _, _ = everything(runs, **changes)
+    (text, *_) = notes.below_table(sweep, cells, ())
+    assert text.startswith("Accuracy (intents), F1 (ner) in percent.")
 
 
 def test_a_run_without_a_step_near_the_reading_has_no_cell(tmp_path):
@@ -211,14 +257,13 @@ def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(
         f"{at} % remaining: {name} (%)" for at in (31, 10) for name in ("zero-shot mean", "English")
     ]
     names = [[column.name for column in grid.columns] for grid in found]
-    assert names[0] == ["xnli", "paper", "pawsx", "paper", "avg", "paper"]
-    assert names[1] == names[2] == names[3] == ["xnli", "pawsx", "avg"]
+    assert names[0] == ["xnli", "paper", "pawsx", "paper"]
+    assert names[1] == names[2] == names[3] == ["xnli", "pawsx"]
     printed = {row: entry.text for row, entry in column(found[0], 1).items()}
     assert printed == {
         **{"none": "73.48", "random": "51.22", "l2-mbp": "64.30"},
         **{"cosine-mbp": "66.20", "frobenius-mbp": "65.71"},
     }
-    assert column(found[0], 5)["none"].value == pytest.approx((0.7348 + 0.8924) / 2)
     text = " ".join(notes.below_table(sweep, cells, ()))
     assert "the number printed in Table 1 of the paper" in text
     assert "In its words none is its No Pruning." in text
@@ -389,7 +434,7 @@ def test_table_csv_keeps_every_digit_of_every_cell(two):
     sweep, cells, found, _ = two
     lines = parsed(records.table_csv(sweep.facts, cells, found))
     assert tuple(lines[0]) == records.TABLE_COLUMNS
-    assert len(lines) == len(cells) == 5 * 3 * 2 * 2
+    assert len(lines) == len(cells) == 5 * 2 * 2 * 2
     changes = {(c.row, c.task, c.remaining): c for c in found}
     for line in lines:
         place = Place(line["row"], line["task"], float(line["remaining"]), line["statistic"])
@@ -420,7 +465,7 @@ def test_comparisons_csv_is_the_comparisons(one):
 def test_the_zero_shot_mean_is_that_of_the_metrics(one):
     sweep, cells, _, _ = one
     step = results(sweep, "cosine-mbp", "intents")[1]["prune_steps"][4]
-    expected = metrics.summarize(step["languages"], None, 0.0)["zero_shot_avg"]
+    expected = summarize(step["languages"], None, 0.0)["zero_shot_avg"]
     found = cells[Place("cosine-mbp", "intents", 0.1, ZERO_SHOT)].values[1]
     assert found == pytest.approx(expected, abs=1e-15)
     assert np.isfinite(found)

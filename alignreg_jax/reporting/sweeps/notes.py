@@ -61,11 +61,11 @@ def _cells_note(sweep: Sweep, cells: Cells) -> str:
 def _metrics(sweep: Sweep) -> str:
     """What the scores are: one metric, or each with the tasks that have it."""
     tasks: dict[str, list[str]] = {}
-    for task, metric in sweep.metrics.items():
-        tasks.setdefault(metric, []).append(sweep.facts.column(task))
+    for task in filter(sweep.metrics.__contains__, sweep.facts.tasks):
+        tasks.setdefault(sweep.metrics[task], []).append(sweep.facts.column(task))
     if len(tasks) < 2:
         return "".join(tasks) or "score"
-    return ", ".join(f"{metric} ({', '.join(sorted(names))})" for metric, names in tasks.items())
+    return ", ".join(f"{metric} ({', '.join(names)})" for metric, names in tasks.items())
 
 
 def _languages_notes(sweep: Sweep) -> list[str]:

@@ -21,7 +21,7 @@ DRAWS = 10_000
 _SEED = 20220403  # fixed, so that the same predictions give the same p
 _KINDS = 256  # of examples whose swaps are drawn at once: 20 MB
 
-Systems = Float[np.ndarray, "seeds examples 2"]
+Systems = Float[np.ndarray, "seeds _ 2"]  # languages have different numbers of examples
 """A system's answers in one language: parts of the score (`evaluation.examples`) of each seed."""
 
 
@@ -67,8 +67,8 @@ def paired_t_test(differences: Sequence[float]) -> float | None:
     """
     if len(differences) < 2:
         return None
-    if np.ptp(differences) == 0:
-        return 1.0 if differences[0] == 0 else 0.0
+    if np.ptp(differences) < 1e-12:  # equal but for rounding
+        return 1.0 if abs(differences[0]) < 1e-12 else 0.0
     tested: Any = stats.ttest_1samp(differences, 0.0)  # its fields are declared nowhere
     return float(tested.pvalue)
 
@@ -115,15 +115,18 @@ def randomisation_test(
     observed, drawn = 0.0, np.zeros(draws)
     for mine, theirs in languages:
         middle = (mine + theirs).sum(axis=1) / 2
-        apart = (mine - theirs) / 2  # an example that is swapped adds this with the other sign
-
-        def difference(sums: np.ndarray, middle: np.ndarray = middle) -> np.ndarray:
-            return (ratio(middle + sums) - ratio(middle - sums)).mean(axis=-1) / len(languages)
-
-        observed += float(difference(apart.sum(axis=1)))
-        drawn += difference(_swapped_sums(apart, draws, generator))
+        apart = (mine - theirs) / 2  # what is swapped adds this with the other sign
+        observed += _difference(middle, apart.sum(axis=1)[None])[0] / len(languages)
+        drawn += _difference(middle, _swapped_sums(apart, draws, generator)) / len(languages)
     as_far = np.abs(drawn) >= abs(observed) - 1e-9
     return (1 + int(as_far.sum())) / (1 + draws)
+
+
+def _difference(
+    middle: Float[np.ndarray, "seeds 2"], apart: Float[np.ndarray, "draws seeds 2"]
+) -> Float[np.ndarray, " draws"]:
+    """One system's score minus the other's, averaged over seeds, of sums that lie `apart`."""
+    return (ratio(middle + apart) - ratio(middle - apart)).mean(axis=1)
 
 
 def _swapped_sums(
