@@ -7,6 +7,8 @@ Batch 32, rate 5e-6, 256 pieces, 13 x 15 epochs of 12,272 steps (paper, section 
 at prune step 11, 31 % remaining. The paper's scores on XGLUE's test sets there, the mean over
 15 languages: 73.48 dense, 64.30 l2-mbp, 66.20 cosine-mbp, 65.71 frobenius-mbp.
 
+Read from the Hub, facebook/xnli; --config.task.data_dir=XGLUE reads XGLUE's folder or .tar.gz.
+
 Hardware: a GPU or TPU. The paper's schedule is 2.4 million steps; `:short` is 184 thousand.
 """
 

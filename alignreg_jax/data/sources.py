@@ -145,7 +145,7 @@ def _assemble(
     splits: dict[str, dict[str, Split]] = {"dev": {}, "test": {}}
     unlabelled: list[tuple[str, str]] = []
     wanted = [("en", "train"), *((language, split) for language in languages for split in splits)]
-    size = sum(path.stat().st_size for key in wanted for path in found.files.get(key, ()))
+    size = sum(_size(path) for key in wanted for path in found.files.get(key, ()))
     hint = "" if task.labels else "; labels.json beside the data may name others"
     with progress(size, f"reading {task.name}", "bytes", delay=DELAY) as bar:
 
@@ -171,6 +171,14 @@ def _assemble(
     return Dataset(
         task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
     )
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, for the progress; what reads it says so if it cannot be read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def without_blanked(rows: Rows) -> tuple[Rows, int]:

@@ -37,9 +37,12 @@ def find(folder: Path) -> Path | None:
     systems would not tell them apart.
     """
     known = {task.xglue.folder for task in TASKS.values() if task.xglue}
-    for candidate in (folder / TOP, folder):
-        if candidate.is_dir() and known & {path.name for path in candidate.iterdir()}:
-            return candidate
+    try:
+        for candidate in (folder / TOP, folder):
+            if candidate.is_dir() and known & {path.name for path in candidate.iterdir()}:
+                return candidate
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
     return None
 
 

@@ -213,6 +213,15 @@ def test_an_empty_file_is_an_error(write, content):
     )
 
 
+def test_a_file_that_cannot_be_read_is_named(write):
+    folder = write()
+    (folder / "de.test.jsonl").symlink_to("nowhere")
+    assert "de.test.jsonl: cannot be read (No such file" in message(load_folder, folder)
+    (folder / "de.test.jsonl").unlink()
+    (folder / "de.test.jsonl").mkdir()
+    assert "de.test.jsonl: cannot be read (Is a directory)" in message(load_folder, folder)
+
+
 def test_a_single_label_is_nothing_to_learn(write):
     assert "one label only" in message(load_folder, write(good=GOOD[: GOOD.index(b"\n")]))
 
