@@ -9,6 +9,7 @@ from alignreg_jax import config as configuration
 from alignreg_jax.config import default_config, resolve
 from alignreg_jax.data.tasks import TASKS
 from alignreg_jax.errors import UserError
+from alignreg_jax.flags import override
 from alignreg_jax.inputs import Cache, load_data
 from alignreg_jax.main import _parse
 from alignreg_jax.pruning.methods import PRESETS
@@ -102,6 +103,10 @@ def test_none_prunes_nothing_whatever_the_config_file_has_for_the_others():
         (("--config.pruning.final=1",), "pruning.final", 1.0),
         (("--config.eval.save_predictions",), "eval.save_predictions", True),
         (("--config.eval.save_predictions=false",), "eval.save_predictions", False),
+        (("--config.eval.save_predictions=True",), "eval.save_predictions", True),
+        (("--noconfig.eval.save_predictions",), "eval.save_predictions", False),
+        (("--config.eval.save_predictions=xglue", "--config.task.name=pawsx"),
+         "eval.save_predictions", "xglue"),
         (("--noconfig.model.remat",), "model.remat", False),
         (("--config.seed=7",), "seed", 7),
         (("--config.task.max_length=16",), "task.max_length", 16),
@@ -156,6 +161,9 @@ def test_command_line(parsed, flags, path, value):
         ("regularizer.name=l1", "regularizer.name='l1'.*cosine-layer"),
         ("regularizer.weight=-1", "regularizer.weight=-1"),
         ("regularizer.reference=dense", "regularizer.reference='dense'"),
+        ("eval.save_predictions=maybe", "eval.save_predictions='maybe'.*False, True, xglue"),
+        ("eval.save_predictions=2", "eval.save_predictions=2 should be of type bool"),
+        ("eval.save_predictions=xglue", "eval.save_predictions='xglue': task.name='folder'.*wpr"),
         ("eval.splits=train", "eval.splits"),
         ("eval.splits=", "eval.splits"),
         ("checkpoint.keep=1", "checkpoint.keep=1.*at least 2"),
@@ -166,6 +174,23 @@ def test_wrong_values_name_the_field(parsed, flag, says):
     with pytest.raises(UserError, match=says) as error:
         parsed(f"--config.{flag}")
     assert "\n" not in str(error.value)
+
+
+def test_xglues_script_scores_whole_files(parsed):
+    flags = ("--config.task.name=wpr", "--config.eval.save_predictions=xglue")
+    assert parsed(*flags).eval.save_predictions == "xglue"
+    with pytest.raises(UserError, match=r"^eval\.save_predictions='xglue': .* eval\.examples=5"):
+        parsed(*flags, "--config.eval.examples=5")
+
+
+def test_a_sweep_takes_both_kinds_of_predictions():
+    config = default_config()
+    config.eval.save_predictions = True
+    assert resolve(config).eval.save_predictions is True
+    override(config, ["eval.save_predictions=xglue"], configuration.field_paths())
+    assert resolve(config).eval.save_predictions == "xglue"
+    override(config, ["eval.save_predictions=false"], configuration.field_paths())
+    assert resolve(config).eval.save_predictions is False
 
 
 @pytest.mark.parametrize("value", [1, 0, "yes", None, 1.0])

@@ -68,6 +68,15 @@ def test_every_language_has_a_panel_on_the_same_scale(results):
     assert len({axes.get_ylim() for axes in shown}) == 1
 
 
+def test_a_metric_without_chance_has_no_line_for_it(results):
+    axes = overview(results | {"chance": 0.0}).axes[0]
+    assert not any(text.get_text().startswith("chance") for text in axes.texts)
+    lowest = min(value for curve in series.curves(results) for value in curve.values)
+    assert axes.get_ylim()[0] == pytest.approx(100 * lowest - 2.5)
+    panel = figures.languages(series.curves(results), None, chance=0.0).axes[0]
+    assert panel.get_ylim()[0] == pytest.approx(100 * lowest - 3)
+
+
 def test_weight_norms_and_heat_map_show_the_numbers_of_the_events(make_run):
     events = read_events(make_run() / METRICS_FILE)
     norms = series.per_layer(events, "weight_norms")

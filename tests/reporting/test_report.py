@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 import pytest
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import report
+from alignreg_jax.reporting import metric_names, report
 from alignreg_jax.reporting.card import model_card
 
 VOID = {"meta", "br", "link"}
@@ -184,3 +184,68 @@ def test_norwegian_stays_a_language(make_run):
     options = {"labels": ("a",), "base_model": None, "head": "linear", "max_length": 8}
     text = model_card(results, command="", **options)
     assert "no" in yaml.safe_load(text.split("---\n")[1])["language"]
+
+
+# ---- Token tasks ------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_token_task_names_its_metric_and_its_tags(make_run):
+    text = report.write_report(make_run(token=True)).read_text()
+    outline = Outline(text)
+    assert "Accuracy of chunks (XGLUE’s POS) against remaining weights" in outline.headings
+    visible = "".join(outline.text)
+    for words in (
+        "Every evaluation: accuracy of chunks (XGLUE’s POS)",
+        "Other metrics (%)",
+        "accuracy of words: zero-shot",
+        "Every tag in English",
+        "Every tag in the zero-shot languages",
+        "accuracy of chunks (XGLUE’s POS) (%), dense → pruned",
+    ):
+        assert words in visible
+    assert "pos_xglue" not in visible
+    assert "chance" not in visible
+    assert not re.search(r"\bnan\b|\bNone\b", text)
+
+
+def test_a_dense_run_of_a_token_task_has_a_page(make_run):
+    visible = "".join(
+        Outline(report.write_report(make_run(pruning_steps=0, token=True)).read_text()).text
+    )
+    assert "F1 at 100 %" in visible
+
+
+def test_the_card_of_a_token_task(make_run):
+    import yaml
+
+    results = json.loads((make_run(token=True) / "results.json").read_text())
+    options = {"labels": ("NOUN", "VERB"), "base_model": None, "max_length": 64, "command": "x"}
+    text = model_card(results, head="token", **options)
+    metadata = yaml.safe_load(text.split("---\n")[1])
+    assert metadata["pipeline_tag"] == "token-classification"
+    assert metadata["metrics"] == ["precision"]
+    assert "It gives every word one of 2 tags." in text
+    assert "Accuracy of chunks (XGLUE’s POS) on the test sets, in percent." in text
+    assert "| accuracy of words: zero-shot |" in text
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    compile(code, "card", "exec")
+    assert "AutoModelForTokenClassification" in code
+    assert "is_split_into_words=True" in code
+    assert "max_length=64" in code
+
+
+@pytest.mark.parametrize(
+    ("metric", "inside", "first", "hub"),
+    [
+        ("accuracy", "accuracy", "Accuracy", "accuracy"),
+        ("f1", "F1", "F1", "f1"),
+        ("ndcg", "nDCG", "nDCG", "ndcg"),
+        ("mcc", "Matthews correlation", "Matthews correlation", "matthews_correlation"),
+        ("word_accuracy", "accuracy of words", "Accuracy of words", "accuracy"),
+        ("bleu", "bleu", "Bleu", "bleu"),
+    ],
+)
+def test_names_of_metrics(metric, inside, first, hub):
+    assert metric_names.metric_name(metric) == inside
+    assert metric_names.first_word(inside) == first
+    assert metric_names.hub_metric(metric) == hub

@@ -125,3 +125,96 @@ def test_text_and_markdown_have_a_line_per_row_and_hide_no_cell():
 def test_complete_means_every_language_of_the_task_not_every_dense_one():
     facts = dataclasses.replace(FACTS, languages=("de", "en", "fr", "sw"))
     assert not summary([DENSE, PRUNED], facts)["prune_steps"][1]["complete"]
+
+
+# ---- More than one metric, and tags -----------------------------------------------------------
+
+POS = Facts("pos", "l2-mbp", 3, "pos_xglue", 0.0, ("de", "en", "fr"))
+
+
+def scores(value):
+    return {"precision": value, "recall": value, "f1": value, "support": 10}
+
+
+def tagged(phase, remaining, values):
+    event = evaluation(phase, remaining, values)
+    for found in event["scores"]["test"].values():
+        value = found.pop("accuracy")
+        found |= {"pos_xglue": value, "word_accuracy": value + 0.1}
+    event["tags"] = {"test": {name: {"NOUN": scores(value)} for name, value in values.items()}}
+    return event
+
+
+TAGGED = [
+    tagged(0, 1.0, {"en": 0.8, "de": 0.6, "fr": 0.4}),
+    tagged(1, 0.5, {"en": 0.7, "de": 0.5, "fr": 0.2}),
+]
+
+
+def test_every_metric_has_rows_and_the_headline_is_the_tasks_first():
+    found = list(csv.DictReader(io.StringIO(csv_text(TAGGED))))
+    assert [row["metric"] for row in found[:2]] == ["pos_xglue", "word_accuracy"]
+    assert len(found) == 2 * 3 * 2
+    results = summary(TAGGED, POS)
+    last = results["prune_steps"][1]
+    assert results["metric"] == "pos_xglue"
+    assert last["languages"] == {"de": 0.5, "en": 0.7, "fr": 0.2}
+    assert last["other_metrics"] == {
+        "word_accuracy": {
+            "en": pytest.approx(0.8),
+            "zero_shot_avg": pytest.approx(0.45),
+            "avg": pytest.approx(1.7 / 3),
+        }
+    }
+
+
+def test_tags_are_those_of_english_and_the_mean_of_the_others():
+    results = summary(TAGGED, POS)
+    found = results["prune_steps"][1]["tags"]["NOUN"]
+    assert found["en"] == scores(0.7)
+    assert found["zero_shot"]["f1"] == pytest.approx(0.35)
+    assert (found["zero_shot"]["support"], found["zero_shot"]["languages"]) == (20, 2)
+    on_dev = dataclasses.replace(POS, split="dev")
+    assert summary(TAGGED, on_dev)["prune_steps"] == []
+
+
+def test_without_other_metrics_or_tags_there_are_no_tables_of_them():
+    results = summary([DENSE, PRUNED], FACTS)
+    assert results["prune_steps"][0]["other_metrics"] == {}
+    assert "tags" not in results["prune_steps"][0]
+    assert tables.other_metrics_table(results) is None
+    assert tables.tags_table(results, "en") is None
+    old = [
+        {k: v for k, v in step.items() if k != "other_metrics"} for step in results["prune_steps"]
+    ]
+    assert tables.other_metrics_table(results | {"prune_steps": old}) is None  # of an older version
+
+
+def test_tables_of_other_metrics_and_tags():
+    results = summary(TAGGED, POS)
+    others = tables.other_metrics_table(results)
+    assert others.header[2:] == [f"accuracy of words: {n}" for n in ("en", "zero-shot", "avg")]
+    assert others.rows[1] == ["1", "50.0", "80.0", "45.0", "56.7"]
+    english = tables.tags_table(results, "en")
+    assert english.header == [
+        *("tag", "F1 dense", "F1 at 50 %", "precision dense", "precision at 50 %"),
+        *("recall dense", "recall at 50 %", "count"),
+    ]
+    assert english.rows == [["NOUN", "80.0", "70.0", "80.0", "70.0", "80.0", "70.0", "10"]]
+    zero_shot = tables.tags_table(results, "zero_shot")
+    assert zero_shot.rows == [["NOUN", "50.0", "35.0", "50.0", "35.0", "50.0", "35.0", "20", "2"]]
+    assert "words with the tag" in zero_shot.note
+    alone = summary(TAGGED[:1], POS)
+    assert tables.tags_table(alone, "en").header == [
+        *("tag", "F1 at 100 %", "precision at 100 %", "recall at 100 %", "count")
+    ]
+
+
+def test_where_chance_is_nothing_nothing_is_above_it():
+    results = summary(TAGGED, POS)
+    for table in (tables.steps_table(results), tables.languages_table(results)):
+        assert "above chance" not in table.header
+        assert "chance" not in table.note
+        assert all(len(row) == len(table.header) for row in table.rows)
+    ranked = summary([DENSE], FACTS) | {"metric": "ndcg", "chance": 0.7}
+    assert "(70.0, what equal grades for all rows score)" in tables.steps_table(ranked).note

@@ -103,13 +103,16 @@ def test_damage_in_the_middle_names_file_and_line(tmp_path, line):
 def test_tensorboard_gets_the_scalars(tmp_path):
     tracker = Tracker(tmp_path, tensorboard=True)
     train(tracker, 1, loss=0.25, norms=[1.0])
-    tracker.log("eval", step=1, phase=0, remaining=1.0, scores={"test": {"en": {"accuracy": 0.5}}})
+    scores = {"test": {"en": {"accuracy": 0.5}}}
+    tags = {"test": {"en": {"NOUN": {"f1": 0.5}}}}
+    tracker.log("eval", step=1, phase=0, remaining=1.0, scores=scores, tags=tags)
     tracker.close()
     files = list((tmp_path / "tensorboard").iterdir())
     content = b"".join(file.read_bytes() for file in files)
     assert b"train/loss" in content
     assert b"eval/scores/test/en/accuracy" in content
     assert b"norms" not in content
+    assert b"NOUN" not in content
 
 
 def test_tensorboard_without_its_package_is_the_users_to_fix(tmp_path, monkeypatch):
