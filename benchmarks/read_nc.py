@@ -1,6 +1,6 @@
 """Read and tokenise 100,000 rows like those of XGLUE's NC; compare with datasets.map.
 
-    python benchmarks/read_nc.py            # 100,000 rows, 180 MB of text
+    python benchmarks/read_nc.py            # 100,000 rows, 200 MB of text
     python benchmarks/read_nc.py --small    # does the script work? figures mean little
 
 Theirs is what a user would write: load_dataset("csv") told about XGLUE's format, then map(batched)
