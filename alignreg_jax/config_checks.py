@@ -55,7 +55,7 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
 
 
 # The tables are looked up when a config is checked: a user may have added rows
-_CHOICES: dict[str, Collection[str]] = {
+_CHOICES: dict[str, Collection[Any]] = {
     "model.head": ("dense-tanh-out", "linear"),
     "model.dtype": ("float32", "bfloat16"),
     "task.source": ("hub", "folder", "demo"),

@@ -71,6 +71,7 @@ def test_lock_sweeps_half_written_files_and_nothing_else(tmp_path):
     names = (
         ".results.json.abcd_123", "checkpoints/.000001.json.00000000",
         "predictions/2/.en.test.txt.aaaabbbb",
+        "predictions/xglue/2/test/POS/.en.prediction.aaaabbbb",
     )  # fmt: skip
     kept = (".lock", ".gitignore", "results.json", ".export.partial/.a.aaaabbbb", ".a.bb", "notes")
     for name in (*names, *kept):

@@ -15,6 +15,8 @@ from alignreg_jax.errors import UserError
 Answers = Sequence[Any]
 """A name a row, or in token tasks a list of tags a sentence."""
 
+_NOTHING: dict[str, Any] = {"zero_division": 0}  # what nothing of nothing is
+
 
 def score(
     metrics: Sequence[str], gold: Answers, predicted: Answers, queries: Sequence[Any] = ()
@@ -55,7 +57,8 @@ def entity_f1(gold: Answers, predicted: Answers, queries: Answers) -> float:
     Lenient, because XGLUE's files mix IOB1 (English, German) and IOB2 (Spanish, Dutch).
     """
     with quiet():
-        return float(f1_score(gold, predicted, zero_division=0))
+        found: Any = f1_score([*gold], [*predicted], **_NOTHING)
+        return float(found)
 
 
 def chunk_precision(gold: Answers, predicted: Answers, queries: Answers) -> float:
@@ -66,7 +69,8 @@ def chunk_precision(gold: Answers, predicted: Answers, queries: Answers) -> floa
     prediction, so that precision does not see it.
     """
     with quiet():
-        return float(precision_score(chunk_tags(gold), chunk_tags(predicted), zero_division=0))
+        found: Any = precision_score(chunk_tags(gold), chunk_tags(predicted), **_NOTHING)
+        return float(found)
 
 
 def ndcg(gold: Answers, predicted: Answers, queries: Answers) -> float:

@@ -27,7 +27,7 @@ def names(split: Split, numbers: np.ndarray, labels: Sequence[str]) -> Texts:
         numbers: of labels, one a row or word; -1 is a lost word.
         labels: their names.
     """
-    found = [labels[number] if number >= 0 else LOST for number in numbers]
+    found = [labels[int(number)] if number >= 0 else LOST for number in numbers]
     if not split.in_words:
         return found
     words = iter(found)

@@ -18,6 +18,7 @@ from alignreg_jax.config import (
 from alignreg_jax.sweeping.dense import DensePhases, dense_key
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 
+XGLUE = "predictions/xglue/0/test/XNLI/en.prediction"
 DONE = Position(step=10, phase=0, epoch=2, dispatch=0, events=2, seconds=5.0, evaluated=True)
 
 
@@ -133,6 +134,8 @@ def trained(tmp_path_factory):
     )
     (workdir / "predictions" / "0").mkdir(parents=True)
     (workdir / "predictions" / "0" / "en.test.txt").write_text("on\n")
+    (workdir / XGLUE).parent.mkdir(parents=True)
+    (workdir / XGLUE).write_text("on\n")
     lines = [{"n": 0, "kind": "train"}, {"n": 1, "kind": "eval"}]
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return workdir, checkpoint
@@ -164,7 +167,7 @@ def test_the_other_run_begins_where_the_first_stood(dense, published, trained, t
     found, position = checkpoints.restore(lambda position: abstract)
     assert position == DONE
     np.testing.assert_array_equal(found["state"], tree()["state"])
-    for name in ("metrics.jsonl", "predictions/0/en.test.txt"):
+    for name in ("metrics.jsonl", "predictions/0/en.test.txt", XGLUE):
         assert (tmp_path / "run" / name).read_bytes() == (trained[0] / name).read_bytes()
     # What the first run writes from now on is its own
     kept = published / "phase-0" / "metrics.jsonl"
