@@ -141,9 +141,14 @@ def _swapped_sums(
     # The signs of n equal rows add up to 2 * Binomial(n, 1/2) - n: the same distribution as n
     # flips, and many examples are alike.
     kinds, counts = np.unique(rows, axis=0, return_counts=True)
+    order = np.argsort(counts, kind="stable")  # those that are alone together: a flip is cheaper
+    kinds, counts = kinds[order], counts[order]
     sums = np.zeros((draws, rows.shape[1]))
     for begin in range(0, len(kinds), _KINDS):
-        part = slice(begin, begin + _KINDS)
-        swapped = generator.binomial(counts[part], 0.5, (draws, len(counts[part])))
-        sums += (2.0 * swapped - counts[part]) @ kinds[part]
+        many = counts[begin : begin + _KINDS]
+        if many.max() == 1:
+            swapped = generator.integers(0, 2, (draws, len(many)), dtype=np.int8)
+        else:
+            swapped = generator.binomial(many, 0.5, (draws, len(many)))
+        sums += (2.0 * swapped - many) @ kinds[begin : begin + _KINDS]
     return sums.reshape(draws, seeds, 2)
