@@ -218,9 +218,10 @@ def save(
     """Write a folder that stock transformers loads, weights in float32.
 
     `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`, `token` an
-    `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in head.safetensors (`classifier.weight` `[labels, hidden]`,
-    `classifier.bias`). tokenizer.json is copied from `source` byte for byte. Files are written in
-    place: give a temporary folder and rename it.
+    `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
+    head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`). tokenizer.json is
+    copied from `source` byte for byte. Files are written in place: give a temporary folder and
+    rename it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config.json", _config_json(config, head, labels, source))

@@ -66,9 +66,7 @@ class DeviceData:
     @classmethod
     def from_encoded(cls, encoded: Encoded) -> "DeviceData":
         """The same arrays, as host arrays ready to be placed."""
-        return cls(
-            encoded.ids, encoded.offsets, encoded.lengths, encoded.labels, encoded.per_token
-        )
+        return cls(encoded.ids, encoded.offsets, encoded.lengths, encoded.labels, encoded.per_token)
 
     @property
     def targets(self) -> int:
@@ -91,9 +89,7 @@ class DeviceData:
         weights = within & (labels >= 0)
         return ids, jnp.maximum(labels, 0), weights.astype(jnp.float32)
 
-    def places(
-        self, rows: Int[Array, " batch"], length: int
-    ) -> Int[Array, "batch *length"]:
+    def places(self, rows: Int[Array, " batch"], length: int) -> Int[Array, "batch *length"]:
         """Where among all targets those of a batch are, -1 for padding."""
         if not self.per_token:
             return rows

@@ -289,8 +289,8 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
 
     Writes the class of every row, or token, in the first `count` steps of `rows` `[steps, batch]`
     into `predictions` `[targets + 1]` (donated); padding lands in the last entry. All languages
-    share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can wait for
-    when the buffer itself has been donated on.
+    share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
+    wait for when the buffer itself has been donated on.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)

@@ -156,9 +156,7 @@ def test_cache_tells_splits_apart(tokenizer, tmp_path, changed):
 
 def test_cache_tells_stripped_pieces_apart(tokenizer, tmp_path):
     encode(split_of(SENTENCES), tokenizer, 64, cache_dir=tmp_path)
-    cached = encode(
-        split_of(SENTENCES), tokenizer, 64, cache_dir=tmp_path, strip_space_marker=True
-    )
+    cached = encode(split_of(SENTENCES), tokenizer, 64, cache_dir=tmp_path, strip_space_marker=True)
     assert_same(cached, encode(split_of(SENTENCES), tokenizer, 64, strip_space_marker=True))
 
 

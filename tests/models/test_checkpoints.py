@@ -190,9 +190,7 @@ def export(folder, out, case=BASE):
     return loaded, out
 
 
-@pytest.mark.parametrize(
-    "case", [BASE, LINEAR, TOKENS], ids=["dense-tanh-out", "linear", "token"]
-)
+@pytest.mark.parametrize("case", [BASE, LINEAR, TOKENS], ids=["dense-tanh-out", "linear", "token"])
 def test_load_save_load_is_bitwise(case, tmp_path):
     source = add_tokenizer(write_folder(case, tmp_path / "source"))
     loaded, out = export(source, tmp_path / "out", case)
