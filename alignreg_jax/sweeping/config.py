@@ -77,27 +77,20 @@ def default_config(base: Any = None) -> Any:
 DEMO_LEFT = (0.56, 0.3138, 0.1772, 0.10)
 """What the cuts of `demo_config` leave: 44 % less each time, by way of the paper's 0.9**11."""
 
-_DEMO_LANGUAGES = ("en", "de", "es", "fr", "ru", "fi", "hi", "ar", "th", "zh-CN")
-
 
 def demo_config(*, train_examples: int, first_epochs: int, epochs_per_step: int) -> Any:
     """A run on the bundled data and encoder that fits on a CPU, as the base of a sweep."""
-    config: Any = configuration.default_config()
+    config: Any = configuration.demo_config()
     config.export = False
-    config.model.name_or_path = "demo"
-    config.model.unroll = 12  # every layer: slower to compile, faster to run
-    config.task.source = "demo"
-    config.train.learning_rate = 1e-4
-    config.train.warmup_steps = 20
-    config.train.freeze = ("embeddings",)
     config.task.train_examples = train_examples
     config.pruning.schedule = "explicit"
     config.pruning.steps = len(DEMO_LEFT)
+    config.pruning.final = None
     config.pruning.explicit = DEMO_LEFT
     config.pruning.first_epochs = first_epochs
     config.pruning.epochs_per_step = epochs_per_step
-    config.eval.splits = ("test",)
-    config.eval.languages = _DEMO_LANGUAGES
+    config.eval.languages = configuration.DEMO_LANGUAGES
+    config.eval.every_phase_languages = ()
     return config
 
 
