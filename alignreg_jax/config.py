@@ -179,7 +179,7 @@ DEMO_LANGUAGES = ("en", "de", "es", "fr", "ru", "fi", "hi", "ar", "th", "zh-CN")
 
 
 def demo_config(task: str = "intents", arg: str = "") -> ConfigDict:
-    """The bundled encoder on two CPU cores: 3 epochs dense, 4 cuts to 31 %, an epoch after each.
+    """The bundled encoder on two CPU cores: 3 epochs dense, 3 cuts to 31 %, an epoch after each.
 
     `arg="smoke"` is the same path in about a minute: fewer rows, cuts and languages.
 
@@ -191,13 +191,12 @@ def demo_config(task: str = "intents", arg: str = "") -> ConfigDict:
     config: Any = default_config()
     config.method = "frobenius-mbp"
     config.model.name_or_path = "demo"
-    config.model.unroll = 12  # every layer: slower to compile, faster to run
     config.task.name = task
     config.task.source = "demo"
     config.train.learning_rate = 1e-4
     config.train.warmup_steps = 20
     config.train.freeze = ("embeddings",)
-    config.pruning.steps = 4
+    config.pruning.steps = 3
     config.pruning.final = 0.3138
     config.pruning.first_epochs = 3
     config.pruning.epochs_per_step = 1
