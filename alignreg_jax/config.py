@@ -179,7 +179,7 @@ DEMO_LANGUAGES = ("en", "de", "es", "fr", "ru", "fi", "hi", "ar", "th", "zh-CN")
 
 
 def demo_config(task: str = "intents", arg: str = "") -> ConfigDict:
-    """The bundled encoder on two CPU cores: 3 epochs dense, 3 cuts to 31 %, an epoch after each.
+    """The bundled encoder on two CPU cores: 2 epochs dense, 3 cuts to 31 %, an epoch after each.
 
     `arg="smoke"` is the same path in about a minute: fewer rows, cuts and languages.
 
@@ -198,13 +198,12 @@ def demo_config(task: str = "intents", arg: str = "") -> ConfigDict:
     config.train.freeze = ("embeddings",)
     config.pruning.steps = 3
     config.pruning.final = 0.3138
-    config.pruning.first_epochs = 3
+    config.pruning.first_epochs = 2
     config.pruning.epochs_per_step = 1
     config.eval.splits = ("test",)
     config.eval.every_phase_languages = DEMO_LANGUAGES
     if arg == "smoke":
         config.task.train_examples = 640
-        config.pruning.first_epochs = 2
         config.pruning.steps = 2
         config.eval.languages = DEMO_LANGUAGES[:4]
         config.eval.every_phase_languages = DEMO_LANGUAGES[:2]
