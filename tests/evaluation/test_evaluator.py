@@ -44,18 +44,22 @@ def splits():
     return {key: encoded(rows) for key, rows in ROWS.items()}
 
 
-@pytest.fixture(scope="module")
-def evaluator(splits):
+def make_evaluator(network, splits):
     mesh = sharding.make_mesh(-1, 1, 1)
     replicated = jax.sharding.NamedSharding(mesh, sharding.REPLICATED)
     return Evaluator(
         splits,
-        predict=steps.make_predict(MODEL, mesh),
+        predict=steps.make_predict(network, mesh),
         place=lambda tree: jax.device_put(tree, replicated),
         batch_size=8,
         steps_per_dispatch=2,
         max_length=LONGEST,
     )
+
+
+@pytest.fixture(scope="module")
+def evaluator(splits):
+    return make_evaluator(MODEL, splits)
 
 
 @pytest.fixture(scope="module")
@@ -173,16 +177,7 @@ def sentences():
 def test_words_get_the_class_of_the_piece_where_they_begin(sentences):
     params = jax.jit(partial(xlmr.init_params, TOKENS))(jax.random.key(0))
     params = jax.tree.map(lambda leaf: leaf * 8 if leaf.ndim > 1 else leaf, params)
-    mesh = sharding.make_mesh(-1, 1, 1)
-    replicated = jax.sharding.NamedSharding(mesh, sharding.REPLICATED)
-    evaluator = Evaluator(
-        sentences,
-        predict=steps.make_predict(TOKENS, mesh),
-        place=lambda tree: jax.device_put(tree, replicated),
-        batch_size=8,
-        steps_per_dispatch=2,
-        max_length=LONGEST,
-    )
+    evaluator = make_evaluator(TOKENS, sentences)
     keys = list(sentences)[::-1]
     predictions = evaluator.predictions(params, keys, "")
     assert list(predictions) == keys
