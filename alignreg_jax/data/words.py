@@ -1,7 +1,7 @@
 """Pieces of sentences that are already cut into words, and where each word begins.
 
 A word's first piece carries its label, as in BERT. Words are found by the tokenizer's own word
-numbers and never by counting: a word of white space has no piece at all.
+numbers and never by counting: a word may have no piece at all.
 """
 
 from itertools import chain
