@@ -32,7 +32,7 @@ def read(path: Path, *, unlabelled: bool = False, progress: Progress = silent) -
     bare = 0  # line of the first word without a tag
     tagged = inside = False
     for number, line in numbered(path, progress):
-        line = line.rstrip(WHITE)
+        line = line.rstrip(WHITE + "\r")  # a return before a space is still the line's end
         if not line or line.startswith(DOCUMENT):
             inside = False
             continue

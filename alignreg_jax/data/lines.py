@@ -64,7 +64,7 @@ def rows(path: Path, progress: Progress = silent, white: str = "") -> Iterator[t
     """
     blank, any_row = 0, False
     for number, line in numbered(path, progress):
-        if not line.strip(white or "\n"):  # there is no "\n" in a line
+        if not line.strip(white + "\r"):
             blank = blank or number
         elif blank:
             raise UserError(f"{path}:{blank}: a blank line between rows")

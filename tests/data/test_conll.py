@@ -41,6 +41,13 @@ def test_the_last_sentence_is_kept_whatever_the_end(read, end, mark, newline):
     assert [rows.where(0, 1), rows.where(1)] == [f"{rows.origin}:2", f"{rows.origin}:4"]
 
 
+@pytest.mark.parametrize("white", [b"\r", b" \r", b"\r ", b"\t\r \r"])
+def test_white_at_the_end_of_a_line_is_no_word_and_no_tag(read, white):
+    rows = read(b"Ulm I-LOC" + white + b"\n" + white + b"\nAnna I-PER" + white)
+    assert rows.text_a == [["Ulm"], ["Anna"]]
+    assert rows.labels == [["I-LOC"], ["I-PER"]]
+
+
 def test_tags_are_taken_as_they_are(read):
     iob1 = b"Anna I-PER\nBerg I-PER\nUlm I-LOC\nBonn B-LOC\n"
     iob2 = b"Anna B-PER\nBerg I-PER\nUlm B-LOC\nBonn B-LOC\n"
