@@ -132,8 +132,8 @@ class ExperimentConfig:
     """A run, resolved: nothing in it is a placeholder that a method should have filled."""
 
     method: str = "frobenius-mbp"
-    seed: int = 0
-    data_seed: int = 0  # the order of examples; the sequence of shapes depends on it alone
+    seed: int = 0  # of the head, dropout, draws, and which rows stand together in a batch
+    data_seed: int = 0  # the order in which batches of each length come, the same for all seeds
     export: bool = True  # write the pruned model as a folder that transformers loads
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()

@@ -236,6 +236,7 @@ class Experiment:
             edges=bucket_edges(self.inputs.max_length),
             data_seed=self.config.data_seed,
             epoch=epoch,
+            seed=self.config.seed,
             bucketing=self.config.train.bucketing,
         )
 

@@ -1,8 +1,8 @@
 """Which rows are computed together, in which order, at which length: plain host arithmetic.
 
-An epoch is planned before it starts, from the rows' lengths, the data seed and the epoch number
-alone. Two training seeds therefore see the same shapes in the same order, and a resumed run makes
-the plan again instead of storing it.
+An epoch is planned before it starts, from the rows' lengths, the seeds and the epoch number alone,
+so a resumed run makes the plan again instead of storing it. Two seeds of one data seed see other
+rows in the same shapes in the same order, and can be trained side by side.
 """
 
 from collections.abc import Iterator, Sequence
@@ -50,6 +50,7 @@ def epoch_plan(
     edges: Sequence[int],
     data_seed: int,
     epoch: int,
+    seed: int = 0,
     bucketing: str = "length",
 ) -> list[Dispatch]:
     """Plan one epoch of training; every row is in it exactly once.
@@ -62,11 +63,11 @@ def epoch_plan(
     With `bucketing="none"` batches are drawn uniformly, as in the paper, at the one length that
     holds the longest row.
 
-    The sequence of (length, steps) depends on how many rows each bucket holds, on `data_seed`
-    (0 or more) and on `epoch`; not on the order of the rows.
+    The sequence of (length, steps) depends on how many rows each bucket holds, on `data_seed` and
+    on `epoch`. Which rows stand together depends on `seed`, too. Seeds are 0 or more.
     """
-    generator = np.random.Generator(np.random.Philox(key=np.array([data_seed, epoch], np.uint64)))
-    rows = generator.permutation(len(lengths)).astype(np.int32)
+    # 0 is the stream of the order of dispatches, the others are of rows
+    rows = _generator(data_seed, epoch, 1 + seed).permutation(len(lengths)).astype(np.int32)
     buckets = _buckets(lengths, edges)
     if bucketing == "none":
         buckets = np.full_like(buckets, buckets.max(initial=0))
@@ -86,7 +87,7 @@ def epoch_plan(
     if bucketing == "none":
         return plan
     partial = len(lengths) % batch_size > 0
-    order = generator.permutation(len(plan) - partial)
+    order = _generator(data_seed, epoch, 0).permutation(len(plan) - partial)
     return [plan[index] for index in order] + plan[len(plan) - partial :]
 
 
@@ -100,10 +101,8 @@ def sample(plan: Sequence[Dispatch], batches: int, *, data_seed: int, epoch: int
               for step in range(len(dispatch.rows))]  # fmt: skip
     whole = [(part, step) for part, step in places if plan[part].rows[step].min() >= 0]
     places = whole or places
-    # Another stream than the plan's own
-    key = np.array([data_seed, ~np.uint64(epoch)], np.uint64)
-    generator = np.random.Generator(np.random.Philox(key=key))
-    chosen = generator.permutation(len(places))[:batches]
+    # Another key than the plan's own
+    chosen = _generator(data_seed, ~np.uint64(epoch), 0).permutation(len(places))[:batches]
     steps: dict[int, list[int]] = {}
     for part, step in sorted(places[index] for index in chosen):
         steps.setdefault(part, []).append(step)
@@ -132,6 +131,13 @@ def evaluation_plan(
         members = order[first * batch_size : last * batch_size]
         plan += _dispatches(edges[bucket], members, batch_size, steps_per_dispatch)
     return plan
+
+
+def _generator(data_seed: int, epoch: int | np.uint64, stream: int) -> np.random.Generator:
+    """Independent numbers for every (data seed, epoch, stream)."""
+    key = np.array([data_seed, epoch], np.uint64)
+    counter = np.array([0, 0, 0, stream], np.uint64)  # its lowest word is the one that counts up
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
 def _buckets(lengths: np.ndarray, edges: Sequence[int]) -> np.ndarray:

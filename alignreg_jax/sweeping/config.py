@@ -160,7 +160,6 @@ def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> Experim
         except UserError as error:
             raise UserError(f"{field}: {label}: {error}") from None
     config.method, config.seed, config.task.name = preset, seed, task_name
-    config.data_seed += seed  # or no seed would tell what the order of the data does
     try:
         resolved = configuration.resolve(config)
         schedules.validate(**_schedule(resolved))

@@ -1,5 +1,6 @@
 import time
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ MANY = settings(deadline=None, max_examples=150)
 
 row_lengths = st.lists(st.integers(1, 64), max_size=200).map(lambda x: np.array(x, np.int32))
 sizes = {"batch_size": st.integers(1, 9), "steps_per_dispatch": st.integers(1, 5)}
-epochs = {"data_seed": st.integers(0, 2**63), "epoch": st.integers(0, 1000)}
+seeds = st.integers(0, 2**63)
+epochs = {"data_seed": seeds, "epoch": st.integers(0, 1000), "seed": seeds}
 
 
 def plan_epoch(lengths, batch_size=4, steps_per_dispatch=3, data_seed=0, epoch=0, **rest):
@@ -98,6 +100,23 @@ def test_shapes_do_not_depend_on_the_order_of_the_rows(lengths, options, random)
     random.shuffle(order)
     others = np.array([edge_of(length) for length in lengths[order]], np.int32)  # same buckets
     assert shapes(plan_epoch(lengths, **options)) == shapes(plan_epoch(others, **options))
+
+
+@MANY
+@given(row_lengths, st.fixed_dictionaries(sizes | epochs), seeds)
+def test_seeds_see_the_same_shapes(lengths, options, seed):
+    other = plan_epoch(lengths, **{**options, "seed": seed})
+    assert shapes(plan_epoch(lengths, **options)) == shapes(other)
+
+
+def test_seeds_see_other_batches():
+    lengths = np.random.default_rng(0).integers(1, 65, 1000)
+    together = [
+        {frozenset(batch.tolist()) for _, batch in batches(plan_epoch(lengths, seed=seed))}
+        for seed in range(3)
+    ]
+    for one, other in combinations(together, 2):
+        assert len(one & other) < 5  # of 250
 
 
 def test_the_plan_is_a_function_of_data_seed_and_epoch():

@@ -22,7 +22,7 @@ def test_a_row_alone_is_its_preset(planned):
         config.train.batch_size = 16
         config.eval.save_predictions = True
         config.checkpoint.keep_finished = False
-        config.method, config.seed, config.data_seed = run.row, run.seed, run.seed
+        config.method, config.seed = run.row, run.seed
         assert run.config == resolve(config)
 
 
