@@ -5,8 +5,8 @@ PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
   $$python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))" 2>/dev/null \
   && echo $$python && break; done)
 WORKDIR ?= runs/demo
-# Tests of one file share its compiled programs, so a file stays on one worker
-PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile
+# Tests of one file share its compiled programs, so a file stays on one worker; conftest.py orders them
+PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
 

@@ -26,6 +26,7 @@ class ModelConfig:
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: bool = False  # recompute activations in the backward pass
     unroll: int = 1  # layers per iteration of the loop over them: slower to compile, faster to run
+    active_vocabulary: bool = True  # train on the rows of the word embedding that the data use
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ class ExperimentConfig:
 
     method: str = "frobenius-mbp"
     seed: int = 0  # of the head, dropout, draws, and which rows stand together in a batch
+    seeds: int = 1  # so many, from `seed` on, trained side by side in one program
     data_seed: int = 0  # the order in which batches of each length come, the same for all seeds
     export: bool = True  # write the pruned model as a folder that transformers loads
     model: ModelConfig = ModelConfig()

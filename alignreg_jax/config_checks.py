@@ -73,6 +73,7 @@ _CHOICES: dict[str, Collection[Any]] = {
 }
 _AT_LEAST = {
     "seed": 0,
+    "seeds": 1,
     "data_seed": 0,
     "model.unroll": 1,
     "task.max_length": 8,

@@ -2,183 +2,120 @@
 
 Phase 0 is fine-tuning; phase k prunes to the schedule's fraction, trains, and evaluates: that is
 prune_step k. A checkpoint is saved at the end of every phase's training and every so many steps;
-the same command goes on from the newest sound one.
+the same command goes on from the newest sound one. Several seeds can be trained side by side: one
+program, and each of them leaves the folder that it would have left alone.
 """
 
-import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
-
+from alignreg_jax import assembly
 from alignreg_jax import workdir as workdirs
-from alignreg_jax.artifacts import Artifacts
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
-from alignreg_jax.evaluation.evaluator import Evaluator
-from alignreg_jax.evaluation.scoring import score
 from alignreg_jax.inputs import Inputs, load_inputs
-from alignreg_jax.models import xlmr
+from alignreg_jax.member import Member, finished
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import masks, methods
+from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.method import GRADIENTS
 from alignreg_jax.reporting.progress import progress
-from alignreg_jax.reporting.tracking import Tracker
 from alignreg_jax.sweeping.shared import Shared
-from alignreg_jax.training import steps
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.termination import termination
+from alignreg_jax.training.checkpointing import Position, common
 from alignreg_jax.training.phases import Phases
-from alignreg_jax.training.trainer import InFlight, Stopwatch, Trainer, fetch
+from alignreg_jax.training.trainer import InFlight, Stopwatch, fetch
 
 log = logging.getLogger(__name__)
 
 
 def run(
     config: ExperimentConfig,
-    workdir: Path,
+    folders: Mapping[int, Path],
     command: str,
     started: float,
     shared: Shared | None = None,
-) -> dict[str, Any]:
-    """Run or continue an experiment; returns what results.json holds.
+) -> list[dict[str, Any]]:
+    """Run or continue an experiment, for one seed or for several side by side.
 
     Args:
-        config: resolved.
-        workdir: what a run leaves behind goes here; untouched until all input has been checked.
+        config: resolved; of which seed does not matter.
+        folders: seed -> where what its run leaves behind goes; untouched until all input has been
+            checked. Those that hold a complete run are left alone.
         command: for config.json, the report and the card.
         started: time.monotonic() at process start, for wall_seconds.
         shared: what earlier runs of this process have left for it.
 
+    Returns:
+        What results.json holds, for every seed.
+
     Raises:
-        UserError: bad input, before the workdir is touched.
+        UserError: bad input, before a folder is touched.
         NonFiniteLoss: training diverged.
     """
-    if workdirs.check_same(workdir, config) and (done := finished(workdir)):
-        log.info("%s is already complete", workdir)
-        return done
-    workdirs.check_free(workdir)
-    shared = shared or Shared()
-    inputs = load_inputs(config, shared.inputs)
-    experiment = Experiment(config, inputs, workdir, command, started, shared)
-    with workdirs.locked(workdir):
-        if not workdirs.check_same(workdir, config):  # again: now nobody else can change it
-            workdirs.write_config(workdir, config, command)
-        if shared.dense:
-            shared.dense.adopt(config, workdir)
-        return experiment.run()
-
-
-def finished(workdir: Path) -> dict[str, Any] | None:
-    """The results of a complete run, or None."""
-    try:
-        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
-        return results if results["finished"] else None
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return None  # absent, or not as a run leaves it: the run writes it again
+    found: dict[int, dict[str, Any]] = {}
+    for seed, folder in folders.items():
+        if workdirs.check_same(folder, replace(config, seed=seed)) and (done := finished(folder)):
+            log.info("%s is already complete", folder)
+            found[seed] = done
+        else:
+            workdirs.check_free(folder)
+    left = {seed: folder for seed, folder in folders.items() if seed not in found}
+    if left:
+        shared = shared or Shared()
+        inputs = load_inputs(replace(config, seed=min(left)), shared.inputs)
+        experiment = Experiment(config, inputs, left, command, started, shared)
+        found |= dict(zip(left, experiment.run(), strict=True))
+    return [found[seed] for seed in folders]
 
 
 class Experiment:
-    """One run of one configuration."""
+    """One configuration, for one seed or for several."""
 
     def __init__(
         self,
         config: ExperimentConfig,
         inputs: Inputs,
-        workdir: Path,
+        folders: Mapping[int, Path],
         command: str,
         started: float,
         shared: Shared | None = None,
     ):
-        """Place everything on the devices; nothing is compiled yet."""
+        """Place everything on the devices; nothing is compiled yet. `folders` by seed."""
         self.config, self.inputs, self.shared = config, inputs, shared or Shared()
-        self.workdir, self.artifacts = workdir, Artifacts(workdir, config, inputs, command)
-        self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
+        self.members = [
+            Member(replace(config, seed=seed), inputs, folder, command)
+            for seed, folder in folders.items()
+        ]
         self._started, self._earlier_seconds = started, 0.0
         self._training, self._trained_examples = Stopwatch(), 0.0
         rows = config.train.batch_size
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
-        model = xlmr.XlmrModel(
-            config=inputs.encoder.config,
-            head=inputs.head,
-            num_labels=len(inputs.dataset.labels),
-            dtype=jnp.dtype(config.model.dtype),
-            remat=config.model.remat,
-            unroll=config.model.unroll,
-        )
-        self.trainer = self._make_trainer(model)
-        self._sizes = prunable.sizes(self.trainer.reference)
-        self.evaluator = Evaluator(
-            inputs.evaluation,
-            predict=self.shared.programs(
-                ("predict", model, inputs.mesh),
-                lambda: steps.make_predict(model.clone(unroll=1), inputs.mesh),
-            ),
-            place=self.trainer.place,
-            batch_size=config.eval.batch_size,
-            steps_per_dispatch=config.train.steps_per_dispatch,
-            max_length=inputs.max_length,
-        )
-
-    def _make_trainer(self, model: xlmr.XlmrModel) -> Trainer:
-        train, pruning, regularizer = (
-            self.config.train,
-            self.config.pruning,
-            self.config.regularizer,
-        )
-        method = methods.build(
-            criterion=str(pruning.criterion),
-            scope=str(pruning.scope),
-            regularizer=str(regularizer.name),
-            norm=regularizer.norm,
-            reduce=regularizer.reduce,
-        )
-        settings = steps.StepSettings(
-            accumulation=train.accumulation,
-            schedule=train.schedule,
-            clip=train.max_grad_norm > 0,
-            freeze=train.freeze,
-        )
-        return Trainer(
-            model,
-            method,
-            settings,
-            self.inputs.mesh,
-            params=self.inputs.encoder.params,
-            train=self.inputs.train,
-            seed=self.config.seed,
-            hyper={
-                "learning_rate": train.learning_rate,
-                "weight_decay": train.weight_decay,
-                "warmup_steps": train.warmup_steps,
-                "max_grad_norm": train.max_grad_norm,
-                "score_learning_rate": train.score_learning_rate or 0.0,
-                "multiplier_learning_rate": train.multiplier_learning_rate,
-                "regularizer_weight": regularizer.weight or 0.0,
-            },
-            total_steps=self.phases.total_steps,
-            batch_size=train.batch_size,
-            steps_per_dispatch=train.steps_per_dispatch,
-            programs=self.shared.programs,
-        )
+        self._sizes = prunable.sizes(prunable.split(inputs.encoder.params)[0])
+        programs, total_steps, seeds = self.shared.programs, self.phases.total_steps, list(folders)
+        model = assembly.build_model(config, inputs)
+        self.trainer = assembly.build_trainer(config, inputs, model, total_steps, seeds, programs)
+        self.evaluator = assembly.build_evaluator(config, inputs, model, self.trainer, programs)
 
     # ---- Algorithm 1 --------------------------------------------------------------------------
 
-    def run(self) -> dict[str, Any]:
+    def run(self) -> list[dict[str, Any]]:
         """Fine-tune, then prune, retrain and evaluate until the schedule ends; then export."""
-        position = self._restore()
-        with Tracker(self.workdir, self.config.tracking.tensorboard) as self.tracker:
-            self.tracker.cut_back(position.events)
+        with ExitStack() as held:
+            for member in self.members:
+                held.enter_context(member.held(self.shared))
+            position = self._restore()
             self._enter(position.phase)
             while True:
                 if not position.evaluated:
                     self._train(position)
                     self._evaluate()
-                    self._share()
                 if self.phase == self.phases.last:
                     return self._finish()
                 position = Position.start_of(self.phase + 1)
@@ -190,14 +127,18 @@ class Experiment:
         self._enter(phase)
         scope: Any = self.config.pruning.scope
         keep = masks.keep_counts(self._sizes, self.phases.remaining(phase), scope)
-        batches = self._gradient_batches(phase) if self.trainer.method.needs & GRADIENTS else []
-        self.trainer.prune(keep, self.trainer.gradients(batches))
-        kernels, _ = prunable.split(self.trainer.state.params)
-        counts = masks.statistics(kernels, self.trainer.state.masks)
-        log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
-        remaining = counts["kept"] / counts["prunable"]
-        measured = {"gradient_batches": sum(len(part.rows) for part in batches)} if batches else {}
-        self._event("prune", self.trainer.step, remaining=remaining, **counts, **measured)
+        measured: dict[str, Any] = {}
+        plans: list[list[Dispatch]] = []
+        if self.trainer.method.needs & GRADIENTS:
+            plans = [self._gradient_batches(member, phase) for member in self.members]
+            measured = {"gradient_batches": sum(len(part.rows) for part in plans[0])}
+        self.trainer.prune(keep, self.trainer.gradients(*plans))
+        for index, member in enumerate(self.members):
+            state, _ = self.trainer.member(index)
+            counts = masks.statistics(prunable.split(state.params)[0], state.masks)
+            log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
+            remaining = counts["kept"] / counts["prunable"]
+            self._event(member, "prune", self.trainer.step, remaining, **counts, **measured)
 
     def _train(self, position: Position) -> None:
         """The epochs of a phase, from `position` on; saves at the end of it."""
@@ -205,29 +146,34 @@ class Experiment:
         ahead = list(self._dispatches(position))
         total = self.phases.steps(phase)
         name = f"phase {phase}/{self.phases.last} at {self.phases.remaining(phase):.1%}"
-        initial = total - sum(len(dispatch.rows) for _, _, dispatch in ahead)
+        initial = total - sum(len(dispatches[0].rows) for _, _, dispatches in ahead)
         saved_at = self.trainer.step
-        with progress(total, name, "steps", initial=initial) as bar:
-            for epoch, index, dispatch in ahead:
+        with progress(total, name, "steps", initial=initial) as bar, termination.deferred():
+            for epoch, index, dispatches in ahead:
                 with self._training:
-                    self._look_at(self.trainer.dispatch(dispatch), bar)
-                if self.trainer.step - saved_at >= self.config.checkpoint.every_steps:
+                    self._look_at(self.trainer.dispatch(*dispatches), bar)
+                unsaved = self.trainer.step - saved_at
+                if unsaved >= self.config.checkpoint.every_steps or termination.asked:
                     self._look_at(self.trainer.drain(), bar)
                     self._save(epoch, index + 1)
                     saved_at = self.trainer.step
+                if termination.asked:
+                    return  # the end of the deferral stops the run
             with self._training:
                 self._look_at(self.trainer.drain(), bar)
-        if ahead or not epochs:
-            self._save(epochs, 0)
+            if ahead or not epochs:
+                self._save(epochs, 0)
 
-    def _dispatches(self, start: Position) -> Iterator[tuple[int, int, Dispatch]]:
-        """What is left of a phase, as (epoch of the phase, index in its plan, dispatch)."""
+    def _dispatches(self, start: Position) -> Iterator[tuple[int, int, tuple[Dispatch, ...]]]:
+        """What is left of a phase: epoch of the phase, index in its plan, every seed's dispatch."""
         for epoch in range(start.epoch, self.phases.epochs(start.phase)):
-            plan = self._plan(self.phases.first_epoch(start.phase) + epoch)
+            number = self.phases.first_epoch(start.phase) + epoch
+            together = list(zip(*(self._plan(member, number) for member in self.members),
+                                strict=True))  # fmt: skip
             first = start.dispatch if epoch == start.epoch else 0
-            yield from ((epoch, index, plan[index]) for index in range(first, len(plan)))
+            yield from ((epoch, index, together[index]) for index in range(first, len(together)))
 
-    def _plan(self, epoch: int) -> list[Dispatch]:
+    def _plan(self, member: Member, epoch: int) -> list[Dispatch]:
         """An epoch of training, counted over the whole run."""
         return epoch_plan(
             self.inputs.train.lengths,
@@ -236,54 +182,48 @@ class Experiment:
             edges=bucket_edges(self.inputs.max_length),
             data_seed=self.config.data_seed,
             epoch=epoch,
-            seed=self.config.seed,
+            seed=member.config.seed,
             bucketing=self.config.train.bucketing,
         )
 
-    def _gradient_batches(self, phase: int) -> list[Dispatch]:
+    def _gradient_batches(self, member: Member, phase: int) -> list[Dispatch]:
         """Batches for criteria that are gradients: a draw from the phase's first epoch."""
         epoch, seed = self.phases.first_epoch(phase), self.config.data_seed
         batches = self.config.pruning.gradient_batches
-        return sample(self._plan(epoch), batches, data_seed=seed, epoch=epoch)
+        return sample(self._plan(member, epoch), batches, data_seed=seed, epoch=epoch)
 
     def _evaluate(self) -> None:
         languages = self.config.eval.languages
         if 0 < self.phase < self.phases.last:
             languages = self.config.eval.every_phase_languages or languages
         keys = [key for key in self.inputs.evaluation if not languages or key[1] in languages]
-        state = self.trainer.state
-        served = self.trainer.serve(state)
-        predictions = self.evaluator.predictions(
-            served, keys, f"evaluating {len({key[1] for key in keys})} languages"
-        )
-        dataset = self.inputs.dataset
-        scores = score(dataset.task, dataset.labels, self.inputs.gold, predictions)
-        if self.config.eval.save_predictions:
-            self.artifacts.predictions(self.phase, predictions)
-        weights = measure(served, state.masks, self.trainer.reference)
-        self._event("eval", self.trainer.step, **weights, **scores)
-        self.tracker.sync()
-        self._write_results(finished=False)
+        description = f"evaluating {len({key[1] for key in keys})} languages"
+        for index, member in enumerate(self.members):
+            state, reference = self.trainer.member(index)
+            served = self.trainer.serve(state)
+            predictions = self.evaluator.predictions(served, keys, description)
+            # Shares are of the whole model: rows that are not trained are there, too
+            weights = measure(served, state.masks, reference, self.inputs.absent_parameters)
+            scores = member.evaluated(predictions, self.phase)
+            remaining = weights.pop("remaining")
+            self._event(member, "eval", self.trainer.step, remaining, **weights, **scores)
+            member.tracker.sync()
+            member.artifacts.results(finished=False, **self._facts())
+            if self.phase == 0:
+                position = self._position(member, self.phases.epochs(0), 0, evaluated=True)
+                member.publish_dense(self.shared, position)
 
-    def _share(self) -> None:
-        """Leave the dense phase to the runs that share it."""
-        checkpoint = self.checkpoints.newest()
-        if self.phase == 0 and self.shared.dense and checkpoint:
-            position = self._position(self.phases.epochs(0), 0, evaluated=True)
-            self.shared.dense.publish(self.config, self.workdir, checkpoint, position)
-
-    def _finish(self) -> dict[str, Any]:
-        """Masks, export, report; results.json says last that the run is complete."""
-        state = self.trainer.state
-        self.artifacts.masks(state.masks)
-        if self.config.export:
-            self.artifacts.export(self.trainer.serve(state), self._write_results(finished=False))
-        self.artifacts.report()
-        results = self._write_results(finished=True)
-        self.artifacts.report()  # once more, now that the time is known
-        if not self.config.checkpoint.keep_finished:
-            self.checkpoints.delete()
-        return results
+    def _finish(self) -> list[dict[str, Any]]:
+        found = []
+        for index, member in enumerate(self.members):
+            state, _ = self.trainer.member(index)
+            params = None
+            if self.config.export:
+                served, step = self.trainer.serve(state), self.trainer.step
+                total_steps = self.phases.total_steps
+                params = assembly.whole_params(self.config, self.inputs, served, step, total_steps)
+            found.append(member.finish(state.masks, params, self._facts))
+        return found
 
     # ---- What is said, saved and restored -----------------------------------------------------
 
@@ -292,58 +232,75 @@ class Experiment:
         if dispatch is None:
             return
         try:
-            values = fetch(dispatch)
+            found = fetch(dispatch)
         except NonFiniteLoss as error:
-            newest = self.checkpoints.newest()
-            good = f"the last good checkpoint is {newest}" if newest else "no checkpoint was saved"
+            newest = [member.checkpoints.newest() for member in self.members]
+            saved = ", ".join(str(checkpoint) for checkpoint in newest if checkpoint)
+            good = f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved"
             raise NonFiniteLoss(f"{error}; {good}; lower train.learning_rate") from None
-        self._trained_examples += values["examples"]
+        self._trained_examples += sum(values["examples"] for values in found)
         bar.update(dispatch.count)
-        self.shared.stepped(dispatch.count)
+        self.shared.stepped(dispatch.count * len(found))
         step = dispatch.first_step + dispatch.count
         epoch = (step - 1) // self.phases.steps_per_epoch
         rate = self._examples_per_second()
-        self._event("train", step, epoch=epoch, examples_per_second=rate, **values)
+        remaining = self.phases.remaining(self.phase)
+        for member, values in zip(self.members, found, strict=True):
+            facts = {"epoch": epoch, "examples_per_second": rate}
+            self._event(member, "train", step, remaining, **facts, **values)
 
-    def _event(self, kind: str, step: int, **values: Any) -> None:
-        values.setdefault("remaining", self.phases.remaining(self.phase))
-        self.tracker.log(kind, step=step, phase=self.phase, **values)
+    def _event(self, member: Member, kind: str, step: int, remaining: float, **values: Any) -> None:
+        member.tracker.log(kind, step=step, phase=self.phase, remaining=remaining, **values)
 
     def _save(self, epoch: int, dispatch: int) -> None:
-        self.tracker.sync()
-        tree = self._checkpoint(self.trainer.state, self.phase)
-        self.checkpoints.save(tree, self._position(epoch, dispatch))
+        for index, member in enumerate(self.members):
+            member.tracker.sync()
+            tree = self._checkpoint(*self.trainer.member(index), self.phase)
+            member.checkpoints.save(tree, self._position(member, epoch, dispatch))
 
-    def _position(self, epoch: int, dispatch: int, *, evaluated: bool = False) -> Position:
+    def _position(
+        self, member: Member, epoch: int, dispatch: int, *, evaluated: bool = False
+    ) -> Position:
         return Position(
             step=self.trainer.step,
             phase=self.phase,
             epoch=epoch,
             dispatch=dispatch,
-            events=self.tracker.position,
+            events=member.tracker.position,
             seconds=self._wall_seconds(),
             evaluated=evaluated,
         )
 
-    def _checkpoint(self, state: Any, phase: int) -> dict[str, Any]:
+    def _checkpoint(self, state: Any, reference: Any, phase: int) -> dict[str, Any]:
         """What a checkpoint holds; a pretrained reference is read again from the encoder.
 
         There is no fine-tuned one before the first cut: until then all methods are alike.
         """
         if self.config.regularizer.reference == "pretrained" or phase == 0:
             return {"state": state}
-        return {"state": state, "reference": self.trainer.reference}
+        return {"state": state, "reference": reference}
 
     def _restore(self) -> Position:
-        found = self.checkpoints.restore(
-            lambda position: self._checkpoint(self.trainer.abstract, position.phase)
-        )
-        if found is None:
-            return Position.start_of(0)
-        restored, position = found
-        self.trainer.restore(restored["state"], position.step)
-        self.trainer.reference = restored.get("reference", self.trainer.reference)
-        self._earlier_seconds = position.seconds
+        """Go on where all seeds have a sound checkpoint; returns what is next."""
+        place = common([member.checkpoints for member in self.members])
+        abstract = self.trainer.abstract, self.trainer.abstract_reference
+        found = [
+            member.checkpoints.restore(
+                lambda position: self._checkpoint(*abstract, position.phase), place
+            )
+            for member in self.members
+        ]
+        positions = [Position.start_of(0) if one is None else one[1] for one in found]
+        for member, position in zip(self.members, positions, strict=True):
+            member.tracker.cut_back(position.events)
+        restored = [one[0] for one in found if one is not None]
+        if not restored:
+            return positions[0]
+        position = positions[0]
+        self.trainer.restore([tree["state"] for tree in restored], position.step)
+        if "reference" in restored[0]:
+            self.trainer.restore_reference([tree["reference"] for tree in restored])
+        self._earlier_seconds = max(position.seconds for position in positions)
         log.info("continuing from step %d in phase %d", position.step, position.phase)
         return position
 
@@ -365,12 +322,12 @@ class Experiment:
             **hyper,
         )
 
-    def _write_results(self, *, finished: bool) -> dict[str, Any]:
-        return self.artifacts.results(
-            finished=finished,
-            wall_seconds=self._wall_seconds(),
-            examples_per_second=self._examples_per_second(),
-        )
+    def _facts(self) -> dict[str, Any]:
+        """What results.json says of the time."""
+        return {
+            "wall_seconds": self._wall_seconds(),
+            "examples_per_second": self._examples_per_second(),
+        }
 
     def _wall_seconds(self) -> float:
         """Since process start, plus what killed runs spent up to the checkpoint they left."""

@@ -14,6 +14,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from alignreg_jax.errors import NonFiniteLoss, UserError
+from alignreg_jax.termination import Terminated, termination
 
 
 def execute(
@@ -21,8 +22,8 @@ def execute(
 ) -> int:
     """Do the work of a program, or print its usage if --help asks for it; returns the exit code.
 
-    That of `work`, or 2 the user's error, 3 a loss that is not finite, 130 interrupted; each of
-    these with one line on standard error.
+    That of `work`, or 2 the user's error, 3 a loss that is not finite, 130 interrupted, 143
+    terminated; each of these with one line on standard error.
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "jax", "orbax", "httpx", "asyncio"):
@@ -31,7 +32,8 @@ def execute(
         print(usage())
         return 0
     try:
-        return work(arguments)
+        with termination.handled():
+            return work(arguments)
     except UserError as error:
         print("error:", one_line(error), file=sys.stderr)
         return 2
@@ -41,6 +43,9 @@ def execute(
     except KeyboardInterrupt:
         print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
         return 130
+    except Terminated:
+        print("terminated; the same command continues from the last checkpoint", file=sys.stderr)
+        return 143
 
 
 def one_line(error: BaseException) -> str:

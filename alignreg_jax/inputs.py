@@ -15,11 +15,13 @@ from alignreg_jax.data import encoding, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints
-from alignreg_jax.models.xlmr import Head, XlmrConfig
-from alignreg_jax.pruning import schedules
+from alignreg_jax.models import checkpoints, vocabulary
+from alignreg_jax.models.vocabulary import ActiveVocabulary
+from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
+from alignreg_jax.pruning import penalties, schedules
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training import sharding
+from alignreg_jax.training.state import is_frozen
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,7 +32,8 @@ class Inputs:
     """The data set, tokenised, the encoder with a head for it, and the devices to run on.
 
     `evaluation` maps (split, language) to tokenised rows, `gold` to the rows themselves; `head` is
-    the form of the classifier; `max_length` is in pieces, specials included.
+    the form of the classifier; `max_length` is in pieces, specials included. With a `vocabulary`
+    pieces are numbered in it, while `encoder` still has them all.
     """
 
     dataset: Dataset
@@ -42,6 +45,22 @@ class Inputs:
     gold: Mapping[tuple[str, str], Split]
     max_length: int
     mesh: Mesh
+    vocabulary: ActiveVocabulary | None = None
+
+    def heads(self, seeds: Sequence[int]) -> list[Params]:
+        """The head that each seed starts from; they differ if the checkpoint has none."""
+        return [
+            checkpoints.with_seed(self.encoder, head=self.head, seed=seed).params["head"]
+            for seed in seeds
+        ]
+
+    @property
+    def absent_parameters(self) -> int:
+        """Parameters of the whole model in rows of the word embedding that are not trained."""
+        if self.vocabulary is None:
+            return 0
+        config = self.encoder.config
+        return (config.vocab_size - len(self.vocabulary.rows)) * config.hidden_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,16 +115,44 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     )
     encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
 
-    def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
+    cut = cuts_vocabulary(config)
+
+    def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded], ActiveVocabulary | None]:
         # Nothing is said before everything has been checked: an error is one line on its own
         _say(data, encoder)
-        return _encode(data, tokenizer, max_length, config.task.strip_space_marker)
+        stripped = config.task.strip_space_marker
+        train, evaluation = _encode(data, tokenizer, max_length, stripped)
+        if not cut:
+            return train, evaluation, None
+        active = ActiveVocabulary.of((train, *evaluation.values()), encoder.config.pad_token_id)
+        numbered = {key: active.encode(encoded) for key, encoded in evaluation.items()}
+        return active.encode(train), numbered, active
 
-    key = (folder, max_length, _data_key(config))
-    train, evaluation = cache("pieces", key, encode)
+    key = (folder, max_length, cut, _data_key(config))
+    train, evaluation, active = cache("pieces", key, encode)
     return Inputs(
-        data.dataset, head, encoder, folder, train, evaluation, data.evaluation, max_length, mesh
+        data.dataset,
+        head,
+        encoder,
+        folder,
+        train,
+        evaluation,
+        data.evaluation,
+        max_length,
+        mesh,
+        active,
     )
+
+
+def cuts_vocabulary(config: ExperimentConfig) -> bool:
+    """Whether the run trains on the rows of the word embedding that its data use.
+
+    Not with decay and a pull back to the start: through Adam they move the other rows, too, in a
+    way that nothing but training them tells.
+    """
+    decayed = config.train.weight_decay > 0 and not is_frozen(vocabulary.PATH, config.train.freeze)
+    pulled = config.regularizer.name in penalties.ANCHORED
+    return config.model.active_vocabulary and not (decayed and pulled)
 
 
 def check_inputs(config: ExperimentConfig, cache: Cache) -> int:

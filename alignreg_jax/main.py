@@ -7,6 +7,7 @@ _STARTED = time.monotonic()  # before the imports: wall_seconds counts them
 import shlex  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
+from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 from alignreg_jax import flags  # noqa: E402
@@ -14,14 +15,16 @@ from alignreg_jax import flags  # noqa: E402
 _USAGE = """\
 usage: python -m alignreg_jax.main --config FILE[:args] [--workdir DIR] [--config.FIELD=VALUE ...]
 
-Fine-tunes, prunes, evaluates and exports, or continues a run that was stopped.
+Fine-tunes, prunes, evaluates and exports, or continues a run that was stopped. Several seeds
+(--config.seeds=5) are trained side by side; with --workdir DIR each has its DIR/s<seed>.
 Fields (defaults; a config file changes some):"""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, run, print the table; returns the exit code.
 
-    0 done or already complete, 2 the user's error, 3 a loss that is not finite, 130 interrupted.
+    0 done or already complete, 2 the user's error, 3 a loss that is not finite, 130 interrupted,
+    143 terminated, with what was trained saved.
     """
     return flags.execute(arguments, _usage, _run)
 
@@ -36,18 +39,25 @@ def _run(arguments: Sequence[str]) -> int:
     config, workdir = _parse(arguments)
     from alignreg_jax import experiment, runtime
     from alignreg_jax.config import resolve
-    from alignreg_jax.reporting.tables import languages_table, steps_table, text_table
+    from alignreg_jax.reporting.tables import languages_table, seeds_table, steps_table, text_table
 
     runtime.prepare()
     resolved = resolve(config)
-    name = flags.config_title(arguments)
-    folder = Path(workdir or f"runs/{name}-{resolved.method}-s{resolved.seed}")
+    stem = f"runs/{flags.config_title(arguments)}-{resolved.method}-s"
+    folders = {
+        seed: Path(workdir or f"{stem}{seed}") if resolved.seeds == 1 or not workdir
+        else Path(workdir) / f"s{seed}"
+        for seed in range(resolved.seed, resolved.seed + resolved.seeds)
+    }  # fmt: skip
     command = shlex.join(["python", "-m", "alignreg_jax.main", *arguments])
-    results = experiment.run(resolved, folder, command, _STARTED)
-    print(text_table(languages_table(results)))
-    print()
-    print(text_table(steps_table(results)))
-    print(f"\n{results['wall_seconds']:.0f} s. Report: {folder / 'report.html'}")
+    found = experiment.run(replace(resolved, seeds=1), folders, command, _STARTED)
+    for results, folder in zip(found, folders.values(), strict=True):
+        print(text_table(languages_table(results)))
+        print()
+        print(text_table(steps_table(results)))
+        print(f"\n{results['wall_seconds']:.0f} s. Report: {folder / 'report.html'}")
+    if len(found) > 1:
+        print(f"\n{text_table(seeds_table(found))}")
     return 0
 
 

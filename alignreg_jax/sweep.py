@@ -29,7 +29,7 @@ Fields (defaults; a config file changes some):"""
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, run what is left to do, print the table; returns the exit code.
 
-    0 all done, 1 some runs failed, 2 the user's error, 130 interrupted.
+    0 all done, 1 some runs failed, 2 the user's error, 130 interrupted, 143 terminated.
     """
     return flags.execute(arguments, _usage, _run)
 

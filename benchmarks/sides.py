@@ -69,7 +69,7 @@ class Ours:
             mesh,
             params=params,
             train=job.rows,
-            seed=0,
+            seeds=(0,),
             hyper={
                 "learning_rate": 1e-5,
                 "weight_decay": 0.01,

@@ -4,6 +4,7 @@
     python benchmarks/train_step.py                 # everything: half an hour on 2 idle cores
     python benchmarks/train_step.py --small         # does the script work? figures mean little
     python benchmarks/train_step.py --parts demo base regularizers compile
+    python benchmarks/train_step.py --parts demo --rolled    # the loop over layers as in configs
 
 Ours and theirs live in processes of their own and take turns, batches by batches, so that other
 work on the machine slows both; the least time of every turn counts, compilation and warm-up do not.
@@ -226,6 +227,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="check the script, not the speed")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--repeats", type=int, default=5, help="the least of so many (default 5)")
+    parser.add_argument("--rolled", action="store_true", help="model.unroll=1, not all layers")
     parser.add_argument("--vocabulary", type=int, default=BASE.vocab_size, help="of base size")
     options = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
@@ -246,7 +248,7 @@ def main() -> None:
         return random_job(base, np.full(BATCH * 4, length))
 
     with tempfile.TemporaryDirectory() as folder:
-        demo = demo_job(Path(folder), languages=False)
+        demo = replace(demo_job(Path(folder), languages=False), unroll=not options.rolled)
         for worker in (Worker(Ours, demo), Worker(Theirs, demo)):
             print(worker.device, flush=True)
             worker.close()

@@ -23,6 +23,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["ALIGNREG_CACHE"], "xla"))
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests first: a worker that met one last would work while others rest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # stable: nothing else changes
+
+
 @pytest.fixture(scope="session")
 def world(tmp_path_factory):
     """The encoder, data and config that whole runs are made of in tests."""

@@ -14,11 +14,10 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from safetensors.numpy import load_file
+from safetensors.numpy import load, load_file
 
 from alignreg_jax import experiment as experiments
 from alignreg_jax import runtime
-from alignreg_jax import workdir as workdirs
 from alignreg_jax.config import resolve
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import load_inputs
@@ -89,17 +88,16 @@ def done(config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("experiment") / "run"
     runtime.prepare()
     experiment = experiments.Experiment(
-        config, load_inputs(config), workdir, "the command", time.monotonic()
+        config, load_inputs(config), {0: workdir}, "the command", time.monotonic()
     )
-    with guarded(), compiled() as programs, workdirs.locked(workdir):
-        workdirs.write_config(workdir, config, "the command")
-        results = experiment.run()
+    with guarded(), compiled() as programs:
+        (results,) = experiment.run()
     return experiment, results, programs
 
 
 @pytest.fixture(scope="module")
 def workdir(done):
-    return done[0].workdir
+    return done[0].members[0].workdir
 
 
 def test_the_guard_bites():
@@ -114,7 +112,7 @@ def test_one_program_for_each_length(done):
     lengths = {
         dispatch.length
         for phase in range(3)
-        for _, _, dispatch in experiment._dispatches(experiments.Position.start_of(phase))
+        for _, _, (dispatch,) in experiment._dispatches(experiments.Position.start_of(phase))
     }
     assert len(lengths) == 2
     assert programs["train"] == len(lengths)
@@ -243,7 +241,7 @@ def test_complete_is_said_and_nothing_is_loaded(config, workdir, caplog, monkeyp
     monkeypatch.setattr(experiments, "load_inputs", lambda config: pytest.fail("loaded"))
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     with caplog.at_level(logging.INFO):
-        results = experiments.run(config, workdir, "the command", time.monotonic())
+        (results,) = experiments.run(config, {0: workdir}, "the command", time.monotonic())
     assert results == json.loads((workdir / "results.json").read_text())
     assert "already complete" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
@@ -262,7 +260,7 @@ def test_another_mesh_continues_a_run(config, workdir, tmp_path, world):
     shutil.rmtree(copied / "export")
     flags = ("--config.eval.every_phase_languages=sw", "--config.eval.save_predictions")
     other = configured(world, *flags, "--config.mesh.data=4", "--config.mesh.fsdp=2")
-    experiments.run(other, copied, "the command", time.monotonic())
+    experiments.run(other, {0: copied}, "the command", time.monotonic())
     assert (copied / "masks.npz").read_bytes() == (workdir / "masks.npz").read_bytes()
     ours, theirs = (path / "export" / "model.safetensors" for path in (copied, workdir))
     assert ours.read_bytes() == theirs.read_bytes()
@@ -278,3 +276,34 @@ def test_cache_that_cannot_be_used(world, tmp_path):
     assert code == 0, errors
     assert "Traceback" not in errors
     assert (tmp_path / "run" / "export" / "model.safetensors").exists()
+
+
+def test_rows_that_no_piece_uses_come_back_as_if_they_had_been_trained(world, done, workdir):
+    """The run above has them cut from its word embedding; this one trains the whole table."""
+    experiment = done[0]
+    whole = configured(
+        world,
+        "--config.eval.every_phase_languages=sw",
+        "--config.eval.save_predictions",
+        "--config.model.active_vocabulary=False",
+    )
+    other = workdir.parent / "whole"
+    experiments.run(whole, {0: other}, "the command", time.monotonic())
+    one, two = tiny.outcome(workdir), tiny.outcome(other)
+    for files in (one, two):
+        files["export"] = load(files.pop("export/model.safetensors"))
+    assert one.keys() == two.keys()
+    name = "roberta.embeddings.word_embeddings.weight"
+    words = [files["export"].pop(name) for files in (one, two)]
+    used = experiment.inputs.vocabulary.rows
+    unused = np.setdiff1d(np.arange(len(words[0])), used)
+    assert len(unused) >= 6
+    np.testing.assert_array_equal(words[0][used], words[1][used])
+    pretrained = experiment.inputs.encoder.params["embeddings"]["word"]["embedding"][unused]
+    assert not np.array_equal(words[1][unused], pretrained)  # decay has worked on them
+    rounding = 21 * np.finfo(np.float32).eps / 2  # of 20 steps there, of one product here
+    np.testing.assert_allclose(words[0][unused], words[1][unused], rtol=rounding)
+    for tensor in one["export"]:
+        np.testing.assert_array_equal(one["export"][tensor], two["export"][tensor])
+    del one["export"], two["export"]
+    assert one == two  # scores, masks, predictions, the share of the whole model

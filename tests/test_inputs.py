@@ -30,6 +30,12 @@ def config(world):
     )
 
 
+@pytest.fixture
+def numbered(config):
+    """Pieces keep the tokenizer's numbers, to be compared between data sets."""
+    return replace(config, model=replace(config.model, active_vocabulary=False))
+
+
 def rows(inputs):
     return {key: encoded.rows for key, encoded in inputs.evaluation.items()}
 
@@ -58,13 +64,13 @@ def test_languages_of_any_phase_are_read_and_no_others(config):
     assert languages == set(tiny.LANGUAGES)
 
 
-def test_first_rows_only(config):
+def test_first_rows_only(numbered):
     chosen = EvalConfig(examples=4, splits=("test",), batch_size=8)
-    task = replace(config.task, train_examples=11)
-    inputs = load_inputs(replace(config, eval=chosen, task=task))
+    task = replace(numbered.task, train_examples=11)
+    inputs = load_inputs(replace(numbered, eval=chosen, task=task))
     assert inputs.train.rows == 11
     assert rows(inputs) == {("test", language): 4 for language in tiny.LANGUAGES}
-    whole = load_inputs(config)
+    whole = load_inputs(numbered)
     np.testing.assert_array_equal(inputs.train.ids, whole.train.ids[: len(inputs.train.ids)])
 
 
@@ -97,14 +103,14 @@ def test_errors_come_before_anything_is_said(config, capsys, caplog, section, ch
 
 
 @pytest.fixture
-def tagged(config, tmp_path):
+def tagged(numbered, tmp_path):
     """A folder of words and tags; the words are the tokenizer's."""
     for language, words in (("en", "en0 en1"), ("de", "de0 de1 de2"), ("sw", "sw0")):
         row = {"tokens": words.split(), "tags": ["B-X", "O", "I-X"][: len(words.split())]}
         for split in ("train", "dev", "test") if language == "en" else ("test",):
             (tmp_path / f"{language}.{split}.jsonl").write_text(3 * (json.dumps(row) + "\n"))
     task = TaskConfig(name="tokens", source="folder", data_dir=str(tmp_path))
-    return replace(config, task=task)
+    return replace(numbered, task=task)
 
 
 def test_words(tagged):
@@ -176,3 +182,22 @@ def test_no_data_of_the_wanted_split(config, world, tmp_path):
     only = EvalConfig(languages=("de",), splits=("test",), batch_size=8)
     with pytest.raises(UserError, match=r"eval\.splits"):
         load_inputs(replace(config, task=task, eval=only))
+
+
+@pytest.mark.parametrize(
+    ("regularizer", "weight_decay", "freeze", "whole"),
+    [
+        ("l2sp", 0.01, (), True),  # Adam moves unused rows: decay from, the penalty to their start
+        ("l2sp", 0.0, (), False),
+        ("l2sp", 0.01, ("embeddings",), False),
+        ("frobenius", 0.01, (), False),
+    ],
+)
+def test_rows_without_pieces_are_kept_where_they_would_move(
+    config, regularizer, weight_decay, freeze, whole
+):
+    train = replace(config.train, weight_decay=weight_decay, freeze=freeze)
+    penalty = replace(config.regularizer, name=regularizer)
+    inputs = load_inputs(replace(config, train=train, regularizer=penalty))
+    assert (inputs.vocabulary is None) == whole
+    assert (inputs.absent_parameters == 0) == whole

@@ -131,6 +131,30 @@ def test_killed_at_the_worst_moments(world, uninterrupted, tmp_path):
 
 
 @pytest.mark.slow
+def test_terminated_in_training_saves_first(world, uninterrupted, tmp_path):
+    """SIGTERM, as before a preemption: nothing is trained twice, and the bits are the same."""
+    expected = uninterrupted("frobenius")
+    workdir = tmp_path / "run"
+    rare = "--config.checkpoint.every_steps=1000"
+    command = tiny.command(world, workdir, rare, arg="variant")
+    process = tiny.start(command)
+    while process.poll() is None and not trained(workdir, 2):
+        time.sleep(0.002)
+    process.terminate()
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 143, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1].startswith("terminated; the same command continues")
+    steps = [event["step"] for event in tiny.events(workdir) if event["kind"] == "train"]
+    (manifest,) = (workdir / "checkpoints").glob("*.json")
+    assert json.loads(manifest.read_text())["position"]["step"] == steps[-1] < 10
+    code, _, errors = tiny.run(command)
+    assert code == 0, errors
+    assert f"continuing from step {steps[-1]} in phase 0" in errors
+    assert tiny.outcome(workdir) == tiny.outcome(expected)
+
+
+@pytest.mark.slow
 def test_killed_at_random_moments(world, uninterrupted, tmp_path):
     expected = uninterrupted("random")
     arg, flags = RUNS["random"]

@@ -174,7 +174,7 @@ def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
     Alone, the second would train that phase with another program: a penalty of weight 0.
     """
     run = next(run for run in runs_of(config) if (run.row, run.seed) == (row, 1))
-    experiments.run(run.config, tmp_path / "alone", "alone", time.monotonic())
+    experiments.run(run.config, {1: tmp_path / "alone"}, "alone", time.monotonic())
     assert tiny.outcome(done[0] / run.name) == tiny.outcome(tmp_path / "alone")
     assert told(done[0] / run.name) == told(tmp_path / "alone")
 
@@ -189,7 +189,8 @@ def told(workdir):
 def test_main_takes_a_run_of_a_sweep_for_its_own(folder, config, caplog):
     run = runs_of(config)[0]
     caplog.set_level("INFO")
-    results = experiments.run(run.config, folder / run.name, "the command", time.monotonic())
+    folders = {run.seed: folder / run.name}
+    (results,) = experiments.run(run.config, folders, "the command", time.monotonic())
     assert results["finished"]
     assert "already complete" in caplog.text
 
@@ -215,7 +216,7 @@ def tried(monkeypatch):
     """The runs that are started; they do nothing."""
     found = []
     monkeypatch.setattr(
-        runner.experiment, "run", lambda config, workdir, *given: found.append(workdir)
+        runner.experiment, "run", lambda config, folders, *given: found.extend(folders.values())
     )
     return found
 
@@ -247,7 +248,8 @@ def test_shards_do_all_of_it_between_them(config, tmp_path, tried):
 
 
 def test_a_bug_does_not_stop_the_rest(config, tmp_path, monkeypatch, capsys):
-    def run(config, workdir, *given):
+    def run(config, folders, *given):
+        (workdir,) = folders.values()
         raise ZeroDivisionError(f"in {workdir.name}\nand more")
 
     monkeypatch.setattr(runner.experiment, "run", run)
@@ -268,7 +270,8 @@ def test_a_run_of_another_process_is_skipped_and_said(
     run = copied / names()[0]
     (run / "results.json").unlink()
 
-    def start(config, workdir, *given):
+    def start(config, folders, *given):
+        (workdir,) = folders.values()
         workdirs.check_free(workdir)
         tried.append(workdir)
 

@@ -12,13 +12,16 @@ from alignreg_jax.pruning import masks, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
 
 
-def measure(params: Mapping[str, Any], mask: Masks, reference: Kernels) -> dict[str, Any]:
+def measure(
+    params: Mapping[str, Any], mask: Masks, reference: Kernels, absent: int = 0
+) -> dict[str, Any]:
     """Weight statistics of the served parameters, on the host.
 
     Args:
         params: nested parameters with pruned weights at zero.
         mask: what is kept.
         reference: the kernels the regularizers compare with.
+        absent: parameters of the whole model that are not in `params`.
 
     Returns:
         `remaining` (kept / prunable), `nonzero` (kept and not zero / prunable), `remaining_total`
@@ -30,7 +33,7 @@ def measure(params: Mapping[str, Any], mask: Masks, reference: Kernels) -> dict[
     counts = masks.statistics(kernels, mask)
     norms, similarity, empty = jax.device_get(_statistics(kernels, reference))
     prunable_count = counts["prunable"]
-    total = sum(leaf.size for leaf in jax.tree.leaves(params))
+    total = absent + sum(leaf.size for leaf in jax.tree.leaves(params))
     sizes = prunable.sizes(kernels)
     return {
         "remaining": counts["kept"] / prunable_count,

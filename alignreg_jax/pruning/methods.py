@@ -154,7 +154,7 @@ def build(
         "prune": _pruner(row.score, cast(masks.Scope, scope), gated),
         "penalty": penalty,
         "needs": row.needs,
-        "anchors_rest": regularizer == "l2sp",
+        "anchors_rest": regularizer in penalties.ANCHORED,
     }
     if not gated:
         return Method(**common)

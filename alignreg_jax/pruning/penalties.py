@@ -15,6 +15,9 @@ from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights
 GATED = ("l0", "l0-hold", "l0-target")
 """Regularizers that act on learned gates; all but the first have multipliers."""
 
+ANCHORED = ("l2sp",)
+"""Regularizers that pull whatever is pretrained and trained, not the kernels alone."""
+
 _RAMP = 0.5  # of a phase, in which the target falls from what remains to what the next cut leaves
 
 Distance = Callable[[Weights, Weights], Float[Array, ""]]

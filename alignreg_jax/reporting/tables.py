@@ -28,6 +28,17 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
+def seeds_table(found: Sequence[Results]) -> Table:
+    """One line per seed: what English and the zero-shot mean were, dense and at the end."""
+    rows = []
+    for results in found:
+        first, last = results["prune_steps"][0], results["prune_steps"][-1]
+        scores = [step[name] for name in ("en", "zero_shot_avg") for step in (first, last)]
+        rows.append([str(results["seed"]), percent(last["remaining"]), *map(percent, scores)])
+    header = ["seed", "remaining", "en dense", "en", "zero-shot dense", "zero-shot"]
+    return Table(header, rows)
+
+
 def steps_table(results: Results) -> Table:
     """One line per pruning step: what remains, the means, the worst language, the retention."""
     steps = results["prune_steps"]

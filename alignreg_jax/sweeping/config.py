@@ -24,7 +24,7 @@ from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE
 
 # A run's fields that the sweep sets, and where it takes them from
-_SET = {"method": "methods", "seed": "seeds", "task.name": "tasks"}
+_SET = {"method": "methods", "seed": "seeds", "seeds": "seeds", "task.name": "tasks"}
 _TABLE = {
     "methods": tuple[str, ...],
     "tasks": tuple[str, ...],

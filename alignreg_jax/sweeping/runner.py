@@ -77,7 +77,8 @@ class Runner:
         folder = self._folder
         try:
             workdir = folder.workdir(run)
-            experiment.run(run.config, workdir, self._command, time.monotonic(), self.shared)
+            folders = {run.config.seed: workdir}
+            experiment.run(run.config, folders, self._command, time.monotonic(), self.shared)
             folder.forgive(run)
         except InUse:
             log.info("%s: another process runs it; skipped", run.words)

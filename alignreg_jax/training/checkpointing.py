@@ -11,7 +11,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,10 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tracking import atomic_write
 
 log = logging.getLogger(__name__)
+
+
+Place = tuple[int, int, int, bool]
+_NOWHERE: Place = (-1, 0, 0, False)
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,11 @@ class Position:
     events: int
     seconds: float
     evaluated: bool = False
+
+    @property
+    def place(self) -> "Place":
+        """The moment in the run, whatever it took to get there."""
+        return self.phase, self.epoch, self.dispatch, self.evaluated
 
     @classmethod
     def start_of(cls, phase: int) -> "Position":
@@ -68,17 +77,20 @@ class Checkpoints:
             shutil.rmtree(old)
         return target
 
-    def restore(self, abstract: Callable[[Position], Any]) -> tuple[Any, Position] | None:
-        """The newest sound checkpoint, placed as `abstract` says.
+    def restore(
+        self, abstract: Callable[[Position], Any], place: Place | None = None
+    ) -> tuple[Any, Position] | None:
+        """The newest sound checkpoint, or that of `place`, on the devices as `abstract` says.
 
         Unsound ones that are newer are named in the log, and deleted once a sound one has been
         read: the run goes on from there and will write them again.
 
         Args:
             abstract: position -> shapes with shardings of the tree that was saved there.
+            place: of `common`; None: the newest.
 
         Returns:
-            The tree and its position, or None when no save was ever finished.
+            The tree and its position, or None when no save was ever finished, or none at `place`.
 
         Raises:
             UserError: every checkpoint is damaged; nothing has been deleted.
@@ -88,20 +100,36 @@ class Checkpoints:
             trouble = problem(folder)
             if trouble is None:
                 found = position_of(folder)
+                if place not in (None, found.place):
+                    continue
                 tree = ocp.load(str(folder), abstract(found))
                 for other in folders:
                     if other > folder or not _manifest(other).exists():
                         _discard(other)
                 return tree, found
             log.warning("checkpoint %s %s; trying the one before it", folder.name, trouble)
-        if self._committed():
-            raise UserError(
-                f"{self._folder}: every checkpoint is damaged; bring one back, or start again in "
-                "an empty workdir"
-            )
+        if self._committed() and place is None:
+            raise self._all_damaged()
         for folder in folders:
             _discard(folder)
         return None
+
+    def sound(self) -> list[Position]:
+        """Where the sound checkpoints are, newest first.
+
+        Raises:
+            UserError: there are checkpoints, and every one is damaged.
+        """
+        folders = [folder for folder in reversed(self._folders()) if problem(folder) is None]
+        if self._committed() and not folders:
+            raise self._all_damaged()
+        return [position_of(folder) for folder in folders]
+
+    def _all_damaged(self) -> UserError:
+        return UserError(
+            f"{self._folder}: every checkpoint is damaged; bring one back, or start again in "
+            "an empty workdir"
+        )
 
     def adopt(self, checkpoint: Path, position: Position) -> None:
         """Begin with another run's checkpoint, as links to its files, committed at `position`."""
@@ -134,6 +162,21 @@ class Checkpoints:
 
     def _committed(self) -> list[Path]:
         return [folder for folder in self._folders() if _manifest(folder).exists()]
+
+
+def common(runs: Sequence[Checkpoints]) -> Place | None:
+    """The newest place at which all runs have a sound checkpoint, for `restore`.
+
+    They are saved one after the other, so a kill can leave some of them one ahead. None for a
+    single run: its newest, whatever that is.
+
+    Raises:
+        UserError: every checkpoint of a run is damaged.
+    """
+    if len(runs) == 1:
+        return None
+    first, *others = ([position.place for position in run.sound()] for run in runs)
+    return next((place for place in first if all(place in other for other in others)), _NOWHERE)
 
 
 def _uncompressed() -> ocp.Context:

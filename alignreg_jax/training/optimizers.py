@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
@@ -31,8 +32,8 @@ def decays(path: str) -> bool:
 
 
 def rate_factor(
-    step: Int[Array, ""], *, warmup: Array, total: Array, schedule: str
-) -> Float[Array, ""]:
+    step: Int[Array, "*steps"], *, warmup: Array, total: Array, schedule: str
+) -> Float[Array, "*steps"]:
     """Share of its rate that a step counted from 0 has: warm-up once, then constant or linear to 0.
 
     The first of `warmup` steps has 1 / warmup, as in `get_linear_schedule_with_warmup` shifted by
@@ -44,6 +45,16 @@ def rate_factor(
         left = (total - done) / jnp.maximum(total - warmup, 1)
         factor = jnp.where(done < warmup, factor, jnp.clip(left, 0.0, 1.0))
     return factor
+
+
+def shrinkage(
+    steps: int, *, rate: float, weight_decay: float, warmup: int, total: int, schedule: str
+) -> float:
+    """What `steps` steps of decay leave of a weight that no gradient ever reaches, as a factor."""
+    factors = rate_factor(
+        jnp.arange(steps), warmup=jnp.float32(warmup), total=jnp.float32(total), schedule=schedule
+    )
+    return float(np.prod(1.0 - rate * weight_decay * np.asarray(factors, np.float64)))
 
 
 def method_rates(

@@ -14,6 +14,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.kernels import KERNELS, Kernels
 from alignreg_jax.pruning.method import GRADIENTS, Method
 from alignreg_jax.training import sharding
+from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.state import DeviceData, TrainState
 from alignreg_jax.training.steps import accumulate, count_targets, task_loss
 
@@ -24,12 +25,15 @@ _TERMS = {"grad": lambda leaf: leaf, "grad_abs": jnp.abs, "grad_squared": jnp.sq
 assert _TERMS.keys() == GRADIENTS
 
 
-def make_zeros(needs: frozenset[str], mesh: Mesh) -> Callable[[Kernels], Signals]:
-    """Compile `zeros(kernels)`: sums to start from, float32, for the gradients in `needs`."""
+def make_zeros(needs: frozenset[str], mesh: Mesh, lift: Lift) -> Callable[..., Any]:
+    """Compile `zeros(kernels)`: sums to start from, float32, for the gradients in `needs`.
+
+    The kernels give the shapes: of one seed, or with a leading axis of several.
+    """
     wanted = sorted(needs & GRADIENTS)
 
-    @partial(jax.jit, out_shardings={signal: sharding.for_kernels(mesh) for signal in wanted})
-    def zeros(kernels: Kernels) -> Signals:
+    @partial(jax.jit, out_shardings=_shardings(needs, mesh, lift))
+    def zeros(kernels: dict[str, Array]) -> dict[str, Any]:
         return {
             signal: {name: jnp.zeros(kernels[name].shape, jnp.float32) for name in KERNELS}
             for signal in wanted
@@ -39,8 +43,8 @@ def make_zeros(needs: frozenset[str], mesh: Mesh) -> Callable[[Kernels], Signals
 
 
 def make_accumulate(
-    model: xlmr.XlmrModel, method: Method, accumulation: int, mesh: Mesh
-) -> Callable[..., Signals]:
+    model: xlmr.XlmrModel, method: Method, accumulation: int, mesh: Mesh, lift: Lift
+) -> Callable[..., Any]:
     """Compile `accumulate(sums, state, data, rows, count, hyper, clock, *, length)`.
 
     Adds, for each of the first `count` batches of `rows` `[steps, batch]`, the gradient of the
@@ -49,11 +53,9 @@ def make_accumulate(
     donated.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
-    where = {signal: sharding.for_kernels(mesh) for signal in sorted(method.needs & GRADIENTS)}
     model = model.clone(pins=sharding.pins(mesh))
 
-    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=where)
-    def add_up(
+    def one_seed(
         sums: Signals,
         state: TrainState,
         data: DeviceData,
@@ -61,7 +63,6 @@ def make_accumulate(
         count: Array,
         hyper: dict[str, Any],
         clock: dict[str, Any],
-        *,
         length: int,
     ) -> Signals:
         kernels, rest = prunable.split(state.params)
@@ -92,4 +93,30 @@ def make_accumulate(
 
         return jax.lax.fori_loop(0, count, body, sums)
 
+    @partial(
+        jax.jit,
+        donate_argnums=0,
+        static_argnames="length",
+        out_shardings=_shardings(method.needs, mesh, lift),
+    )
+    def add_up(
+        sums: Any,
+        state: TrainState,
+        data: DeviceData,
+        rows: Array,
+        count: Array,
+        hyper: dict[str, Any],
+        clock: dict[str, Any],
+        *,
+        length: int,
+    ) -> Any:
+        add = partial(one_seed, length=length)
+        axes = (lift.own, lift.own, None, lift.own, None, None, None)
+        return lift(add, axes)(sums, state, data, rows, count, hyper, clock)
+
     return add_up
+
+
+def _shardings(needs: frozenset[str], mesh: Mesh, lift: Lift) -> dict[str, Any]:
+    """Where the sums of each signal are."""
+    return {signal: lift.shardings(sharding.for_kernels(mesh)) for signal in needs & GRADIENTS}

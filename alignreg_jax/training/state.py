@@ -123,14 +123,15 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+def is_frozen(path: str, freeze: tuple[str, ...]) -> bool:
+    """Whether one of the prefixes `freeze` names a leaf or a folder that it is in."""
+    return any(path == prefix or path.startswith(prefix + "/") for prefix in freeze)
+
+
 def partition(params: Tree, freeze: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Flat (trainable, frozen) leaves; `freeze` holds path prefixes such as "embeddings"."""
     flat = flatten(params)
-    frozen = {
-        path
-        for path in flat
-        if any(path == prefix or path.startswith(prefix + "/") for prefix in freeze)
-    }
+    frozen = {path for path in flat if is_frozen(path, freeze)}
     return (
         {path: leaf for path, leaf in flat.items() if path not in frozen},
         {path: leaf for path, leaf in flat.items() if path in frozen},

@@ -21,6 +21,7 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import Kernels
 from alignreg_jax.pruning.method import Method, Weights
 from alignreg_jax.training import optimizers, sharding
+from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.state import (
     DeviceData,
     TrainState,
@@ -78,13 +79,19 @@ def init_state(
 
 
 def make_train_step(
-    model: xlmr.XlmrModel, method: Method, settings: StepSettings, mesh: Mesh, shardings: TrainState
+    model: xlmr.XlmrModel,
+    method: Method,
+    settings: StepSettings,
+    mesh: Mesh,
+    shardings: TrainState,
+    lift: Lift,
 ) -> TrainStep:
     """Compile `train(state, reference, data, rows, count, hyper, clock, *, length)`.
 
     `rows` is `[steps, batch]`; only its first `count` (traced) steps are run, so a short dispatch
     needs no program of its own. `state` is donated. Returns the new state and metrics `[steps]`,
-    of which the first `count` mean something.
+    of which the first `count` mean something. State, rows and metrics of several seeds have a
+    leading axis.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
@@ -194,18 +201,23 @@ def make_train_step(
         *,
         length: int,
     ) -> tuple[TrainState, Metrics]:
-        def run(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
-            return one_step(state, reference, data, rows, hyper, clock, length)
+        def one_seed(
+            state: TrainState, reference: Weights, rows: Array
+        ) -> tuple[TrainState, Metrics]:
+            def run(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
+                return one_step(state, reference, data, rows, hyper, clock, length)
 
-        shapes = jax.eval_shape(run, state, rows[0])[1]
-        start = {name: jnp.zeros(rows.shape[0], leaf.dtype) for name, leaf in shapes.items()}
+            shapes = jax.eval_shape(run, state, rows[0])[1]
+            start = {name: jnp.zeros(rows.shape[0], leaf.dtype) for name, leaf in shapes.items()}
 
-        def body(index: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
-            state, history = carry
-            state, metrics = run(state, rows[index])
-            return state, {name: history[name].at[index].set(metrics[name]) for name in history}
+            def body(index: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
+                state, history = carry
+                state, metrics = run(state, rows[index])
+                return state, {name: history[name].at[index].set(metrics[name]) for name in history}
 
-        return jax.lax.fori_loop(0, count, body, (state, start))
+            return jax.lax.fori_loop(0, count, body, (state, start))
+
+        return lift(one_seed, (lift.own, lift.weights, lift.own))(state, reference, rows)
 
     return train
 
@@ -238,15 +250,14 @@ def accumulate(
     return total
 
 
-def make_prune_step(method: Method, shardings: TrainState) -> Callable[..., TrainState]:
+def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callable[..., TrainState]:
     """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments.
 
     `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
     the parameters here.
     """
 
-    @partial(jax.jit, donate_argnums=0, out_shardings=shardings)
-    def prune(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
+    def cut(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
         kernels, rest = prunable.split(state.params)
         key = jax.random.fold_in(jax.random.fold_in(state.key, _PRUNE), phase)
         if "layernorm" in method.needs:
@@ -259,6 +270,10 @@ def make_prune_step(method: Method, shardings: TrainState) -> Callable[..., Trai
             params=prunable.merge(masks.apply(kernels, new), rest),
             optimizer=optimizers.forget_pruned(state.optimizer, new),
         )
+
+    @partial(jax.jit, donate_argnums=0, out_shardings=shardings)
+    def prune(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
+        return lift(cut, (lift.own, None, None, lift.own))(state, keep, phase, signals)
 
     return prune
 

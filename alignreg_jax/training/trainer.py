@@ -2,11 +2,15 @@
 
 Metrics are fetched one dispatch late, so that the device always has the next dispatch queued while
 the host looks at the last one.
+
+Several seeds are trained side by side in one program (lifting.py): what is a seed's own then has a
+leading axis on the device, and comes and goes here as one value a seed.
 """
 
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -23,6 +27,7 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import GRADIENTS, Method, Weights
 from alignreg_jax.training import optimizers, sharding, signals, steps
+from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import DeviceData, TrainState, partition
 
@@ -34,6 +39,7 @@ class InFlight:
     metrics: Mapping[str, Any]
     first_step: int
     count: int
+    seeds: tuple[int, ...] = (0,)
 
 
 class Trainer:
@@ -48,7 +54,9 @@ class Trainer:
         *,
         params: Params,
         train: Encoded,
-        seed: int,
+        seeds: Sequence[int],
+        heads: Sequence[Params] = (),
+        own_reference: bool = False,
         hyper: Mapping[str, float],
         total_steps: int,
         batch_size: int,
@@ -64,7 +72,10 @@ class Trainer:
             mesh: of sharding.make_mesh.
             params: pretrained parameters with a head, host arrays.
             train: tokenised training rows.
-            seed: root of all randomness but the order of examples.
+            seeds: roots of all randomness but the order of examples; one, or several to train side
+                by side.
+            heads: the head of every seed; none: all have that of `params`.
+            own_reference: whether the reference will differ between the seeds.
             hyper: learning_rate, weight_decay, warmup_steps, max_grad_norm, regularizer_weight; for
                 a method that learns, score_learning_rate and multiplier_learning_rate.
             total_steps: of the whole run, for the rate's schedule.
@@ -72,40 +83,56 @@ class Trainer:
             steps_per_dispatch: most steps in a dispatch.
             programs: compiled functions of earlier runs of this process, to be used again.
         """
-        self.mesh, self.method = mesh, method
+        self.mesh, self.method, self.seeds = mesh, method, tuple(seeds)
         self._rows = (steps_per_dispatch, batch_size)
+        side_by_side = len(seeds) if len(seeds) > 1 else None
+        self._lift = lift = Lift(side_by_side, own_reference and side_by_side is not None)
         self._replicated = NamedSharding(mesh, sharding.REPLICATED)
         placed = jax.device_put(params, sharding.for_params(params, mesh))
         # Buffers of its own: the state is donated, the reference is not
-        self.reference = self.copy_kernels(placed)
+        kernels = self.copy_kernels(placed)
         self._anchors = _anchors(placed, settings.freeze) if method.anchors_rest else {}
         programs = programs or Programs()
-        self.abstract = self._abstract(placed, method, settings)
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        self.abstract = self._abstract(placed, kernels, method, settings)
+        shardings = lift.shardings(jax.tree.map(lambda leaf: leaf.sharding, self.abstract))
 
-        def initialise(params: Params, reference: Any, root: Any) -> TrainState:
+        def initialise(params: Params, head: Params, reference: Any, root: Any) -> TrainState:
+            params = {**params, "head": head}
             return steps.init_state(params, method, reference, root, settings.freeze)
 
         training, cutting = method.training, method.cutting
         start = programs(
-            ("init", model, training, settings.freeze, mesh),
-            lambda: jax.jit(initialise, out_shardings=shardings),
+            ("init", model, training, settings.freeze, mesh, lift),
+            lambda: jax.jit(
+                lift(initialise, (None, lift.own, None, lift.own)), out_shardings=shardings
+            ),
         )
-        self.state: TrainState = start(placed, self.reference, self.place(jax.random.key(seed)))
+        roots = lift.join([self.place(jax.random.key(seed)) for seed in seeds])
+        heads = [self.place(head) for head in heads] or [placed["head"]] * len(seeds)
+        self.state: TrainState = start(placed, lift.join(heads), kernels, roots)
+        self.reference = lift.join([kernels] * len(seeds)) if lift.own_reference else kernels
+        self._member = programs(
+            ("member", model, training, mesh, lift), lambda: _make_member(lift, self.abstract)
+        )
+        self._join = programs(
+            ("join", model, training, mesh, lift),
+            lambda: jax.jit(lift.join, out_shardings=shardings),
+        )
         self._train = programs(
-            ("train", model, training, settings, mesh),
-            lambda: steps.make_train_step(model, training, settings, mesh, shardings),
+            ("train", model, training, settings, mesh, lift),
+            lambda: steps.make_train_step(model, training, settings, mesh, shardings, lift),
         )
         self._prune = programs(
-            ("prune", model, cutting, settings.freeze, mesh),
-            lambda: steps.make_prune_step(cutting, shardings),
+            ("prune", model, cutting, settings.freeze, mesh, lift),
+            lambda: steps.make_prune_step(cutting, shardings, lift),
         )
         self._add_gradients = programs(
-            ("gradients", model, method.effective, method.needs, settings.accumulation, mesh),
-            lambda: signals.make_accumulate(model, method, settings.accumulation, mesh),
+            ("gradients", model, method.effective, method.needs, settings.accumulation, mesh, lift),
+            lambda: signals.make_accumulate(model, method, settings.accumulation, mesh, lift),
         )
         self._no_gradients = programs(
-            ("no gradients", method.needs, mesh), lambda: signals.make_zeros(method.needs, mesh)
+            ("no gradients", method.needs, mesh, lift),
+            lambda: signals.make_zeros(method.needs, mesh, lift),
         )
         self.serve = programs(
             ("serve", model, method.finalize, mesh), lambda: steps.make_serve(method)
@@ -117,13 +144,16 @@ class Trainer:
         self._in_flight: InFlight | None = None
         self.enter_phase(0, 1.0)
 
-    def _abstract(self, placed: Params, method: Method, settings: steps.StepSettings) -> TrainState:
+    def _abstract(
+        self, placed: Params, kernels: Any, method: Method, settings: steps.StepSettings
+    ) -> TrainState:
+        """Shapes and places of one seed's state."""
         shapes = jax.eval_shape(
             lambda params, reference, root: steps.init_state(
                 params, method, reference, root, settings.freeze
             ),
             placed,
-            self.reference,
+            kernels,
             jax.random.key(0),
         )
         return jax.tree.map(
@@ -145,9 +175,28 @@ class Trainer:
         """Steps done, dispatched ones included."""
         return self._step
 
-    def restore(self, state: TrainState, step: int) -> None:
-        """Continue from a restored state."""
-        self.state, self._step = state, step
+    def member(self, index: int) -> tuple[TrainState, Any]:
+        """State and reference kernels of one seed, by its place in `seeds`.
+
+        Copies, where there are several seeds: a checkpoint of one is as if it were alone.
+        """
+        if self._lift.seeds is None:
+            return self.state, self.reference
+        return self._member(self.state, self.reference, self.place(np.int32(index)))
+
+    def restore(self, states: Sequence[TrainState], step: int) -> None:
+        """Continue from restored states, one of every seed."""
+        self.state = states[0] if self._lift.seeds is None else self._join(states)
+        self._step = step
+
+    def restore_reference(self, references: Sequence[Any]) -> None:
+        """Compare with other kernels from now on, those of every seed."""
+        self.reference = self._lift.join(references)
+
+    @property
+    def abstract_reference(self) -> Any:
+        """Shapes and places of one seed's reference kernels."""
+        return prunable.split(self.abstract.params)[0]
 
     def enter_phase(
         self,
@@ -182,20 +231,23 @@ class Trainer:
             {name: np.float32(value) for name, value in {**self._hyper, **hyper}.items()}
         )
 
-    def gradients(self, plan: Sequence[Dispatch]) -> dict[str, Any]:
-        """The gradient signals that the method needs, summed over the batches of a plan."""
+    def gradients(self, *plans: Sequence[Dispatch]) -> dict[str, Any]:
+        """The gradient signals that the method needs, summed over the batches of each seed's plan.
+
+        The plans are of one sequence of shapes.
+        """
         if not self.method.needs & GRADIENTS:
             return {}
-        sums = self._no_gradients(self.reference)
-        for dispatch in plan:
+        sums = self._no_gradients(prunable.split(self.state.params)[0])
+        for dispatches in zip(*plans, strict=True):
             sums = self._add_gradients(
                 sums,
                 self.state,
                 self._data,
-                *self._batches(dispatch),
+                *self._batches(dispatches),
                 self._traced_hyper,
                 self._clock,
-                length=dispatch.length,
+                length=dispatches[0].length,
             )
         return sums
 
@@ -204,32 +256,53 @@ class Trainer:
         phase = np.int32(self._phase)
         self.state = self._prune(self.state, *self.place((keep, phase)), dict(measured or {}))
 
-    def dispatch(self, dispatch: Dispatch) -> InFlight | None:
-        """Queue one dispatch; returns the one before it, whose metrics are ready or nearly so."""
-        count = len(dispatch.rows)
+    def dispatch(self, *dispatches: Dispatch) -> InFlight | None:
+        """Queue a dispatch of every seed, all of one shape.
+
+        Returns:
+            The one before it, whose metrics are ready or nearly so.
+        """
+        count = len(dispatches[0].rows)
         self.state, metrics = self._train(
             self.state,
             Weights(self.reference, self._anchors),
             self._data,
-            *self._batches(dispatch),
+            *self._batches(dispatches),
             self._traced_hyper,
             self._clock,
-            length=dispatch.length,
+            length=dispatches[0].length,
         )
-        finished, self._in_flight = self._in_flight, InFlight(metrics, self._step, count)
+        finished, self._in_flight = (
+            self._in_flight,
+            InFlight(metrics, self._step, count, self.seeds),
+        )
         self._step += count
         return finished
 
-    def _batches(self, dispatch: Dispatch) -> tuple[Any, Any]:
-        """Rows of a dispatch, filled up to the one shape there is, and how many steps are real."""
-        rows = np.full(self._rows, -1, np.int32)
-        rows[: len(dispatch.rows)] = dispatch.rows
-        return self.place((rows, np.int32(len(dispatch.rows))))
+    def _batches(self, dispatches: Sequence[Dispatch]) -> tuple[Any, Any]:
+        """Rows of every seed, filled up to the one shape there is, and how many steps are real."""
+        count = len(dispatches[0].rows)
+        rows = np.full((len(self.seeds), *self._rows), -1, np.int32)
+        for own, dispatch in zip(rows, dispatches, strict=True):
+            own[:count] = dispatch.rows
+        return self.place((rows if self._lift.seeds else rows[0], np.int32(count)))
 
     def drain(self) -> InFlight | None:
         """The last dispatch, to be looked at before anything is saved or evaluated."""
         finished, self._in_flight = self._in_flight, None
         return finished
+
+
+def _make_member(lift: Lift, abstract: TrainState) -> Callable[..., tuple[TrainState, Any]]:
+    """Compile `member(state, reference, index)`: one seed's own, where it would be if alone."""
+    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+
+    @partial(jax.jit, out_shardings=(where, where.masks))
+    def member(state: TrainState, reference: Any, index: Any) -> tuple[TrainState, Any]:
+        kernels = lift.member(reference, index) if lift.own_reference else reference
+        return lift.member(state, index), kernels
+
+    return member
 
 
 def _anchors(params: Params, freeze: tuple[str, ...]) -> dict[str, Any]:
@@ -243,24 +316,29 @@ def _anchors(params: Params, freeze: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def fetch(dispatch: InFlight) -> dict[str, float]:
-    """Metrics of a dispatch: means over its steps, except `examples`, a sum.
+def fetch(dispatch: InFlight) -> list[dict[str, float]]:
+    """Metrics of a dispatch for every seed: means over its steps, except `examples`, a sum.
 
     Raises:
-        NonFiniteLoss: names the first step whose loss is not finite.
+        NonFiniteLoss: names the first step whose loss is not finite, and of several seeds which.
     """
-    history = {
-        name: values[: dispatch.count]
-        for name, values in jax.device_get(dict(dispatch.metrics)).items()
-    }
-    # An infinite gradient under a finite loss has already spoilt the weights
-    finite = np.isfinite(history["loss"]) & np.isfinite(history["grad_norm"])
-    if not finite.all():
-        first = int(np.argmin(finite))
-        what = "loss" if not np.isfinite(history["loss"][first]) else "gradient"
-        raise NonFiniteLoss(f"the {what} is not finite at step {dispatch.first_step + first + 1}")
-    means = {name: float(np.mean(values)) for name, values in history.items()}
-    return {**means, "examples": float(np.sum(history["examples"]))}
+    fetched = jax.device_get(dict(dispatch.metrics))
+    # One row a seed
+    fetched = {name: np.atleast_2d(values)[:, : dispatch.count] for name, values in fetched.items()}
+    found = []
+    for index, seed in enumerate(dispatch.seeds):
+        history = {name: values[index] for name, values in fetched.items()}
+        # An infinite gradient under a finite loss has already spoilt the weights
+        finite = np.isfinite(history["loss"]) & np.isfinite(history["grad_norm"])
+        if not finite.all():
+            first = int(np.argmin(finite))
+            what = "loss" if not np.isfinite(history["loss"][first]) else "gradient"
+            whose = f" of seed {seed}" if len(dispatch.seeds) > 1 else ""
+            step = dispatch.first_step + first + 1
+            raise NonFiniteLoss(f"the {what}{whose} is not finite at step {step}")
+        means = {name: float(np.mean(values)) for name, values in history.items()}
+        found.append({**means, "examples": float(np.sum(history["examples"]))})
+    return found
 
 
 class Stopwatch:

@@ -106,7 +106,7 @@ def test_fields_that_are_added_later_have_to_be_thought_about():
         return {field.name for field in fields(section)}
 
     assert names(ExperimentConfig) == {
-        "method", "seed", "data_seed", "export", "model", "task", "train", "pruning",
+        "method", "seed", "seeds", "data_seed", "export", "model", "task", "train", "pruning",
         "regularizer", "eval", "checkpoint", "mesh", "tracking",
     }  # fmt: skip
     assert names(PruningConfig) == {

@@ -173,7 +173,7 @@ def test_learned_state_resumes_to_the_bit(tmp_path):
     other = make("l0-target", "gate", seed=1)
     other.enter_phase(0, 1.0, 0.4)
     restored, position = checkpoints.restore(lambda position: {"state": other.abstract})
-    other.restore(restored["state"], position.step)
+    other.restore([restored["state"]], position.step)
     for trainer in (whole, other):
         train(trainer, batches(2, 3))
         prune(trainer, 0.4)

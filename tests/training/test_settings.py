@@ -131,7 +131,7 @@ def test_l2sp_pulls_all_that_is_pretrained_and_trained():
     found = {}
     kept = jax.tree.map(lambda leaf: leaf.copy(), trainer.state)
     for weight in (0.0, 0.3):
-        trainer.restore(jax.tree.map(lambda leaf: leaf.copy(), kept), 3)
+        trainer.restore([jax.tree.map(lambda leaf: leaf.copy(), kept)], 3)
         trainer.enter_phase(0, 1.0, regularizer_weight=weight)
         metrics = train(trainer, batches(3, 1))
         found[weight] = state_of(trainer)[1]

@@ -25,6 +25,7 @@ from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import Weights
 from alignreg_jax.training import sharding, steps
 from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.state import flatten
 
 SINGLE = (1, 1, 1)
@@ -98,7 +99,9 @@ def cut():
         trainer = make_trainer(layout=layout)
         by_layer = prune(trainer, 0.6)
         shardings = jax.tree.map(lambda leaf: leaf.sharding, trainer.abstract)
-        trainer._prune = steps.make_prune_step(method("global", criterion=criterion), shardings)
+        trainer._prune = steps.make_prune_step(
+            method("global", criterion=criterion), shardings, Lift()
+        )
         return {"layer": by_layer, "global": prune(trainer, 0.37, "global")}
 
     return make
@@ -182,7 +185,7 @@ def test_checkpoint_continues_on_another_mesh(records, layouts, tmp_path):
     trainer = make_trainer(layout=restored_on, method_=chosen, clip=True, seed=1)
     found, position = checkpoints.restore(lambda position: {"state": trainer.abstract})
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(found["state"].params), saved)
-    trainer.restore(found["state"], position.step)
+    trainer.restore([found["state"]], position.step)
     assert shard_shapes(trainer.state) == records(restored_on).placed
     after = train(trainer, batches(2, 3))
     losses = np.concatenate([before["loss"], after["loss"]])

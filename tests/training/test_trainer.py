@@ -17,7 +17,8 @@ def in_flight(loss, first_step=10, **metrics):
 
 
 def look(metrics, first_step, count):
-    return fetch(InFlight(metrics, first_step, count))
+    (values,) = fetch(InFlight(metrics, first_step, count))
+    return values
 
 
 def test_fetch_takes_means_of_the_steps_that_ran():
@@ -59,7 +60,7 @@ def test_metrics_come_one_dispatch_late():
     assert trainer.step == 4
     second = trainer.drain()
     assert (second.first_step, second.count) == (3, 1)
-    assert fetch(second)["examples"] == BATCH
+    assert fetch(second)[0]["examples"] == BATCH
     assert trainer.drain() is None
     assert int(trainer.state.step) == 4
 
@@ -101,7 +102,7 @@ def test_restored_state_continues_where_it_was():
     kept = jax.tree.map(lambda leaf: leaf.copy(), trainer.state)
     expected = train(trainer, batches(2, 2))
     other = make_trainer(clip=True, seed=1)
-    other.restore(kept, 2)
+    other.restore([kept], 2)
     found = train(other, batches(2, 2))
     np.testing.assert_array_equal(found["loss"], expected["loss"])
     assert other.step == trainer.step == 4

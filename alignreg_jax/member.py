@@ -1,0 +1,88 @@
+"""One seed of an experiment: its folder, and everything that is written there."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alignreg_jax import workdir as workdirs
+from alignreg_jax.artifacts import Artifacts
+from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.evaluation.scoring import score
+from alignreg_jax.inputs import Inputs
+from alignreg_jax.reporting.tracking import Tracker
+from alignreg_jax.sweeping.shared import Shared
+from alignreg_jax.training.checkpointing import Checkpoints, Position
+
+log = logging.getLogger(__name__)
+
+
+def finished(workdir: Path) -> dict[str, Any] | None:
+    """The results of a complete run, or None."""
+    try:
+        results = json.loads((workdir / "results.json").read_text(encoding="utf-8"))
+        return results if results["finished"] else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None  # absent, or not as a run leaves it: the run writes it again
+
+
+class Member:
+    """The files of one seed; what they say of it is handed in."""
+
+    tracker: Tracker
+
+    def __init__(self, config: ExperimentConfig, inputs: Inputs, workdir: Path, command: str):
+        """`config` is of this seed; nothing is written yet."""
+        self.config, self.workdir, self._inputs = config, workdir, inputs
+        self._command = command
+        self.artifacts = Artifacts(workdir, config, inputs, command)
+        self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
+
+    @contextmanager
+    def held(self, shared: Shared) -> Iterator[None]:
+        """Hold the folder for this process, with its config.json and a dense phase if one is kept.
+
+        Raises:
+            UserError: another process has it, or it holds another run.
+        """
+        with workdirs.locked(self.workdir):
+            if not workdirs.check_same(self.workdir, self.config):  # now nobody else can change it
+                workdirs.write_config(self.workdir, self.config, self._command)
+            if shared.dense:
+                shared.dense.adopt(self.config, self.workdir)
+            with Tracker(self.workdir, self.config.tracking.tensorboard) as self.tracker:
+                yield
+
+    def evaluated(self, predictions: dict[tuple[str, str], Any], phase: int) -> dict[str, Any]:
+        """Score predictions, and write them if they are asked for; returns the scores."""
+        dataset = self._inputs.dataset
+        scores = score(dataset.task, dataset.labels, self._inputs.gold, predictions)
+        if self.config.eval.save_predictions:
+            self.artifacts.predictions(phase, predictions)
+        return scores
+
+    def publish_dense(self, shared: Shared, position: Position) -> None:
+        """Leave the dense phase to the runs that share it."""
+        checkpoint = self.checkpoints.newest()
+        if shared.dense and checkpoint:
+            shared.dense.publish(self.config, self.workdir, checkpoint, position)
+
+    def finish(self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Masks, export, report; results.json says last that the run is complete.
+
+        Args:
+            kept: the masks.
+            params: to export.
+            facts: gives what results.json says of the time so far.
+        """
+        self.artifacts.masks(kept)
+        if self.config.export:
+            self.artifacts.export(params, self.artifacts.results(finished=False, **facts()))
+        self.artifacts.report()
+        results = self.artifacts.results(finished=True, **facts())
+        self.artifacts.report()  # once more, now that the time is known
+        if not self.config.checkpoint.keep_finished:
+            self.checkpoints.delete()
+        return results
