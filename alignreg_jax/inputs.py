@@ -165,6 +165,16 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
     return load_data(config, cache).train.rows
 
 
+def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
+    """The encoder's architecture, and most pieces in a row; for whoever plans runs.
+
+    Raises:
+        UserError: names the field.
+    """
+    folder, _, _, max_length = _prepare(config, cache)
+    return checkpoints.read_config(folder), max_length
+
+
 def load_data(config: ExperimentConfig, cache: Cache) -> Data:
     """Read the data set and choose the rows that are used.
 

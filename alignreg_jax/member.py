@@ -80,9 +80,9 @@ class Member:
         self.artifacts.masks(kept)
         if self.config.export:
             self.artifacts.export(params, self.artifacts.results(finished=False, **facts()))
+        self.artifacts.results(finished=False, **facts())  # the report shows the time
         self.artifacts.report()
         results = self.artifacts.results(finished=True, **facts())
-        self.artifacts.report()  # once more, now that the time is known
         if not self.config.checkpoint.keep_finished:
             self.checkpoints.delete()
         return results

@@ -61,7 +61,7 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     runtime.prepare()
     command = shlex.join(["python", "-m", "alignreg_jax.sweep", *_without_shard(arguments)])
-    runner = Runner(planned, mine, folder, command)
+    runner = Runner(planned, mine, folder, command, sweep.together)
     runner.check()
     folder.write(sweep, command)
     runner.run()

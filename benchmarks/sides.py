@@ -28,6 +28,7 @@ class Job:
     rows: Encoded
     regularizer: str = "none"
     unroll: bool = True
+    seeds: int = 1
 
     def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
         """Each batch as PyTorch gets it: ids padded to its longest row, labels."""
@@ -69,7 +70,7 @@ class Ours:
             mesh,
             params=params,
             train=job.rows,
-            seeds=(0,),
+            seeds=range(job.seeds),
             hyper={
                 "learning_rate": 1e-5,
                 "weight_decay": 0.01,
@@ -96,7 +97,7 @@ class Ours:
 
     def train(self, dispatch: Dispatch) -> None:
         """Queue the steps and wait for them."""
-        self.trainer.dispatch(dispatch)
+        self.trainer.dispatch(*[dispatch] * self.job.seeds)
         self.jax.block_until_ready(self.trainer.drain().metrics)
 
     def regularize(self, name: str) -> None:

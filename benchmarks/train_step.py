@@ -209,6 +209,35 @@ def regularizers(job: Job, length: int, repeats: int) -> None:
     plain.close()
 
 
+def vocabulary(job: Job, active: int, repeats: int) -> None:
+    """A step that trains the whole word embedding against one that trains the rows in use."""
+    ids = job.rows.ids % active
+    cut = replace(
+        job, config=replace(job.config, vocab_size=active), rows=replace(job.rows, ids=ids)
+    )
+    sides = [Worker(Ours, cut), Worker(Ours, job)]
+    part = Dispatch(int(job.rows.lengths.max()), np.arange(BATCH, dtype=np.int32)[None])
+    seconds = least([[(side, "train", part) for side in sides]], repeats)[0]
+    peaks = [side.close() for side in sides]
+    row(f"{active:,} of {job.config.vocab_size:,} rows", "s per step; ours: cut, other: whole",
+        *(f"{each:.2f}" for each in seconds), f"{seconds[1] / seconds[0]:.2f}")  # fmt: skip
+    row("the same", "peak memory, GiB", *(f"{peak:.1f}" for peak in peaks),
+        f"{peaks[1] / peaks[0]:.2f}")  # fmt: skip
+
+
+def several_seeds(job: Job, seeds: int, steps: int, repeats: int) -> None:
+    """Seeds side by side in one program against one of them."""
+    sides = [Worker(Ours, replace(job, seeds=number)) for number in (1, seeds)]
+    parts = plan(job, 4, steps)
+    turns = [[(side, "train", part) for side in sides] for part in parts]
+    one, all_ = least(turns, repeats).sum(axis=0)
+    for side in sides:
+        side.close()
+    row("demo encoder", f"s for {seeds} seeds; other: {seeds} times one", f"{all_:.1f}",
+        f"{seeds * one:.1f}", f"{seeds * one / all_:.2f}")  # fmt: skip
+    row("demo encoder", f"{seeds} seeds, in times of one", f"{all_ / one:.2f}", "", "")
+
+
 def compilation(job: Job, lengths: Sequence[int]) -> None:
     """First call minus second, for each bucket length; XLA's cache on disk is off."""
     ours = Worker(Ours, job)
@@ -219,7 +248,9 @@ def compilation(job: Job, lengths: Sequence[int]) -> None:
     ours.close()
 
 
-PARTS = ("demo", "base", "xnli", "regularizers", "evaluation", "compile")
+PARTS = (
+    "demo", "base", "xnli", "regularizers", "evaluation", "compile", "vocabulary", "seeds"
+)  # fmt: skip
 
 
 def main() -> None:
@@ -272,6 +303,8 @@ def main() -> None:
             ),
             "compile": lambda: compilation(demo, (8,) if small else (8, 12, 16, 24, 32)),
             "regularizers": lambda: regularizers(wide(128), 128, repeats),
+            "vocabulary": lambda: vocabulary(wide(32), 500 if small else 40_000, repeats),
+            "seeds": lambda: several_seeds(demo, 2 if small else 5, 1 if small else 4, repeats),
         }
         for name in options.parts:
             parts[name]()

@@ -219,8 +219,8 @@ def wait_for_training(process, workdir):
 
 
 @pytest.mark.slow
-def test_signals(world, tmp_path):
-    """Ctrl-C is 130 with a line; SIGTERM ends the process as a shell reports with 143."""
+def test_interrupted(world, tmp_path):
+    """Ctrl-C is 130 with a line; SIGTERM is tested with resuming."""
     workdir = tmp_path / "run"
     command = tiny.command(world, workdir, "--config.pruning.first_epochs=2000")
     process = tiny.start(command)
@@ -230,16 +230,6 @@ def test_signals(world, tmp_path):
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted; the same command continues")
-
-    before = len(tiny.events(workdir))
-    process = tiny.start(command)
-    while len(tiny.events(workdir)) <= before:  # it continues
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.terminate()
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode in (143, -signal.SIGTERM)
-    assert "Traceback" not in errors
 
 
 @pytest.mark.slow

@@ -283,6 +283,41 @@ def test_a_run_of_another_process_is_skipped_and_said(
     assert not (copied / "failed" / "folder" / "l2-mbp").exists()
 
 
+@pytest.mark.usefixtures("_no_reports")
+def test_seeds_of_a_row_side_by_side(done, config, tmp_path, monkeypatch):
+    """One program for both, and scores as from one after the other."""
+    started, run = [], runner.experiment.run
+
+    def watched(config, folders, *given):
+        started.append(list(folders))
+        return run(config, folders, *given)
+
+    monkeypatch.setattr(runner.experiment, "run", watched)
+    folder = tmp_path / "sweep"
+    flags = ["--config.together=2", "--config.methods=l2-mbp"]
+    assert main(tiny_sweep.command(config, folder, *flags)) == 0
+    assert started == [[0, 1]]
+    for seed in tiny_sweep.SEEDS:
+        name = f"folder/l2-mbp/s{seed}/results.csv"
+        assert (folder / name).read_text() == (done[0] / name).read_text()
+
+
+def test_what_fails_side_by_side_is_tried_alone(config, tmp_path, monkeypatch, caplog):
+    alone = []
+
+    def run(config, folders, *given):
+        if len(folders) > 1:
+            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
+        alone.extend(path.name for path in folders.values())
+
+    monkeypatch.setattr(runner.experiment, "run", run)
+    flags = ["--config.together=2", "--config.methods=l2-mbp,random"]
+    assert main(tiny_sweep.command(config, tmp_path / "sweep", *flags)) == 0
+    assert alone == ["s0", "s1"] * 2
+    assert caplog.text.count("RESOURCE_EXHAUSTED: out of memory; trying one after") == 2
+    assert not (tmp_path / "sweep" / "failed").exists()
+
+
 def test_interrupted(config, tmp_path, monkeypatch, capsys):
     def run(*given):
         raise KeyboardInterrupt

@@ -31,6 +31,7 @@ _TABLE = {
     "seeds": tuple[int, ...],
     "remaining": tuple[float, ...],
     "baseline": str,
+    "together": int,
 }
 
 
@@ -45,6 +46,7 @@ class SweepConfig:
         seeds: of every row on every task.
         remaining: fractions of weights at which the table is read.
         baseline: the row that the others are compared with.
+        together: seeds of a row that are trained side by side; 0: as many as fit on the device.
     """
 
     base: Mapping[str, Any]
@@ -53,6 +55,7 @@ class SweepConfig:
     seeds: tuple[int, ...]
     remaining: tuple[float, ...]
     baseline: str
+    together: int
 
 
 def default_config(base: Any = None) -> Any:
@@ -71,6 +74,7 @@ def default_config(base: Any = None) -> Any:
     config.seeds = (0, 1, 2)
     config.remaining = (0.9**11,)
     config.baseline = "l2-mbp"
+    config.together = 0
     return config.lock()
 
 
@@ -116,6 +120,8 @@ def resolve(config: Any) -> SweepConfig:
             values[name] = _labels(config[name], name)
         else:
             values[name] = convert(config[name], kind, name)
+        if kind is int:
+            continue
         if not values[name]:
             raise UserError(f"{name} is empty")
         if kind is not str and len(set(values[name])) < len(values[name]):
@@ -129,6 +135,8 @@ def resolve(config: Any) -> SweepConfig:
     for fraction in values["remaining"]:
         if not 0 < fraction <= 1:
             raise UserError(f"remaining={fraction!r}: give fractions above 0 and at most 1")
+    if values["together"] < 0:
+        raise UserError(f"together={values['together']}: 0 or more")
     if values["baseline"] not in values["methods"]:
         listed = ", ".join(values["methods"])
         raise UserError(f"baseline={values['baseline']!r} is not among methods: {listed}")

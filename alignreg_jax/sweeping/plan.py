@@ -4,7 +4,7 @@ Pure: configurations in, runs out. Nothing is read and nothing is started.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -69,6 +69,27 @@ def groups(runs: Iterable[Run]) -> list[list[Run]]:
     for run in runs:
         found.setdefault(run.dense, []).append(run)
     return list(found.values())
+
+
+def side_by_side(
+    runs: Sequence[Run], most: int, stage: Callable[[Run], Hashable]
+) -> list[list[Run]]:
+    """Runs that differ in their seed alone, together; in the order of the first of each.
+
+    Args:
+        runs: in their order.
+        most: at most so many together.
+        stage: how far a run is; those that are not equally far stay apart.
+    """
+    found: list[list[Run]] = []
+    open_: dict[Hashable, list[Run]] = {}
+    for run in runs:
+        key = run.task, run.row, stage(run)
+        if key not in open_ or len(open_[key]) == most:
+            open_[key] = []
+            found.append(open_[key])
+        open_[key].append(run)
+    return found
 
 
 def shard(runs: Sequence[Run], index: int, count: int) -> list[Run]:

@@ -4,17 +4,18 @@ import gc
 import logging
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 from alignreg_jax import experiment
 from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.flags import one_line
-from alignreg_jax.inputs import check_inputs
+from alignreg_jax.inputs import check_inputs, prepared
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.sweeping.dense import DensePhases
 from alignreg_jax.sweeping.folder import Folder
-from alignreg_jax.sweeping.plan import Run, groups
+from alignreg_jax.sweeping.plan import Run, groups, side_by_side
+from alignreg_jax.sweeping.room import memory_of_a_device, seeds_that_fit
 from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.phases import Phases
@@ -26,9 +27,19 @@ log = logging.getLogger(__name__)
 class Runner:
     """Trains the runs of a shard that are not done."""
 
-    def __init__(self, planned: Sequence[Run], mine: Sequence[Run], folder: Folder, command: str):
-        """Prepare for the runs `mine` of all that are `planned`; nothing is read yet."""
-        self._planned, self._mine = planned, mine
+    def __init__(
+        self,
+        planned: Sequence[Run],
+        mine: Sequence[Run],
+        folder: Folder,
+        command: str,
+        together: int = 1,
+    ):
+        """Prepare for the runs `mine` of all that are `planned`; nothing is read yet.
+
+        `together` seeds of a row are trained side by side; 0: as many as the device has room for.
+        """
+        self._planned, self._mine, self._together = planned, mine, together
         self._folder, self._command = folder, command
         dense = DensePhases(folder.path / "dense", [run.config for run in planned])
         self._dense = dense
@@ -37,7 +48,7 @@ class Runner:
         self._ahead: dict[str, int] = {}  # steps that each run has yet to train
         self._steps_per_epoch: dict[str, int] = {}  # steps in an epoch of each run
         self._waiting: list[Run] = []
-        self._current = ""
+        self._current: list[Run] = []
         self._bar: Any = None
 
     def check(self) -> None:
@@ -64,30 +75,62 @@ class Runner:
     def _train(self) -> None:
         self._plan_steps()
         with progress(sum(self._ahead.values()), "all runs", "steps", steady=True) as self._bar:
-            for run in self._waiting:
-                self._expect(run, self._steps(run))
-                number = self._mine.index(run) + 1
-                log.info("run %d/%d %s", number, len(self._mine), run.words)
-                self._current = run.name
-                self._try(run)
-                self._expect(run, 0)
-                self._drop_if_done(run)
+            most = self._together or self._room()
+            for runs in side_by_side(self._waiting, most, self._stage):
+                for run in runs:
+                    self._expect(run, self._steps(run))
+                    number = self._mine.index(run) + 1
+                    log.info("run %d/%d %s", number, len(self._mine), run.words)
+                self._try(runs)
+                for run in runs:
+                    self._expect(run, 0)
+                    self._drop_if_done(run)
 
-    def _try(self, run: Run) -> None:
-        folder = self._folder
+    def _stage(self, run: Run) -> Hashable:
+        """How far a run is, that is whether it would lose anything by starting with others."""
+        return self._checkpoints(run).step(), self._available(run)
+
+    def _room(self) -> int:
+        """Seeds of every run that this device has room for."""
+        limit = memory_of_a_device()
+        if limit is None:
+            return 1
+        fitting = []
+        for run in self._waiting:
+            architecture, length = prepared(run.config, self.shared.inputs)
+            rows = run.config.train.batch_size // run.config.train.accumulation
+            fitting.append(seeds_that_fit(architecture, rows, length, limit))
+        return min(fitting)
+
+    def _try(self, runs: list[Run]) -> None:
+        """Train one run, or several side by side; should those fail, one after the other."""
+        self._current = runs
+        folder, (run, *others) = self._folder, runs
+        trouble = ""
         try:
-            workdir = folder.workdir(run)
-            folders = {run.config.seed: workdir}
+            folders = {each.seed: folder.workdir(each) for each in runs}
             experiment.run(run.config, folders, self._command, time.monotonic(), self.shared)
-            folder.forgive(run)
-        except InUse:
-            log.info("%s: another process runs it; skipped", run.words)
-        except (UserError, NonFiniteLoss) as error:
-            self._record(run, one_line(error))
+            for each in runs:
+                folder.forgive(each)
         except Exception as error:
-            details = traceback.format_exc()
-            self._record(run, f"{type(error).__name__}: {one_line(error)}", details)
+            trouble = one_line(error)
+            if not others:
+                self._look_at(run, error)
         gc.collect()  # a failure's frames hold the device's memory, and the next run needs it
+        if trouble and others:
+            log.warning("side by side: %s; trying one after the other", trouble)
+            for each in runs:
+                self._expect(each, self._steps(each))
+                self._try([each])
+
+    def _look_at(self, run: Run, error: Exception) -> None:
+        if isinstance(error, InUse):
+            log.info("%s: another process runs it; skipped", run.words)
+        elif isinstance(error, UserError | NonFiniteLoss):
+            self._record(run, one_line(error))
+        else:
+            details = "".join(traceback.format_exception(error))
+            self._record(run, f"{type(error).__name__}: {one_line(error)}", details)
 
     def _drop_if_done(self, run: Run) -> None:
         sharing = [other for other in self._planned if other.dense == run.dense]
@@ -136,5 +179,6 @@ class Runner:
         self._ahead[run.name] = steps
 
     def _stepped(self, count: int) -> None:
-        self._ahead[self._current] -= count
+        for run in self._current:
+            self._ahead[run.name] -= count // len(self._current)
         self._bar.update(count)

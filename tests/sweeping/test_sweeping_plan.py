@@ -14,7 +14,15 @@ from alignreg_jax.flags import parse
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.sweeping import config as sweeps
-from alignreg_jax.sweeping.plan import Run, folder_name, groups, parse_shard, plan, shard
+from alignreg_jax.sweeping.plan import (
+    Run,
+    folder_name,
+    groups,
+    parse_shard,
+    plan,
+    shard,
+    side_by_side,
+)
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
@@ -72,6 +80,26 @@ def test_shards_are_equal_and_split_few_groups(sizes, count):
     assert max(map(len, shards)) - min(map(len, shards)) <= 1
     # Each border between two shards splits one group at most
     assert sum(len(groups(part)) for part in shards) <= len(sizes) + count - 1
+
+
+@given(st.lists(st.tuples(*3 * [st.integers(0, 2)])), st.integers(1, 4))
+def test_side_by_side_are_seeds_of_one_row_equally_far(drawn, most):
+    config = ExperimentConfig()
+    runs = [
+        Run(f"row{row}", "task", seed, config, f"{position}-{stage}", "")
+        for position, (row, seed, stage) in enumerate(drawn)
+    ]
+    found = side_by_side(runs, most, lambda run: run.name[-1])
+    assert sorted(run.name for together in found for run in together) == sorted(
+        run.name for run in runs
+    )
+    for together in found:
+        assert 1 <= len(together) <= most
+        assert len({(run.row, run.name[-1]) for run in together}) == 1
+        assert [runs.index(run) for run in together] == sorted(map(runs.index, together))
+    firsts = [runs.index(together[0]) for together in found]
+    assert firsts == sorted(firsts)
+    assert most > 1 or [together[0] for together in found] == runs
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "-1/2", "1/0", "", "1/2/3"])
