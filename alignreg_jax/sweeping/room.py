@@ -28,5 +28,10 @@ def seeds_that_fit(architecture: XlmrConfig, rows: int, length: int, limit: int)
 
 def memory_of_a_device() -> int | None:
     """Bytes of the smallest local device; None where that is not told, as of CPUs."""
-    told = [(device.memory_stats() or {}).get("bytes_limit") for device in jax.local_devices()]
-    return None if None in told else min(told)
+    limits: list[int] = []
+    for device in jax.local_devices():
+        stats = device.memory_stats() or {}
+        if "bytes_limit" not in stats:
+            return None
+        limits.append(stats["bytes_limit"])
+    return min(limits)
