@@ -1,0 +1,110 @@
+# shellcheck shell=bash disable=SC2154 # the options are variables of tpu.sh
+# The whole way as one loop: look at what is there, do the one thing that is missing, look again.
+# Nothing but counters is kept in between, so job can be stopped and called again at any moment, and a
+# preemption, a reboot and a first start are all handled by the same lines.
+
+poll_seconds=${ALIGNREG_POLL_SECONDS:-60}
+most_failures=5 # in a row; a VM that has just booted may refuse ssh once or twice
+most_starts=5   # on one TPU; the supervisor restarts the program, so another start is for a reboot
+
+do_job() {
+  if [[ $dry_run ]]; then
+    plan_job
+    return
+  fi
+  local state last="" code="" failures=0 preemptions=0 starts=0 was_active=""
+  # Without a TPU, what an earlier job of this name has left in the bucket does not count
+  local started=""
+  state=$(tpu_state)
+  [[ ! $state ]] || started=yes
+  trap 'say "$name goes on without you: the same command follows it, tpu.sh delete ends it"; exit 130' INT
+  while :; do
+    if [[ $started ]] && code=$(ended_with); then break; fi
+    state=$(tpu_state) || state=unknown
+    [[ $state == "$last" ]] || say "$name: ${state:-no TPU yet}"
+    last=$state
+    advance "$state" || ((++failures < most_failures)) || give_up "$failures failures in a row"
+    sleep "$poll_seconds"
+  done
+  say "the program ended with $code"
+  ((code == 0)) || on_vm 0 "tail -n 30 alignreg/current/log" >&2 || true
+  do_fetch || say "could not fetch the results; tpu.sh fetch tries again"
+  do_delete || say "could not delete the TPU, which costs; tpu.sh delete tries again"
+  exit "$code"
+}
+
+give_up() {
+  say "giving up after $1; look at tpu.sh log, and tpu.sh delete what costs"
+  exit 1
+}
+
+# The one thing that a state calls for
+advance() {
+  case $1 in
+    "") do_create ;;
+    ACTIVE) was_active=yes && keep_running && failures=0 ;;
+    SUSPENDED | FAILED) replace ;;
+    *) true ;; # on its way to one of the others, or unknown: the network is down
+  esac
+}
+
+keep_running() {
+  local found
+  if ! found=$(report 2>/dev/null); then # gcloud tells of every connection
+    say "$name does not answer"
+    node_is_lost && replace
+  elif [[ $found == *running* && $found != *stopped* ]] || { [[ $started ]] && ended_with >/dev/null; }; then
+    started=yes
+  else
+    # Also a program that has ended but could not save: it is started again to bring that about
+    ((starts++ < most_starts)) || give_up "$most_starts starts that came to no end"
+    do_setup && do_run && started=yes
+  fi
+}
+
+# A queued resource may stay ACTIVE for a while after its node was preempted
+node_is_lost() {
+  local node
+  node=$(tpus tpu-vm list --filter="name ~ /$name\$" --format="value(state)") &&
+    [[ ! $node || $node == PREEMPTED || $node == TERMINATED ]]
+}
+
+replace() {
+  if [[ ! $was_active ]]; then
+    # Refused rather than preempted; why is lost with it
+    tpus queued-resources describe "$name" --format="yaml(state)" >&2 || true
+    do_delete || true
+    return 1
+  fi
+  do_delete || return
+  was_active="" starts=0
+  if ((++preemptions > max_preemptions)); then
+    say "giving up after $max_preemptions preemptions; the run is kept, the same command continues"
+    exit 1
+  fi
+  say "preempted ($preemptions); starting again"
+}
+
+# The program's exit code once it has ended; fails until then
+ended_with() {
+  local found
+  if [[ $bucket ]]; then
+    found=$(gcloud storage cat "$bucket/$name/state" 2>/dev/null) || return
+  else
+    found=$(report 2>/dev/null) || return
+  fi
+  [[ $found == *ended* && $found != *running* && $found != *stopped* ]] || return
+  sed -n 's/^ended //p' <<<"$found" | sort -n | tail -n 1
+}
+
+# What do_job calls, in the order of the first time
+plan_job() {
+  tpu_state
+  do_create
+  report
+  do_setup
+  do_run
+  if [[ $bucket ]]; then act gcloud storage cat "$bucket/$name/state"; fi
+  do_fetch
+  do_delete
+}
