@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from alignreg_jax.config import ExperimentConfig
@@ -79,7 +78,7 @@ class Artifacts:
     def masks(self, kept: masks.Masks) -> None:
         """Write masks.npz: per kernel the packed bits, and its shape."""
         buffer = io.BytesIO()
-        np.savez(buffer, **masks.pack(jax.device_get(kept)))  # pyright: ignore[reportArgumentType]
+        np.savez(buffer, **masks.pack(kept))  # pyright: ignore[reportArgumentType]
         atomic_write(self.workdir / "masks.npz", buffer.getvalue())
 
     def export(self, params: Params, results: dict[str, Any]) -> None:
@@ -93,7 +92,7 @@ class Artifacts:
             base = None  # a path of this machine would mean nothing to the reader of a card
         write_export(
             folder,
-            params=jax.device_get(params),
+            params=params,
             config=inputs.encoder.config,
             head=inputs.head,
             labels=inputs.dataset.labels,

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from alignreg_jax import processes
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import Inputs
@@ -107,9 +108,9 @@ def build_evaluator(
 def whole_params(
     config: ExperimentConfig, inputs: Inputs, params: Any, step: int, total_steps: int
 ) -> Any:
-    """Parameters after `step` steps, with every row of the word embedding, for the export."""
+    """Host parameters after `step` steps, with every row of the word embedding, to export."""
     if inputs.vocabulary is None:
-        return params
+        return processes.fetch(params)
     train = config.train
     shrinkage = optimizers.shrinkage(
         step,

@@ -14,14 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from alignreg_jax import assembly
+from alignreg_jax import assembly, processes
 from alignreg_jax import workdir as workdirs
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.inputs import Inputs, load_inputs
-from alignreg_jax.member import Member, finished
+from alignreg_jax.member import Follower, Member, finished
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.method import GRADIENTS
@@ -53,23 +53,27 @@ def run(
         shared: what earlier runs of this process have left for it.
 
     Returns:
-        What results.json holds, for every seed.
+        What results.json holds, for every seed; of a run that several processes make that is for
+        the first one to say, and empty in the others.
 
     Raises:
-        UserError: bad input, before a folder is touched.
+        UserError: bad input, before a folder is touched; or another process had a mistake.
         NonFiniteLoss: training diverged.
     """
     found: dict[int, dict[str, Any]] = {}
-    for seed, folder in folders.items():
-        if workdirs.check_same(folder, replace(config, seed=seed)) and (done := finished(folder)):
-            log.info("%s is already complete", folder)
-            found[seed] = done
-        else:
-            workdirs.check_free(folder)
+    with processes.together():
+        for seed, folder in folders.items():
+            same = workdirs.check_same(folder, replace(config, seed=seed))
+            if same and (done := finished(folder)):
+                log.info("%s is already complete", folder)
+                found[seed] = done
+            else:
+                workdirs.check_free(folder)
     left = {seed: folder for seed, folder in folders.items() if seed not in found}
     if left:
         shared = shared or Shared()
-        inputs = load_inputs(replace(config, seed=min(left)), shared.inputs)
+        with processes.together():
+            inputs = load_inputs(replace(config, seed=min(left)), shared.inputs)
         experiment = Experiment(config, inputs, left, command, started, shared)
         found |= dict(zip(left, experiment.run(), strict=True))
     return [found[seed] for seed in folders]
@@ -89,8 +93,10 @@ class Experiment:
     ):
         """Place everything on the devices; nothing is compiled yet. `folders` by seed."""
         self.config, self.inputs, self.shared = config, inputs, shared or Shared()
+        # All processes compute the same, and the first one writes it down
+        kind = Member if processes.is_first() else Follower
         self.members = [
-            Member(replace(config, seed=seed), inputs, folder, command)
+            kind(replace(config, seed=seed), inputs, folder, command)
             for seed, folder in folders.items()
         ]
         self._started, self._earlier_seconds = started, 0.0
@@ -108,8 +114,12 @@ class Experiment:
     def run(self) -> list[dict[str, Any]]:
         """Fine-tune, then prune, retrain and evaluate until the schedule ends; then export."""
         with ExitStack() as held:
-            for member in self.members:
-                held.enter_context(member.held(self.shared))
+            with processes.together():
+                for member in self.members:
+                    held.enter_context(member.held(self.shared))
+            with processes.together():
+                for member in self.members:
+                    member.check_seen()
             position = self._restore()
             self._enter(position.phase)
             while True:
@@ -153,11 +163,12 @@ class Experiment:
                 with self._training:
                     self._look_at(self.trainer.dispatch(*dispatches), bar)
                 unsaved = self.trainer.step - saved_at
-                if unsaved >= self.config.checkpoint.every_steps or termination.asked:
+                stop = processes.stop_wanted()
+                if unsaved >= self.config.checkpoint.every_steps or stop:
                     self._look_at(self.trainer.drain(), bar)
                     self._save(epoch, index + 1)
                     saved_at = self.trainer.step
-                if termination.asked:
+                if stop:
                     return  # the end of the deferral stops the run
             with self._training:
                 self._look_at(self.trainer.drain(), bar)
@@ -207,8 +218,7 @@ class Experiment:
             scores = member.evaluated(predictions, self.phase)
             remaining = weights.pop("remaining")
             self._event(member, "eval", self.trainer.step, remaining, **weights, **scores)
-            member.tracker.sync()
-            member.artifacts.results(finished=False, **self._facts())
+            member.tabulate(self._facts())
             if self.phase == 0:
                 position = self._position(member, self.phases.epochs(0), 0, evaluated=True)
                 member.publish_dense(self.shared, position)
@@ -222,7 +232,9 @@ class Experiment:
                 served, step = self.trainer.serve(state), self.trainer.step
                 total_steps = self.phases.total_steps
                 params = assembly.whole_params(self.config, self.inputs, served, step, total_steps)
-            found.append(member.finish(state.masks, params, self._facts))
+            kept = processes.fetch(state.masks)
+            with processes.together():
+                found.append(member.finish(kept, params, self._facts))
         return found
 
     # ---- What is said, saved and restored -----------------------------------------------------

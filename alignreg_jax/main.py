@@ -10,13 +10,19 @@ from collections.abc import Sequence  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+from absl import flags as absl_flags  # noqa: E402
+
 from alignreg_jax import flags  # noqa: E402
 
 _USAGE = """\
-usage: python -m alignreg_jax.main --config FILE[:args] [--workdir DIR] [--config.FIELD=VALUE ...]
+usage: python -m alignreg_jax.main --config FILE[:args] [--workdir DIR]
+                                   [--distributed auto|on|off] [--config.FIELD=VALUE ...]
 
 Fine-tunes, prunes, evaluates and exports, or continues a run that was stopped. Several seeds
-(--config.seeds=5) are trained side by side; with --workdir DIR each has its DIR/s<seed>.
+(--config.seeds=5) are trained side by side; with --workdir DIR each has its DIR/s<seed>. On several
+machines start it on every one, with the same workdir in a folder that all see; it finds the others
+where Slurm, Open MPI or a TPU VM says who they are, or by JAX_COORDINATOR_ADDRESS=host:port,
+JAX_NUM_PROCESSES and JAX_PROCESS_ID (--distributed on: or fails; off: runs alone).
 Fields (defaults; a config file changes some):"""
 
 
@@ -36,12 +42,12 @@ def _usage() -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    config, workdir = _parse(arguments)
-    from alignreg_jax import experiment, runtime
+    config, workdir, distributed = _parse(arguments)
+    from alignreg_jax import experiment, processes, runtime
     from alignreg_jax.config import resolve
     from alignreg_jax.reporting.tables import languages_table, seeds_table, steps_table, text_table
 
-    runtime.prepare()
+    runtime.prepare(distributed)
     resolved = resolve(config)
     stem = f"runs/{flags.config_title(arguments)}-{resolved.method}-s"
     folders = {
@@ -51,6 +57,8 @@ def _run(arguments: Sequence[str]) -> int:
     }  # fmt: skip
     command = shlex.join(["python", "-m", "alignreg_jax.main", *arguments])
     found = experiment.run(replace(resolved, seeds=1), folders, command, _STARTED)
+    if not processes.is_first():
+        return 0
     for results, folder in zip(found, folders.values(), strict=True):
         print(text_table(languages_table(results)))
         print()
@@ -62,17 +70,24 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _parse(arguments: Sequence[str]) -> tuple:
-    """The ConfigDict of the flags, and the workdir or None; UserError for any mistake."""
+    """The ConfigDict, the workdir or None, who else runs; UserError for any mistake."""
 
     def fields() -> list[str]:
         from alignreg_jax.config import field_paths
 
         return field_paths()
 
+    def define(values: absl_flags.FlagValues) -> None:
+        absl_flags.DEFINE_string("distributed", "auto", "join others", flag_values=values)
+
     values = flags.parse(
-        arguments, program="alignreg_jax.main", example="configs/xnli.py", fields=fields
+        arguments,
+        program="alignreg_jax.main",
+        example="configs/xnli.py",
+        fields=fields,
+        define=define,
     )
-    return values.config, values.workdir
+    return values.config, values.workdir, values.distributed
 
 
 def run() -> None:

@@ -10,9 +10,10 @@ from typing import Any
 from alignreg_jax import workdir as workdirs
 from alignreg_jax.artifacts import Artifacts
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.scoring import score
 from alignreg_jax.inputs import Inputs
-from alignreg_jax.reporting.tracking import Tracker
+from alignreg_jax.reporting.tracking import Silent, Tracker
 from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 
@@ -31,13 +32,13 @@ def finished(workdir: Path) -> dict[str, Any] | None:
 class Member:
     """The files of one seed; what they say of it is handed in."""
 
-    tracker: Tracker
+    tracker: Tracker | Silent
 
     def __init__(self, config: ExperimentConfig, inputs: Inputs, workdir: Path, command: str):
         """`config` is of this seed; nothing is written yet."""
         self.config, self.workdir, self._inputs = config, workdir, inputs
         self._command = command
-        self.artifacts = Artifacts(workdir, config, inputs, command)
+        self._artifacts = Artifacts(workdir, config, inputs, command)
         self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
 
     @contextmanager
@@ -60,8 +61,16 @@ class Member:
         dataset = self._inputs.dataset
         scores = score(dataset.task, dataset.labels, self._inputs.gold, predictions)
         if self.config.eval.save_predictions:
-            self.artifacts.predictions(phase, predictions)
+            self._artifacts.predictions(phase, predictions)
         return scores
+
+    def tabulate(self, facts: dict[str, Any]) -> None:
+        """Write the tables of the run so far."""
+        self.tracker.sync()
+        self._artifacts.results(finished=False, **facts)
+
+    def check_seen(self) -> None:
+        """Whether this process sees the folder that the first one writes to."""
 
     def publish_dense(self, shared: Shared, position: Position) -> None:
         """Leave the dense phase to the runs that share it."""
@@ -73,16 +82,52 @@ class Member:
         """Masks, export, report; results.json says last that the run is complete.
 
         Args:
-            kept: the masks.
-            params: to export.
+            kept: the masks, on the host.
+            params: to export, on the host.
             facts: gives what results.json says of the time so far.
         """
-        self.artifacts.masks(kept)
+        self._artifacts.masks(kept)
         if self.config.export:
-            self.artifacts.export(params, self.artifacts.results(finished=False, **facts()))
-        self.artifacts.results(finished=False, **facts())  # the report shows the time
-        self.artifacts.report()
-        results = self.artifacts.results(finished=True, **facts())
+            self._artifacts.export(params, self._artifacts.results(finished=False, **facts()))
+        self._artifacts.results(finished=False, **facts())  # the report shows the time
+        self._artifacts.report()
+        results = self._artifacts.results(finished=True, **facts())
         if not self.config.checkpoint.keep_finished:
             self.checkpoints.delete()
         return results
+
+
+class Follower(Member):
+    """A seed in a process that is not the first: it computes the same and writes nothing."""
+
+    @contextmanager
+    def held(self, shared: Shared) -> Iterator[None]:
+        """Hold nothing: the first process does."""
+        self.tracker = Silent()
+        yield
+
+    def check_seen(self) -> None:
+        """Whether this process sees the folder that the first one writes to.
+
+        Raises:
+            UserError: it does not.
+        """
+        if not workdirs.check_same(self.workdir, self.config):
+            raise UserError(
+                f"--workdir={self.workdir} is not there for every process; several of them need a"
+                " folder that all see"
+            )
+
+    def evaluated(self, predictions: dict[tuple[str, str], Any], phase: int) -> dict[str, Any]:
+        """Nothing: scores are the first one's."""
+        return {}
+
+    def tabulate(self, facts: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def publish_dense(self, shared: Shared, position: Position) -> None:
+        """Nothing."""
+
+    def finish(self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Nothing."""
+        return {}

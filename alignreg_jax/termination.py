@@ -25,11 +25,22 @@ class Termination:
     def handled(self) -> Iterator[None]:
         """Answer SIGTERM while inside."""
         self.asked = False
-        before = signal.signal(signal.SIGTERM, self._answer)
+        before = signal.getsignal(signal.SIGTERM)
+        self.answer()
         try:
             yield
         finally:
             signal.signal(signal.SIGTERM, before)
+
+    def answer(self) -> None:
+        """Take the signal, also back from a library that has taken it meanwhile."""
+        signal.signal(signal.SIGTERM, self._answer)
+
+    def ask(self) -> None:
+        """As the signal does inside `deferred`."""
+        if not self.asked:
+            self.asked = True
+            log.warning("asked to stop; saving first")
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
@@ -45,8 +56,7 @@ class Termination:
     def _answer(self, number: int, frame: Any) -> None:
         if not self._deferring or self.asked:  # asked twice is meant
             raise Terminated
-        self.asked = True
-        log.warning("asked to stop; saving first")
+        self.ask()
 
 
 termination = Termination()

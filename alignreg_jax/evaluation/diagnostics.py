@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from alignreg_jax import processes
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
@@ -31,7 +32,7 @@ def measure(
     """
     kernels, _ = prunable.split(params)
     counts = masks.statistics(kernels, mask)
-    norms, similarity, empty = jax.device_get(_statistics(kernels, reference))
+    norms, similarity, empty = processes.fetch(_statistics(kernels, reference))
     prunable_count = counts["prunable"]
     total = absent + sum(leaf.size for leaf in jax.tree.leaves(params))
     sizes = prunable.sizes(kernels)

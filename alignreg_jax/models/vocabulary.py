@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 from jaxtyping import Float, Int
 
+from alignreg_jax import processes
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models.xlmr import Params, XlmrConfig
 
@@ -55,7 +55,7 @@ class ActiveVocabulary:
             shrinkage: what weight decay has left of a row that no gradient reaches.
         """
         table = np.multiply(_table(pretrained), np.float32(shrinkage), dtype=np.float32)
-        params = jax.device_get(params)
+        params = processes.fetch(params)
         table[self.rows] = _table(params)
         return _with_table(params, table)
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, Shaped, UInt16, UInt32
 
+from alignreg_jax import processes
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
 
@@ -114,7 +115,7 @@ def statistics(kernels: Mapping[str, Any], masks: Mapping[str, Any]) -> dict[str
     Returns:
         `kept_by_layer` (a list over layers for every kernel), `kept`, `nonzero`, `prunable`.
     """
-    kept, nonzero = jax.device_get(_counts(dict(kernels), dict(masks)))
+    kept, nonzero = processes.fetch(_counts(dict(kernels), dict(masks)))
     kept_by_layer = {name: [int(count) for count in kept[name]] for name in KERNELS}
     return {
         "kept_by_layer": kept_by_layer,

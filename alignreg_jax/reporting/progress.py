@@ -1,11 +1,14 @@
 """Progress of a long loop: a bar on a terminal, plain lines in a log."""
 
+import math
 import sys
 import time
 
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 10.0
+shown = True
+"""Of this process: of several that do the same, one shows it."""
 
 
 def progress(
@@ -24,7 +27,9 @@ def progress(
     terminal follows from the whole time so far, not from the last moments. `delay`: seconds before
     anything is shown; a loop that is done by then says nothing.
     """
-    if sys.stderr.isatty():
+    if not shown:
+        delay = math.inf
+    elif sys.stderr.isatty():
         return tqdm(
             total=total,
             desc=description,

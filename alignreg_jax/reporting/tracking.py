@@ -152,6 +152,21 @@ class Tracker:
             self._file = None
 
 
+class Silent:
+    """A tracker that writes nothing."""
+
+    position = 0
+
+    def log(self, kind: str, **values: Any) -> None:
+        """Nothing."""
+
+    def sync(self) -> None:
+        """Nothing."""
+
+    def cut_back(self, position: int) -> None:
+        """Nothing."""
+
+
 class _BoardWriter:
     """The scalars of every event as TensorBoard files, through tensorboardX."""
 

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from alignreg_jax import processes
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tracking import atomic_write
 
@@ -66,16 +67,21 @@ class Checkpoints:
 
     def save(self, tree: Any, position: Position) -> Path:
         """Write a tree of arrays and commit it; then drop checkpoints beyond the newest `keep`."""
-        numbers = [int(path.name) for path in self._folders()]
-        target = self._folder / f"{max(numbers, default=-1) + 1:06d}"
+        # Of one process: in another's eyes the save that this one has begun is there already
+        (number,) = processes.decide(self._next)
+        target = self._folder / f"{number:06d}"
         self._folder.mkdir(parents=True, exist_ok=True)
         with _uncompressed():
             ocp.save(str(target), tree)
-        commit(target, position)
-        for old in self._committed()[: -self._keep]:
-            _manifest(old).unlink()  # first, so that a kill in between leaves no broken promise
-            shutil.rmtree(old)
+        if processes.is_first():
+            commit(target, position)
+            for old in self._committed()[: -self._keep]:
+                _manifest(old).unlink()  # first, so that a kill in between breaks no promise
+                shutil.rmtree(old)
         return target
+
+    def _next(self) -> tuple[int]:
+        return (max((int(path.name) for path in self._folders()), default=-1) + 1,)
 
     def restore(
         self, abstract: Callable[[Position], Any], place: Place | None = None
@@ -95,24 +101,30 @@ class Checkpoints:
         Raises:
             UserError: every checkpoint is damaged; nothing has been deleted.
         """
-        folders = self._folders()
-        for folder in reversed(folders):
+        (number,) = processes.decide(lambda: self._choose(place))
+        found = None
+        if number >= 0:
+            folder = self._folder / f"{number:06d}"
+            position = position_of(folder)
+            found = ocp.load(str(folder), abstract(position)), position
+        if processes.is_first():
+            for other in self._folders():
+                if int(other.name) > number or not _manifest(other).exists():
+                    _discard(other)
+        return found
+
+    def _choose(self, place: Place | None) -> tuple[int]:
+        """The number of the checkpoint to restore, or -1."""
+        for folder in reversed(self._folders()):
             trouble = problem(folder)
             if trouble is None:
-                found = position_of(folder)
-                if place not in (None, found.place):
-                    continue
-                tree = ocp.load(str(folder), abstract(found))
-                for other in folders:
-                    if other > folder or not _manifest(other).exists():
-                        _discard(other)
-                return tree, found
-            log.warning("checkpoint %s %s; trying the one before it", folder.name, trouble)
+                if place in (None, position_of(folder).place):
+                    return (int(folder.name),)
+            else:
+                log.warning("checkpoint %s %s; trying the one before it", folder.name, trouble)
         if self._committed() and place is None:
             raise self._all_damaged()
-        for folder in folders:
-            _discard(folder)
-        return None
+        return (-1,)
 
     def sound(self) -> list[Position]:
         """Where the sound checkpoints are, newest first.
@@ -175,8 +187,13 @@ def common(runs: Sequence[Checkpoints]) -> Place | None:
     """
     if len(runs) == 1:
         return None
-    first, *others = ([position.place for position in run.sound()] for run in runs)
-    return next((place for place in first if all(place in other for other in others)), _NOWHERE)
+
+    def find() -> Place:
+        first, *others = ([position.place for position in run.sound()] for run in runs)
+        return next((place for place in first if all(place in other for other in others)), _NOWHERE)
+
+    phase, epoch, dispatch, evaluated = processes.decide(find, size=4)
+    return phase, epoch, dispatch, bool(evaluated)
 
 
 def _uncompressed() -> ocp.Context:

@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
+from alignreg_jax import processes
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.errors import NonFiniteLoss
@@ -88,7 +89,7 @@ class Trainer:
         side_by_side = len(seeds) if len(seeds) > 1 else None
         self._lift = lift = Lift(side_by_side, own_reference and side_by_side is not None)
         self._replicated = NamedSharding(mesh, sharding.REPLICATED)
-        placed = jax.device_put(params, sharding.for_params(params, mesh))
+        placed = processes.place(params, sharding.for_params(params, mesh))
         # Buffers of its own: the state is donated, the reference is not
         kernels = self.copy_kernels(placed)
         self._anchors = _anchors(placed, settings.freeze) if method.anchors_rest else {}
@@ -164,7 +165,7 @@ class Trainer:
 
     def place(self, tree: Any) -> Any:
         """Host values onto every device, explicitly: implicit transfers are bugs in the loop."""
-        return jax.tree.map(lambda leaf: jax.device_put(leaf, self._replicated), tree)
+        return processes.place(tree, jax.tree.map(lambda _: self._replicated, tree))
 
     def copy_kernels(self, params: Params) -> Any:
         """The prunable kernels in buffers of their own."""

@@ -1,0 +1,164 @@
+"""Several processes make one run: together what one would, also through kills."""
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import tiny
+
+from alignreg_jax import processes
+from alignreg_jax.errors import UserError
+
+MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Peers:
+    """Processes of four devices each, on this machine."""
+
+    def __init__(self, folder, commands):
+        address = f"127.0.0.1:{free_port()}"
+        self.notes = [folder / f"masks-{index}.txt" for index in range(len(commands))]
+        self.all = [
+            subprocess.Popen(
+                [sys.executable, tiny.ROOT / "tests" / "peer.py", *command],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                cwd=tiny.ROOT,
+                env=tiny.environment(
+                    PYTHONPATH=str(tiny.ROOT),
+                    XLA_FLAGS=f"{tiny.FAST_COMPILE} --xla_force_host_platform_device_count="
+                    f"{8 // len(commands)}",
+                    NOTES=str(self.notes[index]),
+                    **({} if len(commands) == 1 else {
+                        "JAX_COORDINATOR_ADDRESS": address,
+                        "JAX_NUM_PROCESSES": str(len(commands)),
+                        "JAX_PROCESS_ID": str(index),
+                    }),
+                ),
+            )
+            for index, command in enumerate(commands)
+        ]  # fmt: skip
+
+    def wait_until(self, moment):
+        while not moment():
+            assert all(peer.poll() is None for peer in self.all), self.end()
+            time.sleep(0.01)
+
+    def end(self):
+        """Exit codes and what was said on standard error."""
+        said = [peer.communicate(timeout=300)[1] for peer in self.all]
+        return [peer.returncode for peer in self.all], said
+
+
+@pytest.mark.slow
+def test_two_processes_are_stopped_and_killed_and_end_as_one_would(world, tmp_path):
+    expected = tmp_path / "pair"
+    for commands in ([tiny.command(world, tmp_path / "alone", *MESH)],
+                     [tiny.command(world, expected, *MESH)] * 2):  # fmt: skip
+        codes, said = Peers(tmp_path, commands).end()
+        assert set(codes) == {0}, said
+    workdir = tmp_path / "run"
+    command = tiny.command(world, workdir, *MESH)
+
+    def count(kind):
+        return [event["kind"] for event in tiny.events(workdir)].count(kind)
+
+    # One of them is asked to stop: both do, at the same step, and the first has saved it
+    peers = Peers(tmp_path, [command, command])
+    peers.wait_until(lambda: count("train") >= 2)
+    peers.all[1].send_signal(signal.SIGTERM)
+    codes, said = peers.end()
+    assert codes == [143, 143], said
+    # One of them is killed: the other ends, too
+    peers = Peers(tmp_path, [command, command])
+    peers.wait_until(lambda: count("prune") >= 1)
+    peers.all[1].kill()
+    codes, said = peers.end()
+    assert codes[0] not in (0, 2, 3), said  # not an end for good: a supervisor starts it again
+    peers = Peers(tmp_path, [command, command])
+    codes, said = peers.end()
+    assert codes == [0, 0], said
+    assert "continuing from step" in said[0]
+    assert tiny.outcome(workdir) == tiny.outcome(expected)
+    for name in ("results.csv", "masks.npz"):
+        assert (workdir / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
+    # Sums over processes are rounded in another order
+    losses, others = (
+        [event["loss"] for event in tiny.events(folder) if event["kind"] == "train"]
+        for folder in (expected, tmp_path / "alone")
+    )
+    np.testing.assert_allclose(losses, others, rtol=1e-4)
+    # Masks: what both hold of a kernel is the same to the bit, after each of the two cuts
+    held = [set(notes.read_text().splitlines()) for notes in peers.notes]
+    assert held[0] == held[1]
+    assert len({line.split()[0] for line in held[0]}) == 2
+
+
+def test_processes_without_a_folder_in_common_say_so(world, tmp_path):
+    folders = [tmp_path / name for name in ("one", "other")]
+    codes, said = Peers(tmp_path, [tiny.command(world, folder) for folder in folders]).end()
+    assert codes == [2, 2]
+    assert said[0].splitlines()[-1] == "error: process 1 stopped; why is in its own output"
+    assert "needs a folder that all see" in said[1].splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "said"),
+    [
+        ("maybe", {}, "--distributed='maybe' should be one of auto, on, off"),
+        ("on", {}, "--distributed=on: coordinator_address should be defined. set JAX_COORD"),
+        ("on", {"JAX_NUM_PROCESSES": "two"}, "JAX_NUM_PROCESSES='two' is not a number"),
+    ],
+)
+def test_nobody_to_join_is_a_mistake(mode, environment, said, monkeypatch):
+    monkeypatch.setattr("jax.distributed.initialize", refuse)
+    with pytest.raises(UserError, match=f"^{re.escape(said)}"):
+        processes.connect(mode, environment)
+
+
+def refuse(**arguments):
+    """As JAX does where it finds no cluster."""
+    raise ValueError("coordinator_address should be defined.")
+
+
+@pytest.mark.parametrize(
+    ("mode", "environment", "joins"),
+    [
+        ("off", {"JAX_COORDINATOR_ADDRESS": "here:1"}, False),
+        ("auto", {"SLURM_NTASKS": "1"}, False),
+        ("auto", {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "1"}, False),
+        ("auto", {"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4"}, True),
+        ("auto", {"SLURM_NTASKS": "1", "JAX_COORDINATOR_ADDRESS": "here:1"}, True),
+        ("auto", {}, True),  # JAX looks for a TPU VM and other clusters
+    ],
+)
+def test_who_looks_for_others(mode, environment, joins, monkeypatch):
+    asked = []
+
+    def initialize(**arguments):
+        asked.append(arguments)
+        refuse()
+
+    monkeypatch.setattr("jax.distributed.initialize", initialize)
+    processes.connect(mode, environment)
+    assert asked == [{}] * joins
+
+
+def test_numbers_of_the_environment_are_handed_on(monkeypatch):
+    asked = {}
+    monkeypatch.setattr("jax.distributed.initialize", lambda **arguments: asked.update(arguments))
+    monkeypatch.setattr(processes.termination, "answer", lambda: None)
+    processes.connect("on", {"JAX_NUM_PROCESSES": "1", "JAX_PROCESS_ID": "0"})
+    assert asked == {"num_processes": 1, "process_id": 0}
