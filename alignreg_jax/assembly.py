@@ -1,26 +1,35 @@
 """From a configuration and its inputs to what a run works with: model, trainer, evaluator."""
 
+import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
 
 from alignreg_jax import processes
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import Inputs
 from alignreg_jax.models import vocabulary
-from alignreg_jax.models.xlmr import XlmrModel
+from alignreg_jax.models.xlmr import XlmrConfig, XlmrModel
 from alignreg_jax.pruning import methods
 from alignreg_jax.training import optimizers, steps
 from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import is_frozen
 from alignreg_jax.training.trainer import Trainer
 
+log = logging.getLogger(__name__)
+
 
 def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
     """The encoder, with the rows of the word embedding that are trained, and its head."""
     whole, active = inputs.encoder.config, inputs.vocabulary
+    if config.model.attention_dropout is not None:
+        whole = replace(whole, attention_dropout=config.model.attention_dropout)
+    if config.model.attention == "cudnn":
+        _check_fused(whole, config.model.dtype, inputs.mesh.devices.flat[0].platform)
     return XlmrModel(
         config=active.config(whole) if active else whole,
         head=inputs.head,
@@ -28,7 +37,26 @@ def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
         dtype=jnp.dtype(config.model.dtype),
         remat=config.model.remat,
         unroll=config.model.unroll,
+        attention=config.model.attention,  # pyright: ignore[reportArgumentType]
     )
+
+
+def _check_fused(config: XlmrConfig, dtype: str, platform: str) -> None:
+    """Whether cuDNN's attention can be used; where it will not be, say so."""
+    size = config.hidden_size // config.num_heads
+    for trouble, wrong in (
+        (f"needs a GPU, and this is a {platform}", platform != "gpu"),
+        ("needs model.dtype=bfloat16", dtype != "bfloat16"),
+        (f"takes heads of 8, 16, ... 128 units; the encoder's have {size}", size % 8 or size > 128),
+    ):
+        if wrong:
+            raise UserError(f"model.attention=cudnn {trouble}")
+    if config.attention_dropout:
+        log.info(
+            "model.attention=cudnn has no dropout: it serves evaluation, and training has"
+            " attention dropout of %g without it; model.attention_dropout=0 for both",
+            config.attention_dropout,
+        )
 
 
 def build_trainer(

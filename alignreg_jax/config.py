@@ -26,6 +26,8 @@ class ModelConfig:
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: bool = False  # recompute activations in the backward pass
     unroll: int = 1  # layers per iteration of the loop over them: slower to compile, faster to run
+    attention: str = "einsum"  # or "cudnn": a fused kernel, wherever attention dropout is off
+    attention_dropout: float | None = None  # None: the encoder's own
     active_vocabulary: bool = True  # train on the rows of the word embedding that the data use
 
 

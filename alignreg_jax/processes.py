@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import NamedSharding, PartitionSpec
@@ -140,7 +141,7 @@ def place(tree: Any, shardings: Any) -> Any:
 
 
 def _place_one(leaf: Any, where: NamedSharding) -> jax.Array:
-    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         data = _place_one(jax.random.key_data(leaf), where)
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     leaf = np.asarray(leaf)
@@ -153,6 +154,7 @@ def fetch(tree: Any) -> Any:
     def whole(leaf: Any) -> Any:
         if not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated:
             return leaf
+        assert isinstance(leaf.sharding, NamedSharding)  # of the mesh, as all that we make
         where = NamedSharding(leaf.sharding.mesh, PartitionSpec())
         # One after the other: meanwhile each is on every device
         return jax.device_get(jax.device_put(leaf, where))

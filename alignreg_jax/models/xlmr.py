@@ -26,6 +26,8 @@ from alignreg_jax.models.dropout import dropout
 
 Params = Mapping[str, Any]
 Head = Literal["dense-tanh-out", "linear", "token"]
+# How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
+Attention = Literal["einsum", "xla", "cudnn"]
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ class SelfAttention(nn.Module):
 
     config: XlmrConfig
     dtype: Any
+    attention: Attention
 
     @nn.compact
     def __call__(
@@ -135,22 +138,41 @@ class SelfAttention(nn.Module):
         heads = config.num_heads
         head_size = config.hidden_size // heads
 
-        def project(name: str) -> Float[Array, "batch heads length head_size"]:
+        def project(name: str) -> Float[Array, "batch length heads head_size"]:
             projected = nn.Dense(config.hidden_size, dtype=self.dtype, name=name)(hidden)
-            return projected.reshape(*projected.shape[:2], heads, head_size).transpose(0, 2, 1, 3)
+            return projected.reshape(*projected.shape[:2], heads, head_size)
 
         query, key, value = project("query"), project("key"), project("value")
-        # float32 logits and softmax whatever the compute dtype
-        logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
-        logits = logits * head_size**-0.5
-        logits = jnp.where(valid[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
-        weights = jax.nn.softmax(logits, axis=-1).astype(self.dtype)
-        weights = Dropout(config.attention_dropout)(weights)
-        context = jnp.einsum("bhqk,bhkd->bhqd", weights, value)
-        context = context.transpose(0, 2, 1, 3).reshape(hidden.shape)
+        # No fused kernel draws dropout on the weights: where it is on they are computed here
+        drop = Dropout(config.attention_dropout)
+        if self.attention == "einsum" or (drop.rate and self.has_rng("dropout")):
+            context = _einsum_attention(query, key, value, valid, drop)
+        else:
+            # A row of nothing but padding attends to its first position: its result is not used
+            lengths = jnp.maximum(jnp.sum(valid, axis=1, dtype=jnp.int32), 1)
+            context = jax.nn.dot_product_attention(
+                query, key, value, key_value_seq_lengths=lengths, implementation=self.attention
+            )
+        context = context.reshape(hidden.shape)
         output = nn.Dense(config.hidden_size, dtype=self.dtype, name="output")(context)
         output = Dropout(config.hidden_dropout)(output)
         return layer_norm(config, self.dtype, "layer_norm")(hidden + output)
+
+
+def _einsum_attention(
+    query: Float[Array, "batch length heads head_size"],
+    key: Float[Array, "batch length heads head_size"],
+    value: Float[Array, "batch length heads head_size"],
+    valid: Bool[Array, "batch length"],
+    drop: Dropout,
+) -> Float[Array, "batch length heads head_size"]:
+    """Attention with its weights laid out, and dropped; logits and softmax in float32."""
+    query, key, value = (part.transpose(0, 2, 1, 3) for part in (query, key, value))
+    logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+    logits = logits * query.shape[-1] ** -0.5
+    logits = jnp.where(valid[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
+    weights = drop(jax.nn.softmax(logits, axis=-1).astype(query.dtype))
+    return jnp.einsum("bhqk,bhkd->bhqd", weights, value).transpose(0, 2, 1, 3)
 
 
 class EncoderLayer(nn.Module):
@@ -158,13 +180,14 @@ class EncoderLayer(nn.Module):
 
     config: XlmrConfig
     dtype: Any
+    attention: Attention = "einsum"
 
     @nn.compact
     def __call__(
         self, hidden: Float[Array, "batch length hidden"], valid: Bool[Array, "batch length"]
     ) -> Float[Array, "batch length hidden"]:
         config = self.config
-        hidden = SelfAttention(config, self.dtype, name="attention")(hidden, valid)
+        hidden = SelfAttention(config, self.dtype, self.attention, name="attention")(hidden, valid)
         inner = nn.Dense(config.intermediate_size, dtype=self.dtype, name="intermediate")(hidden)
         inner = nn.gelu(inner, approximate=False)
         output = nn.Dense(config.hidden_size, dtype=self.dtype, name="output")(inner)
@@ -205,6 +228,7 @@ class XlmrModel(nn.Module):
     dtype: Any = jnp.float32
     remat: bool = False
     unroll: int = 1  # layers in one iteration of the scan: more to compile, less to copy
+    attention: Attention = "einsum"
     pins: Pins = Pins()
 
     def setup(self):
@@ -219,7 +243,7 @@ class XlmrModel(nn.Module):
             return hidden, hidden
 
         # A transform of the layer itself, so that its parameters are stacked under "encoder"
-        self.encoder = layer(self.config, self.dtype)
+        self.encoder = layer(self.config, self.dtype, self.attention)
         self.scan_layers = nn.scan(
             body,
             variable_axes={"params": 0},

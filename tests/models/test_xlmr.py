@@ -194,6 +194,28 @@ def test_unrolling_changes_no_gradient(params, ids):
         assert error <= 1e-6 * max(1, np.abs(leaf).max()), path
 
 
+@pytest.mark.parametrize(("rate", "fused"), [(0.0, True), (0.1, False)])
+def test_fused_attention_gives_the_same_and_is_left_where_weights_are_dropped(
+    params, ids, rate, fused
+):
+    """The path that cuDNN takes on a GPU, through XLA's implementation of the same call."""
+    plain, other = (model(attention_dropout=rate, attention=name) for name in ("einsum", "xla"))
+    ids = ids.at[-1].set(other.config.pad_token_id)  # a row that only fills up a batch
+    assert jnp.isfinite(xlmr.logits(other, params, ids)).all()
+    for key in (None, KEY):
+        expected, gradients = loss_and_gradients(plain, params, ids[:-1], key)
+        found, others = loss_and_gradients(other, params, ids[:-1], key)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        for path, leaf in flatten(gradients).items():
+            error = np.abs(leaf - flatten(others)[path]).max()
+            assert error <= 1e-5 * max(1, np.abs(leaf).max()), path
+    operations, others = (
+        str(jax.make_jaxpr(loss_and_gradients, static_argnums=0)(network, params, ids, KEY))
+        for network in (plain, other)
+    )
+    assert (operations != others) == fused
+
+
 def test_bfloat16_computes_coarsely_and_keeps_float32_outside(params, ids):
     coarse = model(dtype=jnp.bfloat16)
     for leaf in jax.tree.leaves(jax.eval_shape(lambda key: xlmr.init_params(coarse, key), KEY)):
