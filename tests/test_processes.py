@@ -1,5 +1,6 @@
 """Several processes make one run: together what one would, also through kills."""
 
+import json
 import re
 import signal
 import socket
@@ -7,14 +8,19 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
 import tiny
 
 from alignreg_jax import processes
 from alignreg_jax.errors import UserError
 
-MESH = ("--config.mesh.data=2", "--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+FLAGS = (
+    "--config.mesh.data=2",
+    "--config.mesh.fsdp=2",
+    "--config.mesh.tensor=2",
+    "--config.train.steps_per_dispatch=1",
+    "--config.pruning.first_epochs=4",  # JAX tells the others of a signal within some seconds
+)
 
 
 def free_port():
@@ -64,23 +70,23 @@ class Peers:
 
 @pytest.mark.slow
 def test_two_processes_are_stopped_and_killed_and_end_as_one_would(world, tmp_path):
-    expected = tmp_path / "pair"
-    for commands in ([tiny.command(world, tmp_path / "alone", *MESH)],
-                     [tiny.command(world, expected, *MESH)] * 2):  # fmt: skip
-        codes, said = Peers(tmp_path, commands).end()
-        assert set(codes) == {0}, said
-    workdir = tmp_path / "run"
-    command = tiny.command(world, workdir, *MESH)
+    alone, workdir = tmp_path / "alone", tmp_path / "run"
+    codes, said = Peers(tmp_path, [tiny.command(world, alone, *FLAGS)]).end()
+    assert codes == [0], said
+    command = tiny.command(world, workdir, *FLAGS)
 
     def count(kind):
         return [event["kind"] for event in tiny.events(workdir)].count(kind)
 
-    # One of them is asked to stop: both do, at the same step, and the first has saved it
+    # One of them is asked to stop: both do, after the same step, which the first has saved
     peers = Peers(tmp_path, [command, command])
-    peers.wait_until(lambda: count("train") >= 2)
+    peers.wait_until(lambda: count("train") >= 1)
     peers.all[1].send_signal(signal.SIGTERM)
     codes, said = peers.end()
     assert codes == [143, 143], said
+    steps = [event["step"] for event in tiny.events(workdir) if event["kind"] == "train"]
+    manifests = [json.loads(path.read_text()) for path in workdir.glob("checkpoints/*.json")]
+    assert max(manifest["position"]["step"] for manifest in manifests) == steps[-1]
     # One of them is killed: the other ends, too
     peers = Peers(tmp_path, [command, command])
     peers.wait_until(lambda: count("prune") >= 1)
@@ -91,15 +97,14 @@ def test_two_processes_are_stopped_and_killed_and_end_as_one_would(world, tmp_pa
     codes, said = peers.end()
     assert codes == [0, 0], said
     assert "continuing from step" in said[0]
-    assert tiny.outcome(workdir) == tiny.outcome(expected)
     for name in ("results.csv", "masks.npz"):
-        assert (workdir / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    # Sums over processes are rounded in another order
+        assert (workdir / name).read_bytes() == (alone / name).read_bytes()
+    # Every step was taken once; sums over processes are rounded in another order
     losses, others = (
-        [event["loss"] for event in tiny.events(folder) if event["kind"] == "train"]
-        for folder in (expected, tmp_path / "alone")
+        {event["step"]: event["loss"] for event in tiny.events(folder) if event["kind"] == "train"}
+        for folder in (workdir, alone)
     )
-    np.testing.assert_allclose(losses, others, rtol=1e-4)
+    assert losses == pytest.approx(others, rel=1e-4)
     # Masks: what both hold of a kernel is the same to the bit, after each of the two cuts
     held = [set(notes.read_text().splitlines()) for notes in peers.notes]
     assert held[0] == held[1]

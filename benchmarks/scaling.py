@@ -1,0 +1,171 @@
+"""Bytes that a training step sends between devices, read off the compiled program.
+
+    python benchmarks/scaling.py                    # XLM-R base, batch 32 x 128, 1 to 8 devices
+    python benchmarks/scaling.py --small            # two thin layers: does the script work?
+    python benchmarks/scaling.py --batch 256 --layouts data fsdp
+
+The devices are fakes that share this machine's cores, so that their time says nothing; what a step
+has to move does not depend on where it is compiled. Nothing is executed. A collective counts as a
+ring sends it: of n devices each sends 2 (n-1)/n of an array to sum it everywhere, (n-1)/n to
+gather, scatter or exchange it; inside a loop as often as the loop goes round.
+"""
+
+import argparse
+import math
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+DEVICES = 8
+os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+from jax.sharding import NamedSharding  # noqa: E402
+
+from alignreg_jax.models import xlmr  # noqa: E402
+from alignreg_jax.pruning import kernels, methods  # noqa: E402
+from alignreg_jax.pruning.method import Weights  # noqa: E402
+from alignreg_jax.training import sharding, steps  # noqa: E402
+from alignreg_jax.training.lifting import Lift  # noqa: E402
+from alignreg_jax.training.state import DeviceData  # noqa: E402
+
+BASE = xlmr.XlmrConfig(250002, 768, 12, 12, 3072, 514)
+SHARES = {
+    "all-reduce": lambda n: 2 * (n - 1) / n,
+    "all-gather": lambda n: (n - 1) / n,
+    "all-to-all": lambda n: (n - 1) / n,
+    "reduce-scatter": lambda n: n - 1,  # its result is an n-th of what is summed
+    "collective-permute": lambda n: 1,
+}
+BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32}
+CLOCK = ("total_steps", "phase", "remaining", "target", "first_step", "phase_steps")
+HYPER = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "regularizer_weight")
+
+
+def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, length: int) -> str:
+    """The optimised program of one step with the Frobenius penalty, as text."""
+    shape = {axis: devices if axis == layout else 1 for axis in sharding.AXES}
+    mesh = sharding.make_mesh(**shape, devices=jax.devices()[:devices])
+    model = xlmr.XlmrModel(config, "dense-tanh-out", 3, dtype=jnp.bfloat16)
+    method = methods.build(criterion="magnitude", scope="layer", regularizer="frobenius")
+    params = jax.eval_shape(lambda key: xlmr.init_params(model, key), jax.random.key(0))
+    state = jax.eval_shape(
+        lambda params, key: steps.init_state(params, method, kernels.split(params)[0], key, ()),
+        params,
+        jax.random.key(0),
+    )
+    where = sharding.for_state(state, mesh)
+    state = jax.tree.map(placed, state, where)
+    whole = NamedSharding(mesh, sharding.REPLICATED)
+
+    def array(shape: tuple[int, ...], kind: type) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, kind, sharding=whole)
+
+    scalar = array((), jnp.float32)
+    rows = 10_000
+    data = DeviceData(array((rows * 40,), jnp.int32), *[array((rows,), jnp.int32)] * 3)
+    step = steps.make_train_step(model, method.training, steps.StepSettings(), mesh, where, Lift())
+    lowered = step.lower(
+        state,
+        Weights(kernels.split(state.params)[0], {}),
+        data,
+        array((16, batch), jnp.int32),
+        array((), jnp.int32),
+        dict.fromkeys((*HYPER, "train_examples"), scalar),
+        dict.fromkeys(CLOCK, scalar),
+        length=length,
+    )
+    return lowered.compile().as_text()
+
+
+def placed(leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+
+
+def sent(text: str) -> Counter[str]:
+    """Bytes that each device sends in a step, by the kind of collective."""
+    bodies: dict[str, list[str]] = {}
+    entry = name = ""
+    for line in text.splitlines():
+        if start := re.match(r"(ENTRY )?%?([\w.-]+) .*\{$", line):
+            name = start[2]
+            bodies[name] = []
+            entry = name if start[1] else entry
+        elif name:
+            bodies[name].append(line)
+
+    def walk(name: str, times: int) -> Iterator[tuple[str, float]]:
+        for line in bodies[name]:
+            if found := re.search(rf"= (.*?) ({'|'.join(SHARES)})(-start)?\(", line):
+                yield found[2], times * size(found[1]) * SHARES[found[2]](group(line))
+            # The loop over a dispatch's steps goes round as often as it is told: here, once
+            trips = re.search(r'"known_trip_count":\{"n":"(\d+)"', line)
+            for inner in re.findall(r"(?:body|calls|to_apply)=%?([\w.-]+)", line):
+                yield from walk(inner, times * (int(trips[1]) if trips else 1))
+
+    total: Counter[str] = Counter()
+    for kind, count in walk(entry, 1):
+        total[kind] += round(count)
+    return total
+
+
+def size(shapes: str) -> float:
+    """Bytes of the arrays in a result's type."""
+    found = 0.0
+    for kind, dimensions in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
+        count = 1
+        for dimension in filter(None, dimensions.split(",")):
+            count *= int(dimension)
+        found += count * BITS[kind] / 8
+    return found
+
+
+def group(line: str) -> int:
+    """Devices that take part in a collective together."""
+    if listed := re.search(r"replica_groups=\{\{([\d,]*)\}", line):
+        return len(listed[1].split(","))
+    if tiled := re.search(r"replica_groups=\[\d+,(\d+)\]", line):
+        return int(tiled[1])
+    if named := re.search(r"replica_groups=mesh\[(.*?)\] \{(.*?)\}", line):
+        sizes = dict(re.findall(r"('\w+')=(\d+)", named[1]))
+        # An axis, or a part of one: 'axis_0':(2)4 is 4 of its devices
+        return math.prod(
+            int(part or sizes[axis])
+            for axis, part in re.findall(r"('\w+')(?::\(\d+\)(\d+))?", named[2])
+        )
+    if "collective-permute" in line:
+        return 2
+    raise ValueError(f"groups in a form that is not known: {line}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--small", action="store_true", help="check the script")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--length", type=int, default=128)
+    parser.add_argument("--layouts", nargs="+", choices=sharding.AXES, default=sharding.AXES)
+    options = parser.parse_args()
+    config = BASE
+    if options.small:
+        config = replace(BASE, vocab_size=1000, hidden_size=96, intermediate_size=192, num_layers=2)
+    print(f"XLM-R base{' (small)' if options.small else ''}, batch {options.batch} x ", end="")
+    print(f"{options.length}, bfloat16 compute, Frobenius penalty; MB a device sends in a step\n")
+    kinds = [*SHARES]
+    print("| layout | devices |", " | ".join(kinds), "| all |")
+    print("| --- " * (3 + len(kinds)) + "|")
+    for layout in options.layouts:
+        for devices in (1, 2, 4, 8):
+            if layout == "tensor" and config.num_heads % devices:
+                continue
+            found = sent(program(config, layout, devices, options.batch, options.length))
+            cells = [f"{found[kind] / 1e6:.1f}" for kind in kinds]
+            total = f"{found.total() / 1e6:.1f}"
+            print(f"| {layout} | {devices} |", " | ".join(cells), f"| {total} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
