@@ -75,8 +75,8 @@ class Artifacts:
                 path = xglue_predictions.path(dataset.task.xglue, split, language)
                 atomic_write(folder / "xglue" / str(phase) / path, text)
 
-    def masks(self, kept: masks.Masks) -> None:
-        """Write masks.npz: per kernel the packed bits, and its shape."""
+    def masks(self, kept: Mapping[str, np.ndarray]) -> None:
+        """Write masks.npz: per kernel the packed bits, and its shape; `kept` is on the host."""
         buffer = io.BytesIO()
         np.savez(buffer, **masks.pack(kept))  # pyright: ignore[reportArgumentType]
         atomic_write(self.workdir / "masks.npz", buffer.getvalue())

@@ -19,6 +19,7 @@ from alignreg_jax import inputs as reading
 from alignreg_jax import workdir as workdirs
 from alignreg_jax.flags import parse
 from alignreg_jax.reporting.progress import LogLines
+from alignreg_jax.reporting.report import write_report
 from alignreg_jax.sweep import main
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping import plan as planning
@@ -300,6 +301,28 @@ def test_seeds_of_a_row_side_by_side(done, config, tmp_path, monkeypatch):
     for seed in tiny_sweep.SEEDS:
         name = f"folder/l2-mbp/s{seed}/results.csv"
         assert (folder / name).read_text() == (done[0] / name).read_text()
+
+
+def test_a_run_that_is_only_the_dense_phase_of_another(config, tmp_path, monkeypatch):
+    """`none` takes all it has from the run before it: nothing is left to train or evaluate."""
+    monkeypatch.setattr(artifacts, "write_report", write_report)
+    trained, dispatch = [], Trainer.dispatch
+
+    def watched(self, plan):
+        trained.append(len(plan.rows))
+        return dispatch(self, plan)
+
+    monkeypatch.setattr(Trainer, "dispatch", watched)
+    folder = tmp_path / "sweep"
+    flags = ["--config.methods=l2-mbp,none", "--config.seeds=0,"]
+    assert main(tiny_sweep.command(config, folder, *flags)) == 0
+    assert sum(trained) == sum(tiny_sweep.STEPS.values())
+    dense, none = (
+        json.loads((folder / "folder" / row / "s0" / "results.json").read_text())["prune_steps"]
+        for row in ("l2-mbp", "none")
+    )
+    assert none == dense[:1]
+    assert (folder / "folder" / "none" / "s0" / "report.html").exists()
 
 
 def test_what_fails_side_by_side_is_tried_alone(config, tmp_path, monkeypatch, caplog):
