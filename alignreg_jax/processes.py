@@ -59,6 +59,10 @@ def connect(mode: str, environment: Mapping[str, str] = os.environ) -> None:
         raise UserError(f"--distributed={mode}: {error} {_HOW}") from error
     except jax.errors.JaxRuntimeError as error:
         raise UserError(f"--distributed={mode}: the other processes: {error}") from error
+    except RuntimeError as error:
+        if mode == "auto" and "JAX_COORDINATOR_ADDRESS" not in environment:
+            return  # called from Python that has used a device already: nobody can be joined
+        raise UserError(f"--distributed={mode}: {error}") from error
     if count() == 1:
         termination.answer()  # JAX has taken SIGTERM, to tell processes that do not exist
     elif not is_first():

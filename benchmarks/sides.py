@@ -1,7 +1,8 @@
 """The two sides that train_step.py compares: ours, and the loop that a user of PyTorch writes."""
 
 import os
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,10 @@ class Job:
     regularizer: str = "none"
     unroll: bool = True
     seeds: int = 1
+    batch: int = BATCH
+    dtype: str = "float32"
+    attention_dropout: float = 0.1
+    attention: str = "einsum"
 
     def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
         """Each batch as PyTorch gets it: ids padded to its longest row, labels."""
@@ -57,7 +62,14 @@ class Ours:
 
         self.jax, self.job = jax, job
         layers = job.config.num_layers if job.unroll else 1
-        model = xlmr.XlmrModel(job.config, HEAD, job.labels, unroll=layers)
+        model = xlmr.XlmrModel(
+            replace(job.config, attention_dropout=job.attention_dropout),
+            HEAD,
+            job.labels,
+            dtype=jax.numpy.dtype(job.dtype),
+            unroll=layers,
+            attention=job.attention,  # pyright: ignore[reportArgumentType]
+        )
         if job.folder is None:
             params = jax.jit(lambda key: xlmr.init_params(model, key))(jax.random.key(0))
         else:
@@ -81,7 +93,7 @@ class Ours:
                 "multiplier_learning_rate": 0.01,
             },
             total_steps=1000,
-            batch_size=BATCH,
+            batch_size=job.batch,
             steps_per_dispatch=STEPS,
         )
         del params
@@ -155,7 +167,7 @@ class Ours:
 class Theirs:
     """The loop that a user of PyTorch writes."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job, compiled: bool = False):
         import torch
         import transformers
 
@@ -180,6 +192,7 @@ class Theirs:
                     max_position_embeddings=shape.max_positions,
                     type_vocab_size=shape.type_vocab_size,
                     layer_norm_eps=shape.layer_norm_eps,
+                    attention_probs_dropout_prob=job.attention_dropout,
                     num_labels=job.labels,
                 )
             )
@@ -189,6 +202,11 @@ class Theirs:
                 leaf.requires_grad_(False)
         leaves = [leaf for leaf in self.model.parameters() if leaf.requires_grad]
         self.optimizer = torch.optim.AdamW(leaves, lr=1e-5)
+        self.forward = torch.compile(self.model) if compiled else self.model
+        if job.dtype == "bfloat16":
+            self.cast: Any = torch.autocast(self.where.type, dtype=torch.bfloat16)
+        else:
+            self.cast = nullcontext()
 
     def device(self) -> str:
         """What it runs on, and the version."""
@@ -208,7 +226,9 @@ class Theirs:
         """One optimizer step for every batch."""
         self.model.train()
         for ids, mask, labels in self._tensors(dispatch):
-            self.model(input_ids=ids, attention_mask=mask, labels=labels).loss.backward()
+            with self.cast:
+                loss = self.forward(input_ids=ids, attention_mask=mask, labels=labels).loss
+            loss.backward()
             self.optimizer.step()
             self.optimizer.zero_grad()
         self._wait()
@@ -216,9 +236,9 @@ class Theirs:
     def evaluate(self, dispatch: Dispatch) -> np.ndarray:
         """Classes of the dispatch's rows, in its order."""
         self.model.eval()
-        with self.torch.no_grad():
+        with self.torch.no_grad(), self.cast:
             found = [
-                self.model(input_ids=ids, attention_mask=mask).logits.argmax(-1)
+                self.forward(input_ids=ids, attention_mask=mask).logits.argmax(-1)
                 for ids, mask, _ in self._tensors(dispatch)
             ]
         return self.torch.cat(found).cpu().numpy()

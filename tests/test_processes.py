@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import pytest
 import tiny
 
@@ -116,7 +117,10 @@ def test_processes_without_a_folder_in_common_say_so(world, tmp_path):
     codes, said = Peers(tmp_path, [tiny.command(world, folder) for folder in folders]).end()
     assert codes == [2, 2]
     assert said[0].splitlines()[-1] == "error: process 1 stopped; why is in its own output"
-    assert "needs a folder that all see" in said[1].splitlines()[-1]
+    assert said[1].splitlines()[-1] == (
+        f"error: --workdir={folders[1]} is not there for every process; several of them need a"
+        " folder that all see"
+    )
 
 
 @pytest.mark.parametrize(
@@ -131,6 +135,15 @@ def test_nobody_to_join_is_a_mistake(mode, environment, said, monkeypatch):
     monkeypatch.setattr("jax.distributed.initialize", refuse)
     with pytest.raises(UserError, match=f"^{re.escape(said)}"):
         processes.connect(mode, environment)
+
+
+def test_in_a_process_that_has_used_its_devices():
+    """A run from Python, beside other work, is alone; where that cannot be meant it is told."""
+    jax.devices()
+    processes.connect("auto", {})
+    for mode, environment in (("on", {}), ("auto", {"JAX_COORDINATOR_ADDRESS": "here:1"})):
+        with pytest.raises(UserError, match="must be called before"):
+            processes.connect(mode, environment)
 
 
 def refuse(**arguments):
