@@ -112,7 +112,8 @@ class Bench:
 
     def sizes(self, name: str, config: XlmrConfig) -> Iterator[None]:
         """Throughput at each batch and length."""
-        for batch, length in ((32, 128), (256, 128), (32, 32), (256, 32), (32, 256), (256, 256)):
+        shapes = ((32, 128), (256, 128), (32, 32), (256, 32), (32, 256), (256, 256))
+        for batch, length in ((4, 16), (8, 16)) if self.small else shapes:
             job = self.job(config, length, batch)
             title = f"{name}, {batch} x {length}"
             self.compare(title, job, [self.dispatch(job, length)], flops(config, length))
@@ -120,20 +121,21 @@ class Bench:
 
     def xnli(self) -> Iterator[None]:
         """Batches at lengths like XNLI's, in buckets."""
-        lengths = pair_lengths(BATCH * 64)
+        lengths = pair_lengths(BATCH * (2 if self.small else 64))
         job = replace(random_job(self.base, lengths), unroll=False, dtype="bfloat16")
-        parts = plan(job, 8, self.steps)
+        parts = plan(job, 1 if self.small else 8, self.steps)
         work = float(np.mean([flops(self.base, part.length) for part in parts]))
         self.compare("base, lengths like XNLI's", job, parts, work)
         yield
 
     def changes(self) -> Iterator[None]:
         """One thing at a time against the plain step: seeds, vocabulary, penalties, attention."""
-        for batch in (32, 256):
-            plain = self.job(self.base, 128, batch)
-            without = self.time(Ours(plain), [self.dispatch(plain, 128)])
+        length = 16 if self.small else 128
+        for batch in (4, 8) if self.small else (32, 256):
+            plain = self.job(self.base, length, batch)
+            without = self.time(Ours(plain), [self.dispatch(plain, length)])
             active = 500 if self.small else ACTIVE
-            cut = self.job(replace(self.base, vocab_size=active), 128, batch)
+            cut = self.job(replace(self.base, vocab_size=active), length, batch)
             variants = {
                 f"{active:,} rows of the embedding": cut,
                 "frobenius": replace(plain, regularizer="frobenius"),
@@ -144,13 +146,13 @@ class Bench:
                 variants["no attention dropout, cuDNN"] = replace(
                     plain, attention_dropout=0.0, attention="cudnn"
                 )
-            if batch == 32:
+            if batch < 256:
                 variants["five seeds"] = replace(plain, seeds=5)
             for name, job in variants.items():
                 gc.collect()
-                with_ = self.time(Ours(job), [self.dispatch(job, 128)])
-                row(f"base, {batch} x 128: {name}", f"{with_ / without:.3f} of the plain step",
-                    "", "", "")  # fmt: skip
+                with_ = self.time(Ours(job), [self.dispatch(job, length)])
+                figure = f"{with_ / without:.3f} of the plain step"
+                row(f"base, {batch} x {length}: {name}", figure, "", "", "")
                 yield
 
 
