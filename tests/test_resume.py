@@ -110,7 +110,6 @@ def test_killed_at_the_worst_moments(world, uninterrupted, tmp_path):
     workdir = tmp_path / "run"
     command = tiny.command(world, workdir, arg="variant")
     moments = [
-        lambda workdir: workdir.exists(),
         saving,
         evaluating(1),
         predicted,
