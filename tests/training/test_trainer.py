@@ -7,7 +7,7 @@ from training_cases import BATCH, LENGTH, batches, make_trainer, params, prune, 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.pruning.kernels import KERNELS, split
-from alignreg_jax.training.trainer import InFlight, Stopwatch, fetch
+from alignreg_jax.training.trainer import InFlight, fetch
 
 
 def in_flight(loss, first_step=10, **metrics):
@@ -106,12 +106,3 @@ def test_restored_state_continues_where_it_was():
     found = train(other, batches(2, 2))
     np.testing.assert_array_equal(found["loss"], expected["loss"])
     assert other.step == trainer.step == 4
-
-
-def test_stopwatch_adds_up_what_is_inside():
-    times = iter([0.0, 1.5, 10.0, 12.0])
-    watch = Stopwatch(clock=lambda: next(times))
-    for _ in range(2):
-        with watch:
-            pass
-    assert watch.seconds == 3.5
