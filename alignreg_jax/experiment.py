@@ -7,12 +7,11 @@ program, and each of them leaves the folder that it would have left alone.
 """
 
 import logging
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from alignreg_jax import assembly, processes
 from alignreg_jax import workdir as workdirs
@@ -29,8 +28,9 @@ from alignreg_jax.reporting.progress import progress
 from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.termination import termination
 from alignreg_jax.training.checkpointing import Position, common
+from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.phases import Phases
-from alignreg_jax.training.trainer import InFlight, Stopwatch, fetch
+from alignreg_jax.training.trainer import InFlight, fetch
 
 log = logging.getLogger(__name__)
 
@@ -67,8 +67,13 @@ def run(
             if same and (done := finished(folder)):
                 log.info("%s is already complete", folder)
                 found[seed] = done
-            else:
+            elif processes.is_first():  # whose the folder is; others would find it in their way
                 workdirs.check_free(folder)
+    # Where only some see the folder, all have to go the same way until that is told
+    complete = processes.decide(lambda: [seed in found for seed in folders], size=len(folders))
+    found = {
+        seed: found.get(seed, {}) for seed, done in zip(folders, complete, strict=True) if done
+    }
     left = {seed: folder for seed, folder in folders.items() if seed not in found}
     if left:
         shared = shared or Shared()
@@ -99,8 +104,7 @@ class Experiment:
             kind(replace(config, seed=seed), inputs, folder, command)
             for seed, folder in folders.items()
         ]
-        self._started, self._earlier_seconds = started, 0.0
-        self._training, self._trained_examples = Stopwatch(), 0.0
+        self._pace = Pace(started)
         rows = config.train.batch_size
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
         self._sizes = prunable.sizes(prunable.split(inputs.encoder.params)[0])
@@ -125,17 +129,23 @@ class Experiment:
             while True:
                 if not position.evaluated:
                     self._train(position)
+                    if self.trainer.method.cuts_after and self.phase:
+                        self._prune()
                     self._evaluate()
                 if self.phase == self.phases.last:
                     return self._finish()
                 position = Position.start_of(self.phase + 1)
-                self._prune(position.phase)
+                self._begin(position.phase)
 
-    def _prune(self, phase: int) -> None:
+    def _begin(self, phase: int) -> None:
         if self.config.regularizer.reference == "finetuned" and phase == 1:
             self.trainer.reference = self.trainer.copy_kernels(self.trainer.state.params)
         self._enter(phase)
-        scope: Any = self.config.pruning.scope
+        if not self.trainer.method.cuts_after:
+            self._prune()
+
+    def _prune(self) -> None:
+        phase, scope = self.phase, cast(masks.Scope, self.config.pruning.scope)
         keep = masks.keep_counts(self._sizes, self.phases.remaining(phase), scope)
         measured: dict[str, Any] = {}
         plans: list[list[Dispatch]] = []
@@ -160,7 +170,7 @@ class Experiment:
         saved_at = self.trainer.step
         with progress(total, name, "steps", initial=initial) as bar, termination.deferred():
             for epoch, index, dispatches in ahead:
-                with self._training:
+                with self._pace.training:
                     self._look_at(self.trainer.dispatch(*dispatches), bar)
                 unsaved = self.trainer.step - saved_at
                 stop = processes.stop_wanted()
@@ -170,7 +180,7 @@ class Experiment:
                     saved_at = self.trainer.step
                 if stop:
                     return  # the end of the deferral stops the run
-            with self._training:
+            with self._pace.training:
                 self._look_at(self.trainer.drain(), bar)
             if ahead or not epochs:
                 self._save(epochs, 0)
@@ -218,7 +228,7 @@ class Experiment:
             scores = member.evaluated(predictions, self.phase)
             remaining = weights.pop("remaining")
             self._event(member, "eval", self.trainer.step, remaining, **weights, **scores)
-            member.tabulate(self._facts())
+            member.tabulate(self._pace.facts())
             if self.phase == 0:
                 position = self._position(member, self.phases.epochs(0), 0, evaluated=True)
                 member.publish_dense(self.shared, position)
@@ -234,7 +244,7 @@ class Experiment:
                 params = assembly.whole_params(self.config, self.inputs, served, step, total_steps)
             kept = processes.fetch(state.masks)
             with processes.together():
-                found.append(member.finish(kept, params, self._facts))
+                found.append(member.finish(kept, params, self._pace.facts))
         return found
 
     # ---- What is said, saved and restored -----------------------------------------------------
@@ -250,12 +260,12 @@ class Experiment:
             saved = ", ".join(str(checkpoint) for checkpoint in newest if checkpoint)
             good = f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved"
             raise NonFiniteLoss(f"{error}; {good}; lower train.learning_rate") from None
-        self._trained_examples += sum(values["examples"] for values in found)
+        self._pace.examples += sum(values["examples"] for values in found)
         bar.update(dispatch.count)
         self.shared.stepped(dispatch.count * len(found))
         step = dispatch.first_step + dispatch.count
         epoch = (step - 1) // self.phases.steps_per_epoch
-        rate = self._examples_per_second()
+        rate = self._pace.examples_per_second
         remaining = self.phases.remaining(self.phase)
         for member, values in zip(self.members, found, strict=True):
             facts = {"epoch": epoch, "examples_per_second": rate}
@@ -279,7 +289,7 @@ class Experiment:
             epoch=epoch,
             dispatch=dispatch,
             events=member.tracker.position,
-            seconds=self._wall_seconds(),
+            seconds=self._pace.seconds,
             evaluated=evaluated,
         )
 
@@ -312,7 +322,7 @@ class Experiment:
         self.trainer.restore([tree["state"] for tree in restored], position.step)
         if "reference" in restored[0]:
             self.trainer.restore_reference([tree["reference"] for tree in restored])
-        self._earlier_seconds = max(position.seconds for position in positions)
+        self._pace.earlier = max(position.seconds for position in positions)
         log.info("continuing from step %d in phase %d", position.step, position.phase)
         return position
 
@@ -323,29 +333,11 @@ class Experiment:
         no_reference = regularizer.reference == "finetuned" and phase == 0
         over = regularizer.phases == "dense" and phase > 0
         hyper = {"regularizer_weight": 0.0} if no_reference or over else {}
-        # Nothing is to be shut before the first cut: phase 0 is the dense network
-        following = min(phase + 1, self.phases.last) if phase else 0
-        self.trainer.enter_phase(
-            phase,
-            self.phases.remaining(phase),
-            self.phases.remaining(following),
-            first_step=self.phases.first_epoch(phase) * self.phases.steps_per_epoch,
-            phase_steps=self.phases.steps(phase),
-            **hyper,
-        )
-
-    def _facts(self) -> dict[str, Any]:
-        """What results.json says of the time."""
-        return {
-            "wall_seconds": self._wall_seconds(),
-            "examples_per_second": self._examples_per_second(),
-        }
-
-    def _wall_seconds(self) -> float:
-        """Since process start, plus what killed runs spent up to the checkpoint they left."""
-        return self._earlier_seconds + time.monotonic() - self._started
-
-    def _examples_per_second(self) -> float | None:
-        if not self._trained_examples:
-            return None
-        return self._trained_examples / self._training.seconds
+        last_cut, next_cut = phase, min(phase + 1, self.phases.last)
+        if self.trainer.method.cuts_after:
+            last_cut, next_cut = max(phase - 1, 0), phase
+            if phase == 0:
+                rates = ("score_learning_rate", "multiplier_learning_rate")
+                hyper = dict.fromkeys(("regularizer_weight", *rates), 0.0)
+        left = self.phases.remaining
+        self.trainer.enter_phase(phase, left(last_cut), left(next_cut), **hyper)

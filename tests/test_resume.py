@@ -4,11 +4,12 @@ import json
 import random
 import time
 
+import numpy as np
 import pytest
 import tiny
 
-# method and config of the two runs; the second arrives at its masks by chance, from keys
-RUNS = {"frobenius": ("variant", ()), "random": ("", ("--config.method=random-global",))}
+# method and config of the two runs; the second draws its gates from keys, and cuts after training
+RUNS = {"frobenius": ("variant", ()), "gates": ("", ("--config.method=l0",))}
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +150,8 @@ def test_terminated_in_training_saves_first(world, uninterrupted, tmp_path):
 
 @pytest.mark.slow
 def test_killed_at_random_moments(world, uninterrupted, tmp_path):
-    expected = uninterrupted("random")
-    arg, flags = RUNS["random"]
+    expected = uninterrupted("gates")
+    arg, flags = RUNS["gates"]
     workdir = tmp_path / "run"
     command = tiny.command(world, workdir, *flags, arg=arg)
     draw = random.Random(0)
@@ -163,6 +164,24 @@ def test_killed_at_random_moments(world, uninterrupted, tmp_path):
     code, _, errors = tiny.run(command)
     assert code == 0, errors
     check(workdir, expected)
+
+
+@pytest.mark.slow
+def test_gates_learn_towards_a_cut_that_ends_its_phase(uninterrupted):
+    """Nothing before the first phase with a cut; then the target is what the phase ends with."""
+    events = tiny.events(uninterrupted("gates"))
+    order = [event["kind"] for event in events if event["kind"] != "train"]
+    assert order == ["eval", *["prune", "eval"] * 2]
+    for phase, left in enumerate((1.0, 0.5**0.5, 0.5)):
+        of_phase = [event for event in events if event["phase"] == phase]
+        training = [event for event in of_phase if event["kind"] == "train"]
+        assert [event["kind"] for event in of_phase[: len(training)]] == ["train"] * len(training)
+        targets = [event["open_gates_target"] for event in training]
+        np.testing.assert_allclose(targets, left, rtol=1e-6)
+        penalties = [event["penalty"] for event in training]
+        moved = {event["open_gates"] for event in training}
+        assert np.any(penalties) == (len(moved) > 1) == (phase > 0)
+        assert of_phase[-1]["remaining"] == pytest.approx(left, abs=1e-3)
 
 
 @pytest.mark.slow

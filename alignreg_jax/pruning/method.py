@@ -14,7 +14,7 @@ State = dict[str, Any]
 
 Scalars = Mapping[str, Any]
 """Traced scalars. `hyper` holds numbers that a sweep varies; `clock` step, total_steps, phase,
-remaining; target, what the next cut will leave; first_step and phase_steps of the phase."""
+remaining; target, what the next cut will leave."""
 
 Signals = Mapping[str, Any]
 """What the training loop measured for a criterion, by the names in `needs`."""
@@ -78,6 +78,8 @@ class Method:
         labels: (name, label) for the entries of the state that are trained: "scores" descend at a
             rate of their own, "ascent" (multipliers) climb. Entries not named stay as they are.
         anchors_rest: the penalty also sees the other pretrained parameters that are trained.
+        cuts_after: the cut of a phase ends its training instead of preceding it, as what is learned
+            aims at that cut; then nothing is learned in phase 0, which has none.
         nested: masks only ever shrink.
         zero_pruned: pruned weights are exactly zero after every update; otherwise only the
             effective ones are.
@@ -92,6 +94,7 @@ class Method:
     needs: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
     anchors_rest: bool = False
+    cuts_after: bool = False
     nested: bool = True
     zero_pruned: bool = True
 
@@ -99,7 +102,13 @@ class Method:
     def training(self) -> "Method":
         """The method as a training step sees it: equal for two that only score differently."""
         return replace(
-            self, name="", prune=_not_here, finalize=_not_here, needs=frozenset(), nested=True
+            self,
+            name="",
+            prune=_not_here,
+            finalize=_not_here,
+            needs=frozenset(),
+            cuts_after=False,
+            nested=True,
         )
 
     @property

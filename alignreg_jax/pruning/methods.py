@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple, cast
 
+import jax
 from jaxtyping import Array, Key
 
 from alignreg_jax.errors import UserError
@@ -66,7 +67,6 @@ REGULARIZERS: dict[str, float] = {
     "l2": 5e-4,
     "l2sp": 5e-4,
     "l0": 1.0,
-    "l0-hold": 1.0,
     "l0-target": 1.0,
 }
 """Names and default weights. Frobenius' is the paper's; the cosine's is not given there, and 100 in
@@ -89,7 +89,7 @@ PRESETS: dict[str, dict[str, str | int | float]] = {
     "none": {**_MAGNITUDE, **_LAYER, **_PLAIN, "pruning.steps": 0},
     "random": {**_RANDOM, **_LAYER, **_PLAIN},
     "random-global": {**_RANDOM, **_GLOBAL, **_PLAIN},
-    "l0-mbp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l0-hold", **_GATE_RATE},
+    "l0-mbp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l0-target", **_GATE_RATE},
     "l2-mbp": {**_MAGNITUDE, **_LAYER, **_PLAIN},
     "l2-global-mbp": {**_MAGNITUDE, **_GLOBAL, **_PLAIN},
     "gradient-mbp": {"pruning.criterion": "gradient", **_LAYER, **_PLAIN},
@@ -165,6 +165,7 @@ def build(
         effective=gated_kernels.effective,
         finalize=gated_kernels.finalize,
         labels=gated_kernels.LABELS,
+        cuts_after=True,
     )
 
 
@@ -180,6 +181,8 @@ def _pruner(
         keep: masks.Keep,
         key: Key[Array, ""],
     ) -> Masks:
+        if scope == "global":  # with the key of the other scope, both would draw the same weights
+            key = jax.random.fold_in(key, 1)
         used = gated_kernels.ranked(kernels, state) if gated else kernels
         return masks.top_k(score(used, {**signals, **state}, key), masks_, keep, scope)
 

@@ -12,13 +12,11 @@ from alignreg_jax.pruning import gates, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Masks
 from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights
 
-GATED = ("l0", "l0-hold", "l0-target")
-"""Regularizers that act on learned gates; all but the first have multipliers."""
+GATED = ("l0", "l0-target")
+"""Regularizers that act on learned gates; the second has multipliers."""
 
 ANCHORED = ("l2sp",)
 """Regularizers that pull whatever is pretrained and trained, not the kernels alone."""
-
-_RAMP = 0.5  # of a phase, in which the target falls from what remains to what the next cut leaves
 
 Distance = Callable[[Weights, Weights], Float[Array, ""]]
 
@@ -27,7 +25,7 @@ Distance = Callable[[Weights, Weights], Float[Array, ""]]
 def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Penalty]:
     """Make the penalty of a regularizer; the same arguments give the same function."""
     if name in GATED:
-        return _of_gates(_TARGETS.get(name))
+        return _of_gates(constrained=name == "l0-target")
     distance = _distances(norm=norm, reduce=reduce, signed=signed)[name]
 
     def penalty(
@@ -65,28 +63,11 @@ def _distances(*, norm: str, reduce: str, signed: bool) -> dict[str, Distance | 
     }
 
 
-def _held(clock: Scalars) -> Any:
-    """As many open gates as the masks leave."""
-    return clock["remaining"]
-
-
-def _next(clock: Scalars) -> Any:
-    """What the next cut leaves, so that the gates shut before the weights go.
-
-    The target falls linearly in the first half of a phase and then stands, for gates to settle.
-    """
-    done = clock["step"] - clock["first_step"] + 1
-    progress = jnp.clip(done / jnp.maximum(_RAMP * clock["phase_steps"], 1), 0, 1)
-    return clock["remaining"] + progress * (clock["target"] - clock["remaining"])
-
-
-_TARGETS = {"l0-hold": _held, "l0-target": _next}
-
-
-def _of_gates(target: Callable[[Scalars], Any] | None) -> Callable[..., Penalty]:
+def _of_gates(constrained: bool) -> Callable[..., Penalty]:
     """Expected number of open gates per training example (Louizos et al. 2018, their code's N).
 
-    With a target for the share of them, the Lagrangian (CoFi) that drives it there, on that scale.
+    Constrained, the Lagrangian (CoFi) that drives their share to what the next cut leaves, so that
+    gates shut before the weights go; on that scale.
     """
 
     def penalty(
@@ -99,10 +80,10 @@ def _of_gates(target: Callable[[Scalars], Any] | None) -> Callable[..., Penalty]
     ) -> Penalty:
         remaining = gates.expected_remaining(state["gates"], masks)
         value, logs = remaining, {"open_gates": remaining}
-        if target is not None:
-            goal = target(clock)
-            value = gates.lagrangian(1 - remaining, 1 - goal, state["multipliers"])
-            logs |= {"open_gates_target": goal}
+        if constrained:
+            target = clock["target"]
+            value = gates.lagrangian(1 - remaining, 1 - target, state["multipliers"])
+            logs |= {"open_gates_target": target}
             logs |= {f"multiplier_{name}": leaf for name, leaf in state["multipliers"].items()}
         value = value * (sum(masks[name].size for name in KERNELS) / hyper["train_examples"])
         return hyper["regularizer_weight"] * value, {"regularizer": value, **logs}

@@ -17,6 +17,7 @@ from typing import Any
 
 from alignreg_jax import config as configuration
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.training import checkpointing
 from alignreg_jax.training.checkpointing import Checkpoints, Position
@@ -38,7 +39,9 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     fields = {name: plain[name] for name in ("seed", "data_seed", "model", "task", "train", "eval")}
     fields["first_epochs"] = config.pruning.first_epochs
     regularizer = config.regularizer
-    if regularizer.name != "none" and regularizer.reference == "pretrained":
+    if regularizer.name in GATED:  # its gates stand still until a cut is ahead
+        fields["gates"] = regularizer.name
+    elif regularizer.name != "none" and regularizer.reference == "pretrained":
         names = ("name", "weight", "norm", "reduce")
         fields["penalty"] = {name: plain["regularizer"][name] for name in names}
     if config.train.schedule == "linear":  # falls to zero at the last step of the run

@@ -7,7 +7,6 @@ Several seeds are trained side by side in one program (lifting.py): what is a se
 leading axis on the device, and comes and goes here as one value a seed.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -204,8 +203,6 @@ class Trainer:
         phase: int,
         remaining: float,
         target: float | None = None,
-        first_step: int = 0,
-        phase_steps: int = 0,
         **hyper: float,
     ) -> None:
         """Set the clock, and hyper-parameters that hold for this phase.
@@ -214,8 +211,6 @@ class Trainer:
             phase: its number.
             remaining: fraction of the prunable weights that remains in it.
             target: what the next cut will leave; None: no cut follows.
-            first_step: steps before the phase.
-            phase_steps: steps in it.
             hyper: what replaces the run's hyper-parameters meanwhile.
         """
         self._phase = phase
@@ -224,8 +219,6 @@ class Trainer:
             "phase": phase,
             "remaining": remaining,
             "target": remaining if target is None else target,
-            "first_step": first_step,
-            "phase_steps": phase_steps,
         }
         self._clock = self.place({name: np.float32(value) for name, value in clock.items()})
         self._traced_hyper = self.place(
@@ -340,18 +333,3 @@ def fetch(dispatch: InFlight) -> list[dict[str, float]]:
         means = {name: float(np.mean(values)) for name, values in history.items()}
         found.append({**means, "examples": float(np.sum(history["examples"]))})
     return found
-
-
-class Stopwatch:
-    """Seconds spent inside `with` blocks, to tell training from evaluation and saving."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic):
-        """`clock` gives seconds; tests give their own."""
-        self._clock, self.seconds = clock, 0.0
-
-    def __enter__(self) -> "Stopwatch":
-        self._start = self._clock()
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.seconds += self._clock() - self._start

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from alignreg_jax.pruning import criteria, kernels, masks
+from alignreg_jax.pruning import criteria, kernels, masks, methods
 from alignreg_jax.pruning.kernels import KERNELS
 
 TOP_K = jax.jit(masks.top_k, static_argnames="scope")
@@ -60,6 +60,21 @@ def test_random_is_the_same_law_per_layer_and_global():
     shares = np.concatenate([kept["kept_by_layer"][name] for name in KERNELS]) / 40_000
     assert kept["kept"] == 148_800
     assert 0 < np.abs(shares - 0.31).max() < 4.5 * np.sqrt(0.31 * 0.69 / 40_000)
+
+
+def test_random_and_random_global_are_two_draws_at_one_seed():
+    # Two independent draws of a share p agree where both keep or both prune: p^2 + (1 - p)^2.
+    weights = {name: jnp.zeros((2, 40, 40)) for name in KERNELS}
+    kept = {}
+    for scope in ("layer", "global"):
+        keep = masks.keep_counts(kernels.sizes(weights), 0.31, scope)
+        method = methods.build(criterion="random", scope=scope)
+        everything = masks.ones(weights)
+        found = method.prune(weights, everything, {}, {}, keep, jax.random.key(3))
+        kept[scope] = np.concatenate([np.ravel(found[name]) for name in KERNELS])
+    agree = float(np.mean(kept["layer"] == kept["global"]))
+    expected = 0.31**2 + 0.69**2
+    assert abs(agree - expected) < 4.5 * np.sqrt(expected * (1 - expected) / 19_200)
 
 
 def test_shares_of_a_global_random_cut_spread_like_a_hypergeometric_draw():

@@ -51,7 +51,7 @@ def test_rows_without_a_penalty_share():
 
 
 def test_penalties_and_gates_train_by_themselves():
-    methods = ("l2-mbp", "cosine-mbp", "frobenius-mbp", "l2sp", "l0", "l0-mbp")
+    methods = ("l2-mbp", "cosine-mbp", "frobenius-mbp", "l2sp", "l0")
     assert len({key(method) for method in methods}) == len(methods)
 
 
@@ -93,10 +93,9 @@ def test_a_rate_that_falls_over_the_whole_run_separates_by_its_length():
     assert key("l2-mbp", **falling) != key("none", **falling)
 
 
-def test_gates_are_all_to_be_open_before_the_first_cut_whatever_it_is():
-    assert key("l0") == key("l0", pruning__final=0.1)
-    assert key("l0-mbp") == key("l0-mbp", pruning__criterion="gate")
-    assert key("l0-mbp") != key("l0-mbp", train__score_learning_rate=1.0)
+def test_gates_stand_still_until_a_cut_is_ahead_whatever_it_is():
+    assert key("l0") == key("l0-mbp") == key("l0", pruning__final=0.1, regularizer__weight=9.0)
+    assert key("l0") != key("l0", regularizer__name="l0")  # without multipliers
 
 
 def test_fields_that_are_added_later_have_to_be_thought_about():
