@@ -30,11 +30,7 @@ class Artifacts:
     """Writes a run's files into its workdir; what they say comes from metrics.jsonl."""
 
     def __init__(self, workdir: Path, config: ExperimentConfig, inputs: Inputs, command: str):
-        """`command` is the line that makes the run again; nothing is written yet.
-
-        Raises:
-            UserError: the task's metric cannot score the rows of a language.
-        """
+        """`command` is the line that makes the run again; nothing is written yet."""
         self.workdir, self._command = workdir, command
         self._config, self._inputs = config, inputs
         self._split = "test" if "test" in config.eval.splits else "dev"

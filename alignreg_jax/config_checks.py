@@ -8,7 +8,7 @@ from collections.abc import Collection
 from itertools import chain
 from typing import Any
 
-from alignreg_jax.data.tasks import TASKS
+from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS, build
 from alignreg_jax.pruning.schedules import SCHEDULES
@@ -164,10 +164,23 @@ def _check_xglue(config: Any) -> None:
             f"eval.save_predictions='xglue': task.name={config.task.name!r} is not one of XGLUE's "
             f"tasks: {', '.join(known)}"
         )
+    task = TASKS[config.task.name]
+    wrong = "eval.save_predictions='xglue': XGLUE's script scores whole files of every language"
     if config.eval.examples:
+        raise UserError(f"{wrong}, but eval.examples={config.eval.examples}")
+    for field, chosen in (
+        ("task.languages", config.task.languages and ("en", *config.task.languages)),
+        ("eval.languages", config.eval.languages),
+        ("eval.every_phase_languages", config.eval.every_phase_languages),
+    ):
+        lacking = ", ".join(name for name in task.languages or () if name not in chosen)
+        if chosen and lacking:
+            raise UserError(f"{wrong}, but {field} leaves out {lacking}")
+    mirrored = config.task.data_dir is None and (config.task.hub_id or task.hub_id) == MIRROR
+    if config.task.source == "hub" and mirrored and task.name in MIRROR_LACKS:
         raise UserError(
-            f"eval.save_predictions='xglue': XGLUE's script scores whole files, but "
-            f"eval.examples={config.eval.examples}"
+            f"{wrong}, but task.source=hub lacks {MIRROR_LACKS[task.name]} of {task.name}; "
+            "task.data_dir may be XGLUE's own folder or .tar.gz"
         )
 
 

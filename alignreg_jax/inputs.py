@@ -15,6 +15,7 @@ from alignreg_jax.data import encoding, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation import scoring
 from alignreg_jax.models import checkpoints, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
@@ -205,6 +206,7 @@ def _read_data(config: ExperimentConfig) -> Data:
         drop_blanked=config.task.drop_blanked,
     )
     evaluation = _evaluated(config, dataset)
+    scoring.check(dataset.task, evaluation)
     return Data(dataset, _head(dataset.train, config.task.train_examples), evaluation)
 
 

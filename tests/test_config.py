@@ -183,6 +183,31 @@ def test_xglues_script_scores_whole_files(parsed):
         parsed(*flags, "--config.eval.examples=5")
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        ("task.languages=ru,de", "task.languages leaves out es, fr$"),
+        ("eval.languages=de,es,fr,ru", "eval.languages leaves out en$"),
+        ("eval.every_phase_languages=en", "eval.every_phase_languages leaves out de, es, fr, ru$"),
+        ("task.name=pos task.source=hub", "task.source=hub lacks pt and the last sentence .* pos;"),
+        ("task.languages=ru,fr,es,de eval.languages=ru,fr,es,de,en", ""),
+        ("task.name=pos task.source=hub task.data_dir=xglue", ""),
+        ("task.name=pos task.source=hub task.hub_id=another/one", ""),
+        ("task.source=hub", ""),
+    ],
+)
+def test_xglues_script_scores_every_language(flags, says):
+    config = default_config()
+    config.task.name, config.task.source = "nc", "folder"
+    config.eval.save_predictions = "xglue"
+    override(config, flags.split(), configuration.field_paths())
+    if says:
+        with pytest.raises(UserError, match=rf"^eval\.save_predictions='xglue': .*{says}"):
+            resolve(config)
+    else:
+        resolve(config)
+
+
 def test_a_sweep_takes_both_kinds_of_predictions():
     config = default_config()
     config.eval.save_predictions = True
@@ -228,7 +253,7 @@ def test_defaults_stay_defaults():
     assert config.pruning.steps is None, "resolve must not change what it is given"
 
 
-SWEEPS = ("table1", "table1_demo", "lambda_demo")  # tests/sweeping resolves these
+SWEEPS = ("table1", "table1_demo", "lambda_demo", "tags_demo")  # tests/sweeping resolves these
 OF_RUNS = sorted(path for path in CONFIGS.glob("*.py") if path.stem not in SWEEPS)
 
 

@@ -16,7 +16,7 @@ from alignreg_jax.config import (
     TrainConfig,
 )
 from alignreg_jax.errors import UserError
-from alignreg_jax.inputs import load_inputs
+from alignreg_jax.inputs import Cache, load_data, load_inputs
 
 
 @pytest.fixture
@@ -85,6 +85,8 @@ def test_max_length_cuts(config):
         ("task", {"max_length": tiny.POSITIONS - 1}, r"task\.max_length=39.* 38 pieces"),
         ("task", {"name": "xquad"}, r"task\.name='xquad'"),
         ("task", {"data_dir": None}, r"task\.data_dir"),
+        ("task", {"data_dir": "~nosuchuser/x"}, r"^task\.data_dir=~nosuchuser/x: no such folder"),
+        ("model", {"name_or_path": "~nosuchuser/x"}, r"^model\.name_or_path=~nosuchuser/x: no"),
         ("eval", {"languages": ("fi",)}, r"eval\.languages: no data for 'fi'; there is de, en, sw"),
         ("eval", {"every_phase_languages": ("fi",)}, r"eval\.every_phase_languages.*'fi'"),
         ("train", {"accumulation": 4}, r"train\.batch_size / train\.accumulation=2"),
@@ -166,6 +168,23 @@ def test_unlabelled_test_files(config, tmp_path, caplog):
     chosen = replace(config.eval, splits=("dev",))
     inputs = load_inputs(replace(config, task=task, eval=chosen))
     assert set(inputs.evaluation) == {("dev", language) for language in ("en", "de", "fr")}
+
+
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_rows_that_cannot_be_scored_are_told_before_they_are_encoded(config, tmp_path, split):
+    root = xglue_tree.write(tmp_path, "WPR")
+    for path in (root / "WPR").glob("*.*.*.*"):
+        path.write_text("query\ta\tb\t3\nquery\tc\td\t0\n")
+    task = TaskConfig(name="wpr", source="folder", data_dir=str(root))
+    wpr = replace(config, task=task)
+    load_data(wpr, Cache())
+    path = root / "WPR" / f"xglue.wpr.fr.{split}"
+    path.write_text("query\ta\tb\t3\nanother\tc\td\t0\n")
+    says = rf"^{path} \(fr\): metric ndcg: no query has two rows or more, in 2 rows$"
+    with pytest.raises(UserError, match=says):
+        load_data(wpr, Cache())
+    other = {"dev": "test", "test": "dev"}[split]
+    load_data(replace(wpr, eval=replace(config.eval, splits=(other,))), Cache())
 
 
 def test_mesh_must_use_every_device(config):

@@ -155,6 +155,11 @@ def write(root: Path, *folders: str, top: str = TOP) -> Path:
     return root / top
 
 
+def notes(data) -> tuple[str, ...]:
+    """What is logged of a data set, but for the sizes of files: XGLUE's are a bit longer."""
+    return tuple(note for note in data.notes if ", and XGLUE's " not in note)
+
+
 def pack(path: Path, *folders: str, top: str = f"{TOP}/", also: tuple = ()) -> Path:
     """Write an archive with the folders; `also` are (TarInfo, content) put before them."""
     with tarfile.open(path, "w:gz") as archive:

@@ -68,10 +68,17 @@ def extract(
 
 
 def _digest(folder: Path) -> str | None:
-    """The archive's digest that is beside what was unpacked; None: nothing sound is there."""
+    """The archive's digest that is beside what was unpacked; None: nothing sound is there.
+
+    A folder is sound while every file is there that was unpacked into it, and as long as it was.
+    """
     try:
-        return str(json.loads((folder / FACTS).read_bytes())["sha256"])
-    except (OSError, ValueError, KeyError, TypeError):
+        facts = json.loads((folder / FACTS).read_bytes())
+        for name, size in facts["members"].items():
+            if (folder / name).stat().st_size != size:
+                return None
+        return str(facts["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
@@ -83,13 +90,11 @@ def _unpack(path: Path, wanted: set[str], folder: Path) -> str:
         raise _unwritable(folder.parent, error) from error
     try:
         digest = _extract(path, wanted, temporary)
-        (temporary / FACTS).write_text(json.dumps({"archive": str(path), "sha256": digest}))
-        shutil.rmtree(folder, ignore_errors=True)  # without FACTS: not one of ours
-        try:
-            temporary.rename(folder)
-        except OSError:
-            if _digest(folder) is None:  # else another process was faster
-                raise
+        there = [name for name in sorted(wanted) if (temporary / name).is_file()]
+        sizes = {name: (temporary / name).stat().st_size for name in there}
+        facts = {"archive": str(path), "sha256": digest, "members": sizes}
+        (temporary / FACTS).write_text(json.dumps(facts))
+        _publish(temporary, folder)
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not readable as .tar.gz ({error})") from error
     except OSError as error:
@@ -99,6 +104,17 @@ def _unpack(path: Path, wanted: set[str], folder: Path) -> str:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return digest
+
+
+def _publish(temporary: Path, folder: Path) -> None:
+    """Give a folder its name; if another process was first, and may be reading, theirs stays."""
+    if folder.exists() and _digest(folder) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        temporary.rename(folder)
+    except OSError:
+        if _digest(folder) is None:
+            raise
 
 
 def _extract(path: Path, wanted: set[str], target: Path) -> str:
@@ -123,7 +139,7 @@ def _check(member: tarfile.TarInfo, wanted: set[str], target: Path, path: Path) 
     """Refuse what would land outside, wanted or not: such an archive is not what it seems."""
     try:
         tarfile.data_filter(member, str(target))
-    except tarfile.FilterError as error:
+    except (tarfile.FilterError, ValueError) as error:  # ValueError: a NUL in the path
         raise UserError(
             f"{path}: refused, because of its member {member.name!r} ({error})"
         ) from error

@@ -1,7 +1,7 @@
 """What a source has of a task: which files are there, and how each is read."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alignreg_jax.data.lines import Progress
@@ -21,6 +21,7 @@ class Catalogue:
         labels: the label set, if the source has one.
         advice: how to get what is missing.
         notes: lines for the log.
+        sizes: rows that XGLUE's own files have, by language and split.
     """
 
     where: str
@@ -30,6 +31,7 @@ class Catalogue:
     labels: tuple[str, ...] | None = None
     advice: str = ""
     notes: tuple[str, ...] = ()
+    sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
 
     def missing(self, what: str) -> UserError:
         """The error to raise for what is not there."""

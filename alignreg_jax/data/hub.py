@@ -21,7 +21,7 @@ from alignreg_jax.data.catalogue import Catalogue, check_languages
 from alignreg_jax.data.labels import renamed
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows
-from alignreg_jax.data.tasks import MIRROR, Task
+from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, Task
 from alignreg_jax.errors import UserError
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -43,32 +43,24 @@ def fetched(task: Task, hub_id: str | None, languages: Sequence[str] | None) -> 
     known = task.languages or ()
     check_languages(languages, known, name)
     folder = _fetch(task, name, ("en", *(languages or known)))
-    found = catalogue(task, folder, languages, name)
+    found = catalogue(task, folder, name)
     if (folder / str(task.hub_config)).is_dir():
         note = f"{name} is a third party's copy of XGLUE, whose terms are at {xglue.TERMS}"
+        if name == MIRROR and task.name in MIRROR_LACKS:
+            note += f"; it lacks {MIRROR_LACKS[task.name]} of {task.name}"
         found = replace(found, notes=(note, *found.notes))
     return found
 
 
-def catalogue(
-    task: Task, folder: Path, languages: Sequence[str] | None, where: str | None = None
-) -> Catalogue:
+def catalogue(task: Task, folder: Path, where: str | None = None) -> Catalogue:
     """Return the files of a task in a folder laid out like the Hub; UserError if there is none.
 
-    A language that the folder lacks is told in a note, unless `languages` are asked for. `where`:
-    the data set's name, if the folder is a snapshot of it.
+    `where`: the data set's name, if the folder is a snapshot of it.
     """
-    where, known = where or str(folder), task.languages or ()
+    known = task.languages or ()
     by_task = task.hub_config is not None and not (folder / "en").is_dir()
     # Other configs of a repository (all_languages, ja) are not this task's
     files = {key: paths for key, paths in _find(task, folder).items() if key[0] in known}
-    there = {language for language, _ in files}
-    lacking = [language for language in known if language not in there and not languages]
-    note = (
-        f"{where} has no {', '.join(lacking)} for {task.name}, so that its scores are not XGLUE's"
-    )
-    if MIRROR == where:
-        note += f"; XGLUE's archive does: {xglue.TERMS}"
 
     def expected(language: str, split: str) -> str:
         if by_task:
@@ -77,12 +69,11 @@ def catalogue(
         return str(folder / language / f"{SPLITS[split]}-*.parquet")
 
     return Catalogue(
-        where,
+        where or str(folder),
         files,
         partial(_read, task, folder),
         expected,
-        advice=xglue.ways(task) if task.hub_id == MIRROR else "",
-        notes=(note,) if lacking and files and by_task else (),
+        advice=xglue.ways(task),
     )
 
 

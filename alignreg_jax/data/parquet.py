@@ -84,19 +84,20 @@ def _read(file: Path, task: Task, folder: Path, unlabelled: bool) -> dict[str, l
     try:
         parquet = pyarrow.parquet.ParquetFile(file)
         names = _names_there(parquet.schema_arrow.names, (*texts, label), file)
-        names_of = _label_names(parquet.schema_arrow, names[label], folder, file)
+        nested = task.kind == "token"
+        names_of = _label_names(parquet.schema_arrow, names[label], nested, folder, file)
         for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=list(names.values())):
             row = len(columns[label]) + 1
             for name in texts:
                 where = f"{file}: {names[name]}"
-                columns[name] += _strings(batch[names[name]], where, row, task.kind == "token")
+                columns[name] += _strings(batch[names[name]], where, row, nested)
             columns[label] += batch[names[label]].to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{file}: not readable as parquet ({first_line(error)})") from error
     values = columns[label]
     if unlabelled and all(_is_none(value) for value in values):
         return {**columns, label: []}
-    if task.kind == "token":
+    if nested:
         columns[label] = _tags(values, names_of, columns[texts[0]], file)
     else:
         columns[label] = [
@@ -118,8 +119,7 @@ def _strings(column: pyarrow.Array, where: str, row: int, nested: bool) -> list[
     """Texts, or lists of words; the first is of that row of the file."""
     kind = column.type
     if nested:
-        lists = pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)
-        if not lists or not _is_string(kind.value_type):
+        if not _is_list(kind) or not _is_string(kind.value_type):
             raise UserError(f"{where} must be a list of strings, not {kind}")
     elif not _is_string(kind):
         raise UserError(f"{where} must be a string, not {kind}")
@@ -134,6 +134,10 @@ def _strings(column: pyarrow.Array, where: str, row: int, nested: bool) -> list[
 
 def _is_string(kind: pyarrow.DataType) -> bool:
     return pyarrow.types.is_string(kind) or pyarrow.types.is_large_string(kind)
+
+
+def _is_list(kind: pyarrow.DataType) -> bool:
+    return pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind)
 
 
 def _is_none(value: Any) -> bool:
@@ -162,22 +166,39 @@ def _name(value: Any, names: list[str] | None, where: str) -> str:
     return names[value]
 
 
-def _label_names(schema: pyarrow.Schema, column: str, folder: Path, file: Path) -> list[str] | None:
+def _label_names(
+    schema: pyarrow.Schema, column: str, nested: bool, folder: Path, file: Path
+) -> list[str] | None:
     """The names of the labels by number; None where they are written out."""
     kind = schema.field(column).type
-    if pyarrow.types.is_list(kind) or pyarrow.types.is_large_list(kind):
-        kind = kind.value_type
-    if _is_string(kind):
+    single = kind.value_type if nested and _is_list(kind) else kind
+    if _is_list(kind) != nested or not (_is_string(single) or pyarrow.types.is_integer(single)):
+        expected = "a string or a label's number"
+        expected = f"a list, each item {expected}" if nested else expected
+        raise UserError(f"{file}: {column} must be {expected}, not {kind}")
+    if _is_string(single):
         return None
-    if not pyarrow.types.is_integer(kind):
-        raise UserError(f"{file}: {column} must be a string or a label's number, not {kind}")
     # If the parquet file does not name its labels, the data set's card may
-    for features in (Features.from_arrow_schema(schema), _card(folder, file.parent.name)):
-        feature = None if features is None else features.get(column)
-        feature = getattr(feature, "feature", feature)  # of a list
-        if isinstance(feature, ClassLabel):
-            return list(feature.names)
-    raise UserError(f"{file}: {column} holds numbers, and neither file nor card names them")
+    names = _names_in(_metadata(schema), column)
+    names = names or _names_in(_card(folder, file.parent.name), column)
+    if names is None:
+        raise UserError(f"{file}: {column} holds numbers, and neither file nor card names them")
+    return names
+
+
+def _names_in(features: Features | None, column: str) -> list[str] | None:
+    feature = None if features is None else features.get(column)
+    feature = getattr(feature, "feature", feature)  # of a list
+    names = list(feature.names or ()) if isinstance(feature, ClassLabel) else []
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _metadata(schema: pyarrow.Schema) -> Features | None:
+    """What the file says of its columns."""
+    try:
+        return Features.from_arrow_schema(schema)
+    except Exception:  # free text, as a card is: not JSON, an unknown type, labels without names
+        return None
 
 
 def _card(folder: Path, config: str) -> Features | None:

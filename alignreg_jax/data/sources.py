@@ -6,6 +6,7 @@ test are read in every language that has them, or in those asked for; English is
 these, because the others are measured against it.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -55,7 +56,17 @@ def load(
     if drop_blanked and task.kind != "token":
         raise UserError(f"task.drop_blanked: {task.name} has no words, but texts")
     found, notes = _find(task, source, data_dir, languages, hub_id)
-    return _assemble(task, found, choose(found, languages), drop_blanked, notes)
+    chosen = choose(found, languages)
+    if not languages:
+        notes += _lacking(task, found, chosen)
+    return _assemble(task, found, chosen, drop_blanked, notes)
+
+
+def _lacking(task: Task, found: Catalogue, there: Sequence[str]) -> tuple[str, ...]:
+    """A note on the languages of the task that the source does not have."""
+    lacking = ", ".join(name for name in task.languages or () if name not in there)
+    note = f"{found.where} has no {lacking} for {task.name}, so that its scores are not XGLUE's"
+    return (note,) if lacking else ()
 
 
 def _find(
@@ -75,7 +86,7 @@ def _find(
             raise UserError(
                 "task.hub_id: the data are to come from task.data_dir; drop one of them"
             )
-        return _at(task, Path(data_dir).expanduser(), languages)
+        return _at(task, _path(task, data_dir), languages)
     if source == "hub":
         # Imported here: it needs datasets and pyarrow, which take seconds to import and which no
         # other source uses.
@@ -85,6 +96,18 @@ def _find(
     if task.xglue is None:
         raise UserError("task.data_dir: needed with task.source=folder, a folder of JSONL files")
     raise UserError(f"task.data_dir: {task.name} needs XGLUE's data: {xglue.ways(task)}")
+
+
+def _path(task: Task, data_dir: str) -> Path:
+    """What task.data_dir means; UserError if there is no such thing."""
+    path = os.path.expanduser(data_dir)  # leaves a ~user that is nobody; Path's raises
+    if os.path.exists(path):
+        return Path(path)
+    if task.xglue is None:
+        what = "folder; it should hold <lang>.<split>.jsonl"
+    else:
+        what = f"folder or archive; {xglue.ways(task)}"
+    raise UserError(f"task.data_dir={data_dir}: no such {what}")
 
 
 def _at(
@@ -101,7 +124,7 @@ def _at(
         if task.hub_config is not None and any(path.glob("*/*.parquet")):
             from alignreg_jax.data import hub
 
-            return hub.catalogue(task, path, languages), ()
+            return hub.catalogue(task, path), ()
         if path.is_dir() and not any(path.glob("*.jsonl")):
             raise UserError(
                 f"{path}: has no data of {task.name}: neither XGLUE's {task.xglue.folder}, nor "
@@ -125,6 +148,7 @@ def _jsonl(task: Task, folder: Path) -> Catalogue:
         read=read,
         expected=lambda language, split: str(folder / f"{language}.{split}.jsonl"),
         labels=jsonl.read_labels(folder),
+        advice="" if task.xglue is None else xglue.ways(task),
     )
 
 
@@ -154,6 +178,7 @@ def _assemble(
 
         rows = read(("en", "train"))
         names = labels.label_set(task, found.labels, rows)
+        said += _other_size(found, "en", "train", rows)
         if drop_blanked:
             rows, dropped = without_blanked(rows)
             said.append(f"{dropped} training sentences left out, their words are all {BLANK!r}")
@@ -163,6 +188,7 @@ def _assemble(
                 said.append(f"{language} has no {split} data")
                 continue
             rows = read((language, split))
+            said += _other_size(found, language, split, rows)
             if rows.labels is None:
                 unlabelled.append((split, language))
                 said.append(f"{rows.origin} has no labels, so {language} is not evaluated on it")
@@ -171,6 +197,14 @@ def _assemble(
     return Dataset(
         task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
     )
+
+
+def _other_size(found: Catalogue, language: str, split: str, rows: Rows) -> list[str]:
+    """A note on a file of XGLUE that is longer or shorter than it was published."""
+    count, known = len(rows.text_a), found.sizes.get((language, split))
+    if known in (None, count):
+        return []
+    return [f"{rows.origin} has {count:,} rows, and XGLUE's {known:,}"]
 
 
 def _size(path: Path) -> int:

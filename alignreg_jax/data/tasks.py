@@ -13,6 +13,9 @@ from alignreg_jax.errors import UserError
 MIRROR = "hgissbkh/xglue"
 """XGLUE as parquet on the Hub: a third party's copy, one config a task."""
 
+MIRROR_LACKS = {"pos": "pt and the last sentence of every file"}
+"""What the mirror has lost of a task."""
+
 NONE: Mapping[str, str] = MappingProxyType({})
 
 

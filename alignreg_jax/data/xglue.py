@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from alignreg_jax.data import archive, conll, tsv
+from alignreg_jax.data import archive, conll, tsv, xglue_sizes
 from alignreg_jax.data.catalogue import Catalogue, check_languages
 from alignreg_jax.data.labels import renamed
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows
-from alignreg_jax.data.tasks import MIRROR, TASKS, Task, XglueFiles
+from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS, Task, XglueFiles
 from alignreg_jax.errors import UserError
 
 TERMS = "https://microsoft.github.io/XGLUE/"
@@ -26,7 +26,7 @@ KNOWN = archive.Known(
 def ways(task: Task) -> str:
     """How to get a task's data, for errors: from Microsoft, or from the Hub if one chooses to."""
     copy = ", a third party's copy" if task.hub_id == MIRROR else ""
-    copy += " without pt" if task.name == "pos" else ""
+    copy += f" without {MIRROR_LACKS[task.name]}" if task.name in MIRROR_LACKS else ""
     return (
         f"get XGLUE from {TERMS} after accepting its terms and pass its folder or .tar.gz as "
         f"task.data_dir, or choose {task.hub_id} on the Hub{copy}, with task.source=hub"
@@ -76,6 +76,7 @@ def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalo
         read=partial(_read, task),
         expected=lambda language, split: str(root / layout.path(language, split)),
         advice=ways(task),
+        sizes={key: xglue_sizes.rows(task.name, *key) for key in paths},
     )
 
 

@@ -100,15 +100,24 @@ def query_scores(gold: Answers, predicted: Answers, queries: Answers) -> list[fl
     Raises:
         UserError: there is no such query.
     """
-    starts = [0, *(index for index in range(1, len(gold)) if _changes(queries, index)), len(gold)]
-    scores = [
+    return [
         float(ndcg_score([_gains(gold[first:last])], [_gains(predicted[first:last])]))
-        for first, last in pairwise(starts)
-        if last - first > 1
+        for first, last in query_spans(queries)
     ]
-    if not scores:
-        raise UserError(f"metric ndcg: no query has two rows or more, in {len(gold)} rows")
-    return scores
+
+
+def query_spans(queries: Answers) -> list[tuple[int, int]]:
+    """First row, and the one behind the last, of every query with two rows or more.
+
+    Raises:
+        UserError: there is no such query.
+    """
+    count = len(queries)
+    starts = [0, *(index for index in range(1, count) if _changes(queries, index)), count]
+    spans = [(first, last) for first, last in pairwise(starts) if last - first > 1]
+    if not spans:
+        raise UserError(f"metric ndcg: no query has two rows or more, in {count} rows")
+    return spans
 
 
 def _changes(queries: Answers, index: int) -> bool:

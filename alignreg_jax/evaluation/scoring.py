@@ -59,6 +59,25 @@ def score(
     return found
 
 
+def check(task: Task, gold: Mapping[tuple[str, str], Split]) -> None:
+    """Whether `score` can score the rows, whatever is predicted; predictions take long to get.
+
+    Args:
+        task: says which metrics.
+        gold: the rows that will be scored, by split and language.
+
+    Raises:
+        UserError: names the file and language.
+    """
+    if "ndcg" not in task.metrics:
+        return
+    for (_, language), rows in gold.items():
+        try:
+            metrics.query_spans(rows.text_a)
+        except UserError as error:
+            raise UserError(f"{rows.origin} ({language}): {error}") from None
+
+
 def chance(task: Task, labels: Sequence[str], gold: Mapping[str, Split]) -> float:
     """The score of a model that knows nothing, by the task's metric.
 
@@ -72,22 +91,15 @@ def chance(task: Task, labels: Sequence[str], gold: Mapping[str, Split]) -> floa
     Args:
         task: says which metric.
         labels: of the classifier.
-        gold: by language, the rows that are scored.
-
-    Raises:
-        UserError: a language whose rows cannot be scored; names it.
+        gold: by language, the rows that are scored; `check` has passed them.
     """
     if task.metric.endswith("accuracy"):
         return 1.0 / len(labels)
     if task.metric != "ndcg":
         return 0.0
-    return float(np.mean([_constant(language, rows, labels) for language, rows in gold.items()]))
+    return float(np.mean([_constant(rows, labels) for rows in gold.values()]))
 
 
-def _constant(language: str, rows: Split, labels: Sequence[str]) -> float:
+def _constant(rows: Split, labels: Sequence[str]) -> float:
     right = names(rows, rows.labels, labels)
-    same = [labels[0]] * len(right)
-    try:
-        return metrics.score(["ndcg"], right, same, queries=rows.text_a)["ndcg"]
-    except UserError as error:
-        raise UserError(f"{rows.origin} ({language}): {error}") from None
+    return metrics.score(["ndcg"], right, [labels[0]] * len(right), queries=rows.text_a)["ndcg"]

@@ -5,6 +5,7 @@ folder that stock transformers loads.
 """
 
 import json
+import os
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -90,15 +91,14 @@ class Loaded:
 def resolve(name_or_path: str) -> Path:
     """The checkpoint's folder: "demo" is the bundled encoder, else a folder, else a Hub id.
 
-    A Hub id is downloaded into, or found in, the Hub's usual cache; `HF_HUB_OFFLINE=1` and
-    `HF_HOME` are honoured. Pickle weights are not downloaded.
+    Hub ids are fetched into the Hub's cache (`HF_HUB_OFFLINE`, `HF_HOME`) without pickle weights.
 
     Raises:
         UserError: neither a folder nor a model that the Hub or its cache has.
     """
     if name_or_path == "demo":
         return DEMO
-    folder = Path(name_or_path).expanduser()
+    folder = Path(os.path.expanduser(name_or_path))  # leaves a ~user that is nobody; Path's raises
     if folder.is_dir():
         return folder
     # Not at the top: the import reads HF_* and is not needed for a folder

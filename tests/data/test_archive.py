@@ -102,6 +102,15 @@ def test_what_would_land_elsewhere_is_refused(tmp_path, unpack, member):
     assert below(tmp_path) == before  # nothing in the cache, nothing beside it
 
 
+def test_a_path_with_a_nul_is_refused(tmp_path, unpack):
+    member, content = evil("plain")
+    member.pax_headers = {"path": f"{TOP}/NER/nul\0"}  # before the name, which could not have it
+    path = xglue_tree.pack(tmp_path / "nul.tar.gz", "NER", also=((member, content),))
+    with pytest.raises(UserError, match=r"nul\.tar\.gz: refused, .*NER/nul\\x00"):
+        unpack(path)
+    assert below(tmp_path) == {"nul.tar.gz"}
+
+
 def test_an_absolute_path_stays_in_the_folder(tmp_path, unpack):
     path = xglue_tree.pack(tmp_path / "root.tar.gz", "NER", also=(evil("/escaped"),))
     assert "escaped" not in " ".join(below(unpack(path)[0]))
@@ -138,6 +147,33 @@ def test_a_kill_leaves_no_folder_that_is_half_full(packed, unpack, tmp_path, mon
     (half / archive.FACTS).unlink()  # as if it had been made by hand
     (half / TOP / "NER" / "de.test").unlink()
     assert (unpack(packed)[0] / TOP / "NER" / "de.test").is_file()
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"cut")]
+)
+def test_a_folder_that_has_lost_something_is_unpacked_again(packed, unpack, damage):
+    path = unpack(packed)[0] / TOP / "NER" / "de.test"
+    damage(path)
+    assert unpack(packed)[0] in path.parents
+    assert path.read_bytes() == xglue_tree.FILES["NER"]["de.test"]
+
+
+def test_a_folder_that_another_process_has_finished_stays(packed, unpack, monkeypatch):
+    """Whoever was first may be reading in it."""
+    extracted, others = archive._extract, []
+
+    def slow(*arguments):
+        done = extracted(*arguments)
+        if not others:
+            others.append(None)  # the other one is not slow
+            others.append(unpack(packed)[0].stat().st_ino)
+        return done
+
+    monkeypatch.setattr(archive, "_extract", slow)
+    folder, _ = unpack(packed)
+    assert folder.stat().st_ino == others[1]
+    assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_a_cache_that_cannot_be_written(packed, tmp_path):
@@ -177,7 +213,7 @@ def test_an_archive_is_as_good_as_its_folder(packed, tmp_path, load_ner):
             assert ours.text_a == theirs.text_a
             assert ours.labels.tolist() == theirs.labels.tolist()
     assert "is not the archive that was published" in data.notes[0]
-    assert folder.notes == ()
+    assert xglue_tree.notes(folder) == ()
 
 
 def test_the_archive_may_have_no_top_folder(tmp_path, load_ner):

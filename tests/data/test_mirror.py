@@ -1,5 +1,6 @@
 """XGLUE as parquet on the Hub, one config a task: a local folder of that layout, and the cache."""
 
+import json
 import os
 import subprocess
 import sys
@@ -160,7 +161,59 @@ def test_bad_sentences_are_named(mirror):
     refused("words must be a list of strings", words=["a"], ner=[["O"]])
     refused("has no column ner", words=[["a"]])
     refused("neither file nor card names them", words=[["a"]], ner=[[0]])
-    refused("ner must be a string or a label's number", words=[["a"]], ner=[[0.5]])
+    number = "ner must be a list, each item a string or a label's number, not"
+    refused(f"{number} list<element: double>", words=[["a"]], ner=[[0.5]])
+    refused(f"{number} string", words=[["a"]], ner=["O"])
+    refused(f"{number} int64", words=[["a"]], ner=[0])
+
+
+CARD = """---
+dataset_info:
+- config_name: nc
+  features:
+  - name: news_category
+    dtype:
+      class_label:
+        names:
+          '0': news
+          '1': autos
+---
+"""
+
+
+def test_metadata_that_cannot_be_read_name_nothing(mirror):
+    """The data set's card still may."""
+    folder = write_task(mirror, "nc")
+    path = folder / "nc" / "test.ru-00000-of-00001.parquet"
+    table = pyarrow.table({"news_title": ["a"], "news_body": ["b"], "news_category": [1]})
+
+    def features(label):
+        return json.dumps({"info": {"features": {"news_category": label}}})
+
+    for metadata in (
+        *("not JSON", "null", b"\xff", json.dumps({"info": {}})),
+        features({"_type": "FancyLabel"}),
+        features({"_type": "ClassLabel"}),
+        features({"_type": "ClassLabel", "names": []}),
+        features({"_type": "ClassLabel", "names": [1, 2]}),
+    ):
+        (folder / "README.md").unlink(missing_ok=True)
+        changed = table.replace_schema_metadata({"huggingface": metadata})
+        pyarrow.parquet.write_table(changed, path)
+        with pytest.raises(UserError, match=rf"{path}: news_category holds numbers, and neither"):
+            read("nc", folder, languages=("ru",))
+        (folder / "README.md").write_text(CARD)
+        data = read("nc", folder, languages=("ru",))
+        assert data.test["ru"].labels.tolist() == [CATEGORIES.index("autos")]
+
+
+def test_a_row_has_one_label(mirror):
+    folder = write_task(mirror, "nc")
+    path = folder / "nc" / "test.ru-00000-of-00001.parquet"
+    table = {"news_title": ["a"], "news_body": ["b"], "news_category": [["autos"]]}
+    pyarrow.parquet.write_table(pyarrow.table(table), path)
+    with pytest.raises(UserError, match=rf"{path}: news_category must be a string or a .* list<"):
+        read("nc", folder)
 
 
 def test_the_mirror_has_to_be_asked_for():
@@ -204,8 +257,8 @@ def test_the_hubs_cache_serves_offline(tmp_path):
     nc, pos, fork, absent = done.stdout.splitlines()
     copy = "is a third party's copy of XGLUE, whose terms are at https://microsoft.github.io/XGLUE/"
     assert nc == f"2 en de es fr ru {MIRROR} {copy}"
-    assert f"{MIRROR} has no pt for pos" in pos
-    assert xglue.TERMS in pos.partition("has no pt")[2]
+    assert f"{MIRROR} has no pt for pos, so that its scores are not XGLUE's" in pos
+    assert f"{xglue.TERMS}; it lacks pt and the last sentence of every file of pos" in pos
     assert fork == f"2 en de es fr some/fork {copy}"
     assert "google-research-datasets/paws-x cannot be had from the Hub" in absent
     assert xglue.TERMS in absent

@@ -120,6 +120,16 @@ def test_a_tasks_own_labels_come_first(write):
     assert "en.train.jsonl:2: unknown label 'maybe'" in text
 
 
+def test_languages_that_a_task_of_xglue_lacks_are_told(write):
+    folder, task = write({"ru.dev.jsonl": PAIRS}, good=PAIRS), get_task("xnli")
+    note = f"{folder} has no ar, bg, de, el, es, fr, hi, sw, th, tr, ur, vi, zh for xnli, so"
+    assert load_folder(folder, task).notes[0].startswith(note)
+    assert not any("has no ar" in note for note in load_folder(folder, task, ("ru",)).notes)
+    text = message(load_folder, folder, task, ("ru", "sw"))
+    assert "'sw'; it has en, ru; get XGLUE from" in text
+    assert "choose facebook/xnli on the Hub" in text
+
+
 def test_the_generic_folder_holds_pairs_if_its_first_row_is_one(write):
     data = load_folder(write(good=PAIRS))
     assert data.train.text_b == ["b", "d"]
@@ -233,7 +243,9 @@ def test_sources_and_folders_that_do_not_fit(tmp_path):
     assert "task.data_dir" in message(
         load, get_task("intents"), source="demo", data_dir=str(tmp_path), languages=None
     )
-    assert "no such folder" in message(load_folder, tmp_path / "absent")
+    absent = f"task.data_dir={tmp_path}/absent: no such folder; it should hold <lang>.<split>.jsonl"
+    assert message(load_folder, tmp_path / "absent") == absent
+    assert message(load_folder, "~nosuchuser").startswith("task.data_dir=~nosuchuser: no such")
     assert "en.train.jsonl: missing" in message(load_folder, tmp_path)
 
 

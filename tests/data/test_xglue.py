@@ -6,7 +6,7 @@ import pytest
 import xglue_tree
 from xglue_tree import FILES, LANGUAGES, TOP
 
-from alignreg_jax.data import xglue
+from alignreg_jax.data import xglue, xglue_sizes
 from alignreg_jax.data.sources import load
 from alignreg_jax.data.tasks import TASKS, get_task
 from alignreg_jax.errors import UserError
@@ -61,7 +61,7 @@ def test_every_task_is_whole(tree, name):
     assert set(data.test) == set(get_task(name).languages)
     assert next(iter(data.test)) == "en"
     assert data.labels == get_task(name).labels
-    assert data.notes == ()
+    assert xglue_tree.notes(data) == ()
     assert data.unlabelled == ()
 
 
@@ -140,7 +140,7 @@ def test_pos_keeps_the_last_sentence_and_blanked_words(tree):
     data = read("pos", tree, drop_blanked=True)
     assert data.train.text_a == [["From", "the", "AP"], ["_", "well"]]
     assert names(data, data.train) == "ADP DET PROPN PUNCT INTJ".split()
-    assert data.notes == ("1 training sentences left out, their words are all '_'",)
+    assert xglue_tree.notes(data) == ("1 training sentences left out, their words are all '_'",)
 
 
 def test_the_parent_and_a_folder_by_another_name(tree, tmp_path):
@@ -193,7 +193,49 @@ def test_a_task_that_is_missing_is_never_replaced(tmp_path):
     assert xglue.ways(get_task("ner")) in text
     assert "task.data_dir: ner needs XGLUE's data" in refused("ner", None, data_dir=None)
     assert xglue.ways(get_task("ner")) in refused("ner", None, data_dir=None)
-    assert "no such folder" in refused("ner", tmp_path / "absent")
+
+
+@pytest.mark.parametrize("path", ["nowhere.tar.gz", "~nosuchuser/xglue"])
+def test_a_path_where_nothing_is(path):
+    text = refused("ner", path)
+    assert text.startswith(f"task.data_dir={path}: no such folder or archive; ")
+    assert xglue.ways(get_task("ner")) in text
+
+
+def test_a_file_of_another_size_is_told(tree, monkeypatch):
+    folder = tree / "QAM"
+    monkeypatch.setattr(xglue_sizes, "_TRAIN", {"qam": 100})
+    monkeypatch.setattr(xglue_sizes, "_EVERYWHERE", {"qam": (2, 1_000)})
+    unlabel(folder / "xglue.qam.de.test")
+    expected = {f"{folder}/xglue.qam.en.train has 2 rows, and XGLUE's 100"}
+    expected |= {
+        f"{folder}/xglue.qam.{code}.test has 2 rows, and XGLUE's 1,000"
+        for code in ("en", "fr", "de")
+    }
+    data = read("qam", tree)
+    assert set(data.notes) - set(xglue_tree.notes(data)) == expected
+    monkeypatch.setattr(xglue_sizes, "_TRAIN", {"pos": 3})
+    monkeypatch.setattr(xglue_sizes, "_EVERYWHERE", {"pos": (2, 2)})
+    dropped = read("pos", tree, drop_blanked=True)  # the file is whole, nonetheless
+    assert xglue_tree.notes(dropped) == dropped.notes != ()
+
+
+def test_sizes_of_all_files_are_known():
+    """Spot checks by sums that the specification or the corpora's papers give."""
+    sizes = {
+        split: {
+            name: [xglue_sizes.rows(name, language, split) for language in get_task(name).languages]
+            for name in NAMES.values()
+        }
+        for split in ("dev", "test")
+    }
+    for split, total in (("dev", 37_350), ("test", 75_150)):
+        assert sum(sizes[split]["xnli"]) == total
+        assert sum(sizes[split]["nc"]) == 50_000
+    assert xglue_sizes.rows("pos", "en", "train") == 12_543 + 3_753 + 3_176 + 1_781 + 4_124
+    assert xglue_sizes.rows("pos", "th", "dev") == xglue_sizes.rows("pos", "th", "test") == 498
+    assert sizes["test"]["ner"] == [3_454, 3_007, 1_523, 5_202]
+    assert sizes["dev"]["wpr"][-1] == 10_002
 
 
 def unlabel(path):
@@ -211,7 +253,7 @@ def test_an_unlabelled_test_file_is_noted_and_not_evaluated(tree, name):
     assert "de" in data.dev
     assert "de" not in data.test
     assert data.unlabelled == (("test", "de"),)
-    assert data.notes == (f"{path} has no labels, so de is not evaluated on it",)
+    assert xglue_tree.notes(data) == (f"{path} has no labels, so de is not evaluated on it",)
     unlabel(tree / task.xglue.path("de", "dev"))
     text = refused(name, tree)
     assert text.startswith(f"{tree / task.xglue.path('de', 'dev')}:1: ")

@@ -109,6 +109,8 @@ def test_chance_in_ranking_is_what_equal_grades_score():
 
 
 def test_a_language_that_cannot_be_ranked_is_named():
-    gold = {"en": graded([3, 1], "qq"), "pt": graded([3, 1], "qz")}
+    gold = {("dev", "en"): graded([3, 1], "qq"), ("dev", "pt"): graded([3, 1], "qz")}
     with pytest.raises(UserError, match=r"^en.test \(pt\): metric ndcg: no query has two rows"):
-        scoring.chance(get_task("wpr"), tuple("01234"), gold)
+        scoring.check(get_task("wpr"), gold)
+    scoring.check(get_task("wpr"), {("dev", "en"): gold["dev", "en"]})
+    scoring.check(get_task("qam"), gold)

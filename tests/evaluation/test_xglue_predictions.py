@@ -83,7 +83,8 @@ def made_up(task, generator):
 def artifacts(task, gold, workdir, save="xglue"):
     """What writes a run's files, with no more of a run than it needs for that."""
     config = default_config()
-    config.task.name, config.eval.save_predictions = task.name, save
+    config.task.name, config.task.source = task.name, "folder"
+    config.eval.save_predictions = save
     train = next(iter(gold.values()))
     languages = {language: split for (_, language), split in gold.items()}
     inputs = object.__new__(Inputs)
