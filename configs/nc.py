@@ -5,8 +5,9 @@
 
 Batch 32, rate 5e-6, 256 pieces, 10 % of the survivors pruned after every 15 epochs of 3,125 steps,
 12 times, after 15 without (paper, section 4); Table 1 is read at prune step 11, 31 % remaining. The
-paper's accuracies on XGLUE's test sets there, the mean over 5 languages: 80.10 dense, 78.79 l2-mbp,
-79.15 cosine-mbp, 79.84 frobenius-mbp.
+paper's accuracies there: 80.10 dense, 78.79 l2-mbp, 79.15 cosine-mbp, 79.84 frobenius-mbp. It does
+not say whether these are of dev or test sets, or whether the mean over languages includes English;
+XGLUE's is over all 5.
 
 XGLUE is the folder, its parent or the .tar.gz from https://microsoft.github.io/XGLUE/, where its
 terms are; --config.task.source=hub reads a third party's copy on the Hub instead, hgissbkh/xglue.

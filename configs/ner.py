@@ -5,8 +5,9 @@
 
 Batch 32, rate 5e-6, 256 pieces, 10 % of the survivors pruned after every 15 epochs of 439 steps, 12
 times, after 15 without (paper, section 4); Table 1 is read at prune step 11, 31 % remaining. The
-paper's F1 over entities on XGLUE's test sets there, the mean over 4 languages: 82.60 dense, 54.43
-l2-mbp, 55.62 cosine-mbp, 55.61 frobenius-mbp.
+paper's F1 over entities there: 82.60 dense, 54.43 l2-mbp, 55.62 cosine-mbp, 55.61 frobenius-mbp. It
+does not say whether these are of dev or test sets, or whether the mean over languages includes
+English; XGLUE's is over all 4.
 
 English and German tags are IOB1, Spanish and Dutch ones IOB2; they are taken as they are, and
 seqeval's lenient mode scores them, as XGLUE does.

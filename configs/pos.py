@@ -5,8 +5,9 @@
 
 Batch 32, rate 2e-5, 128 pieces, 10 % of the survivors pruned after every 15 epochs of 794 steps, 12
 times, after 15 without (paper, section 4); Table 1 is read at prune step 11, 31 % remaining. The
-paper's scores on XGLUE's test sets there, the mean over 18 languages: 80.34 dense, 70.68 l2-mbp,
-71.62 cosine-mbp, 71.62 frobenius-mbp.
+paper's scores there: 80.34 dense, 70.68 l2-mbp, 71.62 cosine-mbp, 71.62 frobenius-mbp. It does not
+say whether these are of dev or test sets, or whether the mean over languages includes English;
+XGLUE's is over all 18.
 
 XGLUE's score is a precision over runs of equal tags; the accuracy over words stands beside it. A
 sixth of the training sentences have "_" for every word: --config.task.drop_blanked leaves them out.

@@ -10,7 +10,8 @@ paper's (section 4); it does not say over how many seeds its numbers are.
 
 XGLUE is the folder, its parent or the .tar.gz from https://microsoft.github.io/XGLUE/, where its
 terms are; instead of it, --config.base.task.source=hub reads XNLI and PAWS-X from their own Hub
-data sets and the six others from hgissbkh/xglue, a third party's copy.
+data sets and the six others from hgissbkh/xglue, a third party's copy; it lacks POS in Portuguese,
+without which the table has no score of XGLUE's on POS and no average.
 
 Hardware: GPUs or TPUs. A run on XNLI is 2.4 million steps, on PAWS-X 301 thousand, on NC, QAM,
 QADSM and WPR 609 thousand each, on NER 86 and on POS 155 thousand; rows with the same penalty share

@@ -5,8 +5,9 @@
 
 Batch 32, rate 5e-6, 256 pieces, 10 % of the survivors pruned after every 15 epochs of 3,125 steps,
 12 times, after 15 without (paper, section 4); Table 1 is read at prune step 11, 31 % remaining. The
-paper's nDCG on XGLUE's test sets there, the mean over 7 languages: 73.32 dense, 71.52 l2-mbp, 72.51
-cosine-mbp, 71.48 frobenius-mbp.
+paper's nDCG there: 73.32 dense, 71.52 l2-mbp, 72.51 cosine-mbp, 71.48 frobenius-mbp. It does not
+say whether these are of dev or test sets, or whether the mean over languages includes English;
+XGLUE's is over all 7.
 
 Five grades are five classes, and the one predicted is the gain; MCC, which the caption of the
 paper's Figure 5 names, stands beside nDCG.

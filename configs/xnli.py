@@ -4,8 +4,9 @@
     python -m alignreg_jax.main --config configs/xnli.py:short          3 dense epochs, 1 per step
 
 Batch 32, rate 5e-6, 256 pieces, 13 x 15 epochs of 12,272 steps (paper, section 4); Table 1 is read
-at prune step 11, 31 % remaining. The paper's scores on XGLUE's test sets there, the mean over
-15 languages: 73.48 dense, 64.30 l2-mbp, 66.20 cosine-mbp, 65.71 frobenius-mbp.
+at prune step 11, 31 % remaining. The paper's accuracies there: 73.48 dense, 64.30 l2-mbp, 66.20
+cosine-mbp, 65.71 frobenius-mbp. It does not say whether these are of dev or test sets, or whether
+the mean over languages includes English; XGLUE's is over all 15.
 
 Read from the Hub, facebook/xnli; --config.task.data_dir=XGLUE reads XGLUE's folder or .tar.gz.
 

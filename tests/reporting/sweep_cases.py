@@ -9,6 +9,7 @@ import numpy as np
 from alignreg_jax.evaluation.metrics import score
 from alignreg_jax.evaluation.xglue_predictions import text
 from alignreg_jax.reporting.results import Facts, csv_text, summary
+from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
 
 LABELS = ("stop", "go", "turn")
@@ -23,8 +24,9 @@ SKILL = {
 }
 
 
-def gold(task, languages=LANGUAGES, examples=120):
-    """The right answers of a task's test sets, as a sweep hands them over."""
+def gold(task, examples=120):
+    """The right answers of a task's test sets, as a sweep hands them over; XGLUE's have its own."""
+    languages = paper.languages(task) or LANGUAGES
     random = np.random.default_rng(list(task.encode()))
     draws = {name: random.choice(LABELS, examples) for name in languages}
     return {("test", name): [str(label) for label in found] for name, found in draws.items()}
@@ -41,13 +43,14 @@ def gold_tags(task, sentences=60):
 
 def write_run(
     workdir, row, task, seed, right, *, metric="accuracy", queries=None,
-    remaining=REMAINING, evaluated=None, skill=None, save=True, spread=0.01,
+    remaining=REMAINING, evaluated=None, skill=None, save=True, spread=0.01, open_gates=1.0,
 ):  # fmt: skip
     """Write results.json, results.csv and predictions/; returns the finished run.
 
     `evaluated` maps a step to the languages it evaluates, all without it; `save` says whether
-    predictions are written; `spread` is the deviation of a seed's skill. With `metric`, `right` are
-    the tags of a token task or, with `queries`, grades.
+    predictions are written; `spread` is the deviation of a seed's skill; `open_gates` is the share
+    of the kept weights that are not zero. With `metric`, `right` are the tags of a token task or,
+    with `queries`, grades.
     """
     queries = queries or {}
     words = {key: [*chain(*labels)] if metric == "f1" else labels for key, labels in right.items()}
@@ -86,7 +89,7 @@ def write_run(
         events.append(
             {
                 **{"kind": "eval", "step": step, "phase": step, "remaining": at},
-                **{"nonzero": at, "remaining_total": 0.5 + at / 2},
+                **{"nonzero": at * open_gates, "remaining_total": 0.5 + at / 2},
                 **{"scores": {"test": scores}, "examples": {"test": examples}},
             }
         )

@@ -1,3 +1,4 @@
+import csv
 import re
 
 import pytest
@@ -5,6 +6,7 @@ import sweep_cases
 from test_report import Outline
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.reporting.sweeps import report
 from alignreg_jax.reporting.sweeps.report import write_sweep
 
 FILES = {
@@ -68,6 +70,33 @@ def test_the_words_carry_the_numbers(written):
     assert "cannot say that the method, rather than the seeds" in visible
     assert "is not shown to be equal" in visible
     assert "python -m alignreg_jax.sweep --config configs/table1_demo.py" in visible
+
+
+def test_every_comparison_shows_all_four_p(written):
+    """random is far below the baseline over examples, and yet a seed more could turn it."""
+    with written.with_name("comparisons.csv").open() as file:
+        records = list(csv.DictReader(file))
+    names = {
+        **{"p_seeds": "p over seeds", "p_seeds_holm": "p over seeds, Holm"},
+        **{"p": "p over examples", "p_holm": "p over examples, Holm"},
+    }
+    markdown = written.with_name("table.md").read_text()
+    assert " | ".join(names.values()) in markdown
+    page = written.read_text()
+    assert "".join(f'<th scope="col">{name}</th>' for name in names.values()) in page
+    lines = markdown.split(" | ".join(names.values()))[1].splitlines()[2:8]
+    for record, line in zip(records, lines, strict=True):
+        shown = [f"{float(record[name]):.4f}" for name in names]
+        assert line.strip("| ").split(" | ")[4:8] == shown
+        assert "".join(f"<td>{p}</td>" for p in shown) in page
+        largest = max(float(record["p_seeds_holm"]), float(record["p_holm"]))
+        assert (" yes " in line) == (largest < 0.05)
+
+
+def test_a_probability_is_never_printed_as_nothing():
+    assert [report._probability(p) for p in (None, 0.0, 0.00005, 1.0)] == [
+        *("–", "< 0.0001", "0.0001", "1.0000")
+    ]
 
 
 def test_markdown_and_latex_say_the_same_as_the_page(written):

@@ -1,4 +1,5 @@
 import csv
+import functools
 import io
 import json
 import math
@@ -13,7 +14,14 @@ from alignreg_jax.evaluation.summary import summarize
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.results import COLUMNS
 from alignreg_jax.reporting.sweeps import formats, notes, paper, records, statistics
-from alignreg_jax.reporting.sweeps.cells import AVERAGE, ENGLISH, ZERO_SHOT, Place, read_cells
+from alignreg_jax.reporting.sweeps.cells import (
+    ALL_LANGUAGES,
+    AVERAGE,
+    ENGLISH,
+    ZERO_SHOT,
+    Place,
+    read_cells,
+)
 from alignreg_jax.reporting.sweeps.comparisons import compare
 from alignreg_jax.reporting.sweeps.runs import read_sweep
 from alignreg_jax.reporting.sweeps.table import Column, Entry, Grid, grids
@@ -30,7 +38,8 @@ def one(tmp_path_factory):
 @pytest.fixture(scope="module")
 def two(tmp_path_factory):
     """Two of the paper's tasks."""
-    runs = sweep_cases.write_runs(tmp_path_factory.mktemp("two"), tasks=XGLUE)
+    few = {"answers": functools.partial(sweep_cases.gold, examples=40)}
+    runs = sweep_cases.write_runs(tmp_path_factory.mktemp("two"), tasks=XGLUE, **few)
     return everything(runs, tasks=XGLUE)
 
 
@@ -112,18 +121,60 @@ def test_what_is_not_pruned_has_its_dense_score_everywhere(one):
     assert sweep.dense_rows == {"none"}
 
 
-def test_the_average_is_by_seed_over_the_eight_tasks_of_xglue(eight):
+def test_xglues_score_is_the_mean_over_all_languages_english_among_them(two):
+    sweep, cells, _, _ = two
+    for task, count in zip(XGLUE, (15, 4), strict=True):
+        steps = [found["prune_steps"][4] for found in results(sweep, "l2-mbp", task)]
+        found = cells[Place("l2-mbp", task, 0.1, ALL_LANGUAGES)].values
+        for seed, step in enumerate(steps):
+            assert len(step["languages"]) == count
+            assert found[seed] == pytest.approx(sum(step["languages"].values()) / count)
+            assert found[seed] == pytest.approx(step["avg"]) != step["zero_shot_avg"]
+
+
+def test_other_tasks_have_no_score_of_xglue(one):
+    sweep, cells, _, _ = one
+    assert {place.statistic for place in cells} == {ZERO_SHOT, ENGLISH}
+    assert "XGLUE" not in " ".join(notes.below_table(sweep, cells, ()))
+
+
+def test_the_average_is_by_seed_over_the_scores_of_xglues_eight_tasks(eight):
     _, cells, _, grids = eight
-    tasks = [cells[Place("l2-mbp", task, 0.1, ZERO_SHOT)].values for task in paper.TASKS]
-    mean = cells[Place("l2-mbp", AVERAGE, 0.1, ZERO_SHOT)].values
+    tasks = [cells[Place("l2-mbp", task, 0.1, ALL_LANGUAGES)].values for task in paper.TASKS]
+    mean = cells[Place("l2-mbp", AVERAGE, 0.1, ALL_LANGUAGES)].values
     for seed in (0, 1):
         assert mean[seed] == pytest.approx(np.mean([values[seed] for values in tasks]))
+    averages = {place.statistic for place in cells if place.task == AVERAGE}
+    assert averages == {ALL_LANGUAGES}  # a mean of zero-shot means is not what the paper prints
     names = [column.name for column in grids[0].columns]
-    assert (names[0], names[-2:]) == ("intents", ["avg", "paper"])
-    assert names.count("paper") == 9  # not beside intents
+    assert names == [name for task in reversed(paper.TASKS) for name in (task, "paper")] + [
+        *("avg", "paper")  # and no column for intents, which is not XGLUE's
+    ]
     assert column(grids[0], -1)["none"].value == pytest.approx(0.769625)
+    assert [column.name for column in grids[1].columns] == ["intents", *reversed(paper.TASKS)]
     text = " ".join(notes.below_table(eight[0], cells, ()))
-    assert "avg: mean over the eight tasks of XGLUE." in text
+    assert "avg: mean of XGLUE’s score over its eight tasks." in text
+
+
+def test_a_score_of_xglue_needs_every_language_and_the_average_every_score(tmp_path):
+    options = {"seeds": (0,), "remaining": (1.0, 0.3138), "save": False}
+    without = [name for name in paper.languages("pos") if name != "pt"]  # as in a copy on the Hub
+    rows, tasks, runs = ("l2-mbp", "random"), tuple(paper.TASKS), []
+    for row in rows:
+        for task in tasks:
+            fewer = {1: without} if (row, task) == ("random", "pos") else None
+            one = {"rows": (row,), "tasks": (task,), "evaluated": fewer}
+            runs += sweep_cases.write_runs(tmp_path, **one, **options)
+    changes = {"rows": rows, "tasks": tasks, "seeds": (0,), "remaining": (0.3138,)}
+    sweep, cells, _, (grid, *_) = everything(runs, **changes)
+    assert Place("random", "pos", 0.3138, ALL_LANGUAGES) not in cells
+    assert Place("random", "pos", 0.3138, ZERO_SHOT) in cells
+    averages = column(grid, [heading.name for heading in grid.columns].index("avg"))
+    assert averages["random"].text == "–" != averages["l2-mbp"].text
+    told = [text for text in notes.below_table(sweep, cells, ()) if text.startswith("XGLUE’s")]
+    assert told == [
+        "XGLUE’s score on pos is over 18 languages, and missing where one was not evaluated (pt)."
+    ]
 
 
 def test_fewer_tasks_have_no_average(one, two):
@@ -254,11 +305,13 @@ def test_one_task_shows_zero_shot_and_english_under_each_reading(one):
 def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(two):
     sweep, cells, _, found = two
     assert [grid.title for grid in found] == [
-        f"{at} % remaining: {name} (%)" for at in (31, 10) for name in ("zero-shot mean", "English")
+        f"{at} % remaining: {name} (%)"
+        for at in (31, 10)
+        for name in ("mean of all languages", "zero-shot mean", "English")
     ]
     names = [[column.name for column in grid.columns] for grid in found]
     assert names[0] == ["xnli", "paper", "pawsx", "paper"]
-    assert names[1] == names[2] == names[3] == ["xnli", "pawsx"]
+    assert all(name == ["xnli", "pawsx"] for name in names[1:])
     printed = {row: entry.text for row, entry in column(found[0], 1).items()}
     assert printed == {
         **{"none": "73.48", "random": "51.22", "l2-mbp": "64.30"},
@@ -266,7 +319,57 @@ def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(
     }
     text = " ".join(notes.below_table(sweep, cells, ()))
     assert "the number printed in Table 1 of the paper" in text
+    assert "the paper does not say whether its means include English" in text
     assert "In its words none is its No Pruning." in text
+
+
+def test_one_task_of_xglue_shows_its_score_first_with_the_paper_beside_it(tmp_path):
+    rows = ("none", "l2-mbp")
+    changes = {"rows": rows, "tasks": ("pawsx",), "seeds": (0, 1)}
+    runs = sweep_cases.write_runs(tmp_path, **changes, save=False)
+    sweep, cells, found, (grid,) = everything(runs, **changes)
+    names = [heading.name for heading in grid.columns]
+    ours = ["all languages", "zero-shot", "en"]
+    assert names == ["all languages", "paper", "zero-shot", "en", *ours]
+    assert column(grid, 1)["l2-mbp"].text == "77.99"
+    expected = cells[Place("l2-mbp", "pawsx", 0.3138, ALL_LANGUAGES)].interval
+    assert column(grid, 0)["l2-mbp"].value == expected.mean
+    assert not any(entry.mark for entry in column(grid, 0).values())
+    shown = column(grid, 0)["l2-mbp"].text
+    assert "31 % remaining all languages | 31 % remaining paper |" in formats.markdown(grid)
+    assert f"| l2-mbp | **{shown}** | 77.99 |" in formats.markdown(grid)
+    page = formats.html_grid(grid)
+    assert '<th scope="col">all languages</th>' in page
+    assert f"<strong>{shown}</strong>" in page
+    latex = formats.latex(grid, "one")
+    assert "all languages & paper & zero-shot & en" in latex
+    assert shown.replace(" ± ", r"\,$\pm$\,") in latex
+    check_latex(latex)
+    text = " ".join(notes.below_table(sweep, cells, found))
+    assert "All languages: mean over those of a task, English among them" in text
+
+
+def test_rows_with_fewer_non_zero_weights_than_they_may_keep_are_told(tmp_path):
+    rows = ("none", "l2-mbp", "random", "cosine-mbp")
+    shares = {"none": 0.855, "l2-mbp": 1.0, "random": 0.3, "cosine-mbp": 0.96}
+    runs = [
+        run
+        for row, share in shares.items()
+        for run in sweep_cases.write_runs(
+            tmp_path, rows=(row,), seeds=(0, 1), save=False, open_gates=share
+        )
+    ]
+    path = runs[5].workdir / "results.json"  # random, seed 1, at 31 %
+    found = json.loads(path.read_text())
+    found["prune_steps"][2]["nonzero"] = 0.0712
+    path.write_text(json.dumps(found))
+    changes = {"rows": rows, "seeds": (0, 1), "remaining": (1.0, 0.3138, 0.1)}
+    sweep, cells, _, _ = everything(runs, **changes)
+    assert notes.below_table(sweep, cells, ())[-1] == (
+        "Fewer non-zero weights than it may keep, by more than a twentieth: random"
+        " (7.1 % at 31 % remaining, 3.0 % at 10 % remaining); of several seeds the one with the"
+        " fewest."
+    )
 
 
 def test_best_is_the_best_row_that_is_pruned_in_every_column(two):
@@ -434,7 +537,7 @@ def test_table_csv_keeps_every_digit_of_every_cell(two):
     sweep, cells, found, _ = two
     lines = parsed(records.table_csv(sweep.facts, cells, found))
     assert tuple(lines[0]) == records.TABLE_COLUMNS
-    assert len(lines) == len(cells) == 5 * 2 * 2 * 2
+    assert len(lines) == len(cells) == 5 * 2 * 2 * 3
     changes = {(c.row, c.task, c.remaining): c for c in found}
     for line in lines:
         place = Place(line["row"], line["task"], float(line["remaining"]), line["statistic"])
@@ -445,7 +548,7 @@ def test_table_csv_keeps_every_digit_of_every_cell(two):
         comparison = changes.get((place.row, place.task, place.remaining))
         survives = place.statistic == ZERO_SHOT and comparison is not None and comparison.survives
         assert bool(line["change"]) == survives
-        printed = place.statistic == ZERO_SHOT and place.remaining == 0.3138
+        printed = place.statistic == ALL_LANGUAGES and place.remaining == 0.3138
         assert bool(line["paper"]) == printed
     xnli = next(line for line in lines if (line["row"], line["task"]) == ("l2-mbp", "xnli"))
     assert math.isclose(float(xnli["paper"]), 0.6430)

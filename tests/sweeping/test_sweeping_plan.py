@@ -167,7 +167,7 @@ def test_table1_demo_has_the_same_rows(shipped):
         own = set(PRESETS[row]) | set(PRESETS[sweep.baseline]) | {"method", "regularizer.weight"}
         assert differing <= own | ({"pruning.explicit"} if row == "none" else set()), row
     sizes = sorted(len(group) for group in groups(runs))
-    assert sizes == sorted([9, 1, 2, 1, 1, 1] * len(sweep.seeds))
+    assert sizes == sorted([9, 1, 2, 1, 2] * len(sweep.seeds))
 
 
 def test_lambda_demo_searches_both_penalties_alike(shipped):
@@ -180,3 +180,14 @@ def test_lambda_demo_searches_both_penalties_alike(shipped):
     assert weights["cosine"] == pytest.approx(weights["frobenius"])
     assert max(weights["cosine"]) / min(weights["cosine"]) >= 1e5
     assert 1 in map(round, weights["cosine"])
+
+
+def test_tags_demo_compares_two_methods_on_two_tasks(shipped):
+    slots, parts_of_speech = shipped("tags_demo.py"), shipped("tags_demo.py:ud_pos")
+    assert slots.tasks == ("slots",)
+    assert parts_of_speech.tasks == ("pos_tags",)
+    for sweep in (slots, parts_of_speech):
+        assert sweep.methods == ("l2-mbp", "frobenius-mbp")
+        assert len(plan(sweep)) == 2 * 3
+        assert {run.config.pruning.explicit for run in plan(sweep)} == {(0.56, 0.3138)}
+        assert get_task(plan(sweep)[0].config.task.name).kind == "token"

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.runs import Run, Sweep, english, zero_shot
+from alignreg_jax.reporting.sweeps.runs import Run, Sweep, all_languages, english, zero_shot
 from alignreg_jax.reporting.sweeps.statistics import Interval, t_interval
 
-ZERO_SHOT, ENGLISH = "zero_shot", "en"
-AVERAGE = "avg"  # in the place of a task: the mean over XGLUE's eight
+ALL_LANGUAGES, ZERO_SHOT, ENGLISH = "all_languages", "zero_shot", "en"
+STATISTICS = (ALL_LANGUAGES, ZERO_SHOT, ENGLISH)  # the first only of XGLUE's tasks: their score
+AVERAGE = "avg"  # in the place of a task: the mean of that score over XGLUE's eight
 
 
 class Place(NamedTuple):
@@ -42,23 +43,23 @@ Cells = dict[Place, Cell]
 def read_cells(sweep: Sweep) -> Cells:
     """Every number that the runs give; a place without one is absent.
 
-    The average is over XGLUE's eight tasks, as the paper's is, and there only when all of them are;
-    it has the seeds that every one of them has.
+    The average is XGLUE's own, over the scores of its eight tasks, as the paper's is. It is there
+    only when all of them are, each in all its languages, and has the seeds that every one has.
     """
     facts = sweep.facts
     averaged = paper.all_tasks(facts.tasks)
     found: Cells = {}
     for row in facts.rows:
         for remaining in facts.remaining:
-            for statistic in (ZERO_SHOT, ENGLISH):
+            for statistic in STATISTICS:
                 for task in facts.tasks:
                     cell = _cell(sweep, Place(row, task, remaining, statistic))
                     if cell is not None:
                         found[Place(row, task, remaining, statistic)] = cell
-                places = [Place(row, task, remaining, statistic) for task in averaged]
-                mean = _average([found.get(place) for place in places])
-                if mean is not None:
-                    found[Place(row, AVERAGE, remaining, statistic)] = mean
+            places = [Place(row, task, remaining, ALL_LANGUAGES) for task in averaged]
+            mean = _average([found.get(place) for place in places])
+            if mean is not None:
+                found[Place(row, AVERAGE, remaining, ALL_LANGUAGES)] = mean
     return found
 
 
@@ -74,6 +75,8 @@ def _cell(sweep: Sweep, place: Place) -> Cell | None:
 
 
 def _score(sweep: Sweep, run: Run, step: dict[str, Any], statistic: str) -> float | None:
+    if statistic == ALL_LANGUAGES:
+        return all_languages(step, paper.languages(run.task))
     if statistic == ENGLISH:
         return english(step)
     return zero_shot(step, sweep.languages[run.task])

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 from alignreg_jax.reporting.metric_names import first_word
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, Cells, Place
+from alignreg_jax.reporting.sweeps.cells import STATISTICS, Cells, Place
 from alignreg_jax.reporting.sweeps.comparisons import SIGNIFICANT, Comparison
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Sweep
 from alignreg_jax.reporting.sweeps.statistics import DRAWS
 from alignreg_jax.reporting.tables import percent
+
+_TWENTIETH = 0.05
 
 
 def below_table(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list[str]:
@@ -23,11 +25,12 @@ def below_table(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -
     found += _languages_notes(sweep)
     if _has_paper(sweep):
         found.append(
-            "paper: the number printed in Table 1 of the paper, at 31 % remaining. The paper does"
-            " not say over how many seeds it is, or whether its mean includes English."
+            "paper: the number printed in Table 1 of the paper, at 31 % remaining. Its caption says"
+            " XGLUE score, so it stands beside ours; the paper does not say whether its means"
+            " include English, are of dev or test sets, or over how many seeds."
             + _other_names(sweep)
         )
-    return [*found, *_fewer_seeds(sweep, cells)]
+    return [*found, *_fewer_seeds(sweep, cells), *_fewer_weights(sweep)]
 
 
 def _other_names(sweep: Sweep) -> str:
@@ -42,10 +45,14 @@ def _other_names(sweep: Sweep) -> str:
 
 def _cells_note(sweep: Sweep, cells: Cells) -> str:
     seeds = {cell.interval.count for cell in cells.values()}
-    text = f"{first_word(_metrics(sweep))} in percent. Zero-shot: mean over the languages other"
-    text += " than English. en: English, the language trained on. "
+    text = f"{first_word(_metrics(sweep))} in percent. "
+    if any(map(paper.languages, sweep.facts.tasks)):
+        text += "All languages: mean over those of a task, English among them, which is XGLUE’s"
+        text += " score. "
+    text += "Zero-shot: mean over the languages other than English. en: English, the language"
+    text += " trained on. "
     if paper.all_tasks(sweep.facts.tasks):
-        text += "avg: mean over the eight tasks of XGLUE. "
+        text += "avg: mean of XGLUE’s score over its eight tasks. "
     if seeds and max(seeds) > 1:
         text += f"Mean ± 95 % interval (Student’s t) over {max(seeds)} seeds. "
     else:
@@ -79,28 +86,66 @@ def _languages_notes(sweep: Sweep) -> list[str]:
                 f" wherever the table is read ({', '.join(languages) or 'none'});"
                 f" {len(left_out)} others were not evaluated everywhere."
             )
+    for task, lacking in sweep.lacking.items():
+        if lacking:
+            found.append(
+                f"XGLUE’s score on {sweep.facts.column(task)} is over"
+                f" {len(paper.languages(task))} languages, and missing where one was not evaluated"
+                f" ({', '.join(lacking)})."
+            )
     return found
 
 
 def _fewer_seeds(sweep: Sweep, cells: Cells) -> list[str]:
     """Cells whose number of seeds is not the one asked for."""
     facts = sweep.facts
-    wanted, one_task = len(facts.seeds), len(facts.tasks) == 1
-    fewer = {}
+    wanted, fewer = len(facts.seeds), {}
     for row in facts.rows:
         for task in facts.tasks:
             counts = {
                 len(cells[place].values)
                 for remaining in facts.remaining
-                for statistic in (ZERO_SHOT, ENGLISH)
+                for statistic in STATISTICS
                 if (place := Place(row, task, remaining, statistic)) in cells
             }
             if counts and min(counts) < wanted:
-                fewer[row + ("" if one_task else f" on {facts.column(task)}")] = min(counts)
+                fewer[_where(sweep, row, task)] = min(counts)
     if not fewer:
         return []
     listed = ", ".join(f"{name} ({found})" for name, found in fewer.items())
     return [f"Fewer seeds than the {wanted} asked for: {listed}."]
+
+
+def _fewer_weights(sweep: Sweep) -> list[str]:
+    """Rows with fewer non-zero weights than the cut leaves them, as behind gates that are shut."""
+    facts, found = sweep.facts, []
+    for row in facts.rows:
+        for task in facts.tasks:
+            parts = []
+            for remaining in facts.remaining:
+                steps = [run.step_at(remaining) for run in sweep.of(row, task)]
+                fewer = [
+                    step["nonzero"]
+                    for step in steps
+                    if step is not None
+                    and step["remaining"] < 1  # a dense encoder may come with zeros
+                    and step["nonzero"] < (1 - _TWENTIETH) * step["remaining"]
+                ]
+                if fewer:
+                    parts.append(f"{percent(min(fewer))} % at {percent(remaining, 0)} % remaining")
+            if parts:
+                found.append(f"{_where(sweep, row, task)} ({', '.join(parts)})")
+    if not found:
+        return []
+    return [
+        "Fewer non-zero weights than it may keep, by more than a twentieth:"
+        f" {', '.join(found)}; of several seeds the one with the fewest."
+    ]
+
+
+def _where(sweep: Sweep, row: str, task: str) -> str:
+    """A row, with its task where there are several."""
+    return row if len(sweep.facts.tasks) == 1 else f"{row} on {sweep.facts.column(task)}"
 
 
 def _has_paper(sweep: Sweep) -> bool:
@@ -162,10 +207,11 @@ def tests(sweep: Sweep, comparisons: Sequence[Comparison]) -> list[str]:
         " things are drawn by chance: the training (its seed) and the test examples.",
         _seeds_test(seeds),
         *_examples_test(sweep, tested, len(comparisons)),
-        "Each of the two is corrected by Holm’s rule for the number of comparisons: if no row"
-        " differed from the baseline, one test or more would pass with probability 0.05 at most.",
+        "Each of the two is corrected by Holm’s rule for the number of comparisons, and must then"
+        f" have p below {SIGNIFICANT}: if no row differed from the baseline, one test or more would"
+        f" pass with probability {SIGNIFICANT} at most.",
         "A row without an arrow is not shown to be equal to the baseline; it is not shown to"
-        " differ. English and averages over tasks are not tested.",
+        " differ. Nothing but the zero-shot mean of a task is tested.",
     ]
 
 

@@ -8,7 +8,13 @@ from typing import Any
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.results import COLUMNS
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import AVERAGE, ZERO_SHOT, Cells, Place
+from alignreg_jax.reporting.sweeps.cells import (
+    ALL_LANGUAGES,
+    AVERAGE,
+    ZERO_SHOT,
+    Cells,
+    Place,
+)
 from alignreg_jax.reporting.sweeps.comparisons import Comparison
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Run, SweepFacts
 
@@ -47,7 +53,7 @@ def table_csv(facts: SweepFacts, cells: Cells, comparisons: Sequence[Comparison]
 
     `low` and `high` end the 95 % interval; `measured` is the mean fraction of weights that the
     score was measured at; `change` is "higher" or "lower" where the difference to the baseline
-    survives both tests; `paper` is the paper's printed number as a fraction.
+    survives both tests; `paper` is the paper's printed number as a fraction, beside XGLUE's score.
     """
     changes = {
         (c.row, c.task, c.remaining): "higher" if c.difference > 0 else "lower"
@@ -86,7 +92,7 @@ def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
 
 
 def _printed(facts: SweepFacts, place: Place) -> float | None:
-    if place.statistic != ZERO_SHOT:
+    if place.statistic != ALL_LANGUAGES:
         return None
     if place.remaining != paper.reading(facts.remaining, TOLERANCE):
         return None

@@ -115,7 +115,7 @@ def html(content: Content) -> str:
 
 
 def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
-    """Every comparison as text: differences in percentage points, p before and after Holm."""
+    """Every comparison as text: differences in percentage points, each p and after Holm."""
     many = len(sweep.facts.tasks) > 1
     rows = []
     for found in comparisons:
@@ -129,6 +129,8 @@ def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
                 f"{percent(found.remaining, 0)} %",
                 f"{100 * found.difference:+.2f}",
                 interval,
+                _probability(found.p_seeds),
+                _probability(found.p_seeds_holm),
                 _probability(found.p),
                 _probability(found.p_holm),
                 f"yes {found.mark}" if found.survives else "no",
@@ -137,12 +139,15 @@ def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
             ]
         )
     header = ["row", *(["task"] if many else []), "remaining", "difference", "95 % over seeds"]
-    header += ["p over examples", "p after Holm", "survives", "seeds", "examples"]
+    header += ["p over seeds", "p over seeds, Holm", "p over examples", "p over examples, Holm"]
+    header += ["survives", "seeds", "examples"]
     return Table(header, rows, 2 if many else 1)
 
 
 def _probability(p: float | None) -> str:
-    return "–" if p is None else f"{p:.4f}"
+    if p is None:
+        return "–"
+    return f"{p:.4f}" if p >= 0.00005 else "< 0.0001"  # of equal differences it is 0
 
 
 def _lead(sweep: Sweep) -> str:

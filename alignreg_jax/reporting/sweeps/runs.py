@@ -9,9 +9,11 @@ from typing import Any
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.metrics import Answers
+from alignreg_jax.evaluation.summary import means
 from alignreg_jax.reporting.metric_names import metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.series import ENGLISH
+from alignreg_jax.reporting.sweeps import paper
 
 # How far a pruning step may be from where a table is read; 0.9**11 and 0.3138 are the same point.
 TOLERANCE = 0.01
@@ -131,6 +133,11 @@ class Sweep:
         """The runs on a task."""
         return [run for run in self.runs if run.task == task]
 
+    def readings(self, task: str) -> list[dict[str, Any]]:
+        """The evaluations on a task that the table is read from."""
+        steps = [run.step_at(at) for run in self.on(task) for at in self.facts.remaining]
+        return [step for step in steps if step is not None]
+
     @cached_property
     def dense_rows(self) -> frozenset[str]:
         """Rows that are not pruned: what pruning is measured from, not a way of pruning."""
@@ -149,25 +156,28 @@ class Sweep:
         Only means over the same languages can be compared: a run may evaluate a few of them at a
         step in between and all of them at the last.
         """
-        return {
-            task: common_languages(
-                step
-                for run in self.on(task)
-                for remaining in self.facts.remaining
-                if (step := run.step_at(remaining)) is not None
-            )
-            for task in self.facts.tasks
-        }
+        return {task: common_languages(self.readings(task)) for task in self.facts.tasks}
 
     @cached_property
     def left_out(self) -> dict[str, tuple[str, ...]]:
         """By task, the zero-shot languages that some, but not all of those evaluations have."""
         found = {}
         for task in self.facts.tasks:
-            steps = [run.step_at(at) for run in self.on(task) for at in self.facts.remaining]
-            seen = {name for step in steps if step for name in step["languages"]}
+            seen = {name for step in self.readings(task) for name in step["languages"]}
             found[task] = tuple(sorted(seen - {ENGLISH, *self.languages[task]}))
         return found
+
+    @cached_property
+    def lacking(self) -> dict[str, tuple[str, ...]]:
+        """By task, the languages of XGLUE's score that one of those evaluations or more lacks."""
+        return {
+            task: tuple(
+                name
+                for name in paper.languages(task)
+                if any(name not in step["languages"] for step in self.readings(task))
+            )
+            for task in self.facts.tasks
+        }
 
 
 def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
@@ -209,6 +219,17 @@ def zero_shot(step: Mapping[str, Any], languages: Sequence[str]) -> float | None
     if not languages:
         return None
     return float(sum(step["languages"][name] for name in languages) / len(languages))
+
+
+def all_languages(step: Mapping[str, Any], languages: Sequence[str]) -> float | None:
+    """The mean score over all of the given languages; None for none, or if one was not evaluated.
+
+    Over the languages of a task of XGLUE, English among them, this is XGLUE's score.
+    """
+    scores = step["languages"]
+    if not set(languages) <= set(scores):
+        return None
+    return means({name: scores[name] for name in languages})["avg"]
 
 
 def english(step: Mapping[str, Any]) -> float | None:

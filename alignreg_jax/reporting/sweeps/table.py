@@ -5,10 +5,26 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import AVERAGE, ENGLISH, ZERO_SHOT, Cells, Place
+from alignreg_jax.reporting.sweeps.cells import (
+    ALL_LANGUAGES,
+    AVERAGE,
+    ENGLISH,
+    STATISTICS,
+    ZERO_SHOT,
+    Cells,
+    Place,
+)
 from alignreg_jax.reporting.sweeps.comparisons import Comparison
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Sweep
 from alignreg_jax.reporting.tables import percent
+
+# What a score is called: over a column, and in the title of a grid
+_COLUMN = {ALL_LANGUAGES: "all languages", ZERO_SHOT: "zero-shot", ENGLISH: "en"}
+_TITLE = {
+    ALL_LANGUAGES: "mean of all languages",
+    ZERO_SHOT: "zero-shot mean",
+    ENGLISH: "English",
+}
 
 
 class Column(NamedTuple):
@@ -48,28 +64,39 @@ class Grid:
 def grids(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list[Grid]:
     """The tables to print.
 
-    One task: a single grid, where it is read side by side, zero-shot mean and English under each.
-    More: two grids for each place where it is read, the zero-shot mean and English, a task a
-    column and last the average, if all tasks of XGLUE are there.
+    One task: a single grid, where it is read side by side, zero-shot mean and English under each,
+    before them the mean of all languages if the task is XGLUE's. More: a grid of each of these for
+    each place where it is read, a task a column. In that of the mean of all languages are XGLUE's
+    tasks, and last the average, if all of them are there.
     """
     facts = sweep.facts
-    columns = (*facts.tasks, *((AVERAGE,) if paper.all_tasks(facts.tasks) else ()))
     if len(facts.tasks) == 1:
         (task,) = facts.tasks
         places = [
             (f"{percent(remaining, 0)} % remaining", task, remaining, statistic)
             for remaining in facts.remaining
-            for statistic in (ZERO_SHOT, ENGLISH)
+            for statistic in STATISTICS
+            if _columns(facts.tasks, statistic)
         ]
         title = f"{facts.column(task)}: {sweep.metrics.get(task, 'score')} (%)"
         return [_grid(title, places, sweep, cells, comparisons)]
     found = []
     for remaining in facts.remaining:
-        for statistic, name in ((ZERO_SHOT, "zero-shot mean"), (ENGLISH, "English")):
-            places = [(task, task, remaining, statistic) for task in columns]
-            title = f"{percent(remaining, 0)} % remaining: {name} (%)"
-            found.append(_grid(title, places, sweep, cells, comparisons))
+        for statistic in STATISTICS:
+            tasks = _columns(facts.tasks, statistic)
+            places = [(task, task, remaining, statistic) for task in tasks]
+            title = f"{percent(remaining, 0)} % remaining: {_TITLE[statistic]} (%)"
+            if places:
+                found.append(_grid(title, places, sweep, cells, comparisons))
     return found
+
+
+def _columns(tasks: Sequence[str], statistic: str) -> list[str]:
+    """The tasks that have a score, and the average where it belongs."""
+    if statistic != ALL_LANGUAGES:
+        return list(tasks)
+    average = [AVERAGE] if paper.all_tasks(tasks) else []
+    return [task for task in tasks if paper.languages(task)] + average
 
 
 def _grid(
@@ -86,8 +113,8 @@ def _grid(
     entries: dict[str, list[Entry]] = {row: [] for row in facts.rows}
     for group, task, remaining, statistic in places:
         one_task = len(facts.tasks) == 1
-        ours = "zero-shot" if statistic == ZERO_SHOT else "en"
-        columns.append(Column(group if one_task else "", ours if one_task else facts.column(task)))
+        name = _COLUMN[statistic] if one_task else facts.column(task)
+        columns.append(Column(group if one_task else "", name))
         found = {}
         for row in facts.rows:
             cell = cells.get(Place(row, task, remaining, statistic))
@@ -99,7 +126,7 @@ def _grid(
             found[row] = Entry(interval.mean, interval.half, mark=mark)
         for row, entry in _emphasised(found, sweep.dense_rows).items():
             entries[row].append(entry)
-        printed = _printed(sweep, task, remaining) if statistic == ZERO_SHOT else {}
+        printed = _printed(sweep, task, remaining) if statistic == ALL_LANGUAGES else {}
         if printed:
             columns.append(Column(columns[-1].group, "paper", paper=True))
             for row in facts.rows:
