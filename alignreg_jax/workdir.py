@@ -77,6 +77,8 @@ def write_config(workdir: Path, config: ExperimentConfig, command: str) -> None:
 def check_free(workdir: Path) -> None:
     """Whether `locked` would succeed, without leaving a trace.
 
+    The processes of one run may ask at the same time.
+
     Raises:
         InUse: another process runs in the workdir.
         UserError: it cannot be written.
@@ -87,7 +89,7 @@ def check_free(workdir: Path) -> None:
         raise UserError(f"--workdir={workdir} cannot be written")
     if (workdir / LOCK).exists():
         with _opened(workdir) as file:
-            _lock(file, workdir)
+            _lock(file, workdir, fcntl.LOCK_SH)
 
 
 @contextmanager
@@ -99,7 +101,7 @@ def locked(workdir: Path) -> Iterator[None]:
         UserError: it cannot be written.
     """
     with _opened(workdir) as file:
-        _lock(file, workdir)
+        _lock(file, workdir, fcntl.LOCK_EX)
         for folder in (".", "checkpoints", "predictions/**"):  # a kill leaves half-written files
             for leftover in workdir.glob(f"{folder}/{TEMPORARY_FILES}"):
                 leftover.unlink()
@@ -109,14 +111,14 @@ def locked(workdir: Path) -> Iterator[None]:
 def _opened(workdir: Path) -> TextIO:
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        return (workdir / LOCK).open("w")
+        return (workdir / LOCK).open("w+")  # NFS takes a shared lock for reading only
     except OSError as error:
         raise UserError(f"--workdir={workdir} cannot be written: {error.strerror}") from error
 
 
-def _lock(file: TextIO, workdir: Path) -> None:
+def _lock(file: TextIO, workdir: Path, kind: int) -> None:
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         raise InUse(f"--workdir={workdir}: another process is running in it") from None
 

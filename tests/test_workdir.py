@@ -1,3 +1,4 @@
+import fcntl
 import json
 import os
 import subprocess
@@ -81,6 +82,12 @@ def test_lock_sweeps_half_written_files_and_nothing_else(tmp_path):
         left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert left.isdisjoint(names)
     assert left >= set(kept)
+
+
+def test_processes_of_one_run_may_check_at_the_same_time(tmp_path):
+    with (tmp_path / ".lock").open("w+") as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as while another one checks
+        workdirs.check_free(tmp_path)
 
 
 def test_one_process_at_a_time(tmp_path):

@@ -7,7 +7,8 @@
 # bucket if it is not here, and saved there every few minutes and at the end. With --workdir it lies
 # in a folder that outlives the machine. The program continues from its newest checkpoint by itself;
 # here it is only started again. Its exit codes: 0 done, 2 the user's error, 3 a loss that is not
-# finite; after any other it is worth another try. JOB/state is "running", then "ended CODE".
+# finite; after any other it is worth another try, as after a 2 while another process had the
+# workdir. JOB/state is "running", then "ended CODE".
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -40,9 +41,14 @@ storage() {
   gcloud storage "$@" --no-user-output-enabled # errors are told all the same
 }
 
+# A run, a sweep, or seeds side by side, each in a folder of its own
+something_here() {
+  [[ $(find "$workdir" -maxdepth 2 \( -name config.json -o -name sweep.json \) 2>/dev/null) ]]
+}
+
 restore() {
   local listing
-  [[ $bucket && ! -e $workdir/config.json && ! -e $workdir/sweep.json ]] || return 0
+  [[ $bucket ]] && ! something_here || return 0
   if listing=$(gcloud storage ls "$bucket/workdir/" 2>&1); then
     say "continuing the run in $bucket"
     rm -rf "$job/restored" "$workdir"
@@ -109,16 +115,26 @@ progress() {
     -printf '%T@ %p\n' 2>/dev/null || true; } | sort | tail -n 1
 }
 
+# Whether another process has the workdir: a file server keeps a lost machine's locks for a while
+in_use() {
+  local lock
+  for lock in "$workdir"/{,*/}.lock; do
+    [[ ! -e $lock ]] || flock --shared --nonblock "$lock" true || return 0
+  done
+  return 1
+}
+
 # Until it has ended for good, or somebody asks to stop
 run() {
-  local restarts=0 delay=$first_delay before
+  local restarts=0 delay=$first_delay before final
   while [[ ! $stopping ]]; do
-    before=$(progress)
+    before=$(progress) final=(0 2 3)
+    if in_use; then final=(0 3); fi # then 2 may be for that alone
     say "starting: ${program[*]}"
     "${program[@]}" &
     await $!
     say "the program ended with $code"
-    case $code in 0 | 2 | 3) ended=yes && break ;; esac
+    if [[ " ${final[*]} " == *" $code "* ]]; then ended=yes && break; fi
     [[ ! $stopping ]] || break
     if [[ $(progress) != "$before" ]]; then restarts=0 delay=$first_delay; fi
     if ((restarts++ == most_restarts)); then

@@ -17,7 +17,8 @@ set -euo pipefail
 
 workdir=$1 snapshot=$(realpath -m "$2") url=$3
 cd "$workdir" 2>/dev/null || exit 0 # nothing yet
-[[ -e config.json || -e sweep.json ]] || exit 0
+# A run, a sweep, or seeds side by side, each in a folder of its own
+[[ $(find . -maxdepth 2 \( -name config.json -o -name sweep.json \) 2>/dev/null) ]] || exit 0
 
 rm -rf "$snapshot"
 mkdir -p "$snapshot"/{promises,data,identity,whole}

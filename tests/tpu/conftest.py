@@ -41,7 +41,7 @@ class Desk:
     def command(self, name, text):
         """A command, first on PATH."""
         path = self.folder / "bin" / name
-        path.write_text(f"#!/usr/bin/env bash\n{text}\n")
+        path.write_text(f"#!{shutil.which('bash')}\n{text}\n")
         path.chmod(0o755)
         return path
 

@@ -142,6 +142,11 @@ class Cloud:
             path.write_text(new)
         return path.read_text() if path.exists() else None
 
+    def has(self, name):
+        """A TPU is there already, and active."""
+        self._create(name, name)
+        self.state(name, "ACTIVE")
+
     def _create(self, name, node):
         if self.state(name) or name != node:
             return error("ALREADY_EXISTS")
@@ -186,6 +191,10 @@ class Cloud:
             return error(f"({verb}) the server cannot be reached")
         if verb == "rsync":
             return self._rsync(*words, flags)
+        if verb == "cp" and words[0] == "-":
+            target = self.local(words[1])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            return f"cat > {shlex.quote(str(target))}"
         if verb == "cp":
             return self._put(self.local(words[0]), self.local(words[1]))
         found = self._matching(words[0])

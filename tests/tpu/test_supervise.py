@@ -1,5 +1,6 @@
 """The supervisor starts the program again when that helps, saves the run, and ends with it."""
 
+import fcntl
 import signal
 
 import pytest
@@ -50,6 +51,17 @@ def test_a_mistake_and_a_diverged_loss_are_not_tried_again(supervisor, code):
     assert supervisor.state() == f"ended {code}"
 
 
+@pytest.mark.parametrize("name", [".lock", "s1/.lock"])
+def test_an_error_while_another_process_has_the_workdir_is_tried_again(supervisor, name):
+    lock = supervisor.job / "workdir" / name
+    lock.parent.mkdir(parents=True)
+    (supervisor.job / "workdir" / "config.json").write_text("{}")
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert supervisor.run("--fails", "0:2").returncode == 0
+    assert len(supervisor.desk.starts()) == 2
+
+
 def test_it_gives_up_only_without_a_new_checkpoint(supervisor):
     supervisor.desk.environment["ALIGNREG_MAX_RESTARTS"] = "2"
     # The first and the third start make a checkpoint, the second, fourth and fifth do not
@@ -89,6 +101,17 @@ def test_another_machine_continues_from_the_bucket(supervisor, desk):
     assert (cache / "program").read_text() == "compiled"
     assert (supervisor.copy / "state").read_text() == "ended 0\n"
     assert (supervisor.copy / "workdir" / "results.json").exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "sweep.json", "s0/config.json"])
+def test_what_is_here_is_newer_than_the_bucket(supervisor, desk, cloud, name):
+    here = supervisor.job / "workdir" / name
+    for path in (here, supervisor.copy / "workdir" / name):
+        path.parent.mkdir(parents=True)
+        path.write_text("here" if path == here else "in the bucket")
+    desk.run("supervise.sh", supervisor.job, "--bucket", BUCKET, "--", "true")
+    assert here.read_text() == "here"
+    assert "ls" not in [call[2] for _, call in cloud.calls]
 
 
 def test_a_bucket_that_cannot_be_read_is_not_taken_for_an_empty_one(supervisor, cloud):

@@ -232,6 +232,14 @@ def test_nothing_is_sent_before_there_is_a_run(run):
     assert run.cloud.calls == []
 
 
+def test_seeds_side_by_side_are_saved(run):
+    for seed in ("s0", "s1"):
+        train(run.workdir / seed, 1, 4)
+    assert run.save().returncode == 0
+    assert contents(run.copy) == contents(run.workdir)
+    assert [continued_at(run.copy / seed) for seed in ("s0", "s1")] == [4, 4]
+
+
 def test_a_sweep_is_saved_run_by_run(run):
     runs = ("intents/l2-mbp/s0", "intents/cosine-mbp/s1")
     for name in runs:

@@ -10,8 +10,8 @@ PROGRAM = ("--", "--config", "configs/demo.py")
 @pytest.fixture
 def tpu_there(desk, cloud):
     """A TPU that is active, with the checkout installed."""
-    for command in ("create", "status", "setup"):
-        desk.tpu(command, "demo")
+    cloud.has("demo")
+    desk.tpu("setup", "demo")
     cloud.calls.clear()
 
 
@@ -147,6 +147,10 @@ def test_setup_copies_the_commit_and_says_what_stays(desk, cloud, checkout, tpu_
         (
             ("job", "demo", "--zone=z", "--type=v6e-16", *BUCKET, *PROGRAM),
             "several need a --folder",
+        ),
+        (
+            ("job", "demo", "--zone=z", "--type=v6e-16", "--sweep", *FOLDER, *PROGRAM),
+            "a sweep wants one for each --shard",
         ),
         (("job", "demo", "--zone=z", "--max-preemptions=x", *BUCKET, *PROGRAM), "not a number"),
     ],

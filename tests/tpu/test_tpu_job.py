@@ -39,11 +39,23 @@ def test_a_job_calls_what_its_dry_run_shows(desk, cloud):
     assert shown == list({tuple(call): call for call in called}.values())
 
 
-@pytest.mark.parametrize("code", [2, 3])
-def test_a_job_ends_with_the_programs_code_fetches_and_deletes(desk, cloud, code):
-    job = desk.tpu("job", "demo", *BUCKET, *PROGRAM, "--fails", f"3:{code}")
-    assert job.returncode == code
-    assert len(desk.starts()) == 1
+@pytest.fixture
+def ended(cloud):
+    """A TPU whose program has ended, and the bucket's folder; there is nothing to fetch yet."""
+    cloud.has("demo")
+    kept = cloud.buckets / "mine" / "runs" / "demo"
+    for folder in (kept, cloud.tpus / "demo" / "worker-0" / "alignreg" / "current"):
+        folder.mkdir(parents=True)
+        (folder / "state").write_text("ended 0\n")
+    return kept
+
+
+def test_a_job_ends_with_the_programs_code_fetches_and_deletes(desk, cloud, ended):
+    (ended / "state").write_text("ended 3\n")
+    (ended / "workdir").mkdir()
+    (ended / "workdir" / "metrics.jsonl").write_text("{}\n")
+    job = desk.tpu("job", "demo", *BUCKET, *PROGRAM)
+    assert job.returncode == 3
     assert not list(cloud.tpus.iterdir())
     assert (desk.folder / "runs" / "demo" / "metrics.jsonl").exists()
 
@@ -80,7 +92,25 @@ def test_a_job_waits_while_the_network_is_down(desk, cloud):
     assert desk.tpu("job", "demo", *BUCKET, *PROGRAM).returncode == 0
 
 
-def test_a_job_gives_up_when_creating_fails_again_and_again(desk, cloud):
+@pytest.fixture
+def left(cloud):
+    """What an earlier job of that name has left in the bucket; it is not this one's end."""
+    kept = cloud.buckets / "mine" / "runs" / "demo"
+    kept.mkdir(parents=True)
+    (kept / "state").write_text("ended 2\n")
+
+
+def test_a_job_stops_looking_when_gcloud_never_answers_again(desk, cloud):
+    desk.environment["ALIGNREG_POLL_SECONDS"] = "0"
+    cloud.meanwhile = lambda: cloud.calls and cloud.refused.add("list")
+    job = desk.tpu("job", "demo", *BUCKET, *PROGRAM)
+    assert job.returncode == 1
+    assert len(cloud.calls) == 61
+    assert "gcloud has failed 60 times in a row; gcloud auth login" in job.stderr
+    assert "the same command follows it, tpu.sh delete ends it" in job.stderr
+
+
+def test_a_job_gives_up_when_creating_fails_again_and_again(desk, cloud, left):
     cloud.refused = {"create"}
     job = desk.tpu("job", "demo", *BUCKET, *PROGRAM)
     assert job.returncode == 1
@@ -107,10 +137,45 @@ def test_a_second_call_follows_the_job_that_is_there(desk, cloud):
     assert (desk.folder / "runs" / "demo" / "results.json").exists()
 
 
-def test_what_an_earlier_job_has_left_is_not_taken_for_this_ones_end(desk, cloud):
-    left = cloud.buckets / "mine" / "runs" / "demo"
-    left.mkdir(parents=True)
-    (left / "state").write_text("ended 2\n")
+def test_results_that_the_tpu_alone_reaches_are_fetched_before_it_is_deleted(desk, cloud, ended):
+    folder = desk.folder / "shared"
+    job = desk.tpu("job", "demo", "--folder", folder, *PROGRAM)
+    assert job.returncode == 1
+    assert "tpu.sh fetch tries again" in job.stderr
+    assert "demo is kept for that, and costs; tpu.sh delete ends it" in job.stderr
+    assert cloud.state("demo") == "ACTIVE"
+    folder.mkdir()
+    (folder / "results.json").write_text("{}")
+    assert desk.tpu("job", "demo", "--folder", folder, *PROGRAM).returncode == 0
+    assert (desk.folder / "runs" / "demo" / "results.json").exists()
+    assert cloud.state("demo") is None
+
+
+def test_results_that_stay_in_the_bucket_are_no_success(desk, cloud, ended):
+    job = desk.tpu("job", "demo", *BUCKET, *PROGRAM)
+    assert job.returncode == 1
+    assert "tpu.sh fetch tries again" in job.stderr
+    assert cloud.state("demo") is None
+
+
+def test_a_tpu_that_is_left_is_no_success(desk, cloud, ended):
+    cloud.refused = {"delete"}
+    (ended / "workdir").mkdir()
+    (ended / "workdir" / "results.json").write_text("{}")
+    job = desk.tpu("job", "demo", *BUCKET, *PROGRAM)
+    assert job.returncode == 1
+    assert "could not delete the TPU, which costs" in job.stderr
+
+
+def test_a_mistake_that_leaves_nothing_in_the_folder_ends_the_job(desk, cloud):
+    desk.command("program", "exit 2")
+    job = desk.tpu("job", "demo", "--folder", desk.folder / "shared", *PROGRAM)
+    assert job.returncode == 2
+    assert not list(cloud.tpus.iterdir())
+
+
+def test_a_job_that_was_stopped_while_it_waited_for_the_tpu_is_called_again(desk, cloud, left):
+    desk.tpu("create", "demo", *BUCKET)
     job = desk.tpu("job", "demo", *BUCKET, *PROGRAM)
     assert job.returncode == 0
     assert len(desk.starts()) == 1
@@ -118,7 +183,8 @@ def test_what_an_earlier_job_has_left_is_not_taken_for_this_ones_end(desk, cloud
 
 def test_a_vm_that_rebooted_is_started_again(desk, cloud):
     options = (*BUCKET, *PROGRAM, "--halts", "3")
-    for command in ("create", "status", "setup", "run"):
+    cloud.has("demo")
+    for command in ("setup", "run"):
         desk.tpu(command, "demo", *options)
     desk.wait_for(lambda: (cloud.buckets / "mine/runs/demo/workdir/checkpoints").exists())
     home = cloud.tpus / "demo" / "worker-0"

@@ -23,10 +23,14 @@ check_kept() {
   [[ $bucket || $folder ]] || mistake "$action needs --bucket gs://BUCKET or --folder DIR"
 }
 
-# Each machine would save its own workdir over the others'
+# Each machine would save its own workdir over the others', or do the whole sweep by itself
 check_machines() {
-  [[ ! $bucket ]] || is_one_machine "$accelerator" ||
-    mistake "$accelerator is not known as one machine; several need a --folder that they share"
+  is_one_machine "$accelerator" || {
+    [[ $program != *.sweep ]] ||
+      mistake "$accelerator is not known as one machine; a sweep wants one for each --shard"
+    [[ ! $bucket ]] ||
+      mistake "$accelerator is not known as one machine; several need a --folder that they share"
+  }
 }
 
 check_arguments() {

@@ -13,8 +13,10 @@ on_vm() {
 }
 
 do_create() {
-  tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator" \
-    --runtime-version="$runtime_version" ${spot:+--spot}
+  # The end of an earlier job of this name would be taken for this one's
+  { [[ ! $bucket ]] || act gcloud storage cp - "$bucket/$name/state" <<<"waiting"; } &&
+    tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator" \
+      --runtime-version="$runtime_version" ${spot:+--spot}
 }
 
 do_delete() {

@@ -4,23 +4,30 @@
 # preemption, a reboot and a first start are all handled by the same lines.
 
 poll_seconds=${ALIGNREG_POLL_SECONDS:-60}
-most_failures=5 # in a row; a VM that has just booted may refuse ssh once or twice
-most_starts=5   # on one TPU; the supervisor restarts the program, so another start is for a reboot
+most_failures=5    # in a row; a VM that has just booted may refuse ssh once or twice
+most_starts=5      # on one TPU; the supervisor restarts the program: another is for a reboot
+most_unanswered=60 # in a row, an hour; a login that has expired does not come back by itself
 
 do_job() {
   if [[ $dry_run ]]; then
     plan_job
     return
   fi
-  local state last="" code="" failures=0 preemptions=0 starts=0 was_active=""
-  # Without a TPU, what an earlier job of this name has left in the bucket does not count
+  local state last="" code="" failures=0 preemptions=0 starts=0 unanswered=0 was_active=""
+  # Without a TPU, what an earlier job of this name has left in the bucket does not count; do_create
+  # replaces it
   local started=""
   state=$(tpu_state)
   [[ ! $state ]] || started=yes
-  trap 'say "$name goes on without you: the same command follows it, tpu.sh delete ends it"; exit 130' INT
+  trap 'goes_on; exit 130' INT
   while :; do
     if [[ $started ]] && code=$(ended_with); then break; fi
-    state=$(tpu_state) || state=unknown
+    if state=$(tpu_state); then
+      unanswered=0
+    else
+      state=unknown
+      ((++unanswered < most_unanswered)) || lose_sight
+    fi
     [[ $state == "$last" ]] || say "$name: ${state:-no TPU yet}"
     last=$state
     advance "$state" || ((++failures < most_failures)) || give_up "$failures failures in a row"
@@ -28,9 +35,30 @@ do_job() {
   done
   say "the program ended with $code"
   ((code == 0)) || on_vm 0 "tail -n 30 alignreg/current/log" >&2 || true
-  do_fetch || say "could not fetch the results; tpu.sh fetch tries again"
-  do_delete || say "could not delete the TPU, which costs; tpu.sh delete tries again"
-  exit "$code"
+  local unfinished=0
+  if ! do_fetch; then
+    say "could not fetch the results; tpu.sh fetch tries again"
+    if [[ ! $bucket ]]; then
+      say "$name is kept for that, and costs; tpu.sh delete ends it"
+      exit 1
+    fi
+    unfinished=1
+  fi
+  if ! do_delete; then
+    say "could not delete the TPU, which costs; tpu.sh delete tries again"
+    unfinished=1
+  fi
+  exit "$((code ? code : unfinished))"
+}
+
+goes_on() {
+  say "$name goes on without you, and costs: the same command follows it, tpu.sh delete ends it"
+}
+
+lose_sight() {
+  say "gcloud has failed $most_unanswered times in a row; gcloud auth login, if that is why"
+  goes_on
+  exit 1
 }
 
 give_up() {

@@ -25,6 +25,8 @@ echo running >"$job/state"
 if [[ $bucket ]]; then
   # Here, where it is seen at once that the VM may not write to the bucket
   gcloud storage cp "$job/state" "$bucket/state"
+else
+  mkdir -p "$folder" # likewise; and after a mistake of the program there is a folder to fetch
 fi
 
 cd "$root/code"
