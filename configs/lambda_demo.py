@@ -6,7 +6,8 @@ Each is given the same multiples of its default weight, which are of one gradien
 (docs/errata.md): one is searched as much as the other. `l2-mbp`, without a penalty, is the row they
 are compared with. Everything else as in configs/table1_demo.py.
 
-Hardware: a GPU, or 2 CPU cores for several hours.
+Hardware: a GPU, or 2 CPU cores for an hour per seed. docs/results/lambda_demo has what one seed
+showed.
 """
 
 from alignreg_jax.errors import UserError

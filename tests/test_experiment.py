@@ -247,6 +247,13 @@ def test_complete_is_said_and_nothing_is_loaded(config, workdir, caplog, monkeyp
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
 
 
+def test_what_the_first_process_finds_complete_is_so_for_all(config, tmp_path, monkeypatch):
+    """Where another one does not see the folder, too: it must not train alone."""
+    monkeypatch.setattr(experiments, "load_inputs", lambda config: pytest.fail("loaded"))
+    monkeypatch.setattr(experiments.processes, "decide", lambda find, size: (1,) * size)
+    assert experiments.run(config, {0: tmp_path / "unseen"}, "the command", 0.0) == [{}]
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"finished": false}'])
 def test_results_of_an_unfinished_run_are_not_taken_for_complete(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
