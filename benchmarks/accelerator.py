@@ -1,187 +1,250 @@
-"""Training on a GPU or TPU: examples per second, and the share of the peak that they are.
+"""Training and evaluation on a GPU or TPU: one command, within 8 minutes.
 
-    python benchmarks/accelerator.py                   # every part, within 8 minutes
-    python benchmarks/accelerator.py --parts base large --budget 1200
-    python benchmarks/accelerator.py --small           # does the script work? also on a CPU
+    python benchmarks/accelerator.py --out h100         # also into h100.md and h100.jsonl
+    python benchmarks/accelerator.py --parts large --budget 600      # what was left out
+    python benchmarks/accelerator.py --small            # does the script work? also on a CPU
 
 bfloat16 compute, float32 parameters, everything trainable, dropout on, random ids: of one length,
-or like XNLI's pairs. The peak is what a large bfloat16 matrix product reaches in the same run, and
-a step counts as its matrix products (3 times those of the forward pass), without the embedding.
-Where torch sees a GPU it trains the same batches under torch.compile and autocast. Parts come in
-the order of what matters most; at the end of the budget the rest is named and left out.
+or like XNLI's pairs. Where torch sees a GPU it does the same batches under torch.compile and
+autocast. The peak is what a large bfloat16 matrix product reaches in the same run; what counts as
+work are the matrix products for tokens that are no padding: of a forward pass, three times in
+training, without the embedding and without what is computed twice.
+
+Rows come in the order of what matters most, and are written as they come. A row that fails,
+crashes or hangs says so in the table and the next one starts; one that would not end within the
+budget, judged by the last of its kind, is left out and named at the end.
 """
 
 import argparse
-import gc
 import importlib.util
+import json
 import os
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # torch wants some, too
+from measures import Bench, Figure, Figures
+from sides import Ours, Theirs
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-from sides import BATCH, STEPS, Job, Ours, Theirs
-from train_step import BASE, pair_lengths, plan, random_job, row
-
-from alignreg_jax.data.batching import Dispatch
-from alignreg_jax.models.xlmr import XlmrConfig
-
-LARGE = replace(BASE, hidden_size=1024, num_layers=24, num_heads=16, intermediate_size=4096)
 ACTIVE = 40_000  # rows of the word embedding that a fine-tuning set uses
-REPEATS = 3
+SHAPES = ((32, 128), (256, 128), (32, 32), (256, 32), (32, 256), (256, 256))
+# Seconds that a row may need on an H100, by its kind, without torch and with it: nothing measured
+GUESS = {"base": (30, 70), "changes": (30, 30), "prune": (20, 20), "evaluation": (25, 50),
+         "lengths": (90, 130), "large": (50, 130)}  # fmt: skip
+PATIENCE = 2.5  # a row that takes so many times the greater of guess and expectation is stopped
 
 
-def flops(config: XlmrConfig, length: int) -> float:
-    """Floating-point operations of one example's training step, in matrix products."""
-    kernels = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
-    attention = 2 * length * config.hidden_size  # logits, and their product with the values
-    return 3 * 2 * config.num_layers * length * (kernels + attention)
+@dataclass(frozen=True)
+class Row:
+    """One line to measure.
+
+    Attributes:
+        part: what selects it on the command line.
+        kind: rows of one kind take about equally long.
+        name: what it measures.
+        measure: does it, told whether to compare with torch.
+        torch: whether it can; "if time": when all that comes after will still fit.
+    """
+
+    part: str
+    kind: str
+    name: str
+    measure: Callable[[bool], Figures]
+    torch: bool | str = False
 
 
-def peak(size: int) -> float:
-    """Operations per second of a bfloat16 matrix product."""
-    matrix = jnp.ones((size, size), jnp.bfloat16)
-    product = jax.jit(lambda left, right: (left @ right) / size)
+def rows(bench: Bench, gpu: bool) -> list[Row]:
+    """All there is to measure, the most valuable first."""
+    few, many, *others = ((4, 16), (8, 16), (4, 8)) if bench.small else SHAPES
 
-    def several() -> None:
-        result = matrix
-        for _ in range(10):
-            result = product(result, matrix)
-        result.block_until_ready()
+    def train(part: str, size: str, shape: tuple[int, int], torch: bool | str) -> Row:
+        name = f"{size}, {shape[0]} x {shape[1]}"
+        return Row(part, size, name, partial(bench.train, name, sizes[size], *shape), torch)
 
-    return 10 * 2 * size**3 / seconds(several)
+    def change(what: str, shape: tuple[int, int], new: dict[str, Any], **old: Any) -> Row:
+        name = f"base, {shape[0]} x {shape[1]}: {what}"
+        measure = partial(bench.change, name, *shape, new, old)
+        return Row("changes", "changes", name, lambda torch: measure())
+
+    def prune(scope: str) -> Row:
+        name = f"pruning step, {scope}"
+        return Row("prune", "prune", name, lambda torch: bench.prune(name, scope))
+
+    def evaluate(part: str, size: str, torch: bool = False, **changes: Any) -> Row:
+        name = f"{size}, evaluation, {many[0]} x {many[1]}" + (", cuDNN" if changes else "")
+        measure = partial(bench.evaluate, name, *many, config=sizes[size], **changes)
+        return Row(part, "evaluation", name, measure, torch)
+
+    sizes = {"base": bench.base, "large": bench.large}
+    cut = replace(bench.base, vocab_size=500 if bench.small else ACTIVE)
+    still = {"attention_dropout": 0.0}
+    fused = {**still, "attention": "cudnn"}
+    lengths = "base, lengths like XNLI's"
+    found = [
+        train("base", "base", few, True),
+        train("base", "base", many, True),
+        change("frobenius", many, {"regularizer": "frobenius"}),
+        change("cosine", many, {"regularizer": "cosine"}),
+        change("five seeds", few, {"seeds": 5}),
+        change(f"{cut.vocab_size:,} rows of the embedding", few, {"config": cut}),
+        change("no attention dropout", many, still),
+        change("no attention dropout, cuDNN", many, fused, **still),
+        prune("global"),
+        prune("layer"),
+        evaluate("evaluation", "base", torch=True),
+        evaluate("evaluation", "base", attention="cudnn"),
+        Row("xnli", "lengths", lengths, partial(bench.lengths, lengths), True),
+        *(train("more", "base", shape, "if time") for shape in others),
+        train("large", "large", few, True),
+        train("large", "large", many, True),
+        evaluate("large", "large", torch=True),
+        *(train("large", "large", shape, "if time") for shape in others[::-1]),
+    ]
+    return [row for row in found if gpu or "cuDNN" not in row.name]
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """The least of several times, after one that does not count."""
-    work()
-    times = []
-    for _ in range(REPEATS):
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return min(times)
+PARTS = ("base", "changes", "prune", "evaluation", "xnli", "more", "large")
 
 
-class Bench:
-    """What the parts have in common."""
+class Report:
+    """Lines for people, on the terminal and in a .md file, and for programs in a .jsonl file."""
 
-    def __init__(self, small: bool):
-        self.base, self.large = BASE, LARGE
-        if small:
-            thin = {"vocab_size": 1000, "hidden_size": 96, "intermediate_size": 192}
-            self.base = replace(BASE, **thin, num_layers=2)
-            self.large = replace(LARGE, **thin, num_layers=3, num_heads=12)
-        self.small, self.steps = small, 2 if small else STEPS
-        self.peak = peak(512 if small else 8192)
-        self.torch = False
-        if importlib.util.find_spec("torch"):
-            import torch
+    def __init__(self, out: Path | None):
+        self._files = [] if out is None else [Path(f"{out}.{kind}") for kind in ("md", "jsonl")]
+        for file in self._files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("")
 
-            self.torch = torch.cuda.is_available() or small
+    def text(self, line: str = "") -> None:
+        """For people."""
+        print(line, flush=True)
+        self._append(self._files[:1], line)
 
-    def job(self, config: XlmrConfig, length: int, batch: int, **changes: object) -> Job:
-        """Rows of one length."""
-        wide = random_job(config, np.full(batch * 4, length))
-        return replace(wide, unroll=False, batch=batch, dtype="bfloat16", **changes)
+    def _append(self, files: list[Path], line: str) -> None:
+        for path in files:
+            with path.open("a", encoding="utf-8") as file:  # closed: nothing is left in a buffer
+                file.write(line + "\n")
 
-    def dispatch(self, job: Job, length: int) -> Dispatch:
-        """As many steps as go into one dispatch."""
-        rows = np.arange(job.batch * self.steps, dtype=np.int32) % job.rows.rows
-        return Dispatch(length, rows.reshape(self.steps, job.batch))
+    def table(self, *cells: str) -> None:
+        """A line of the table."""
+        self.text("| " + " | ".join(cell.replace("|", "/") for cell in cells) + " |")
 
-    def time(self, side: Ours | Theirs, parts: list[Dispatch]) -> float:
-        """Seconds of all dispatches."""
-        return seconds(lambda: [side.train(part) for part in parts])
+    def record(self, **fields: Any) -> None:
+        """For programs."""
+        self._append(self._files[1:], json.dumps(fields))
 
-    def compare(self, name: str, job: Job, parts: list[Dispatch], work: float) -> None:
-        """A row: ours, PyTorch's, the ratio, and our share of the peak."""
-        examples = sum(part.rows.size for part in parts)
-        ours = examples / self.time(Ours(job), parts)
-        gc.collect()
-        theirs, ratio = "-", "-"
-        if self.torch:
-            rate = examples / self.time(Theirs(job, compiled=not self.small), parts)
-            theirs, ratio = f"{rate:.0f}", f"{ours / rate:.2f}"
-            gc.collect()
-        row(name, f"{ours:.0f}", theirs, ratio, f"{ours * work / self.peak:.0%}")
+    def row(self, part: str, found: Figures, cost: float) -> None:
+        """What one row gave, and the seconds it took."""
+        ratio = "" if found.ratio is None else f"{found.ratio:.3f}"
+        share = "" if found.share is None else f"{found.share:.1%}"
+        against = f"{found.against}: " if found.against else ""
+        self.table(
+            found.name, found.unit, shown(found.ours), against + shown(found.other), ratio, share
+        )
+        self.record(part=part, **asdict(found), ratio=found.ratio, seconds=round(cost, 1))
 
-    def sizes(self, name: str, config: XlmrConfig) -> Iterator[None]:
-        """Throughput at each batch and length."""
-        shapes = ((32, 128), (256, 128), (32, 32), (256, 32), (32, 256), (256, 256))
-        for batch, length in ((4, 16), (8, 16)) if self.small else shapes:
-            job = self.job(config, length, batch)
-            title = f"{name}, {batch} x {length}"
-            self.compare(title, job, [self.dispatch(job, length)], flops(config, length))
-            yield
 
-    def xnli(self) -> Iterator[None]:
-        """Batches at lengths like XNLI's, in buckets."""
-        lengths = pair_lengths(BATCH * (2 if self.small else 64))
-        job = replace(random_job(self.base, lengths), unroll=False, dtype="bfloat16")
-        parts = plan(job, 1 if self.small else 8, self.steps)
-        work = float(np.mean([flops(self.base, part.length) for part in parts]))
-        self.compare("base, lengths like XNLI's", job, parts, work)
-        yield
+def shown(figure: Figure) -> str:
+    """As the table has it."""
+    if isinstance(figure, str):
+        return figure
+    return f"{figure:.3g}" if figure < 100 else f"{figure:.0f}"
 
-    def changes(self) -> Iterator[None]:
-        """One thing at a time against the plain step: seeds, vocabulary, penalties, attention."""
-        length = 16 if self.small else 128
-        for batch in (4, 8) if self.small else (32, 256):
-            plain = self.job(self.base, length, batch)
-            without = self.time(Ours(plain), [self.dispatch(plain, length)])
-            active = 500 if self.small else ACTIVE
-            cut = self.job(replace(self.base, vocab_size=active), length, batch)
-            variants = {
-                f"{active:,} rows of the embedding": cut,
-                "frobenius": replace(plain, regularizer="frobenius"),
-                "cosine": replace(plain, regularizer="cosine"),
-                "no attention dropout": replace(plain, attention_dropout=0.0),
-            }
-            if jax.devices()[0].platform == "gpu":
-                variants["no attention dropout, cuDNN"] = replace(
-                    plain, attention_dropout=0.0, attention="cudnn"
-                )
-            if batch < 256:
-                variants["five seeds"] = replace(plain, seeds=5)
-            for name, job in variants.items():
-                gc.collect()
-                with_ = self.time(Ours(job), [self.dispatch(job, length)])
-                figure = f"{with_ / without:.3f} of the plain step"
-                row(f"base, {batch} x {length}: {name}", figure, "", "", "")
-                yield
+
+class Budget:
+    """How long rows took, hence what still fits."""
+
+    def __init__(self, seconds: float):
+        self.end = time.monotonic() + seconds
+        self.took: dict[tuple[str, bool], float] = {}
+
+    def needs(self, row: Row, torch: bool) -> float:
+        """Seconds that a row is expected to take: as the last of its kind."""
+        return self.took.get((row.kind, torch), GUESS[row.kind][torch])
+
+    def left(self) -> float:
+        """Seconds until the end."""
+        return self.end - time.monotonic()
+
+
+def run(bench: Bench, todo: Sequence[Row], budget: Budget, report: Report, torch: bool) -> None:
+    """Measure what fits; name the rest."""
+    late: list[Row] = []
+    for place, row in enumerate(todo):
+        with_torch = torch and bool(row.torch)
+        if with_torch and row.torch == "if time":
+            later = sum(
+                budget.needs(each, torch and each.torch is True) for each in todo[place + 1 :]
+            )
+            with_torch = budget.needs(row, True) + later < budget.left()
+        expected = budget.needs(row, with_torch)
+        if expected > budget.left():
+            late.append(row)
+            continue
+        start = time.monotonic()
+        patience = PATIENCE * max(expected, GUESS[row.kind][with_torch])
+        bench.until = min(start + patience, budget.end)
+        found = row.measure(with_torch)
+        cost = time.monotonic() - start
+        report.row(row.part, found, cost)
+        if not found.failed:
+            budget.took[row.kind, with_torch] = cost
+        elif budget.left() <= 0:
+            late.append(row)
+    if late:
+        names = "; ".join(row.name for row in late)
+        parts = " ".join(dict.fromkeys(row.part for row in late))
+        report.text(f"\nLeft out for lack of time: {names}.\nTo run them: --parts {parts}")
+        report.record(left_out=[row.name for row in late])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--small", action="store_true", help="check the script, not the speed")
     parser.add_argument("--budget", type=float, default=450, help="seconds (default 450)")
-    parser.add_argument("--parts", nargs="+", choices=("base", "xnli", "changes", "large"),
-                        default=("base", "xnli", "changes", "large"))  # fmt: skip
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--out", type=Path, help="write OUT.md and OUT.jsonl, too")
     options = parser.parse_args()
-    end = time.monotonic() + options.budget
-    device = jax.devices()[0]
-    bench = Bench(options.small)
-    print(f"jax {jax.__version__} on {device.platform} ({device.device_kind}), ", end="")
-    print(f"{bench.peak / 1e12:.2f} TFLOP/s in a bfloat16 product; torch: {bench.torch}\n")
-    row("what", "ours, examples/s", "torch", "ratio", "of the peak")
-    row(*["---"] * 5)
-    parts = {
-        "base": lambda: bench.sizes("base", bench.base),
-        "xnli": bench.xnli,
-        "changes": bench.changes,
-        "large": lambda: bench.sizes("large", bench.large),
-    }
-    for name in options.parts:
-        for _ in parts[name]():
-            if time.monotonic() > end:
-                print(f"\nThe budget is spent in {name}: what comes after is left out.")
-                return
-    print("\nThe pruning step: python benchmarks/prune_step.py")
+    # Each side has the card's memory as it needs it: JAX would take three quarters at once, and of
+    # what it once took it gives nothing back while it lives. A tenth stays for the other's context.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    if "XLA_CLIENT_MEM_FRACTION" not in os.environ:  # the same by its newer name; not both
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", ".9")
+    budget, bench = Budget(options.budget), Bench(options.small)
+    try:
+        start(bench, budget, options)
+    finally:
+        bench.stop(Ours, Theirs)
+
+
+def start(bench: Bench, budget: Budget, options: argparse.Namespace) -> None:
+    """Look at the machine, then run."""
+    sides = [Ours, Theirs] if importlib.util.find_spec("torch") else [Ours]
+    bench.until = min(budget.end, time.monotonic() + 180)  # from a cold disk
+    for side in sides:
+        bench.ask(side, "device")
+    devices = [bench.answer(side) for side in sides]
+    if devices[0].startswith("failed"):
+        sys.exit(devices[0])
+    if " on cpu " in devices[0] and not options.small:
+        sys.exit(f"{devices[0]}: no GPU or TPU; --small checks the script")
+    torch = len(devices) > 1 and not devices[1].startswith("failed")
+    torch = torch and (options.small or not devices[1].endswith("on cpu"))
+    peak = bench.call(Ours, "peak", 512 if options.small else 8192)
+    if not isinstance(peak, str):
+        bench.peak = peak
+        peak = f"{peak / 1e12:.3g} TFLOP/s in a bfloat16 product"
+    report = Report(options.out)
+    report.text(f"{'; '.join(devices)}{'' if torch else '; no comparison with torch'}\n\n{peak}\n")
+    report.record(devices=devices, torch=torch, peak=bench.peak, budget=options.budget)
+    report.table("what", "unit", "ours", "other", "ours / other", "ours, of the peak")
+    report.table(*["---"] * 6)
+    todo = [row for row in rows(bench, " on gpu " in devices[0]) if row.part in options.parts]
+    run(bench, todo, budget, report, torch)
 
 
 if __name__ == "__main__":

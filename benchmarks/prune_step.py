@@ -56,7 +56,8 @@ def seconds(function: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(scope: masks.Scope, weights: Kernels, repeats: int) -> None:
+def measure(scope: masks.Scope, weights: Kernels, repeats: int) -> dict[str, float]:
+    """Medians of our seconds and the sort's, our first call's, and the counts of weights."""
     dense = masks.ones(weights)
     keep = masks.keep_counts(kernels.sizes(weights), REMAINING, scope)
     scores = jax.block_until_ready(jax.jit(criteria.magnitude)(weights))
@@ -68,10 +69,17 @@ def compare(scope: masks.Scope, weights: Kernels, repeats: int) -> None:
     pairs = [(seconds(ours), seconds(peer)) for _ in range(repeats)]
     mine, theirs = (statistics.median(times) for times in zip(*pairs, strict=True))
     counted = masks.statistics(weights, ours())
+    counts = {name: counted[name] for name in ("kept", "prunable")}
+    return {"ours": mine, "sort": theirs, "first": first, **counts}
+
+
+def compare(scope: masks.Scope, weights: Kernels, repeats: int) -> None:
+    found = measure(scope, weights, repeats)
+    mine, theirs = found["ours"], found["sort"]
     print(
-        f"{scope:6}  {counted['kept']:>10,} of {counted['prunable']:,}  "
+        f"{scope:6}  {found['kept']:>10,} of {found['prunable']:,}  "
         f"ours {mine:.3f} s  sort {theirs:.3f} s  ratio {theirs / mine:.1f}  "
-        f"(first call, with compilation: {first:.1f} s)",
+        f"(first call, with compilation: {found['first']:.1f} s)",
         flush=True,
     )
 

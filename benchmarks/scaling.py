@@ -42,7 +42,7 @@ SHARES = {
     "collective-permute": lambda n: 1,
 }
 BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32}
-CLOCK = ("total_steps", "phase", "remaining", "target", "first_step", "phase_steps")
+CLOCK = ("total_steps", "phase", "remaining", "target")
 HYPER = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "regularizer_weight")
 
 

@@ -1,52 +1,36 @@
-"""The two sides that train_step.py compares: ours, and the loop that a user of PyTorch writes."""
+"""The two sides of a comparison: ours, and the loop that a user of PyTorch writes."""
 
 import os
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
+from jobs import STEPS, Job
 
 from alignreg_jax.data.batching import Dispatch
-from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import checkpoints
-from alignreg_jax.models.xlmr import XlmrConfig
 
 HEAD = "dense-tanh-out"
-BATCH, STEPS = 32, 16
 
 
-@dataclass(frozen=True)
-class Job:
-    """What both sides train: an encoder from a folder, or a random one of the given shape."""
+@cache
+def _programs() -> Any:
+    """Functions that one job in this process leaves to the next, as in a sweep."""
+    from alignreg_jax.training.programs import Programs
 
-    config: XlmrConfig
-    folder: Path | None
-    labels: int
-    freeze: tuple[str, ...]
-    rows: Encoded
-    regularizer: str = "none"
-    unroll: bool = True
-    seeds: int = 1
-    batch: int = BATCH
-    dtype: str = "float32"
-    attention_dropout: float = 0.1
-    attention: str = "einsum"
+    return Programs()
 
-    def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
-        """Each batch as PyTorch gets it: ids padded to its longest row, labels."""
-        found = []
-        for rows in dispatch.rows:
-            rows = rows[rows >= 0]
-            lengths = self.rows.lengths[rows]
-            columns = np.arange(lengths.max())
-            inside = columns < lengths[:, None]
-            at = np.where(inside, self.rows.offsets[rows][:, None] + columns, 0)
-            ids = np.where(inside, self.rows.ids[at], self.config.pad_token_id)
-            found.append((ids.astype(np.int64), inside.astype(np.int64), self.rows.labels[rows]))
-        return found
+
+@cache
+def _initialiser(model: Any) -> Any:
+    """Compiled random parameters of a model."""
+    import jax
+
+    from alignreg_jax.models import xlmr
+
+    return jax.jit(partial(xlmr.init_params, model))
 
 
 class Ours:
@@ -67,14 +51,15 @@ class Ours:
             HEAD,
             job.labels,
             dtype=jax.numpy.dtype(job.dtype),
+            remat=job.remat,
             unroll=layers,
             attention=job.attention,  # pyright: ignore[reportArgumentType]
         )
         if job.folder is None:
-            params = jax.jit(lambda key: xlmr.init_params(model, key))(jax.random.key(0))
+            params = _initialiser(model)(jax.random.key(0))
         else:
             params = checkpoints.load(job.folder, head=HEAD, num_labels=job.labels, seed=0).params
-        mesh = sharding.make_mesh(-1, 1, 1)
+        mesh = sharding.make_mesh(1, 1, 1, devices=jax.devices()[:1])
         self.trainer = Trainer(
             model,
             methods.build(criterion="magnitude", scope="layer", regularizer=job.regularizer),
@@ -95,6 +80,7 @@ class Ours:
             total_steps=1000,
             batch_size=job.batch,
             steps_per_dispatch=STEPS,
+            programs=_programs(),
         )
         del params
         self.predict = steps.make_predict(model.clone(unroll=1), mesh)
@@ -102,10 +88,20 @@ class Ours:
         self.penalties: dict[str, Any] = {}
         self.gradients: Any = None
 
-    def device(self) -> str:
+    @staticmethod
+    def device() -> str:
         """What it runs on, and the version."""
-        device = self.jax.devices()[0]
-        return f"jax {self.jax.__version__} on {device.platform} ({device.device_kind})"
+        import jax
+
+        device = jax.devices()[0]
+        return f"jax {jax.__version__} on {device.platform} ({device.device_kind})"
+
+    @staticmethod
+    def release() -> None:
+        """Nothing is held but by the jobs themselves."""
+
+    def hold(self, dispatch: Dispatch) -> None:
+        """All rows are on the device already."""
 
     def train(self, dispatch: Dispatch) -> None:
         """Queue the steps and wait for them."""
@@ -167,13 +163,21 @@ class Ours:
 class Theirs:
     """The loop that a user of PyTorch writes."""
 
-    def __init__(self, job: Job, compiled: bool = False):
+    def __init__(self, job: Job, compiled: bool = False, dynamic: bool = False):
+        """Put a model on the device.
+
+        Args:
+            job: what to train.
+            compiled: whether under torch.compile.
+            dynamic: whether one program serves all lengths; else each has its own.
+        """
         import torch
         import transformers
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
         self.torch, self.job = torch, job
+        self._held: dict[Dispatch, list[Any]] = {}
         torch.manual_seed(0)
         torch.set_num_threads(os.cpu_count() or 1)
         self.where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -182,37 +186,63 @@ class Theirs:
             model = kind.from_pretrained(job.folder)
         else:
             shape = job.config
-            model = kind(
-                transformers.XLMRobertaConfig(
-                    vocab_size=shape.vocab_size,
-                    hidden_size=shape.hidden_size,
-                    num_hidden_layers=shape.num_layers,
-                    num_attention_heads=shape.num_heads,
-                    intermediate_size=shape.intermediate_size,
-                    max_position_embeddings=shape.max_positions,
-                    type_vocab_size=shape.type_vocab_size,
-                    layer_norm_eps=shape.layer_norm_eps,
-                    attention_probs_dropout_prob=job.attention_dropout,
-                    num_labels=job.labels,
-                )
+            config = transformers.XLMRobertaConfig(
+                vocab_size=shape.vocab_size,
+                hidden_size=shape.hidden_size,
+                num_hidden_layers=shape.num_layers,
+                num_attention_heads=shape.num_heads,
+                intermediate_size=shape.intermediate_size,
+                max_position_embeddings=shape.max_positions,
+                type_vocab_size=shape.type_vocab_size,
+                layer_norm_eps=shape.layer_norm_eps,
+                attention_probs_dropout_prob=job.attention_dropout,
+                num_labels=job.labels,
             )
+            with self.where:  # half a billion random numbers take a while on a CPU
+                model = kind(config)
         self.model = model.to(self.where)
         for name, leaf in self.model.named_parameters():
             if any(name.startswith(f"roberta.{prefix}") for prefix in job.freeze):
                 leaf.requires_grad_(False)
         leaves = [leaf for leaf in self.model.parameters() if leaf.requires_grad]
-        self.optimizer = torch.optim.AdamW(leaves, lr=1e-5)
-        self.forward = torch.compile(self.model) if compiled else self.model
+        # One kernel for all leaves, as transformers' Trainer has it; on a CPU torch's own default
+        fused = True if self.where.type == "cuda" else None
+        self.optimizer = torch.optim.AdamW(leaves, lr=1e-5, fused=fused)
+        self.forward = torch.compile(self.model, dynamic=dynamic) if compiled else self.model
         if job.dtype == "bfloat16":
             self.cast: Any = torch.autocast(self.where.type, dtype=torch.bfloat16)
         else:
             self.cast = nullcontext()
 
-    def device(self) -> str:
-        """What it runs on, and the version."""
-        return f"torch {self.torch.__version__} on {self.where}"
+    @staticmethod
+    def device() -> str:
+        """What it runs on, and the versions."""
+        import torch
+        import transformers
+
+        where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+        return f"torch {torch.__version__}, transformers {transformers.__version__} on {where}"
+
+    @staticmethod
+    def release() -> None:
+        """Give memory that earlier jobs left back to the device, and forget their programs.
+
+        Dynamo would take the next job's shape for a change of the last one's and make its kernels
+        for any shape.
+        """
+        import torch
+
+        torch._dynamo.reset()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def hold(self, dispatch: Dispatch) -> None:
+        """Have its batches on the device ahead, as a loader in the background would."""
+        self._held[dispatch] = self._tensors(dispatch)
 
     def _tensors(self, dispatch: Dispatch) -> list[Any]:
+        if dispatch in self._held:
+            return self._held[dispatch]
         return [
             [self.torch.as_tensor(part, device=self.where).long() for part in batch]
             for batch in self.job.batches(dispatch)

@@ -9,72 +9,31 @@
 Ours and theirs live in processes of their own and take turns, batches by batches, so that other
 work on the machine slows both; the least time of every turn counts, compilation and warm-up do not.
 PyTorch runs transformers' XLMRobertaForSequenceClassification under torch.optim.AdamW with its
-default settings, each batch padded to its longest row, dropout on, as many threads as cores, and
-the same leaves trainable. A ratio above 1 says that ours is faster. The pruning step has its own
-benchmark, benchmarks/prune_step.py.
+default settings (fused on a GPU), each batch padded to its longest row, dropout on, as many threads
+as cores, and the same leaves trainable. A ratio above 1 says that ours is faster. The pruning step
+has its own benchmark, benchmarks/prune_step.py.
 """
 
 import argparse
 import importlib.util
-import multiprocessing
 import os
-import resource
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sides import BATCH, HEAD, STEPS, Job, Ours, Theirs
+from jobs import BASE, BATCH, STEPS, Job, count, pair_lengths, plan, random_job
+from sides import HEAD, Ours, Theirs
+from workers import Worker
 
 from alignreg_jax.data import encoding, sources, tasks
-from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, evaluation_plan
-from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.data.batching import Dispatch, bucket_edges, evaluation_plan
 from alignreg_jax.models import checkpoints
-from alignreg_jax.models.xlmr import XlmrConfig
 
-BASE = XlmrConfig(250002, 768, 12, 12, 3072, 514)
-EDGES, FINE = bucket_edges(256), bucket_edges(256, per_doubling=4)  # of training, of evaluation
-
-
-def _serve(side: type[Ours] | type[Theirs], job: Job, pipe: Any) -> None:
-    """The life of a worker: build, then answer (what, dispatch) with (seconds, result)."""
-    worker = side(job)
-    pipe.send(worker.device())
-    while (order := pipe.recv()) is not None:
-        what, dispatch = order
-        start = time.perf_counter()
-        result = getattr(worker, what)(dispatch)
-        pipe.send((time.perf_counter() - start, result))
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)  # KiB on Linux
-
-
-class Worker:
-    """A side in a process of its own, so that memory and threads are its own."""
-
-    def __init__(self, side: type[Ours] | type[Theirs], job: Job):
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(side, job, theirs), daemon=True)
-        self.process.start()
-        theirs.close()  # so that a worker that dies is an EOFError here, not a wait for ever
-        self.device: str = self.pipe.recv()
-
-    def __call__(self, what: str, dispatch: Any) -> tuple[float, Any]:
-        """Seconds and result of one order."""
-        self.pipe.send((what, dispatch))
-        return self.pipe.recv()
-
-    def close(self) -> float:
-        """End it; its peak memory in GiB."""
-        self.pipe.send(None)
-        peak = self.pipe.recv()
-        self.process.join()
-        return peak
-
+FINE = bucket_edges(256, per_doubling=4)  # lengths in evaluation
 
 Order = tuple[Worker, str, Any]  # the third is mostly a Dispatch
 
@@ -109,45 +68,6 @@ def demo_job(folder: Path, languages: bool) -> Job:
     splits = list(dataset.test.values()) if languages else [dataset.train]
     rows = encoding.concatenate([encoding.encode(split, tokenizer, 64) for split in splits])
     return Job(loaded.config, folder, labels, ("embeddings",), rows)
-
-
-def random_job(config: XlmrConfig, lengths: np.ndarray) -> Job:
-    """Random ids and weights: speed depends on neither."""
-    generator = np.random.default_rng(0)
-    total = int(lengths.sum())
-    rows = Encoded(
-        generator.integers(5, config.vocab_size, total).astype(np.int32),
-        (np.cumsum(lengths) - lengths).astype(np.int32),
-        lengths.astype(np.int32),
-        generator.integers(0, 3, len(lengths)).astype(np.int32),
-    )
-    return Job(config, None, 3, (), rows)
-
-
-def pair_lengths(rows: int) -> np.ndarray:
-    """Lengths like XNLI's English pairs in XLM-R's pieces: mean near 40, a long tail."""
-    drawn = np.random.default_rng(1).gamma(4.0, 10.0, rows)
-    return np.clip(drawn, 8, 256).astype(np.int32)
-
-
-def plan(job: Job, dispatches: int, steps: int, bucketed: bool = True) -> list[Dispatch]:
-    """A sample of an epoch, in its shuffled order; or batches of rows drawn uniformly."""
-    whole = epoch_plan(
-        job.rows.lengths,
-        batch_size=BATCH,
-        steps_per_dispatch=STEPS,
-        edges=EDGES,
-        data_seed=0,
-        epoch=0,
-        bucketing="length" if bucketed else "none",
-    )
-    whole = whole[:-1] or whole  # the last one has padding rows
-    return [Dispatch(part.length, part.rows[:steps]) for part in whole[:dispatches]]
-
-
-def count(plan: Sequence[Dispatch]) -> int:
-    """Rows in a plan."""
-    return sum(int(np.sum(dispatch.rows >= 0)) for dispatch in plan)
 
 
 def row(*cells: str) -> None:
@@ -281,7 +201,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         demo = replace(demo_job(Path(folder), languages=False), unroll=not options.rolled)
         for worker in (Worker(Ours, demo), Worker(Theirs, demo)):
-            print(worker.device, flush=True)
+            print(worker("device")[1], flush=True)
             worker.close()
         print()
         row("what", "figure", "ours", "PyTorch", "ratio")

@@ -14,11 +14,13 @@ import jax
 import numpy as np
 import pytest
 import tiny
+import xglue_tree
 from safetensors.numpy import load, load_file
 
 from alignreg_jax import experiment as experiments
 from alignreg_jax import runtime
 from alignreg_jax.config import resolve
+from alignreg_jax.data.tasks import get_task
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import load_inputs
 from alignreg_jax.main import _parse
@@ -273,16 +275,37 @@ def test_another_mesh_continues_a_run(config, workdir, tmp_path, world):
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_cache_that_cannot_be_used(world, tmp_path):
-    """A file where the folder should be, as root may write everywhere."""
+def test_names_of_xglue_and_a_cache_that_cannot_be_used(world, tmp_path):
+    """From XGLUE's files to those that its script scores; the cache is a file, not a folder."""
     (tmp_path / "file").write_text("")
     cache = str(tmp_path / "file" / "cache")
-    small = ("task.max_length=8", "pruning.steps=0", "pruning.first_epochs=1")
-    command = tiny.command(world, tmp_path / "run", *(f"--config.{field}" for field in small))
-    code, _, errors = tiny.run(command, ALIGNREG_CACHE=cache)
+    fields = {
+        "task.name": "ner",
+        "task.data_dir": xglue_tree.write(tmp_path / "data", "NER"),
+        "task.max_length": 16,
+        "pruning.steps": 1,
+        "pruning.first_epochs": 1,
+        "eval.save_predictions": "xglue",
+    }
+    flags = [f"--config.{field}={value}" for field, value in fields.items()]
+    workdir = tmp_path / "run"
+    code, _, errors = tiny.run(tiny.command(world, workdir, *flags), ALIGNREG_CACHE=cache)
     assert code == 0, errors
     assert "Traceback" not in errors
-    assert (tmp_path / "run" / "export" / "model.safetensors").exists()
+    with (workdir / "results.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["language"] for row in rows} == {"en", "de", "es", "nl"}
+    assert {row["prune_step"] for row in rows} == {"0", "1"}
+    assert {row["examples"] for row in rows} == {"2"}
+    exported = json.loads((workdir / "export" / "config.json").read_text())
+    assert exported["architectures"] == ["XLMRobertaForTokenClassification"]
+    assert set(exported["label2id"]) == set(get_task("ner").labels)
+    for language in ("en", "de", "es", "nl"):
+        path = workdir / "predictions" / "xglue" / "1" / "test" / "NER" / f"{language}.prediction"
+        first, second = path.read_text().strip("\n").split("\n\n")
+        gold = fields["task.data_dir"].joinpath("NER", f"{language}.test").read_text().split("\n\n")
+        assert len(first.split("\n")) == len(gold[0].strip("\n").split("\n"))
+        assert set(first.split("\n") + second.split("\n")) <= set(get_task("ner").labels)
 
 
 def test_rows_that_no_piece_uses_come_back_as_if_they_had_been_trained(world, done, workdir):
