@@ -197,6 +197,16 @@ def test_the_overview_draws_the_means_with_bands_and_a_level_for_what_is_not_pru
     assert means.get_ylim() != english.get_ylim()
 
 
+def test_the_bands_of_a_few_lines_are_shown_whole(tmp_path):
+    rows = ("l2-mbp", "frobenius-mbp")
+    sweep = read_sweep(sweep_cases.facts(), sweep_cases.write_runs(tmp_path, rows=rows, spread=0.2))
+    axes = drawings.figures(sweep, read_cells(sweep))[0].figure.axes[0]
+    found = lines.zero_shot_lines(sweep, "intents")
+    bottom, top = axes.get_ylim()
+    assert bottom < 100 * min(low for line in found for low in line.low)
+    assert top > 100 * max(high for line in found for high in line.high)
+
+
 def test_labels_of_many_rows_do_not_overlap(tmp_path):
     skill = {row: (0.6, 0.45 + 0.001 * place) for place, row in enumerate(ALL)}
     runs = [

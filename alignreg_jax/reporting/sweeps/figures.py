@@ -16,6 +16,7 @@ from alignreg_jax.reporting.sweeps.lines import Line
 from alignreg_jax.reporting.sweeps.styles import Style
 
 _REMAINING = "encoder weights remaining (%)"
+_FEW = 3  # lines whose bands are shown whole
 ENGLISH = "English, the language trained on"
 
 
@@ -99,8 +100,13 @@ def _log_axis(axes: Axes, remaining: Sequence[float], readings: Sequence[float])
 
 
 def _level_axis(axes: Axes, lines: Sequence[Line], chance: float) -> None:
-    """Percent, as high as the means need; bands may run out of it; chance where it is near."""
+    """Percent, as high as means and bands need; chance where it is near.
+
+    The bands of many lines may run out of it, or the widest would press the lines together.
+    """
     levels = [FULL * value for line in lines for value in line.mean]
+    if len(lines) <= _FEW:
+        levels += [FULL * value for line in lines for value in (*line.low, *line.high)]
     low, high = min(levels), max(levels)
     near = chance > 0 and low - FULL * chance < 0.35 * max(high - FULL * chance, 1.0)
     low = min(low, FULL * chance) if near else low
