@@ -68,14 +68,16 @@ def test_gates_reach_their_target_in_every_phase_and_large_weights_stay():
         trainer.enter_phase(phase, left, target)
         history = [train(trainer, batches(5 * part % 45, 5))["open_gates"] for part in range(18)]
         assert history[-1][-1] == pytest.approx(target, abs=0.05)
-        assert np.min(history) > target - 0.2  # undamped it swings further
+        assert np.min(history) > target - 0.15  # undamped it swings further
         if phase == 1:
             log_alpha = trainer.state.method["gates"]
             order = [(np.abs(weights[name]), np.asarray(log_alpha[name])) for name in KERNELS]
             sizes, opened = (
                 np.concatenate([leaf.ravel() for leaf in part]) for part in zip(*order, strict=True)
             )
-            assert spearmanr(sizes, opened).statistic > 0.3
+            assert (
+                spearmanr(sizes, opened).statistic > 0.4
+            )  # below 0 where gates were pushed open first
         kept = prune(trainer, target)
         served = prunable.split(trainer.serve(trainer.state))[0]
         nonzero = sum(int(np.sum(np.asarray(served[name]) != 0)) for name in KERNELS)
