@@ -1,9 +1,10 @@
 """A run, to be read like the paper's Algorithm 1: fine-tune, then (prune, retrain, evaluate) again.
 
 Phase 0 is fine-tuning; phase k prunes to the schedule's fraction, trains, and evaluates: that is
-prune_step k. A checkpoint is saved at the end of every phase's training and every so many steps;
-the same command goes on from the newest sound one. Several seeds can be trained side by side: one
-program, and each of them leaves the folder that it would have left alone.
+prune_step k. A method that learns what to prune has the first half of the phase for it. Checkpoints
+are saved at the end of every phase's training and every so many steps; the same command goes on
+from the newest sound one. Several seeds can be trained side by side: one program, and each of them
+leaves the folder that it would have left alone.
 """
 
 import logging
@@ -16,7 +17,7 @@ from typing import Any, cast
 from alignreg_jax import assembly, processes
 from alignreg_jax import workdir as workdirs
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample
+from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample, split
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.inputs import Inputs, load_inputs
@@ -125,12 +126,10 @@ class Experiment:
                 for member in self.members:
                     member.check_seen()
             position = self._restore()
-            self._enter(position.phase)
+            self._enter(position.phase, cut=self.trainer.step > self._cut_step(position.phase))
             while True:
                 if not position.evaluated:
                     self._train(position)
-                    if self.trainer.method.cuts_after and self.phase:
-                        self._prune()
                     self._evaluate()
                 if self.phase == self.phases.last:
                     return self._finish()
@@ -140,9 +139,16 @@ class Experiment:
     def _begin(self, phase: int) -> None:
         if self.config.regularizer.reference == "finetuned" and phase == 1:
             self.trainer.reference = self.trainer.copy_kernels(self.trainer.state.params)
-        self._enter(phase)
-        if not self.trainer.method.cuts_after:
+        self._enter(phase, cut=False)
+        if self._cut_due:
             self._prune()
+
+    def _cut_step(self, phase: int) -> int:
+        return self.phases.cut_step(phase, halfway=self.trainer.method.cuts_halfway)
+
+    @property
+    def _cut_due(self) -> bool:
+        return self._cut_ahead and self.trainer.step == self._cut_step(self.phase)
 
     def _prune(self) -> None:
         phase, scope = self.phase, cast(masks.Scope, self.config.pruning.scope)
@@ -159,6 +165,7 @@ class Experiment:
             log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
             remaining = counts["kept"] / counts["prunable"]
             self._event(member, "prune", self.trainer.step, remaining, **counts, **measured)
+        self._enter(phase, cut=True)
 
     def _train(self, position: Position) -> None:
         """The epochs of a phase, from `position` on; saves at the end of it."""
@@ -170,6 +177,9 @@ class Experiment:
         saved_at = self.trainer.step
         with progress(total, name, "steps", initial=initial) as bar, termination.deferred():
             for epoch, index, dispatches in ahead:
+                if self._cut_due:
+                    self._look_at(self.trainer.drain(), bar)
+                    self._prune()
                 with self._pace.training:
                     self._look_at(self.trainer.dispatch(*dispatches), bar)
                 unsaved = self.trainer.step - saved_at
@@ -188,30 +198,31 @@ class Experiment:
     def _dispatches(self, start: Position) -> Iterator[tuple[int, int, tuple[Dispatch, ...]]]:
         """What is left of a phase: epoch of the phase, index in its plan, every seed's dispatch."""
         for epoch in range(start.epoch, self.phases.epochs(start.phase)):
-            number = self.phases.first_epoch(start.phase) + epoch
-            together = list(zip(*(self._plan(member, number) for member in self.members),
-                                strict=True))  # fmt: skip
+            plans = (self._plan(member, start.phase, epoch) for member in self.members)
+            together = list(zip(*plans, strict=True))
             first = start.dispatch if epoch == start.epoch else 0
             yield from ((epoch, index, together[index]) for index in range(first, len(together)))
 
-    def _plan(self, member: Member, epoch: int) -> list[Dispatch]:
-        """An epoch of training, counted over the whole run."""
-        return epoch_plan(
+    def _plan(self, member: Member, phase: int, epoch: int) -> list[Dispatch]:
+        """An epoch of a phase; no dispatch crosses the cut."""
+        number = self.phases.first_epoch(phase) + epoch
+        plan = epoch_plan(
             self.inputs.train.lengths,
             batch_size=self.config.train.batch_size,
             steps_per_dispatch=self.config.train.steps_per_dispatch,
             edges=bucket_edges(self.inputs.max_length),
             data_seed=self.config.data_seed,
-            epoch=epoch,
+            epoch=number,
             seed=member.config.seed,
             bucketing=self.config.train.bucketing,
         )
+        return split(plan, self._cut_step(phase) - number * self.phases.steps_per_epoch)
 
     def _gradient_batches(self, member: Member, phase: int) -> list[Dispatch]:
         """Batches for criteria that are gradients: a draw from the phase's first epoch."""
         epoch, seed = self.phases.first_epoch(phase), self.config.data_seed
-        batches = self.config.pruning.gradient_batches
-        return sample(self._plan(member, epoch), batches, data_seed=seed, epoch=epoch)
+        plan, batches = self._plan(member, phase, 0), self.config.pruning.gradient_batches
+        return sample(plan, batches, data_seed=seed, epoch=epoch)
 
     def _evaluate(self) -> None:
         languages = self.config.eval.languages
@@ -266,10 +277,9 @@ class Experiment:
         step = dispatch.first_step + dispatch.count
         epoch = (step - 1) // self.phases.steps_per_epoch
         rate = self._pace.examples_per_second
-        remaining = self.phases.remaining(self.phase)
         for member, values in zip(self.members, found, strict=True):
             facts = {"epoch": epoch, "examples_per_second": rate}
-            self._event(member, "train", step, remaining, **facts, **values)
+            self._event(member, "train", step, self._remaining, **facts, **values)
 
     def _event(self, member: Member, kind: str, step: int, remaining: float, **values: Any) -> None:
         member.tracker.log(kind, step=step, phase=self.phase, remaining=remaining, **values)
@@ -326,18 +336,18 @@ class Experiment:
         log.info("continuing from step %d in phase %d", position.step, position.phase)
         return position
 
-    def _enter(self, phase: int) -> None:
-        """Set the clock."""
-        self.phase = phase
-        regularizer = self.config.regularizer
+    def _enter(self, phase: int, *, cut: bool) -> None:
+        """Set the clock of a phase, before or after its cut; phase 0 has none."""
+        self.phase, self._cut_ahead = phase, phase > 0 and not cut
+        regularizer, method = self.config.regularizer, self.trainer.method
         no_reference = regularizer.reference == "finetuned" and phase == 0
         over = regularizer.phases == "dense" and phase > 0
-        hyper = {"regularizer_weight": 0.0} if no_reference or over else {}
+        quiet = {"regularizer_weight"} if no_reference or over else set()
         last_cut, next_cut = phase, min(phase + 1, self.phases.last)
-        if self.trainer.method.cuts_after:
-            last_cut, next_cut = max(phase - 1, 0), phase
-            if phase == 0:
-                rates = ("score_learning_rate", "multiplier_learning_rate")
-                hyper = dict.fromkeys(("regularizer_weight", *rates), 0.0)
+        if method.cuts_halfway:
+            last_cut, next_cut = phase - self._cut_ahead, phase
+            if not self._cut_ahead:  # nothing to learn for
+                quiet |= {"regularizer_weight", "score_learning_rate", "multiplier_learning_rate"}
         left = self.phases.remaining
-        self.trainer.enter_phase(phase, left(last_cut), left(next_cut), **hyper)
+        self._remaining = left(last_cut)
+        self.trainer.enter_phase(phase, left(last_cut), left(next_cut), **dict.fromkeys(quiet, 0.0))

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 import tiny
 
-# method and config of the two runs; the second draws its gates from keys, and cuts after training
-RUNS = {"frobenius": ("variant", ()), "gates": ("", ("--config.method=l0",))}
+# method and config of the two runs; the second draws its gates from keys, and cuts halfway through
+# a phase, which dispatches of several steps must not cross
+GATES = (
+    "--config.method=l0",
+    "--config.checkpoint.every_steps=1",
+    "--config.train.steps_per_dispatch=5",
+)
+RUNS = {"frobenius": ("variant", ()), "gates": ("", GATES)}
 
 
 @pytest.fixture(scope="module")
@@ -125,34 +131,56 @@ def test_terminated_in_training_saves_first(world, uninterrupted, tmp_path):
     assert tiny.outcome(workdir) == tiny.outcome(expected)
 
 
+def saved_past(step):
+    """A checkpoint of the middle of a phase is committed."""
+
+    def moment(workdir):
+        manifests = [path.read_text() for path in workdir.glob("checkpoints/*.json")]
+        return any(json.loads(text)["position"]["step"] > step for text in manifests if text)
+
+    return moment
+
+
 @pytest.mark.slow
-def test_killed_after_a_cut_that_ends_a_phase(world, uninterrupted, tmp_path):
-    """The newest checkpoint is of before the cut, which is made again."""
+@pytest.mark.parametrize("moment", [after(1), saved_past(12)], ids=["cut", "saved"])
+def test_killed_around_a_cut_halfway_through_a_phase(world, uninterrupted, tmp_path, moment):
+    """The newest checkpoint is of before the cut, which is made again, or of after it: not so."""
     expected = uninterrupted("gates")
     arg, flags = RUNS["gates"]
     workdir = tmp_path / "run"
     command = tiny.command(world, workdir, *flags, arg=arg)
-    assert kill_when(tiny.start(command), workdir, after(1))
+    assert kill_when(tiny.start(command), workdir, moment)
     code, _, errors = tiny.run(command)
     assert code == 0, errors
     check(workdir, expected)
 
 
 @pytest.mark.slow
-def test_gates_learn_towards_a_cut_that_ends_its_phase(uninterrupted):
-    """Nothing before the first phase with a cut; then the target is what the phase ends with."""
+def test_gates_learn_up_to_a_cut_halfway_through_its_phase(uninterrupted):
+    """In the first two of five steps; then, as before the first phase with a cut, nothing does."""
     events = tiny.events(uninterrupted("gates"))
     order = [event["kind"] for event in events if event["kind"] != "train"]
     assert order == ["eval", *["prune", "eval"] * 2]
-    for phase, left in enumerate((1.0, 0.5**0.5, 0.5)):
+    lefts = (1.0, 0.5**0.5, 0.5)
+    for phase, left in enumerate(lefts):
         of_phase = [event for event in events if event["phase"] == phase]
-        training = [event for event in of_phase if event["kind"] == "train"]
-        assert [event["kind"] for event in of_phase[: len(training)]] == ["train"] * len(training)
-        targets = [event["open_gates_target"] for event in training]
+        cut = [event["kind"] for event in of_phase].index("prune") if phase else 0
+        learning = of_phase[:cut]
+        still = [event for event in of_phase[cut:] if event["kind"] == "train"]
+        assert [event["step"] for event in learning[-1:]] == ([7 + 5 * phase] if phase else [])
+        assert still[-1]["step"] == 10 + 5 * phase
+        assert all(event["penalty"] != 0 for event in learning)
+        assert all(event["penalty"] == 0 for event in still)
+        for event in learning:
+            assert event["open_gates"] != pytest.approx(still[0]["open_gates"], rel=1e-4)
+        for event in still:
+            assert event["open_gates"] == pytest.approx(still[0]["open_gates"], rel=1e-6)
+        for event in learning:
+            assert event["remaining"] == pytest.approx(lefts[phase - 1])
+        for event in still:
+            assert event["remaining"] == pytest.approx(left)
+        targets = [event["open_gates_target"] for event in (*learning, *still)]
         np.testing.assert_allclose(targets, left, rtol=1e-6)
-        penalties = [event["penalty"] for event in training]
-        moved = {event["open_gates"] for event in training}
-        assert np.any(penalties) == (len(moved) > 1) == (phase > 0)
         assert of_phase[-1]["remaining"] == pytest.approx(left, abs=1e-3)
 
 

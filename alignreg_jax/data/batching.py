@@ -6,7 +6,7 @@ rows in the same shapes in the same order, and can be trained side by side.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Int, Int32
@@ -89,6 +89,19 @@ def epoch_plan(
     partial = len(lengths) % batch_size > 0
     order = _generator(data_seed, epoch, 0).permutation(len(plan) - partial)
     return [plan[index] for index in order] + plan[len(plan) - partial :]
+
+
+def split(plan: Sequence[Dispatch], step: int) -> list[Dispatch]:
+    """The same batches in the same order, with a dispatch that begins at `step`."""
+    parts: list[Dispatch] = []
+    for dispatch in plan:
+        steps = len(dispatch.rows)
+        if 0 < step < steps:
+            parts += [replace(dispatch, rows=rows) for rows in np.split(dispatch.rows, [step])]
+        else:
+            parts.append(dispatch)
+        step -= steps
+    return parts
 
 
 def sample(plan: Sequence[Dispatch], batches: int, *, data_seed: int, epoch: int) -> list[Dispatch]:

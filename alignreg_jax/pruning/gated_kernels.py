@@ -1,5 +1,6 @@
 """Kernels behind learned gates: how L0's state enters the network, and what is exported."""
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
@@ -17,7 +18,7 @@ _DAMPING = 5.0
 
 
 def init(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
-    """A gate for every weight, nearly open."""
+    """A gate for every weight, open."""
     return {"gates": gates.init(kernels)}
 
 
@@ -36,13 +37,23 @@ def effective(
     key: Key[Array, ""] | None,
     train: bool,
 ) -> Kernels:
-    """Weights times gates: one sample for the whole batch in training, else the test gates."""
+    """Weights times gates: a sample for the whole batch while gates learn, else the test gates.
+
+    Gates whose rate is 0 stand still, and weights then train as they are evaluated.
+    """
     if not train or key is None:
         return gates.fold(kernels, state["gates"])
-    uniform = gates.noise(key, kernels)
-    return {
-        name: kernels[name] * gates.sample(state["gates"][name], uniform[name]) for name in KERNELS
-    }
+
+    def sampled(log_alpha: Kernels) -> Kernels:
+        uniform = gates.noise(key, kernels)
+        return {name: gates.sample(log_alpha[name], uniform[name]) for name in KERNELS}
+
+    def held(log_alpha: Kernels) -> Kernels:
+        return {name: gates.deterministic(log_alpha[name]) for name in KERNELS}
+
+    learning = hyper["score_learning_rate"] > 0
+    used = jax.lax.cond(learning, sampled, held, state["gates"])
+    return {name: kernels[name] * used[name] for name in KERNELS}
 
 
 def ranked(kernels: Kernels, state: State) -> Kernels:

@@ -78,8 +78,8 @@ class Method:
         labels: (name, label) for the entries of the state that are trained: "scores" descend at a
             rate of their own, "ascent" (multipliers) climb. Entries not named stay as they are.
         anchors_rest: the penalty also sees the other pretrained parameters that are trained.
-        cuts_after: the cut of a phase ends its training instead of preceding it, as what is learned
-            aims at that cut; then nothing is learned in phase 0, which has none.
+        cuts_halfway: the cut of a phase comes halfway through its training instead of before it:
+            what is learned aims at that cut, and stands still when none is ahead in its phase.
         nested: masks only ever shrink.
         zero_pruned: pruned weights are exactly zero after every update; otherwise only the
             effective ones are.
@@ -94,7 +94,7 @@ class Method:
     needs: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
     anchors_rest: bool = False
-    cuts_after: bool = False
+    cuts_halfway: bool = False
     nested: bool = True
     zero_pruned: bool = True
 
@@ -107,7 +107,7 @@ class Method:
             prune=_not_here,
             finalize=_not_here,
             needs=frozenset(),
-            cuts_after=False,
+            cuts_halfway=False,
             nested=True,
         )
 

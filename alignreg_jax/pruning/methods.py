@@ -165,7 +165,7 @@ def build(
         effective=gated_kernels.effective,
         finalize=gated_kernels.finalize,
         labels=gated_kernels.LABELS,
-        cuts_after=True,
+        cuts_halfway=True,
     )
 
 

@@ -67,7 +67,8 @@ def _of_gates(constrained: bool) -> Callable[..., Penalty]:
     """Expected number of open gates per training example (Louizos et al. 2018, their code's N).
 
     Constrained, the Lagrangian (CoFi) that drives their share to what the next cut leaves, so that
-    gates shut before the weights go; on that scale.
+    gates shut before the weights go; on that scale. CoFi's target moves there step by step from
+    the dense network to the last sparsity; here it does so from cut to cut.
     """
 
     def penalty(

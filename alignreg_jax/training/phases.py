@@ -62,6 +62,11 @@ class Phases:
         """Training steps in a phase."""
         return self.epochs(phase) * self.steps_per_epoch
 
+    def cut_step(self, phase: int, *, halfway: bool) -> int:
+        """Training steps of the run before a phase's cut: before it or halfway; 0 in phase 0."""
+        before = self.first_epoch(phase) * self.steps_per_epoch
+        return before + (self.steps(phase) // 2 if halfway and phase else 0)
+
     @property
     def total_steps(self) -> int:
         """Training steps of the whole run."""

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alignreg_jax.data.batching import PADDING_ROW, bucket_edges, epoch_plan, evaluation_plan
+from alignreg_jax.data.batching import (
+    PADDING_ROW,
+    bucket_edges,
+    epoch_plan,
+    evaluation_plan,
+    split,
+)
 
 EDGES = bucket_edges(64)
 MANY = settings(deadline=None, max_examples=150)
@@ -107,6 +113,20 @@ def test_shapes_do_not_depend_on_the_order_of_the_rows(lengths, options, random)
 def test_seeds_see_the_same_shapes(lengths, options, seed):
     other = plan_epoch(lengths, **{**options, "seed": seed})
     assert shapes(plan_epoch(lengths, **options)) == shapes(other)
+
+
+@MANY
+@given(row_lengths, st.fixed_dictionaries(sizes | epochs), st.integers(-9, 60))
+def test_a_split_begins_a_dispatch_and_changes_nothing_else(lengths, options, step):
+    plan = plan_epoch(lengths, **options)
+    found = split(plan, step)
+    assert [length for length, _ in batches(found)] == [length for length, _ in batches(plan)]
+    for (_, ours), (_, before) in zip(batches(found), batches(plan), strict=True):
+        np.testing.assert_array_equal(ours, before)
+    starts = np.cumsum([0, *(len(dispatch.rows) for dispatch in found)])
+    assert step in starts or not 0 <= step <= starts[-1]
+    assert len(plan) <= len(found) <= len(plan) + 1
+    assert all(len(dispatch.rows) for dispatch in found)
 
 
 def test_seeds_see_other_batches():

@@ -29,6 +29,8 @@ KEY = jax.random.key(0)
 TOP_K = jax.jit(masks.top_k, static_argnames="scope")
 CLOCK = {"step": 0, "total_steps": 1, "phase": 0, "remaining": 1.0, "target": 0.4}
 HYPER = {"regularizer_weight": jnp.float32(1), "train_examples": jnp.float32(10)}
+LEARNS = {"score_learning_rate": jnp.float32(0.1)}
+OPEN = 1 / (1 + np.exp(-2.4 - 2 / 3 * np.log(11)))  # that a gate is open at its start
 
 
 def of_preset(name):
@@ -177,8 +179,8 @@ def test_l0_counts_open_gates_per_training_example(make_kernels):
     assert state.keys() == {"gates"}
     penalty, logs = penalty_of(method, weights, weights, state=state)
     number = sum(leaf.size for leaf in weights.values())
-    assert penalty == pytest.approx(0.978029 * number / 10, rel=1e-4)  # logit of 0.9
-    assert logs["open_gates"] == pytest.approx(0.978029, rel=1e-4)
+    assert penalty == pytest.approx(OPEN * number / 10, rel=1e-5)
+    assert logs["open_gates"] == pytest.approx(OPEN, rel=1e-5)
     half = {
         name: jnp.arange(leaf.size).reshape(leaf.shape) % 2 == 0 for name, leaf in weights.items()
     }
@@ -201,7 +203,7 @@ def test_lagrangians_of_l0(make_kernels, name):
 
     (value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(state)
     scale = sum(leaf.size for leaf in weights.values()) / 10
-    excess = (1 - 0.978029) - (1 - target)
+    excess = (1 - OPEN) - (1 - target)
     assert value == pytest.approx(5 * excess**2 * scale, rel=1e-3, abs=1e-4)
     assert logs["open_gates_target"] == pytest.approx(target, rel=1e-6)
     assert pull["multipliers"]["linear"] == pytest.approx(excess * scale, rel=1e-3)
@@ -236,7 +238,7 @@ def test_shut_gates_are_cut_in_their_order_and_not_by_position(make_kernels):
 def test_a_sample_of_the_gates_is_the_steps(make_kernels):
     weights, method = make_kernels(0), of_preset("l0-mbp")
     state = method.init(weights, weights, KEY)
-    args = (weights, masks.ones(weights), state, {}, CLOCK)
+    args = (weights, masks.ones(weights), state, LEARNS, CLOCK)
     first, again, other = (
         method.effective(*args, key, True) for key in (KEY, KEY, jax.random.key(1))
     )
@@ -244,7 +246,20 @@ def test_a_sample_of_the_gates_is_the_steps(make_kernels):
     for name in KERNELS:
         np.testing.assert_array_equal(first[name], again[name])
         assert np.any(first[name] != other[name])
-        np.testing.assert_allclose(tested[name], weights[name] * 0.98, rtol=1e-3)
+        np.testing.assert_array_equal(tested[name], weights[name])
+
+
+def test_gates_that_stand_still_are_not_sampled(make_kernels):
+    """So weights are trained as they are evaluated."""
+    weights, method = make_kernels(0), of_preset("l0")
+    state = {**method.init(weights, weights, KEY), "gates": make_kernels(2)}
+    args, still = (weights, masks.ones(weights), state), {"score_learning_rate": jnp.float32(0)}
+    trained = jax.jit(method.effective, static_argnums=6)(*args, still, CLOCK, KEY, True)
+    sampled = jax.jit(method.effective, static_argnums=6)(*args, LEARNS, CLOCK, KEY, True)
+    tested = method.effective(*args, still, CLOCK, None, False)
+    for name in KERNELS:
+        np.testing.assert_allclose(trained[name], tested[name], rtol=1e-5, atol=1e-7)
+        assert np.mean(np.abs(sampled[name] - tested[name]) > 1e-3) > 0.5
 
 
 def test_a_criterion_of_gates_needs_gates():
