@@ -1,6 +1,7 @@
 """From a configuration and its inputs to what a run works with: model, trainer, evaluator."""
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
     if config.model.attention_dropout is not None:
         whole = replace(whole, attention_dropout=config.model.attention_dropout)
     if config.model.attention == "cudnn":
-        _check_fused(whole, config.model.dtype, inputs.mesh.devices.flat[0].platform)
+        _check_fused(whole, config.model.dtype, inputs.mesh.devices.flat[0])
     return XlmrModel(
         config=active.config(whole) if active else whole,
         head=inputs.head,
@@ -41,11 +42,17 @@ def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
     )
 
 
-def _check_fused(config: XlmrConfig, dtype: str, platform: str) -> None:
+def _check_fused(config: XlmrConfig, dtype: str, device: Any) -> None:
     """Whether cuDNN's attention can be used; where it will not be, say so."""
     size = config.hidden_size // config.num_heads
+    capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
+    ampere = re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8
     for trouble, wrong in (
-        (f"needs a GPU, and this is a {platform}", platform != "gpu"),
+        (
+            "needs an NVIDIA GPU of compute capability 8.0 or newer, and this is"
+            f" {device.device_kind} {capability}".rstrip(),
+            not ampere,
+        ),
         ("needs model.dtype=bfloat16", dtype != "bfloat16"),
         (f"takes heads of 8, 16, ... 128 units; the encoder's have {size}", size % 8 or size > 128),
     ):

@@ -1,6 +1,7 @@
 """What is built from a configuration."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,23 +12,32 @@ from alignreg_jax.models.xlmr import XlmrConfig
 BASE = XlmrConfig(250002, 768, 12, 12, 3072, 514)
 
 
+CPU = SimpleNamespace(device_kind="cpu")
+V100 = SimpleNamespace(device_kind="Tesla V100", compute_capability="7.0")
+MI250 = SimpleNamespace(device_kind="AMD Instinct MI250X", compute_capability="gfx90a")
+A100 = SimpleNamespace(device_kind="A100", compute_capability="8.0")
+B200 = SimpleNamespace(device_kind="B200", compute_capability="10.0")
+
+
 @pytest.mark.parametrize(
-    ("changes", "dtype", "platform", "said"),
+    ("changes", "dtype", "device", "said"),
     [
-        ({}, "bfloat16", "cpu", "needs a GPU, and this is a cpu"),
-        ({}, "float32", "gpu", "needs model.dtype=bfloat16"),
-        ({"num_heads": 4}, "bfloat16", "gpu", "the encoder's have 192"),
-        ({"num_heads": 64}, "bfloat16", "gpu", "the encoder's have 12"),
+        ({}, "bfloat16", CPU, "8.0 or newer, and this is cpu"),
+        ({}, "bfloat16", V100, "8.0 or newer, and this is Tesla V100 7.0"),
+        ({}, "bfloat16", MI250, "8.0 or newer, and this is AMD Instinct MI250X gfx90a"),
+        ({}, "float32", A100, "needs model.dtype=bfloat16"),
+        ({"num_heads": 4}, "bfloat16", A100, "the encoder's have 192"),
+        ({"num_heads": 64}, "bfloat16", A100, "the encoder's have 12"),
     ],
 )
-def test_fused_attention_where_it_cannot_be(changes, dtype, platform, said):
+def test_fused_attention_where_it_cannot_be(changes, dtype, device, said):
     with pytest.raises(UserError, match=f"^model.attention=cudnn .*{said}$"):
-        assembly._check_fused(replace(BASE, **changes), dtype, platform)
+        assembly._check_fused(replace(BASE, **changes), dtype, device)
 
 
 def test_fused_attention_says_that_it_has_no_dropout(caplog):
     caplog.set_level("INFO")
-    assembly._check_fused(replace(BASE, attention_dropout=0.0), "bfloat16", "gpu")
+    assembly._check_fused(replace(BASE, attention_dropout=0.0), "bfloat16", B200)
     assert not caplog.text
-    assembly._check_fused(BASE, "bfloat16", "gpu")
+    assembly._check_fused(BASE, "bfloat16", A100)
     assert "attention dropout of 0.1 without it" in caplog.text
