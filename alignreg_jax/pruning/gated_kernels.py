@@ -24,8 +24,21 @@ def init(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
 
 def init_constrained(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
     """Gates, and the multipliers of the Lagrangian that drives them to a target."""
-    multipliers = {"linear": jnp.float32(0), "quadratic": jnp.float32(_DAMPING)}
-    return {**init(kernels, reference, key), "multipliers": multipliers}
+    return {**init(kernels, reference, key), "multipliers": _multipliers()}
+
+
+def _multipliers() -> dict[str, Array]:
+    return {"linear": jnp.float32(0), "quadratic": jnp.float32(_DAMPING)}
+
+
+def renew(state: State) -> State:
+    """Gates that are open, for what a cut has left, and multipliers at their start.
+
+    A gate that is all the way open or shut when its cut comes is settled by the mask. One that is
+    not would go on to scale its weight: in the test network by 0.06 where 43 % of samples are open.
+    """
+    opened = {"gates": gates.init(state["gates"])}
+    return {**opened, "multipliers": _multipliers()} if "multipliers" in state else opened
 
 
 def effective(

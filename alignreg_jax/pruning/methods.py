@@ -164,6 +164,7 @@ def build(
         init=gated_kernels.init_constrained if constrained else gated_kernels.init,
         effective=gated_kernels.effective,
         finalize=gated_kernels.finalize,
+        renew=gated_kernels.renew,
         labels=gated_kernels.LABELS,
         cuts_halfway=True,
     )

@@ -253,7 +253,7 @@ def accumulate(
 def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callable[..., TrainState]:
     """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments.
 
-    `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
+    What the method learns goes on as its `renew` says. `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
     the parameters here.
     """
 
@@ -263,10 +263,10 @@ def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callab
         if "layernorm" in method.needs:
             signals = {**signals, "layernorm": _layer_norm_scales(rest)}
         new = method.prune(kernels, state.masks, state.method, signals, keep, key)
+        state = state.replace(masks=new, method=method.renew(state.method))
         if not method.zero_pruned:
-            return state.replace(masks=new)
+            return state
         return state.replace(
-            masks=new,
             params=prunable.merge(masks.apply(kernels, new), rest),
             optimizer=optimizers.forget_pruned(state.optimizer, new),
         )
