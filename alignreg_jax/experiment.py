@@ -343,11 +343,9 @@ class Experiment:
         no_reference = regularizer.reference == "finetuned" and phase == 0
         over = regularizer.phases == "dense" and phase > 0
         quiet = {"regularizer_weight"} if no_reference or over else set()
-        last_cut, next_cut = phase, min(phase + 1, self.phases.last)
-        if method.cuts_halfway:
-            last_cut, next_cut = phase - self._cut_ahead, phase
-            if not self._cut_ahead:  # nothing to learn for
-                quiet |= {"regularizer_weight", "score_learning_rate", "multiplier_learning_rate"}
-        left = self.phases.remaining
-        self._remaining = left(last_cut)
-        self.trainer.enter_phase(phase, left(last_cut), left(next_cut), **dict.fromkeys(quiet, 0.0))
+        if method.cuts_halfway and not self._cut_ahead:  # nothing to learn for
+            quiet |= {"regularizer_weight", "score_learning_rate", "multiplier_learning_rate"}
+        halfway, cut_ahead = method.cuts_halfway, self._cut_ahead
+        clock = self.phases.clock(phase, halfway=halfway, cut_ahead=cut_ahead)
+        self._remaining = clock[0]
+        self.trainer.enter_phase(phase, *clock, **dict.fromkeys(quiet, 0.0))

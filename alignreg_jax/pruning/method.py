@@ -14,7 +14,7 @@ State = dict[str, Any]
 
 Scalars = Mapping[str, Any]
 """Traced scalars. `hyper` holds numbers that a sweep varies; `clock` step, total_steps, phase,
-remaining; target, what the next cut will leave."""
+remaining; target, what the next cut will leave; since, the step from which the state is learned."""
 
 Signals = Mapping[str, Any]
 """What the training loop measured for a criterion, by the names in `needs`."""
@@ -57,10 +57,6 @@ def _folded(kernels: Kernels, masks_: Masks, state: State) -> Kernels:
     return masks.apply(kernels, masks_)
 
 
-def _same(state: State) -> State:
-    return state
-
-
 def _not_here(*arguments: Any) -> Any:
     raise AssertionError("this view of the method leaves the function out")
 
@@ -78,7 +74,7 @@ class Method:
         effective: (kernels, masks, state, hyper, clock, key, train) -> what the network uses;
             the default suits `zero_pruned` only. `key` is None when `train` is False.
         finalize: (kernels, masks, state) -> the kernels to export.
-        renew: state -> the state that goes on after a cut.
+        renew: state -> the state that is learned anew after a cut; None: it goes on as it is.
         needs: signals the loop must supply: those of `GRADIENTS`, "layernorm".
         labels: (name, label) for the entries of the state that are trained: "scores" descend at a
             rate of their own, "ascent" (multipliers) climb. Entries not named stay as they are.
@@ -96,7 +92,7 @@ class Method:
     init: Callable[[Kernels, Kernels, Key[Array, ""]], State] = _no_state
     effective: Callable[..., Kernels] = _stored
     finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
-    renew: Callable[[State], State] = _same
+    renew: Callable[[State], State] | None = None
     needs: frozenset[str] = frozenset()
     labels: tuple[tuple[str, str], ...] = ()
     anchors_rest: bool = False
@@ -112,7 +108,7 @@ class Method:
             name="",
             prune=_not_here,
             finalize=_not_here,
-            renew=_not_here,
+            renew=None,
             needs=frozenset(),
             cuts_halfway=False,
             nested=True,

@@ -112,6 +112,7 @@ def update(
     rate: Array,
     weight_decay: Array,
     rates: Mapping[str, Array] | None = None,
+    age: Int[Array, ""] | None = None,
 ) -> tuple[dict[str, Any], Any]:
     """One step of AdamW (decoupled decay, Loshchilov and Hutter 2019).
 
@@ -122,31 +123,58 @@ def update(
         rate: learning rate of this step.
         rates: path -> rate, for leaves that have their own; a negative one climbs.
         weight_decay: decay per unit of rate; a number, traced or not.
+        age: steps since the moments of the leaves with a rate of their own were zero, which those
+            of the others were at the first; None: as long.
 
     Returns:
         The new leaves and the new state.
     """
-    updates: Any = adam().update(dict(gradients), state)
-    directions, state = updates
     rates = rates or {}
+    others = [path for path in gradients if path not in rates]
+    directions, moved_state = _directions(others, gradients, state, state.count)
+    if rates:
+        # Adam's bias correction by an age that is not theirs would make their first steps longer
+        count = state.count if age is None else age
+        own, own_state = _directions(list(rates), gradients, state, count)
+        directions |= own
+        moved_state = moved_state._replace(
+            mu={**moved_state.mu, **own_state.mu}, nu={**moved_state.nu, **own_state.nu}
+        )
     moved = {
         path: leaf
         - rates.get(path, rate)
         * (directions[path] + (weight_decay * leaf if decays(path) else 0.0))
         for path, leaf in params.items()
     }
-    return moved, state
+    return moved, moved_state
+
+
+def _directions(
+    paths: Sequence[str], gradients: Flat, state: Any, count: Int[Array, ""]
+) -> tuple[dict[str, Any], Any]:
+    """Adam's, of some of the leaves, after `count` steps."""
+
+    def part(tree: Flat) -> dict[str, Any]:
+        return {path: tree[path] for path in paths}
+
+    found: Any = adam().update(
+        part(gradients), state._replace(count=count, mu=part(state.mu), nu=part(state.nu))
+    )
+    return found
 
 
 def forget_pruned(state: Any, masks: Masks) -> Any:
-    """Clear the moments of pruned weights, and of their gates; else momentum would move them."""
+    """Clear the moments of pruned weights; else momentum would move them."""
+    return state._replace(mu=mask_kernels(state.mu, masks), nu=mask_kernels(state.nu, masks))
+
+
+def forget_learned(state: Any) -> Any:
+    """Clear the moments of what a method learns."""
 
     def forget(moments: Flat) -> dict[str, Any]:
-        gates = {
-            path: jnp.where(masks[name], moments[path], 0)
-            for name in KERNELS
-            if (path := f"{METHOD}gates/{name}") in moments
+        return {
+            path: jnp.zeros_like(leaf) if path.startswith(METHOD) else leaf
+            for path, leaf in moments.items()
         }
-        return {**mask_kernels(moments, masks), **gates}
 
     return state._replace(mu=forget(state.mu), nu=forget(state.nu))

@@ -67,6 +67,24 @@ class Phases:
         before = self.first_epoch(phase) * self.steps_per_epoch
         return before + (self.steps(phase) // 2 if halfway and phase else 0)
 
+    def clock(self, phase: int, *, halfway: bool, cut_ahead: bool) -> tuple[float, float, int]:
+        """What `Trainer.enter_phase` is told of a phase: remaining, target and since.
+
+        Args:
+            phase: its number.
+            halfway: the method learns for the cut of a phase in the phase itself.
+            cut_ahead: that cut has not been made yet.
+        """
+        if halfway:
+            last_cut, next_cut, since = (
+                phase - cut_ahead,
+                phase,
+                self.cut_step(phase, halfway=False),
+            )
+        else:
+            last_cut, next_cut, since = phase, min(phase + 1, self.last), 0
+        return self.remaining(last_cut), self.remaining(next_cut), since
+
     @property
     def total_steps(self) -> int:
         """Training steps of the whole run."""

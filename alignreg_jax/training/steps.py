@@ -162,6 +162,7 @@ def make_train_step(
             rate=hyper["learning_rate"] * factor,
             weight_decay=hyper["weight_decay"],
             rates=optimizers.method_rates(tuple(trained), dict(method.labels), hyper, factor),
+            age=state.step - clock["since"].astype(jnp.int32),
         )
         if method.zero_pruned:
             moved = optimizers.mask_kernels(moved, state.masks)
@@ -253,8 +254,8 @@ def accumulate(
 def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callable[..., TrainState]:
     """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments.
 
-    What the method learns goes on as its `renew` says. `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
-    the parameters here.
+    `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
+    the parameters here. What the method learns goes on as its `renew` says.
     """
 
     def cut(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
@@ -263,7 +264,12 @@ def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callab
         if "layernorm" in method.needs:
             signals = {**signals, "layernorm": _layer_norm_scales(rest)}
         new = method.prune(kernels, state.masks, state.method, signals, keep, key)
-        state = state.replace(masks=new, method=method.renew(state.method))
+        state = state.replace(masks=new)
+        if method.renew:
+            state = state.replace(
+                method=method.renew(state.method),
+                optimizer=optimizers.forget_learned(state.optimizer),
+            )
         if not method.zero_pruned:
             return state
         return state.replace(

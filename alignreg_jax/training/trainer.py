@@ -203,6 +203,7 @@ class Trainer:
         phase: int,
         remaining: float,
         target: float | None = None,
+        since: int = 0,
         **hyper: float,
     ) -> None:
         """Set the clock, and hyper-parameters that hold for this phase.
@@ -211,6 +212,8 @@ class Trainer:
             phase: its number.
             remaining: fraction of the prunable weights that remains in it.
             target: what the next cut will leave; None: no cut follows.
+            since: the step from which what the method learns is learned; the first, or where a cut
+                has renewed it.
             hyper: what replaces the run's hyper-parameters meanwhile.
         """
         self._phase = phase
@@ -219,6 +222,7 @@ class Trainer:
             "phase": phase,
             "remaining": remaining,
             "target": remaining if target is None else target,
+            "since": since,
         }
         self._clock = self.place({name: np.float32(value) for name, value in clock.items()})
         self._traced_hyper = self.place(
