@@ -119,7 +119,7 @@ class Bench:
         """Throughput at lengths like XNLI's: our batches in buckets, torch's to their longest."""
         # Of that many rows a bucket has enough to fill its batches, as in XNLI itself
         lengths = pair_lengths(BATCH * (2 if self.small else 1024))
-        job = replace(random_job(self.base, lengths), unroll=False, dtype="bfloat16")
+        job = replace(random_job(self.base, lengths), dtype="bfloat16")
         parts = plan(job, 2 if self.small else 8, self.steps)
         tokens = sum(int(lengths[part.rows[part.rows >= 0]].sum()) for part in parts)
         padding = 1 - tokens / sum(part.rows.size * part.length for part in parts)
@@ -144,7 +144,7 @@ class Bench:
     def _job(self, length: int, batch: int, **changes: Any) -> Job:
         """Rows of one length, for the base model unless `config` is another."""
         rows = random_job(changes.get("config", self.base), np.full(batch * 4, length))
-        return replace(rows, **{"unroll": False, "batch": batch, "dtype": "bfloat16", **changes})
+        return replace(rows, **{"batch": batch, "dtype": "bfloat16", **changes})
 
     def _dispatch(self, job: Job, length: int) -> Dispatch:
         """As many steps as go into one dispatch."""
