@@ -11,6 +11,7 @@ from typing import Any
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS, build
+from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
 
 
@@ -147,6 +148,13 @@ def validate(config: Any) -> None:
                 "regularizer.phases='dense': the fine-tuned reference exists from the first cut on,"
                 " so there would never be a penalty"
             )
+    if regularizer.name in GATED:
+        if regularizer.phases == "dense":
+            raise UserError(
+                "regularizer.phases='dense': gates are learned for cuts, and none is in it"
+            )
+        if not config.train.score_learning_rate:
+            raise UserError("train.score_learning_rate=0: the gates would never be learned")
     build(
         criterion=config.pruning.criterion,
         scope=config.pruning.scope,

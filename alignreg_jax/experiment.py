@@ -112,6 +112,8 @@ class Experiment:
         programs, total_steps, seeds = self.shared.programs, self.phases.total_steps, list(folders)
         model = assembly.build_model(config, inputs)
         self.trainer = assembly.build_trainer(config, inputs, model, total_steps, seeds, programs)
+        if self.trainer.method.cuts_halfway:
+            self.phases.check_halves()
         self.evaluator = assembly.build_evaluator(config, inputs, model, self.trainer, programs)
 
     # ---- Algorithm 1 --------------------------------------------------------------------------
@@ -345,7 +347,6 @@ class Experiment:
         quiet = {"regularizer_weight"} if no_reference or over else set()
         if method.cuts_halfway and not self._cut_ahead:  # nothing to learn for
             quiet |= {"regularizer_weight", "score_learning_rate", "multiplier_learning_rate"}
-        halfway, cut_ahead = method.cuts_halfway, self._cut_ahead
-        clock = self.phases.clock(phase, halfway=halfway, cut_ahead=cut_ahead)
+        clock = self.phases.clock(phase, halfway=method.cuts_halfway, cut_ahead=self._cut_ahead)
         self._remaining = clock[0]
         self.trainer.enter_phase(phase, *clock, **dict.fromkeys(quiet, 0.0))

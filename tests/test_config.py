@@ -176,6 +176,19 @@ def test_wrong_values_name_the_field(parsed, flag, says):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("regularizer.phases=dense", "regularizer.phases='dense': gates are learned for cuts"),
+        ("train.score_learning_rate=0", "train.score_learning_rate=0: the gates would never be"),
+    ],
+)
+def test_gates_that_could_not_be_learned(parsed, flag, says):
+    parsed(f"--config.{flag}", "--config.method=frobenius-mbp")
+    with pytest.raises(UserError, match=f"^{says}"):
+        parsed(f"--config.{flag}", "--config.method=l0-mbp")
+
+
 def test_xglues_script_scores_whole_files(parsed):
     flags = ("--config.task.name=wpr", "--config.eval.save_predictions=xglue")
     assert parsed(*flags).eval.save_predictions == "xglue"

@@ -14,7 +14,8 @@ State = dict[str, Any]
 
 Scalars = Mapping[str, Any]
 """Traced scalars. `hyper` holds numbers that a sweep varies; `clock` step, total_steps, phase,
-remaining; target, what the next cut will leave; since, the step from which the state is learned."""
+remaining; target, what the cut that is learned for will leave; since, the step at which what is
+learned was new."""
 
 Signals = Mapping[str, Any]
 """What the training loop measured for a criterion, by the names in `needs`."""

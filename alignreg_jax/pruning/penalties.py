@@ -66,7 +66,7 @@ def _distances(*, norm: str, reduce: str, signed: bool) -> dict[str, Distance | 
 def _of_gates(constrained: bool) -> Callable[..., Penalty]:
     """Expected number of open gates per training example (Louizos et al. 2018, their code's N).
 
-    Constrained, the Lagrangian (CoFi) that drives their share to what the next cut leaves, so that
+    Constrained, the Lagrangian (CoFi) that drives their share to what the cut will leave, so that
     gates shut before the weights go; on that scale. CoFi's target moves there step by step from
     the dense network to the last sparsity; here it does so from cut to cut.
     """

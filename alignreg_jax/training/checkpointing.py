@@ -36,7 +36,7 @@ class Position:
 
     Past the last epoch of a phase, its evaluation is next. `events` is the length of the history
     in metrics.jsonl, `seconds` the time spent so far. `evaluated`: the phase's evaluation is done,
-    too, so that the next cut is next.
+    too, so that the next phase is next.
     """
 
     step: int

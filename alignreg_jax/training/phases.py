@@ -1,6 +1,6 @@
 """The run's time table: phases, their epochs, what remains in each. Host arithmetic only.
 
-Phase 0 is fine-tuning at remaining 1; phase k follows the k-th cut.
+Phase 0 is fine-tuning at remaining 1; phase k has the k-th cut, at its start or halfway.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from alignreg_jax.config import PruningConfig
+from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import schedules
 
 
@@ -66,6 +67,18 @@ class Phases:
         """Training steps of the run before a phase's cut: before it or halfway; 0 in phase 0."""
         before = self.first_epoch(phase) * self.steps_per_epoch
         return before + (self.steps(phase) // 2 if halfway and phase else 0)
+
+    def check_halves(self) -> None:
+        """Whether something can be learned before a cut that comes halfway.
+
+        Raises:
+            UserError: phases of less than two steps.
+        """
+        if self.last and self.steps(1) < 2:
+            raise UserError(
+                f"pruning.epochs_per_step={self.epochs_per_step}: gates are learned in the first"
+                f" half of a phase, and one of {self.steps(1)} training steps has none"
+            )
 
     def clock(self, phase: int, *, halfway: bool, cut_ahead: bool) -> tuple[float, float, int]:
         """What `Trainer.enter_phase` is told of a phase: remaining, target and since.

@@ -162,7 +162,7 @@ def make_train_step(
             rate=hyper["learning_rate"] * factor,
             weight_decay=hyper["weight_decay"],
             rates=optimizers.method_rates(tuple(trained), dict(method.labels), hyper, factor),
-            age=state.step - clock["since"].astype(jnp.int32),
+            age=state.step - clock["since"],
         )
         if method.zero_pruned:
             moved = optimizers.mask_kernels(moved, state.masks)

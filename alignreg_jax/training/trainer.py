@@ -211,9 +211,8 @@ class Trainer:
         Args:
             phase: its number.
             remaining: fraction of the prunable weights that remains in it.
-            target: what the next cut will leave; None: no cut follows.
-            since: the step from which what the method learns is learned; the first, or where a cut
-                has renewed it.
+            target: what the cut that is learned for will leave; None: as `remaining`.
+            since: the step at which what the method learns was new.
             hyper: what replaces the run's hyper-parameters meanwhile.
         """
         self._phase = phase
@@ -222,9 +221,9 @@ class Trainer:
             "phase": phase,
             "remaining": remaining,
             "target": remaining if target is None else target,
-            "since": since,
         }
-        self._clock = self.place({name: np.float32(value) for name, value in clock.items()})
+        clock = {name: np.float32(value) for name, value in clock.items()}
+        self._clock = self.place({**clock, "since": np.int32(since)})  # to be exact in long runs
         self._traced_hyper = self.place(
             {name: np.float32(value) for name, value in {**self._hyper, **hyper}.items()}
         )

@@ -190,7 +190,7 @@ def test_l0_counts_open_gates_per_training_example(make_kernels):
 
 @pytest.mark.parametrize("name", ["l0", "l0-mbp"])
 def test_lagrangians_of_l0(make_kernels, name):
-    """Towards what the next cut leaves: with gates nearly open, the pull is to shut them."""
+    """Towards what the cut will leave: with open gates the pull is to shut them."""
     weights, target = make_kernels(0), 0.4
     method = of_preset(name)
     state = method.init(weights, weights, KEY)

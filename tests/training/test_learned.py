@@ -60,7 +60,7 @@ def test_multipliers_follow_no_schedule_and_gates_do():
 
 
 def test_gates_reach_their_target_in_every_phase_and_large_weights_stay():
-    """The phases of a run of `l0` on the demo, an epoch each: train towards the cut, then cut."""
+    """Halves of phases of 90 steps, the demo's cuts: train towards the cut, then cut."""
     trainer = make("l0-target", "gate", hyper={"multiplier_learning_rate": 0.01})
     weights = prunable.split(jax.device_get(trainer.state.params))[0]
     total = sum(kernel.size for kernel in weights.values())
@@ -131,7 +131,24 @@ def test_a_cut_renews_what_was_learned():
     train(trainer, batches(0, 1))
     kept = jax.device_get(trainer.state.masks["output"])
     steps = np.abs(learned(trainer)["gates/output"] - after["gates/output"])[kept]
-    assert np.median(steps) == pytest.approx(0.1, rel=1e-3)  # Adam's first: three times that if not
+    assert np.median(steps) == pytest.approx(
+        0.1, rel=1e-3
+    )  # Adam's first; half of it were its age not 0
+
+
+def test_learning_is_as_new_after_millions_of_steps():
+    """The step at which it began is an integer: the float next to it may be a step later."""
+    trainer = make("l0-target", "gate")
+    step = 2**24 + 1
+    trainer.state = trainer.state.replace(
+        step=trainer.place(np.int32(step)),
+        optimizer=trainer.state.optimizer._replace(count=trainer.place(np.int32(step))),
+    )
+    trainer.enter_phase(7, 1.0, 0.5, since=step)
+    before = learned(trainer)
+    train(trainer, batches(0, 1))
+    steps = np.abs(learned(trainer)["gates/output"] - before["gates/output"])
+    assert np.median(steps) == pytest.approx(0.1, rel=1e-3)
 
 
 def test_exact_counts_by_gated_magnitude():

@@ -13,6 +13,7 @@ from alignreg_jax.training.trainer import InFlight, fetch
 
 SEEDS = (4, 9)
 RATES = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.02, "regularizer_weight": 0.3}
+STILL = {**RATES, "score_learning_rate": 0.0, "multiplier_learning_rate": 0.0}
 
 
 def dispatches(first):
@@ -53,13 +54,16 @@ def story(trainer, own, tuned=False):
         ("magnitude", "frobenius", False, (2, 2, 2)),
         ("gradient", "cosine", True, (1, 1, 1)),
         ("random", "l2sp", False, (1, 1, 1)),
+        ("magnitude", "l0-target", False, (1, 1, 1)),
+        ("magnitude", "l0-target", False, (2, 2, 2)),
     ],
 )
 def test_each_seed_is_what_it_is_alone(criterion, regularizer, tuned, layout):
     options = {
         "method_": method(criterion=criterion, regularizer=regularizer),
         "layout": layout,
-        "hyper": RATES,
+        # Gates that learn would go either way by rounding (below)
+        "hyper": STILL if regularizer == "l0-target" else RATES,
         "clip": True,
     }
     heads = [head(seed) for seed in SEEDS]
