@@ -248,6 +248,12 @@ def test_expected_remaining_and_open_test_gates_disagree(make_kernels):
     assert EXPECTED(log_alpha, masks.ones(log_alpha)) == pytest.approx(0.310153, abs=1e-5)
 
 
+def test_a_gate_that_is_open_in_43_percent_of_samples_scales_its_weight_by_6_percent():
+    log_alpha = jnp.float32(-1.8805)
+    assert gates.open_probability(log_alpha) == pytest.approx(0.43, abs=1e-4)
+    assert gates.deterministic(log_alpha) == pytest.approx(0.0588, abs=1e-4)
+
+
 @settings(deadline=None, max_examples=15)
 @given(seed=st.integers(0, 2**31), lift=st.floats(2**-10, 5, width=32))
 def test_expected_remaining_grows_with_gates_and_masks(make_kernels, seed, lift):
