@@ -12,7 +12,8 @@ and the first 200 test rows of each language. --config.base.task.train_examples=
 2843, --config.base.eval.examples=0 tests on all, --config.base.eval.languages="" in all thirty-one
 languages.
 
-Hardware: 2 CPU cores, three to four hours. docs/results/table1_demo has what it found.
+Hardware: 2 CPU cores, an hour and a half in two shards (--shard 1/2, --shard 2/2) that are held to
+one core each (taskset). docs/results/table1_demo has what it found.
 """
 
 from alignreg_jax.errors import UserError
