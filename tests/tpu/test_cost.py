@@ -76,7 +76,7 @@ def test_the_page_has_the_same_numbers():
         work = cost.work(resolve(wanted), 392_702)
         rate = f"{work.examples / 3600:,.0f} / R"
         assert f"| {work.steps:,} | {work.examples:,} | {rate} |" in page
-    assert f"{cost.hours(cost.work(config(), 392_702), 1.9):.0f} hours for `:short`" in page
+    assert f"{cost.hours(cost.work(config(), 392_702), 4.1):.0f} hours for `:short`" in page
 
 
 @pytest.mark.parametrize(
