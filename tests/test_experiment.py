@@ -21,6 +21,7 @@ from alignreg_jax import experiment as experiments
 from alignreg_jax import runtime
 from alignreg_jax.config import resolve
 from alignreg_jax.data.tasks import get_task
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import load_inputs
 from alignreg_jax.main import _parse
@@ -100,6 +101,14 @@ def done(config, tmp_path_factory):
 @pytest.fixture(scope="module")
 def workdir(done):
     return done[0].members[0].workdir
+
+
+def test_gates_need_phases_to_learn_in(world, tmp_path):
+    config = configured(world, "--config.method=l0", "--config.pruning.epochs_per_step=0")
+    folder = tmp_path / "run"
+    with pytest.raises(UserError, match=r"^pruning\.epochs_per_step=0: gates are learned in the"):
+        experiments.run(config, {0: folder}, "the command", time.monotonic())
+    assert not folder.exists()
 
 
 def test_the_guard_bites():

@@ -88,15 +88,9 @@ class Phases:
             halfway: the method learns for the cut of a phase in the phase itself.
             cut_ahead: that cut has not been made yet.
         """
-        if halfway:
-            last_cut, next_cut, since = (
-                phase - cut_ahead,
-                phase,
-                self.cut_step(phase, halfway=False),
-            )
-        else:
-            last_cut, next_cut, since = phase, min(phase + 1, self.last), 0
-        return self.remaining(last_cut), self.remaining(next_cut), since
+        last_cut = phase - 1 if halfway and cut_ahead else phase
+        since = self.cut_step(phase, halfway=False) if halfway else 0
+        return self.remaining(last_cut), self.remaining(phase), since
 
     @property
     def total_steps(self) -> int:

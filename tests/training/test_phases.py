@@ -20,8 +20,8 @@ def test_cuts_come_first_or_halfway():
 @pytest.mark.parametrize(
     ("phase", "halfway", "cut_ahead", "expected"),
     [
-        (0, False, False, (1.0, 0.5, 0)),
-        (1, False, True, (0.5, 0.25, 0)),
+        (0, False, False, (1.0, 1.0, 0)),
+        (1, False, True, (0.5, 0.5, 0)),  # made before anything trains
         (2, False, False, (0.25, 0.25, 0)),
         (0, True, False, (1.0, 1.0, 0)),
         (1, True, True, (1.0, 0.5, 10)),
