@@ -110,8 +110,10 @@ class Embeddings(nn.Module):
     ) -> Float[Array, "batch length hidden"]:
         config = self.config
 
+        # In float32 whatever the model computes in: looked up narrower, the whole table would be
+        # cast in every step, and the gradient of a frequent piece summed with too few digits
         def table(rows: int, name: str) -> nn.Embed:
-            return nn.Embed(rows, config.hidden_size, dtype=self.dtype, name=name)
+            return nn.Embed(rows, config.hidden_size, name=name)
 
         counts = valid.astype(jnp.int32)
         positions = jnp.cumsum(counts, axis=1) * counts + config.pad_token_id
