@@ -13,7 +13,7 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import Inputs
-from alignreg_jax.models import vocabulary
+from alignreg_jax.models import vocabulary, xlmr
 from alignreg_jax.models.xlmr import XlmrConfig, XlmrModel
 from alignreg_jax.pruning import methods
 from alignreg_jax.training import optimizers, steps
@@ -27,17 +27,18 @@ log = logging.getLogger(__name__)
 def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
     """The encoder, with the rows of the word embedding that are trained, and its head."""
     whole, active = inputs.encoder.config, inputs.vocabulary
+    device = inputs.mesh.devices.flat[0]
     if config.model.attention_dropout is not None:
         whole = replace(whole, attention_dropout=config.model.attention_dropout)
     if config.model.attention == "cudnn":
-        _check_fused(whole, config.model.dtype, inputs.mesh.devices.flat[0])
+        _check_fused(whole, config.model.dtype, device)
     return XlmrModel(
         config=active.config(whole) if active else whole,
         head=inputs.head,
         num_labels=len(inputs.dataset.labels),
         dtype=jnp.dtype(config.model.dtype),
         remat=config.model.remat,
-        unroll=config.model.unroll,
+        unroll=config.model.unroll or xlmr.unrolled(device.platform, whole.num_layers),
         attention=config.model.attention,  # pyright: ignore[reportArgumentType]
     )
 

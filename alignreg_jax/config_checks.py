@@ -77,7 +77,7 @@ _AT_LEAST = {
     "seed": 0,
     "seeds": 1,
     "data_seed": 0,
-    "model.unroll": 1,
+    "model.unroll": 0,
     "task.max_length": 8,
     "task.train_examples": 0,
     "train.batch_size": 1,

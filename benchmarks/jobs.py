@@ -26,7 +26,7 @@ class Job:
     freeze: tuple[str, ...]
     rows: Encoded
     regularizer: str = "none"
-    unroll: bool = False  # the loop over layers; a run has model.unroll=1, too
+    unroll: bool = False  # the loop over layers; else as model.unroll=0 has it
     remat: bool = False
     seeds: int = 1
     batch: int = BATCH

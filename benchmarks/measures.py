@@ -129,9 +129,23 @@ class Bench:
         self, name: str, batch: int, length: int, new: dict[str, Any], old: dict[str, Any]
     ) -> Figures:
         """A step with the changes `new` of the job against one with `old`."""
-        other = self._step(batch, length, old)
+        ours, other = self._step(batch, length, new), self._step(batch, length, old)
         against = "without" if old else "plain step"
-        return Figures(name, "ms a step", self._step(batch, length, new), other, against)
+        share = None
+        if self.peak is not None and not isinstance(ours, str):
+            rows = batch * new.get("seeds", 1)
+            work = 3 * rows * flops(new.get("config", self.base), np.array([length]))
+            share = work / (ours / 1000) / self.peak
+        return Figures(name, "ms a step", ours, other, against, share)
+
+    def penalty(self, name: str, regularizer: str, batch: int, length: int) -> Figures:
+        """What a penalty adds to a step, timed alone, against the step."""
+        step = self._step(batch, length, {})
+        found = self._seconds([Ours], self._job(length, batch), [(regularizer,)], "regularize_all")
+        ours = found[Ours]
+        if not isinstance(ours, str):
+            ours *= 1000 / STEPS
+        return Figures(name, "ms", ours, step, "plain step")
 
     def prune(self, name: str, scope: str) -> Figures:
         """prune_step.py's figures, for weights of base's size."""
@@ -184,13 +198,13 @@ class Bench:
         return Figures(name, "examples/s", ours, rates.get(Theirs, ""), against, share, work)
 
     def _seconds(
-        self, sides: Sequence[Side], job: Job, parts: Sequence[Dispatch], what: str
+        self, sides: Sequence[Side], job: Job, parts: Sequence[Any], what: str
     ) -> dict[Side, Figure]:
-        """Time that each side needs for all dispatches.
+        """Time that each side needs for all dispatches, or whatever `what` takes.
 
         They compile at the same time and are timed one after the other.
         """
-        dynamic = len({part.length for part in parts}) > 1
+        dynamic = len({getattr(part, "length", None) for part in parts}) > 1
         options = {Ours: {}, Theirs: {"compiled": not self.small, "dynamic": dynamic}}
         for side in sides:
             self.ask(side, "prepare", job, parts, what, options[side])

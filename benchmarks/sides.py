@@ -45,14 +45,15 @@ class Ours:
         from alignreg_jax.training.trainer import Trainer
 
         self.jax, self.job = jax, job
-        layers = job.config.num_layers if job.unroll else 1
+        layers = job.config.num_layers
+        unroll = layers if job.unroll else xlmr.unrolled(jax.default_backend(), layers)
         model = xlmr.XlmrModel(
             replace(job.config, attention_dropout=job.attention_dropout),
             HEAD,
             job.labels,
             dtype=jax.numpy.dtype(job.dtype),
             remat=job.remat,
-            unroll=layers,
+            unroll=unroll,
             attention=job.attention,  # pyright: ignore[reportArgumentType]
         )
         if job.folder is None:
@@ -108,12 +109,19 @@ class Ours:
         self.trainer.dispatch(*[dispatch] * self.job.seeds)
         self.jax.block_until_ready(self.trainer.drain().metrics)
 
-    def regularize(self, name: str) -> None:
+    def regularize(self, name: str, times: int = 1) -> None:
         """Value and gradient of a penalty, added to a gradient: what a step does once."""
         if name not in self.penalties:
             self.penalties[name] = self._penalty(name)
-        self.gradients, value = self.penalties[name](self.gradients)
+        value = None
+        for _ in range(times):
+            self.gradients, value = self.penalties[name](self.gradients)
         self.jax.block_until_ready((self.gradients, value))
+
+    def regularize_all(self, names: tuple[str, ...]) -> None:
+        """As many times as a dispatch has steps."""
+        for name in names:
+            self.regularize(name, STEPS)
 
     def _penalty(self, name: str) -> Any:
         from alignreg_jax.pruning import kernels, methods

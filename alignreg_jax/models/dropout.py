@@ -5,7 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 from jax.extend.random import threefry2x32_p
-from jaxtyping import Array, Float, UInt16
+from jaxtyping import Array, Bool, Float, UInt16
 
 
 def dropout(inputs: Float[Array, "*shape"], rate: float, key: Array) -> Float[Array, "*shape"]:
@@ -23,10 +23,14 @@ def dropout(inputs: Float[Array, "*shape"], rate: float, key: Array) -> Float[Ar
     Returns:
         `[*shape]` in the dtype of `inputs`.
     """
-    threshold = round(rate * 2**16)
-    scale = 1.0 / (1.0 - threshold / 2**16)
-    kept = random_bits(key, inputs.shape) >= threshold
+    kept, scale = keep(inputs.shape, rate, key)
     return jnp.where(kept, inputs * jnp.asarray(scale, inputs.dtype), 0)
+
+
+def keep(shape: tuple[int, ...], rate: float, key: Array) -> tuple[Bool[Array, "..."], float]:
+    """What dropout leaves of an array of that shape, and the scale of what it leaves."""
+    threshold = round(rate * 2**16)
+    return random_bits(key, shape) >= threshold, 1.0 / (1.0 - threshold / 2**16)
 
 
 def random_bits(key: Array, shape: tuple[int, ...]) -> UInt16[Array, "..."]:

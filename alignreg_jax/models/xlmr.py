@@ -22,7 +22,8 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Bool, Float, Int
 
-from alignreg_jax.models.dropout import dropout
+from alignreg_jax.models import dropout, pointwise
+from alignreg_jax.models.attention import attend, precision
 
 Params = Mapping[str, Any]
 Head = Literal["dense-tanh-out", "linear", "token"]
@@ -87,14 +88,44 @@ class Dropout(nn.Module):
     def __call__(self, inputs: Array) -> Array:
         if self.rate == 0.0 or not self.has_rng("dropout"):
             return inputs
-        return dropout(inputs, self.rate, self.make_rng("dropout"))
+        return dropout.dropout(inputs, self.rate, self.make_rng("dropout"))
 
 
-def layer_norm(config: XlmrConfig, dtype: Any, name: str | None = None) -> nn.LayerNorm:
-    """LayerNorm with the two-pass variance: E[x^2] - E[x]^2 loses digits that PyTorch keeps."""
-    return nn.LayerNorm(
-        epsilon=config.layer_norm_eps, dtype=dtype, use_fast_variance=False, name=name
-    )
+class LayerNorm(nn.Module):
+    """The parameters of LayerNorm, and its application."""
+
+    config: XlmrConfig
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "*rows hidden"]) -> Float[Array, "*rows hidden"]:
+        width = inputs.shape[-1:]
+        # Parameters may be host arrays
+        scale = jnp.asarray(self.param("scale", nn.initializers.ones, width))
+        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, width))
+        return pointwise.layer_norm(inputs, scale, bias, self.config.layer_norm_eps, self.dtype)
+
+
+def dense(width: int, dtype: Any, name: str | None = None) -> nn.Dense:
+    """A dense layer that computes in `dtype`."""
+    return nn.Dense(width, dtype=dtype, precision=precision(dtype), name=name)
+
+
+class DenseGelu(nn.Module):
+    """A dense layer and GELU, with the parameters of a dense layer."""
+
+    width: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"]
+    ) -> Float[Array, "batch length width"]:
+        shape = (hidden.shape[-1], self.width)
+        kernel = jnp.asarray(self.param("kernel", nn.initializers.lecun_normal(), shape))
+        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, shape[1:]))
+        inner = jnp.matmul(hidden, kernel.astype(self.dtype), precision=precision(self.dtype))
+        return pointwise.gelu(inner, bias)
 
 
 class Embeddings(nn.Module):
@@ -121,7 +152,7 @@ class Embeddings(nn.Module):
         hidden = pin(hidden, self.pins.hidden)
         hidden = hidden + table(config.type_vocab_size, "token_type")(jnp.zeros_like(ids))
         hidden = hidden + table(config.max_positions, "position")(positions)
-        hidden = layer_norm(config, self.dtype, "layer_norm")(hidden)
+        hidden = LayerNorm(config, self.dtype, name="layer_norm")(hidden)
         return Dropout(config.hidden_dropout)(hidden)
 
 
@@ -141,14 +172,19 @@ class SelfAttention(nn.Module):
         head_size = config.hidden_size // heads
 
         def project(name: str) -> Float[Array, "batch length heads head_size"]:
-            projected = nn.Dense(config.hidden_size, dtype=self.dtype, name=name)(hidden)
+            projected = dense(config.hidden_size, self.dtype, name)(hidden)
             return projected.reshape(*projected.shape[:2], heads, head_size)
 
         query, key, value = project("query"), project("key"), project("value")
         # No fused kernel draws dropout on the weights: where it is on they are computed here
-        drop = Dropout(config.attention_dropout)
-        if self.attention == "einsum" or (drop.rate and self.has_rng("dropout")):
-            context = _einsum_attention(query, key, value, valid, drop)
+        rate = config.attention_dropout if self.has_rng("dropout") else 0.0
+        if self.attention == "einsum" or rate:
+            by_head = [part.transpose(0, 2, 1, 3) for part in (query, key, value)]
+            kept, scale = None, 1.0
+            if rate:
+                shape = (*by_head[0].shape[:3], hidden.shape[1])
+                kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
+            context = attend(*by_head, valid, kept, scale).transpose(0, 2, 1, 3)
         else:
             # A row of nothing but padding attends to its first position: its result is not used
             lengths = jnp.maximum(jnp.sum(valid, axis=1, dtype=jnp.int32), 1)
@@ -156,25 +192,9 @@ class SelfAttention(nn.Module):
                 query, key, value, key_value_seq_lengths=lengths, implementation=self.attention
             )
         context = context.reshape(hidden.shape)
-        output = nn.Dense(config.hidden_size, dtype=self.dtype, name="output")(context)
+        output = dense(config.hidden_size, self.dtype, "output")(context)
         output = Dropout(config.hidden_dropout)(output)
-        return layer_norm(config, self.dtype, "layer_norm")(hidden + output)
-
-
-def _einsum_attention(
-    query: Float[Array, "batch length heads head_size"],
-    key: Float[Array, "batch length heads head_size"],
-    value: Float[Array, "batch length heads head_size"],
-    valid: Bool[Array, "batch length"],
-    drop: Dropout,
-) -> Float[Array, "batch length heads head_size"]:
-    """Attention with its weights laid out, and dropped; logits and softmax in float32."""
-    query, key, value = (part.transpose(0, 2, 1, 3) for part in (query, key, value))
-    logits = jnp.einsum("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
-    logits = logits * query.shape[-1] ** -0.5
-    logits = jnp.where(valid[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
-    weights = drop(jax.nn.softmax(logits, axis=-1).astype(query.dtype))
-    return jnp.einsum("bhqk,bhkd->bhqd", weights, value).transpose(0, 2, 1, 3)
+        return LayerNorm(config, self.dtype, name="layer_norm")(hidden + output)
 
 
 class EncoderLayer(nn.Module):
@@ -190,11 +210,10 @@ class EncoderLayer(nn.Module):
     ) -> Float[Array, "batch length hidden"]:
         config = self.config
         hidden = SelfAttention(config, self.dtype, self.attention, name="attention")(hidden, valid)
-        inner = nn.Dense(config.intermediate_size, dtype=self.dtype, name="intermediate")(hidden)
-        inner = nn.gelu(inner, approximate=False)
-        output = nn.Dense(config.hidden_size, dtype=self.dtype, name="output")(inner)
+        inner = DenseGelu(config.intermediate_size, self.dtype, name="intermediate")(hidden)
+        output = dense(config.hidden_size, self.dtype, "output")(inner)
         output = Dropout(config.hidden_dropout)(output)
-        return layer_norm(config, self.dtype, "layer_norm")(hidden + output)
+        return LayerNorm(config, self.dtype, name="layer_norm")(hidden + output)
 
 
 class ClassificationHead(nn.Module):
@@ -217,8 +236,9 @@ class ClassificationHead(nn.Module):
         chosen = hidden if self.kind == "token" else hidden[:, 0]
         features = drop(chosen.astype(jnp.float32))  # logits in float32
         if self.kind == "dense-tanh-out":
-            features = drop(jnp.tanh(nn.Dense(config.hidden_size, name="dense")(features)))
-        return nn.Dense(self.num_labels, name="out")(features)
+            inner = dense(config.hidden_size, jnp.float32, "dense")(features)
+            features = drop(jnp.tanh(inner))
+        return dense(self.num_labels, jnp.float32, "out")(features)
 
 
 class XlmrModel(nn.Module):
@@ -235,10 +255,13 @@ class XlmrModel(nn.Module):
 
     def setup(self):
         self.embeddings = Embeddings(self.config, self.dtype, self.pins)
-        # Keep what matrix products give for the backward pass and compute the rest again: softmax,
-        # GELU and LayerNorm cost less than stacking their results over the layers. Remat: nothing.
-        policy = None if self.remat else jax.checkpoint_policies.dots_saveable
-        layer = nn.remat(EncoderLayer, prevent_cse=False, policy=policy)
+        layer, whole = EncoderLayer, self.unroll >= self.config.num_layers
+        if self.remat or not whole:
+            # Keep what matrix products give for the backward pass and compute the rest again:
+            # softmax, GELU and LayerNorm cost less than stacking their results over the layers.
+            # Remat: keep nothing; XLA would, where it sees all layers at once, but for `whole`.
+            policy = None if self.remat else jax.checkpoint_policies.dots_saveable
+            layer = nn.remat(layer, prevent_cse=whole, policy=policy)
 
         def body(module: nn.Module, hidden: Array, valid: Array) -> tuple[Array, Array]:
             hidden = pin(module(hidden, valid), self.pins.hidden)
@@ -265,6 +288,15 @@ class XlmrModel(nn.Module):
 
     def __call__(self, ids: Array) -> Array:
         return self.head_module(self.encode(ids)[2])
+
+
+def unrolled(platform: str, layers: int) -> int:
+    """Layers in an iteration of the loop over them where the user does not say.
+
+    Out of a loop XLA need not stack what the backward pass wants of every layer: on a GPU that is
+    a quarter of the step. It takes longer to compile, which a run on a CPU seldom earns back.
+    """
+    return layers if platform == "gpu" else 1
 
 
 def logits(

@@ -1,0 +1,81 @@
+"""Attention with its weights laid out, so that they can be dropped, and its own backward pass."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+Heads = Float[Array, "batch heads length head_size"]
+
+
+def precision(dtype: Any) -> jax.lax.Precision | None:
+    """Of matrix products: float32 means float32.
+
+    By default a GPU rounds float32 operands to TensorFloat-32 and a TPU to bfloat16.
+    """
+    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(5,))
+def attend(
+    query: Heads,
+    key: Heads,
+    value: Heads,
+    valid: Bool[Array, "batch length"],
+    kept: Bool[Array, "batch heads length length"] | None,
+    scale: float,
+) -> Heads:
+    """Softmax attention (Vaswani et al. 2017), its weights dropped.
+
+    Logits and softmax in float32; weights and their gradients in the dtype of `query`.
+
+    Args:
+        query: as key and value.
+        valid: positions that may be attended to; a row without one attends to all alike.
+        kept: weights that dropout leaves; None: all.
+        scale: of the weights that are left.
+
+    Returns:
+        The context.
+    """
+    return _forward(query, key, value, valid, kept, scale)[0]
+
+
+def _forward(
+    query: Heads, key: Heads, value: Heads, valid: Array, kept: Array | None, scale: float
+) -> tuple[Heads, tuple[Array, ...]]:
+    product = partial(jnp.einsum, precision=precision(query.dtype))
+    logits = product("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+    logits = logits * query.shape[-1] ** -0.5
+    logits = jnp.where(valid[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
+    whole = jax.nn.softmax(logits, axis=-1).astype(query.dtype)
+    weights = whole
+    if kept is not None:
+        whole = jax.lax.optimization_barrier(whole)
+        weights = jnp.where(kept, whole * jnp.asarray(scale, query.dtype), 0)
+    context = product("bhqk,bhkd->bhqd", weights, value)
+    return context, (query, key, value, whole, weights, context)
+
+
+def _backward(scale: float, kept: tuple[Array, ...], pull: Heads) -> tuple[Array | None, ...]:
+    query, key, value, whole, weights, context = jax.lax.optimization_barrier(kept)
+    product = partial(jnp.einsum, precision=precision(query.dtype))
+    whole = whole.astype(jnp.float32)
+    # The mean of the gradients of a row's weights, by the weights: dO · O, as FlashAttention has it
+    mean = jnp.sum(pull.astype(jnp.float32) * context.astype(jnp.float32), axis=-1, keepdims=True)
+    moved = product("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
+    # Where a weight is 0 without having been dropped, softmax has underflowed: nothing passes there
+    moved = jnp.where(weights == 0, 0.0, moved)
+    logits = (whole * (moved - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
+    return (
+        product("bhqk,bhkd->bhqd", logits, key),
+        product("bhqk,bhqd->bhkd", logits, query),
+        product("bhqk,bhqd->bhkd", weights, pull),
+        None,
+        None,
+    )
+
+
+attend.defvjp(_forward, _backward)
