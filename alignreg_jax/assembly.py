@@ -1,7 +1,6 @@
 """From a configuration and its inputs to what a run works with: model, trainer, evaluator."""
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,7 +13,8 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import Inputs
 from alignreg_jax.models import vocabulary, xlmr
-from alignreg_jax.models.xlmr import XlmrConfig, XlmrModel
+from alignreg_jax.models.attention import trouble_with_cudnn
+from alignreg_jax.models.xlmr import Attention, XlmrConfig, XlmrModel
 from alignreg_jax.pruning import methods
 from alignreg_jax.training import optimizers, steps
 from alignreg_jax.training.programs import Programs
@@ -27,44 +27,42 @@ log = logging.getLogger(__name__)
 def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
     """The encoder, with the rows of the word embedding that are trained, and its head."""
     whole, active = inputs.encoder.config, inputs.vocabulary
-    device = inputs.mesh.devices.flat[0]
+    devices = inputs.mesh.devices.ravel()
     if config.model.attention_dropout is not None:
         whole = replace(whole, attention_dropout=config.model.attention_dropout)
-    if config.model.attention == "cudnn":
-        _check_fused(whole, config.model.dtype, device)
     return XlmrModel(
         config=active.config(whole) if active else whole,
         head=inputs.head,
         num_labels=len(inputs.dataset.labels),
         dtype=jnp.dtype(config.model.dtype),
         remat=config.model.remat,
-        unroll=config.model.unroll or xlmr.unrolled(device.platform, whole.num_layers),
-        attention=config.model.attention,  # pyright: ignore[reportArgumentType]
+        unroll=config.model.unroll or xlmr.unrolled(devices[0].platform, whole.num_layers),
+        attention=_attention(config.model.attention, whole, config.model.dtype, list(devices)),
     )
 
 
-def _check_fused(config: XlmrConfig, dtype: str, device: Any) -> None:
-    """Whether cuDNN's attention can be used; where it will not be, say so."""
-    size = config.hidden_size // config.num_heads
-    capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
-    ampere = re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8
-    for trouble, wrong in (
-        (
-            "needs an NVIDIA GPU of compute capability 8.0 or newer, and this is"
-            f" {device.device_kind} {capability}".rstrip(),
-            not ampere,
-        ),
-        ("needs model.dtype=bfloat16", dtype != "bfloat16"),
-        (f"takes heads of 8, 16, ... 128 units; the encoder's have {size}", size % 8 or size > 128),
-    ):
-        if wrong:
-            raise UserError(f"model.attention=cudnn {trouble}")
+def _attention(choice: str, config: XlmrConfig, dtype: str, devices: Sequence[Any]) -> Attention:
+    """What computes attention without dropout: "auto" is cuDNN where one device can.
+
+    Raises:
+        UserError: it cannot be what was asked for.
+    """
+    if choice == "einsum":
+        return "einsum"
+    trouble = trouble_with_cudnn(
+        config.hidden_size // config.num_heads, jnp.dtype(dtype), devices[0]
+    )
+    if choice == "auto":
+        return "einsum" if trouble or len(devices) > 1 else "cudnn"
+    if trouble:
+        raise UserError(f"model.attention=cudnn {trouble}")
     if config.attention_dropout:
         log.info(
             "model.attention=cudnn has no dropout: it serves evaluation, and training has"
             " attention dropout of %g without it; model.attention_dropout=0 for both",
             config.attention_dropout,
         )
+    return "cudnn"
 
 
 def build_trainer(

@@ -59,7 +59,7 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
 _CHOICES: dict[str, Collection[Any]] = {
     "model.head": ("dense-tanh-out", "linear"),
     "model.dtype": ("float32", "bfloat16"),
-    "model.attention": ("einsum", "cudnn"),
+    "model.attention": ("auto", "einsum", "cudnn"),
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),

@@ -81,14 +81,14 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         return Row("prune", "prune", name, lambda torch: bench.prune(name, scope))
 
     def evaluate(part: str, size: str, torch: bool = False, **changes: Any) -> Row:
-        name = f"{size}, evaluation, {many[0]} x {many[1]}" + (", cuDNN" if changes else "")
+        name = f"{size}, evaluation, {many[0]} x {many[1]}" + (", without cuDNN" if changes else "")
         measure = partial(bench.evaluate, name, *many, config=sizes[size], **changes)
         return Row(part, "evaluation", name, measure, torch)
 
     sizes = {"base": bench.base, "large": bench.large}
     cut = replace(bench.base, vocab_size=500 if bench.small else ACTIVE)
     still = {"attention_dropout": 0.0}
-    fused = {**still, "attention": "cudnn"}
+    laid_out = {**still, "attention": "einsum"}
     lengths = "base, lengths like XNLI's"
     found = [
         train("base", "base", few, True),
@@ -99,9 +99,9 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         change(f"{cut.vocab_size:,} rows of the embedding", few, {"config": cut}),
         change("five seeds", few, {"seeds": 5}),
         evaluate("evaluation", "base", torch=True),
-        change("no attention dropout", many, still),
-        change("no attention dropout, cuDNN", many, fused, **still),
-        evaluate("evaluation", "base", attention="cudnn"),
+        change("no attention dropout", many, laid_out),
+        change("no attention dropout, cuDNN", many, still, **laid_out),
+        evaluate("evaluation", "base", attention="einsum"),
         Row("xnli", "lengths", lengths, partial(bench.lengths, lengths), True),
         *(train("more", "base", shape, "if time") for shape in others),
         train("large", "large", few, True),

@@ -32,7 +32,7 @@ class Job:
     batch: int = BATCH
     dtype: str = "float32"
     attention_dropout: float = 0.1
-    attention: str = "einsum"
+    attention: str = "auto"  # cuDNN on a GPU that has it and in bfloat16, as in a run
 
     def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
         """Each batch as PyTorch gets it: ids padded to its longest row, labels."""

@@ -219,6 +219,7 @@ class Bench:
 
 def flops(config: XlmrConfig, lengths: np.ndarray) -> float:
     """Floating-point operations of a forward pass in matrix products, for the mean row."""
+    lengths = lengths.astype(np.float64)  # the products below are beyond 32 bits
     kernels = 4 * config.hidden_size**2 + 2 * config.hidden_size * config.intermediate_size
     attention = 2 * lengths * config.hidden_size  # logits, and their product with the values
     return float(np.mean(2 * config.num_layers * lengths * (kernels + attention)))

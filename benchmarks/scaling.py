@@ -76,7 +76,7 @@ def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, leng
         array((16, batch), jnp.int32),
         array((), jnp.int32),
         dict.fromkeys((*HYPER, "train_examples"), scalar),
-        dict.fromkeys(CLOCK, scalar),
+        {**dict.fromkeys(CLOCK, scalar), "since": array((), jnp.int32)},
         length=length,
     )
     return lowered.compile().as_text()

@@ -40,12 +40,18 @@ class Ours:
         import jax
 
         from alignreg_jax.models import xlmr
+        from alignreg_jax.models.attention import trouble_with_cudnn
         from alignreg_jax.pruning import methods
         from alignreg_jax.training import sharding, steps
         from alignreg_jax.training.trainer import Trainer
 
         self.jax, self.job = jax, job
         layers = job.config.num_layers
+        attention: Any = job.attention
+        if attention == "auto":
+            size = job.config.hidden_size // job.config.num_heads
+            cannot = trouble_with_cudnn(size, jax.numpy.dtype(job.dtype), jax.devices()[0])
+            attention = "einsum" if cannot else "cudnn"
         unroll = layers if job.unroll else xlmr.unrolled(jax.default_backend(), layers)
         model = xlmr.XlmrModel(
             replace(job.config, attention_dropout=job.attention_dropout),
@@ -54,7 +60,7 @@ class Ours:
             dtype=jax.numpy.dtype(job.dtype),
             remat=job.remat,
             unroll=unroll,
-            attention=job.attention,  # pyright: ignore[reportArgumentType]
+            attention=attention,
         )
         if job.folder is None:
             params = _initialiser(model)(jax.random.key(0))

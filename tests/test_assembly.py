@@ -32,12 +32,22 @@ B200 = SimpleNamespace(device_kind="B200", compute_capability="10.0")
 )
 def test_fused_attention_where_it_cannot_be(changes, dtype, device, said):
     with pytest.raises(UserError, match=f"^model.attention=cudnn .*{said}$"):
-        assembly._check_fused(replace(BASE, **changes), dtype, device)
+        assembly._attention("cudnn", replace(BASE, **changes), dtype, [device])
+    assert assembly._attention("auto", replace(BASE, **changes), dtype, [device]) == "einsum"
 
 
 def test_fused_attention_says_that_it_has_no_dropout(caplog):
     caplog.set_level("INFO")
-    assembly._check_fused(replace(BASE, attention_dropout=0.0), "bfloat16", B200)
+    still = replace(BASE, attention_dropout=0.0)
+    assert assembly._attention("cudnn", still, "bfloat16", [B200]) == "cudnn"
+    assert assembly._attention("auto", BASE, "bfloat16", [A100]) == "cudnn"
     assert not caplog.text
-    assembly._check_fused(BASE, "bfloat16", A100)
+    assert assembly._attention("cudnn", BASE, "bfloat16", [A100]) == "cudnn"
     assert "attention dropout of 0.1 without it" in caplog.text
+
+
+def test_attention_by_itself_is_fused_on_one_device_only():
+    """On several, how cuDNN's kernel is divided has not been tried."""
+    assert assembly._attention("auto", BASE, "bfloat16", [A100, A100]) == "einsum"
+    assert assembly._attention("cudnn", BASE, "bfloat16", [A100, A100]) == "cudnn"
+    assert assembly._attention("einsum", BASE, "bfloat16", [A100]) == "einsum"

@@ -1,5 +1,6 @@
 """Attention with its weights laid out, so that they can be dropped, and its own backward pass."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,19 @@ def precision(dtype: Any) -> jax.lax.Precision | None:
     By default a GPU rounds float32 operands to TensorFloat-32 and a TPU to bfloat16.
     """
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
+
+
+def trouble_with_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
+    """Why cuDNN's fused attention, which has no dropout, cannot be used; None: it can."""
+    capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
+    if not (re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8):
+        found = f"{device.device_kind} {capability}".rstrip()
+        return f"needs an NVIDIA GPU of compute capability 8.0 or newer, and this is {found}"
+    if dtype != jnp.bfloat16:
+        return "needs model.dtype=bfloat16"
+    if head_size % 8 or head_size > 128:
+        return f"takes heads of 8, 16, ... 128 units; the encoder's have {head_size}"
+    return None
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
@@ -56,11 +70,11 @@ def _forward(
         whole = jax.lax.optimization_barrier(whole)
         weights = jnp.where(kept, whole * jnp.asarray(scale, query.dtype), 0)
     context = product("bhqk,bhkd->bhqd", weights, value)
-    return context, (query, key, value, whole, weights, context)
+    return context, (query, key, value, valid, whole, weights, context)
 
 
-def _backward(scale: float, kept: tuple[Array, ...], pull: Heads) -> tuple[Array | None, ...]:
-    query, key, value, whole, weights, context = jax.lax.optimization_barrier(kept)
+def _backward(scale: float, residuals: tuple[Array, ...], pull: Heads) -> tuple[Array | None, ...]:
+    query, key, value, valid, whole, weights, context = jax.lax.optimization_barrier(residuals)
     product = partial(jnp.einsum, precision=precision(query.dtype))
     whole = whole.astype(jnp.float32)
     # The mean of the gradients of a row's weights, by the weights: dO · O, as FlashAttention has it
@@ -68,6 +82,7 @@ def _backward(scale: float, kept: tuple[Array, ...], pull: Heads) -> tuple[Array
     moved = product("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
     # Where a weight is 0 without having been dropped, softmax has underflowed: nothing passes there
     moved = jnp.where(weights == 0, 0.0, moved)
+    whole = jnp.where(valid[:, None, None, :], whole, 0.0)  # not so in a row of padding only
     logits = (whole * (moved - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
     return (
         product("bhqk,bhkd->bhqd", logits, key),

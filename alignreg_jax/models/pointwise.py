@@ -39,17 +39,24 @@ def _normal_cdf(value: Array) -> Array:
     return 0.5 * (1.0 + jax.lax.erf(value * 0.5**0.5))
 
 
+def over_rows(values: Float[Array, "*rows width"]) -> Float[Array, " width"]:
+    """The sum of all rows, in two steps: one alone gives a GPU too few columns to be busy."""
+    if values.ndim > 2:
+        values = jax.lax.optimization_barrier(jnp.sum(values, axis=-2))
+    return jnp.sum(values, axis=range(values.ndim - 1))
+
+
 def _gelu_forward(inputs: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
     return gelu(inputs, bias), (inputs, bias)
 
 
-def _gelu_backward(kept: tuple[Array, Array], pull: Array) -> tuple[Array, Array]:
-    inputs, bias = jax.lax.optimization_barrier(kept)
+def _gelu_backward(residuals: tuple[Array, Array], pull: Array) -> tuple[Array, Array]:
+    inputs, bias = jax.lax.optimization_barrier(residuals)
     value = inputs.astype(jnp.float32) + along_rows(bias, inputs)
     density = jnp.exp(-0.5 * value * value) * (2 * jnp.pi) ** -0.5
     moved = pull.astype(jnp.float32) * (_normal_cdf(value) + value * density)
     moved = jax.lax.optimization_barrier(moved.astype(inputs.dtype))
-    return moved, jnp.sum(moved, axis=range(inputs.ndim - 1), dtype=jnp.float32)
+    return moved, over_rows(moved.astype(jnp.float32))
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)
@@ -89,20 +96,19 @@ def _layer_norm_forward(
 
 
 def _layer_norm_backward(
-    epsilon: float, dtype: Any, kept: tuple[Array, ...], pull: Array
+    epsilon: float, dtype: Any, residuals: tuple[Array, ...], pull: Array
 ) -> tuple[Array, Array, Array]:
     del epsilon, dtype
-    inputs, mean, factor, scale = jax.lax.optimization_barrier(kept)
+    inputs, mean, factor, scale = jax.lax.optimization_barrier(residuals)
     pull = pull.astype(jnp.float32)
     normal = (inputs.astype(jnp.float32) - mean) * factor
-    rows = range(inputs.ndim - 1)
     scaled = pull * along_rows(scale, inputs)
     # Less its projections on the constant vector and on the normalised row
     constant = jnp.mean(scaled, axis=-1, keepdims=True)
     along = jnp.mean(scaled * normal, axis=-1, keepdims=True)
     moved = factor * (scaled - constant - normal * along)
     moved = jax.lax.optimization_barrier(moved.astype(inputs.dtype))
-    return moved, jnp.sum(pull * normal, axis=rows), jnp.sum(pull, axis=rows)
+    return moved, over_rows(pull * normal), over_rows(pull)
 
 
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)

@@ -179,12 +179,12 @@ class SelfAttention(nn.Module):
         # No fused kernel draws dropout on the weights: where it is on they are computed here
         rate = config.attention_dropout if self.has_rng("dropout") else 0.0
         if self.attention == "einsum" or rate:
-            by_head = [part.transpose(0, 2, 1, 3) for part in (query, key, value)]
+            by_head = [jnp.swapaxes(part, 1, 2) for part in (query, key, value)]
             kept, scale = None, 1.0
             if rate:
                 shape = (*by_head[0].shape[:3], hidden.shape[1])
                 kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
-            context = attend(*by_head, valid, kept, scale).transpose(0, 2, 1, 3)
+            context = jnp.swapaxes(attend(*by_head, valid, kept, scale), 1, 2)
         else:
             # A row of nothing but padding attends to its first position: its result is not used
             lengths = jnp.maximum(jnp.sum(valid, axis=1, dtype=jnp.int32), 1)

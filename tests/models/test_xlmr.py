@@ -194,6 +194,35 @@ def test_unrolling_changes_no_gradient(params, ids):
         assert error <= 1e-6 * max(1, np.abs(leaf).max()), path
 
 
+def test_unrolled_it_still_rematerialises(params, ids):
+    """XLA sees all layers at once then, and would find that it has every product already."""
+
+    def products(**options):
+        network = model(unroll=2, **options)
+        compiled = loss_and_gradients.lower(network, params, ids, KEY).compile()
+        return compiled.as_text().count(" dot(")
+
+    assert products(remat=True) > products()
+
+
+def test_all_layers_are_unrolled_on_a_gpu_only():
+    assert xlmr.unrolled("gpu", 12) == 12
+    assert xlmr.unrolled("tpu", 12) == xlmr.unrolled("cpu", 12) == 1
+
+
+def test_in_bfloat16_the_gradient_of_a_frequent_piece_keeps_its_digits(params):
+    """4096 times the same piece: a sum in bfloat16 stops growing at 256 times an addend."""
+    ids = jnp.full((256, 16), 5)
+    gradients = [
+        loss_and_gradients(model(dtype=dtype), params, ids, None)[1]["embeddings"]
+        for dtype in (jnp.float32, jnp.bfloat16)
+    ]
+    exact, found = (np.asarray(each["token_type"]["embedding"][0]) for each in gradients)
+    exact_word, found_word = (np.asarray(each["word"]["embedding"][5]) for each in gradients)
+    for one, other in ((exact, found), (exact_word, found_word)):
+        assert np.linalg.norm(other - one) < 0.05 * np.linalg.norm(one)
+
+
 @pytest.mark.parametrize(("rate", "fused"), [(0.0, True), (0.1, False)])
 def test_fused_attention_gives_the_same_and_is_left_where_weights_are_dropped(
     params, ids, rate, fused
