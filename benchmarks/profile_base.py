@@ -66,13 +66,19 @@ class OursProfiled(Ours):
         with self.jax.profiler.trace(str(trace)):
             self.train(dispatch)
         program = next(Path(folder).glob("*jit_train*after_optimizations.txt")).read_text()
-        lines = re.findall(r"^\s*(?:ROOT )?%?([\w.\-]+) = (\S+) (.*)$", program, re.MULTILINE)
-        names = {}
-        for name, shape, rest in reversed(lines):  # of one name the first is the outer one
-            path = re.search(r'op_name="([^"]*)"', rest)
-            names[name] = f"{name} {shape} {path.group(1) if path else ''}"
         file = max(trace.rglob("*.xplane.pb"))
-        return shared(self.jax.profiler.ProfileData.from_file(str(file)), names)
+        return shared(self.jax.profiler.ProfileData.from_file(str(file)), operations(program))
+
+
+def operations(program: str) -> dict[str, str]:
+    """Of an optimised program's operations by name: name, shape, and path in ours."""
+    shape = r"\((?:[^()]|\([^()]*\))*\)|\S+"  # of a fusion with several results a tuple
+    lines = re.findall(rf"^\s*(?:ROOT )?%?([\w.\-]+) = ({shape}) (.*)$", program, re.MULTILINE)
+    names = {}
+    for name, result, rest in reversed(lines):  # of one name the first is the outer one
+        path = re.search(r'op_name="([^"]*)"', rest)
+        names[name] = f"{name} {result} {path.group(1) if path else ''}"
+    return names
 
 
 def shared(profile: Any, names: dict[str, str]) -> Parts:
@@ -139,8 +145,13 @@ def table(title: str, parts: Parts) -> None:
     whole = sum(parts.values())
     print(f"\n| {title} | ms | share |\n| --- | --- | --- |")
     for name, time_ in sorted(parts.items(), key=lambda item: -item[1]):
-        print(f"| {name} | {time_:.0f} | {time_ / whole:.1%} |")
-    print(f"| all | {whole:.0f} | |", flush=True)
+        print(f"| {name} | {shown(time_)} | {time_ / whole:.1%} |")
+    print(f"| all | {shown(whole)} | |", flush=True)
+
+
+def shown(time_: float) -> str:
+    """As the table has it."""
+    return f"{time_:.0f}" if time_ >= 100 else f"{time_:.2f}"
 
 
 def main() -> None:
