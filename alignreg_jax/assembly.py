@@ -13,7 +13,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.inputs import Inputs
 from alignreg_jax.models import vocabulary, xlmr
-from alignreg_jax.models.attention import trouble_with_cudnn
+from alignreg_jax.models.attention import by_itself, trouble_with_cudnn
 from alignreg_jax.models.xlmr import Attention, XlmrConfig, XlmrModel
 from alignreg_jax.pruning import methods
 from alignreg_jax.training import optimizers, steps
@@ -42,18 +42,17 @@ def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
 
 
 def _attention(choice: str, config: XlmrConfig, dtype: str, devices: Sequence[Any]) -> Attention:
-    """What computes attention without dropout: "auto" is cuDNN where one device can.
+    """What computes attention without dropout.
 
     Raises:
         UserError: it cannot be what was asked for.
     """
+    size, kind = config.hidden_size // config.num_heads, jnp.dtype(dtype)
     if choice == "einsum":
         return "einsum"
-    trouble = trouble_with_cudnn(
-        config.hidden_size // config.num_heads, jnp.dtype(dtype), devices[0]
-    )
     if choice == "auto":
-        return "einsum" if trouble or len(devices) > 1 else "cudnn"
+        return by_itself(size, kind, devices)
+    trouble = trouble_with_cudnn(size, kind, devices[0])
     if trouble:
         raise UserError(f"model.attention=cudnn {trouble}")
     if config.attention_dropout:

@@ -26,7 +26,8 @@ class ModelConfig:
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: bool = False  # recompute activations in the backward pass
     unroll: int = 0  # layers per iteration of the loop over them; 0: all on a GPU, elsewhere 1
-    attention: str = "auto"  # or "einsum", "cudnn": fused, where attention dropout is off
+    # Where attention dropout is off: "einsum", "cudnn", or "auto": cuDNN on one GPU in bfloat16
+    attention: str = "auto"
     attention_dropout: float | None = None  # None: the encoder's own
     active_vocabulary: bool = True  # train on the rows of the word embedding that the data use
 

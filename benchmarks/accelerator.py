@@ -1,6 +1,6 @@
 """Training and evaluation on a GPU or TPU: one command, within 8 minutes.
 
-    python benchmarks/accelerator.py --out h100         # also into h100.md and h100.jsonl
+    python benchmarks/accelerator.py --out h200         # also into h200.md and h200.jsonl
     python benchmarks/accelerator.py --parts large --budget 600      # what was left out
     python benchmarks/accelerator.py --small            # does the script work? also on a CPU
 
@@ -100,7 +100,7 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         change("five seeds", few, {"seeds": 5}),
         evaluate("evaluation", "base", torch=True),
         change("no attention dropout", many, laid_out),
-        change("no attention dropout, cuDNN", many, still, **laid_out),
+        change("no attention dropout, cuDNN", many, {**still, "attention": "cudnn"}, **laid_out),
         evaluate("evaluation", "base", attention="einsum"),
         Row("xnli", "lengths", lengths, partial(bench.lengths, lengths), True),
         *(train("more", "base", shape, "if time") for shape in others),

@@ -26,7 +26,7 @@ class Job:
     freeze: tuple[str, ...]
     rows: Encoded
     regularizer: str = "none"
-    unroll: bool = False  # the loop over layers; else as model.unroll=0 has it
+    unroll: bool = False  # all layers out of the loop; False: as model.unroll=0 has it
     remat: bool = False
     seeds: int = 1
     batch: int = BATCH

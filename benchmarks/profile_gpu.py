@@ -1,6 +1,6 @@
 """Break a training step of XLM-R base on a GPU into parts.
 
-    python benchmarks/profile_gpu.py                 # 32 x 128 and 256 x 128, 2 minutes on an H200
+    python benchmarks/profile_gpu.py                 # 32 x 128 and 256 x 128
     python benchmarks/profile_gpu.py --shapes 32x32  # others
 
 The time is that of the kernels, from XLA's profiler over two steps; a step's own time, measured

@@ -40,18 +40,17 @@ class Ours:
         import jax
 
         from alignreg_jax.models import xlmr
-        from alignreg_jax.models.attention import trouble_with_cudnn
+        from alignreg_jax.models.attention import by_itself
         from alignreg_jax.pruning import methods
         from alignreg_jax.training import sharding, steps
         from alignreg_jax.training.trainer import Trainer
 
         self.jax, self.job = jax, job
         layers = job.config.num_layers
+        size = job.config.hidden_size // job.config.num_heads
         attention: Any = job.attention
         if attention == "auto":
-            size = job.config.hidden_size // job.config.num_heads
-            cannot = trouble_with_cudnn(size, jax.numpy.dtype(job.dtype), jax.devices()[0])
-            attention = "einsum" if cannot else "cudnn"
+            attention = by_itself(size, jax.numpy.dtype(job.dtype), jax.devices()[:1])
         unroll = layers if job.unroll else xlmr.unrolled(jax.default_backend(), layers)
         model = xlmr.XlmrModel(
             replace(job.config, attention_dropout=job.attention_dropout),

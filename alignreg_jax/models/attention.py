@@ -1,8 +1,9 @@
 """Attention with its weights laid out, so that they can be dropped, and its own backward pass."""
 
 import re
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ def precision(dtype: Any) -> jax.lax.Precision | None:
 
 
 def trouble_with_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
-    """Why cuDNN's fused attention, which has no dropout, cannot be used; None: it can."""
+    """Why cuDNN's attention (without dropout) cannot be used; None: it can."""
     capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
     if not (re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8):
         found = f"{device.device_kind} {capability}".rstrip()
@@ -30,6 +31,12 @@ def trouble_with_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
     if head_size % 8 or head_size > 128:
         return f"takes heads of 8, 16, ... 128 units; the encoder's have {head_size}"
     return None
+
+
+def by_itself(head_size: int, dtype: Any, devices: Sequence[Any]) -> Literal["einsum", "cudnn"]:
+    """What computes attention without dropout where nobody says: cuDNN where one device can."""
+    alone = len(devices) == 1  # how its kernel is divided over several has not been tried
+    return "cudnn" if alone and not trouble_with_cudnn(head_size, dtype, devices[0]) else "einsum"
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))
@@ -68,7 +75,7 @@ def _forward(
     weights = whole
     if kept is not None:
         whole = jax.lax.optimization_barrier(whole)
-        weights = jnp.where(kept, whole * jnp.asarray(scale, query.dtype), 0)
+        weights = jnp.where(kept, whole.astype(jnp.float32) * scale, 0.0).astype(query.dtype)
     context = product("bhqk,bhkd->bhqd", weights, value)
     return context, (query, key, value, valid, whole, weights, context)
 
@@ -77,13 +84,14 @@ def _backward(scale: float, residuals: tuple[Array, ...], pull: Heads) -> tuple[
     query, key, value, valid, whole, weights, context = jax.lax.optimization_barrier(residuals)
     product = partial(jnp.einsum, precision=precision(query.dtype))
     whole = whole.astype(jnp.float32)
-    # The mean of the gradients of a row's weights, by the weights: dO · O, as FlashAttention has it
-    mean = jnp.sum(pull.astype(jnp.float32) * context.astype(jnp.float32), axis=-1, keepdims=True)
-    moved = product("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
+    # Of a query the sum over keys of weight times gradient: dO · O, as FlashAttention has it
+    total = jnp.sum(pull.astype(jnp.float32) * context.astype(jnp.float32), axis=-1, keepdims=True)
+    gradient = product("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
     # Where a weight is 0 without having been dropped, softmax has underflowed: nothing passes there
-    moved = jnp.where(weights == 0, 0.0, moved)
-    whole = jnp.where(valid[:, None, None, :], whole, 0.0)  # not so in a row of padding only
-    logits = (whole * (moved - mean) * query.shape[-1] ** -0.5).astype(query.dtype)
+    gradient = jnp.where(weights == 0, 0.0, gradient)
+    # In a row of padding only softmax gives weight to positions that are masked
+    whole = jnp.where(valid[:, None, None, :], whole, 0.0)
+    logits = (whole * (gradient - total) * query.shape[-1] ** -0.5).astype(query.dtype)
     return (
         product("bhqk,bhkd->bhqd", logits, key),
         product("bhqk,bhqd->bhkd", logits, query),

@@ -24,7 +24,8 @@ def dropout(inputs: Float[Array, "*shape"], rate: float, key: Array) -> Float[Ar
         `[*shape]` in the dtype of `inputs`.
     """
     kept, scale = keep(inputs.shape, rate, key)
-    return jnp.where(kept, inputs * jnp.asarray(scale, inputs.dtype), 0)
+    # Scaled in float32: rounded to bfloat16 the scale itself would be 0.2 % off
+    return jnp.where(kept, inputs.astype(jnp.float32) * scale, 0.0).astype(inputs.dtype)
 
 
 def keep(shape: tuple[int, ...], rate: float, key: Array) -> tuple[Bool[Array, "..."], float]:

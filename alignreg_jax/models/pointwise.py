@@ -1,7 +1,7 @@
 """What stands between the matrix products: GELU and LayerNorm, each with its own backward pass.
 
 Left to itself autodiff keeps, or computes again and again, every intermediate value; here the
-backward pass starts from what a matrix product or a sum left, and nothing else is kept. All of it
+backward pass starts from what a matrix product or a sum left, and from LayerNorm's means. All of it
 computes in float32 and gives its results in the dtype that is asked for.
 """
 
@@ -19,8 +19,8 @@ def gelu(
 ) -> Float[Array, "*rows width"]:
     """GELU of `inputs + bias`, exact: x Φ(x) (Hendrycks and Gimpel 2016), as PyTorch computes it.
 
-    Through erf, not erfc as `jax.nn.gelu`, which is several times the arithmetic and differs only
-    where the result is under 1e-6.
+    Through erf; `jax.nn.gelu` goes through erfc, which is several times the arithmetic, and the
+    results differ by less than 1e-6.
 
     Args:
         inputs: of any floating dtype, which is the result's.
@@ -30,20 +30,8 @@ def gelu(
     return (value * _normal_cdf(value)).astype(inputs.dtype)
 
 
-def along_rows(vector: Array, like: Array) -> Array:
-    """A vector with as many axes as `like`, whose last one it goes along."""
-    return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
-
-
 def _normal_cdf(value: Array) -> Array:
     return 0.5 * (1.0 + jax.lax.erf(value * 0.5**0.5))
-
-
-def over_rows(values: Float[Array, "*rows width"]) -> Float[Array, " width"]:
-    """The sum of all rows, in two steps: one alone gives a GPU too few columns to be busy."""
-    if values.ndim > 2:
-        values = jax.lax.optimization_barrier(jnp.sum(values, axis=-2))
-    return jnp.sum(values, axis=range(values.ndim - 1))
 
 
 def _gelu_forward(inputs: Array, bias: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -112,3 +100,15 @@ def _layer_norm_backward(
 
 
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
+
+
+def along_rows(vector: Array, like: Array) -> Array:
+    """A vector with as many axes as `like`, whose last one it goes along."""
+    return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
+
+
+def over_rows(values: Float[Array, "*rows width"]) -> Float[Array, " width"]:
+    """The sum of all rows, in two steps: one alone gives a GPU too few columns to be busy."""
+    if values.ndim > 2:
+        values = jax.lax.optimization_barrier(jnp.sum(values, axis=-2))
+    return jnp.sum(values, axis=range(values.ndim - 1))

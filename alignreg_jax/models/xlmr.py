@@ -259,7 +259,8 @@ class XlmrModel(nn.Module):
         if self.remat or not whole:
             # Keep what matrix products give for the backward pass and compute the rest again:
             # softmax, GELU and LayerNorm cost less than stacking their results over the layers.
-            # Remat: keep nothing; XLA would, where it sees all layers at once, but for `whole`.
+            # Remat: keep nothing. Where XLA sees all layers at once it has to be kept from finding
+            # that it knows everything already (prevent_cse).
             policy = None if self.remat else jax.checkpoint_policies.dots_saveable
             layer = nn.remat(layer, prevent_cse=whole, policy=policy)
 

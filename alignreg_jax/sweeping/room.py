@@ -5,7 +5,7 @@ import jax
 from alignreg_jax.models.xlmr import XlmrConfig
 
 _COPIES = 4  # float32 values a parameter: itself, two moments, its gradient
-_ACTIVATIONS = 20  # values of hidden size a token and layer; the compiler counts 16 at XLM-R base
+_ACTIVATIONS = 20  # values of hidden size a token and layer; the compiler counts 16 at most
 _USABLE = 0.75  # of the memory: the rest is for the reference, the data, an evaluation
 
 
@@ -21,7 +21,7 @@ def seeds_that_fit(architecture: XlmrConfig, rows: int, length: int, limit: int)
     hidden, inner = architecture.hidden_size, architecture.intermediate_size
     layer = 4 * hidden * hidden + 2 * hidden * inner
     parameters = architecture.vocab_size * hidden + architecture.num_layers * layer
-    per_token = _ACTIVATIONS * hidden + architecture.num_heads * length  # attention maps
+    per_token = _ACTIVATIONS * hidden + 2 * architecture.num_heads * length  # attention maps
     activations = rows * length * architecture.num_layers * per_token
     return max(1, int(_USABLE * limit / (4 * (_COPIES * parameters + activations))))
 

@@ -57,6 +57,17 @@ def test_in_bfloat16_it_is_near():
         np.testing.assert_allclose(found, expected, rtol=0.05, atol=0.05)
 
 
+def test_in_bfloat16_dropped_weights_keep_their_mean():
+    """Forward and backward with the same scale, which bfloat16 would round 0.16 % down."""
+    scale, ones = 1 / 0.9, jnp.ones((BATCH, HEADS, LENGTH, LENGTH), bool)
+    parts = [draw(seed, jnp.bfloat16) for seed in range(3)]
+    with_, without = (
+        np.asarray(attend(*parts, VALID, kept, factor), np.float64)
+        for kept, factor in ((ones, scale), (None, 1.0))
+    )
+    assert (with_ * without).sum() / (without**2).sum() == pytest.approx(scale, rel=1e-3)
+
+
 def test_all_dropped_passes_nothing():
     none = jnp.zeros((BATCH, HEADS, LENGTH, LENGTH), bool)
     found, _ = both(none, 2.0)

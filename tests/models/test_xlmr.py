@@ -223,6 +223,17 @@ def test_in_bfloat16_the_gradient_of_a_frequent_piece_keeps_its_digits(params):
         assert np.linalg.norm(other - one) < 0.05 * np.linalg.norm(one)
 
 
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear", "token"])
+def test_every_product_of_float32_says_so(head, ids):
+    """By default a GPU would compute it in TensorFloat-32, and a TPU in bfloat16."""
+    network = model(head=head)
+    parameters = initial(network, jax.random.key(0))
+    text = loss_and_gradients.lower(network, parameters, ids, KEY).as_text()
+    products = [line for line in text.splitlines() if "dot_general" in line]
+    assert len(products) > 20
+    assert all("HIGHEST" in line for line in products)
+
+
 @pytest.mark.parametrize(("rate", "fused"), [(0.0, True), (0.1, False)])
 def test_fused_attention_gives_the_same_and_is_left_where_weights_are_dropped(
     params, ids, rate, fused
