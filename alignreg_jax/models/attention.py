@@ -1,4 +1,7 @@
-"""Attention with its weights laid out, so that they can be dropped, and its own backward pass."""
+"""Attention with its weights laid out, so that they can be dropped, and its own backward pass.
+
+What its barriers are for is said in pointwise.py.
+"""
 
 import re
 from collections.abc import Sequence

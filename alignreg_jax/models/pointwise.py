@@ -3,6 +3,10 @@
 Left to itself autodiff keeps, or computes again and again, every intermediate value; here the
 backward pass starts from what a matrix product or a sum left, and from LayerNorm's means. All of it
 computes in float32 and gives its results in the dtype that is asked for.
+
+The barriers say what XLA keeps in memory. One on residuals: nothing that the forward pass computed
+from them serves the backward pass, too, and is stored for it. One on a result: what follows reads
+that, in its dtype, instead of computing it again for itself.
 """
 
 from functools import partial

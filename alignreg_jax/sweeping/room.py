@@ -5,7 +5,7 @@ import jax
 from alignreg_jax.models.xlmr import XlmrConfig
 
 _COPIES = 4  # float32 values a parameter: itself, two moments, its gradient
-_ACTIVATIONS = 20  # values of hidden size a token and layer; the compiler counts 16 at most
+_ACTIVATIONS = 20  # values of hidden size a token and layer; the compiler counts 13 to 20
 _USABLE = 0.75  # of the memory: the rest is for the reference, the data, an evaluation
 
 
