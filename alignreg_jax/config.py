@@ -42,7 +42,8 @@ class TaskConfig:
     hub_id: str | None = None  # another Hub data set than the task's own, "owner/name"
     languages: tuple[str, ...] = ()  # empty: every language the task has
     max_length: int | None = None  # in pieces; None: the task's own
-    train_examples: int = 0  # first rows only, for trying things; 0: all
+    # So many rows only, for trying things; 0: all. A fixed draw, in every run and seed the same
+    train_examples: int = 0
     # Of token tasks alone:
     drop_blanked: bool = False  # leave out training sentences whose words are all "_"
     strip_space_marker: tuple[str, ...] = ()  # languages whose pieces lose the mark of a space
@@ -101,7 +102,9 @@ class EvalConfig:
     languages: tuple[str, ...] = ()  # dense and at the end; empty: all
     every_phase_languages: tuple[str, ...] = ()  # in between; empty: as languages
     splits: tuple[str, ...] = ("dev", "test")
-    examples: int = 0  # first rows only, for trying things; 0: all
+    # So many rows of each file only, for trying things; 0: all. A fixed draw, in every run and seed
+    # the same; files of equally many rows, as of parallel test sets, give rows of the same numbers
+    examples: int = 0
     save_predictions: bool | str = False  # or "xglue": also in the form of XGLUE's own evaluation
     batch_size: int = 64
 

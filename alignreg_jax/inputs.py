@@ -11,9 +11,10 @@ from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data import encoding, sources, tasks
+from alignreg_jax.data import encoding, oddities, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
+from alignreg_jax.data.subset import draw
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
 from alignreg_jax.models import checkpoints, vocabulary
@@ -204,10 +205,13 @@ def _read_data(config: ExperimentConfig) -> Data:
         languages=config.task.languages or None,
         hub_id=config.task.hub_id,
         drop_blanked=config.task.drop_blanked,
+        splits=config.eval.splits,
     )
+    odd = oddities.notes(dataset.labels, dataset.train, dataset.dev, dataset.test)
+    dataset = replace(dataset, notes=(*dataset.notes, *odd))
     evaluation = _evaluated(config, dataset)
     scoring.check(dataset.task, evaluation)
-    return Data(dataset, _head(dataset.train, config.task.train_examples), evaluation)
+    return Data(dataset, draw(dataset.train, config.task.train_examples), evaluation)
 
 
 def _prepare(config: ExperimentConfig, cache: Cache) -> tuple[Path, Tokenizer, Mesh, int]:
@@ -288,18 +292,19 @@ def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, st
     A split that is asked for and has no labels in any language is an error: the user may have
     XGLUE's first archive, whose test files came without, and would miss the scores at the end.
     """
-    known = set(dataset.dev) | set(dataset.test)
+    known = {*dataset.dev, *dataset.test, *(language for _, language in dataset.unlabelled)}
     for field in ("languages", "every_phase_languages"):
         for language in getattr(config.eval, field):
             if language not in known:
                 raise UserError(
-                    f"eval.{field}: no data for {language!r}; there is {', '.join(sorted(known))}"
+                    f"eval.{field}: no data for {language!r}; there is {', '.join(sorted(known))} "
+                    f"with eval.splits={','.join(config.eval.splits)}"
                 )
     wanted = {*config.eval.languages, *config.eval.every_phase_languages}
     if not config.eval.languages:
         wanted = known
     found = {
-        (name, language): _head(split, config.eval.examples)
+        (name, language): draw(split, config.eval.examples, scoring.units(dataset.task, split))
         for name, splits in (("test", dataset.test), ("dev", dataset.dev))
         if name in config.eval.splits
         for language, split in splits.items()
@@ -315,16 +320,3 @@ def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, st
     if not found:
         raise UserError(f"eval.splits={config.eval.splits}: none of the languages has such data")
     return found
-
-
-def _head(split: Split, rows: int) -> Split:
-    """The first `rows` rows; 0 is all."""
-    if not rows:
-        return split
-    labels = split.words[:rows].sum() if split.in_words else rows
-    return replace(
-        split,
-        text_a=split.text_a[:rows],
-        text_b=None if split.text_b is None else split.text_b[:rows],
-        labels=split.labels[:labels],
-    )

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -40,6 +41,11 @@ def rows(inputs):
     return {key: encoded.rows for key, encoded in inputs.evaluation.items()}
 
 
+def texts(encoded):
+    ends = zip(encoded.offsets, encoded.lengths, strict=True)
+    return [encoded.ids[start : start + length].tolist() for start, length in ends]
+
+
 def test_everything(config):
     inputs = load_inputs(config)
     assert inputs.dataset.labels == tiny.LABELS
@@ -64,14 +70,16 @@ def test_languages_of_any_phase_are_read_and_no_others(config):
     assert languages == set(tiny.LANGUAGES)
 
 
-def test_first_rows_only(numbered):
+def test_some_rows_only(numbered):
     chosen = EvalConfig(examples=4, splits=("test",), batch_size=8)
     task = replace(numbered.task, train_examples=11)
     inputs = load_inputs(replace(numbered, eval=chosen, task=task))
     assert inputs.train.rows == 11
     assert rows(inputs) == {("test", language): 4 for language in tiny.LANGUAGES}
     whole = load_inputs(numbered)
-    np.testing.assert_array_equal(inputs.train.ids, whole.train.ids[: len(inputs.train.ids)])
+    drawn = [row for row in texts(whole.train) if row in texts(inputs.train)]
+    assert texts(inputs.train) == drawn != texts(whole.train)[:11]
+    assert inputs.dataset.notes == whole.dataset.notes[1:]  # one is on dev, which is not read
 
 
 def test_max_length_cuts(config):
@@ -125,7 +133,7 @@ def test_words(tagged):
     assert inputs.encoder.params["head"]["out"]["kernel"].shape == (tiny.HIDDEN, 3)
 
 
-def test_first_sentences_only(tagged):
+def test_some_sentences_only(tagged):
     chosen = EvalConfig(examples=2, batch_size=8)
     task = replace(tagged.task, train_examples=1)
     inputs = load_inputs(replace(tagged, eval=chosen, task=task))
@@ -168,6 +176,44 @@ def test_unlabelled_test_files(config, tmp_path, caplog):
     chosen = replace(config.eval, splits=("dev",))
     inputs = load_inputs(replace(config, task=task, eval=chosen))
     assert set(inputs.evaluation) == {("dev", language) for language in ("en", "de", "fr")}
+
+
+def test_only_the_splits_that_are_evaluated_are_read_and_required(config, world, tmp_path):
+    data = tiny.copy(world.data, tmp_path / "data")
+    task = replace(config.task, data_dir=str(data))
+    (data / "en.dev.jsonl").unlink()
+    (data / "sw.dev.jsonl").write_text("not JSON")
+    chosen = replace(config.eval, splits=("test",))
+    read = load_data(replace(config, task=task, eval=chosen), Cache())
+    assert set(read.evaluation) == {("test", language) for language in tiny.LANGUAGES}
+    assert not any("dev" in note for note in read.dataset.notes)
+    assert read.dataset.languages == tiny.LANGUAGES
+    for splits in (("dev",), ("dev", "test")):
+        chosen = replace(config.eval, splits=splits)
+        with pytest.raises(UserError, match=r"en\.dev\.jsonl: missing.*unless eval\.splits=test"):
+            load_data(replace(config, task=task, eval=chosen), Cache())
+    for split in ("dev", "test"):
+        for language in ("de", "sw"):
+            (data / f"{language}.{split}.jsonl").unlink()
+    (data / "en.test.jsonl").rename(data / "en.dev.jsonl")
+    chosen = replace(config.eval, splits=("dev",))
+    read = load_data(replace(config, task=task, eval=chosen), Cache())
+    assert read.dataset.languages == ("en",)
+    assert set(read.evaluation) == {("dev", "en")}
+
+
+def test_what_is_odd_is_told_and_used(config, world, tmp_path, caplog):
+    caplog.set_level("INFO")
+    data = tiny.copy(world.data, tmp_path / "data")
+    shutil.copy(data / "en.test.jsonl", data / "de.test.jsonl")
+    with (data / "en.test.jsonl").open("a") as file:
+        file.writelines((data / "en.train.jsonl").read_text().splitlines(keepends=True)[:2])
+    task = replace(config.task, data_dir=str(data))
+    inputs = load_inputs(replace(config, task=task))
+    assert inputs.evaluation["test", "en"].rows == tiny.ROWS["test"] + 2
+    # One of them is so without our doing
+    assert f"3 of the 20 rows of {data}/en.test.jsonl are in {data}/en.train.jsonl" in caplog.text
+    assert f"18 of the 18 rows of {data}/de.test.jsonl have English's texts" in caplog.text
 
 
 @pytest.mark.parametrize("split", ["dev", "test"])

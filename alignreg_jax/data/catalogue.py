@@ -19,9 +19,11 @@ class Catalogue:
         read: rows of such files; the split says whether labels may be missing.
         expected: the path a language and split should have, for messages.
         labels: the label set, if the source has one.
+        labels_from: the file it is in, for messages.
         advice: how to get what is missing.
         notes: lines for the log.
         sizes: rows that XGLUE's own files have, by language and split.
+        unread: (language, split) -> a file that looks like its data and is not read.
     """
 
     where: str
@@ -29,37 +31,55 @@ class Catalogue:
     read: Callable[[tuple[Path, ...], str, Progress], Rows]
     expected: Callable[[str, str], str]
     labels: tuple[str, ...] | None = None
+    labels_from: str = ""
     advice: str = ""
     notes: tuple[str, ...] = ()
     sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    unread: Mapping[tuple[str, str], Path] = field(default_factory=dict)
 
     def missing(self, what: str) -> UserError:
         """The error to raise for what is not there."""
         return UserError(f"{what}; {self.advice}" if self.advice else what)
 
 
-def choose(catalogue: Catalogue, languages: Sequence[str] | None) -> tuple[str, ...]:
+def choose(
+    catalogue: Catalogue, languages: Sequence[str] | None, splits: Sequence[str]
+) -> tuple[str, ...]:
     """Return the languages to evaluate in, English first, if what is required is there.
 
     Args:
         catalogue: what there is.
         languages: those asked for; None or none: all there are.
+        splits: those that are evaluated: dev, test or both.
 
     Raises:
-        UserError: names the language or file that is missing.
+        UserError: names the language or file that is missing, or the file that would be forgotten.
     """
     files = catalogue.files
-    there = sorted({language for language, split in files if split != "train"})
+    for (language, split), path in catalogue.unread.items():
+        asked = split in splits and (not languages or language in ("en", *languages))
+        if asked or (language, split) == ("en", "train"):
+            raise UserError(
+                f"{path}: looks like {split} data of {language} and is not read, so that they would"
+                f" be missing; {catalogue.expected(language, split)} is (or .jsonl.gz)"
+            )
+    there = sorted({language for language, split in files if split in splits})
     check_languages(languages, there, catalogue.where, catalogue.advice)
     for split in ("train", "dev"):
-        if ("en", split) not in files:
+        if split in ("train", *splits) and ("en", split) not in files:
             path = catalogue.expected("en", split)
-            raise catalogue.missing(f"{path}: missing; en.train and en.dev are required")
+            raise catalogue.missing(f"{path}: missing; {_required(splits)} required")
     chosen = tuple(dict.fromkeys(["en", *(languages or there)]))
-    if not any((language, "test") in files for language in chosen):
+    if "test" in splits and not any((language, "test") in files for language in chosen):
         path = catalogue.expected("en", "test")
         raise catalogue.missing(f"{path}: missing; at least one language needs test data")
     return chosen
+
+
+def _required(splits: Sequence[str]) -> str:
+    if "dev" in splits:
+        return "en.train and en.dev (unless eval.splits=test) are"
+    return "en.train is"
 
 
 def check_languages(

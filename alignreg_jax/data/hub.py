@@ -26,15 +26,19 @@ from alignreg_jax.errors import UserError
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 FILE_NAME = re.compile(r"(train|validation|test)(?:\.([A-Za-z-]+))?(-.*)?\.parquet")
+SHARD = re.compile(r"-(\d+)-of-(\d+)(?:-\w+)?")  # with a digest, from older writers
 
 
-def fetched(task: Task, hub_id: str | None, languages: Sequence[str] | None) -> Catalogue:
+def fetched(
+    task: Task, hub_id: str | None, languages: Sequence[str] | None, splits: Sequence[str]
+) -> Catalogue:
     """Return what the Hub has of a task; downloads what is used and not cached.
 
     Args:
         task: a row of the table.
         hub_id: the data set; None: the task's own.
         languages: those to read besides English; None or none: all.
+        splits: those to read besides train: dev, test or both.
 
     Raises:
         UserError: the Hub cannot be reached, or has no such data set or language.
@@ -42,7 +46,7 @@ def fetched(task: Task, hub_id: str | None, languages: Sequence[str] | None) -> 
     name = hub_id or str(task.hub_id)
     known = task.languages or ()
     check_languages(languages, known, name)
-    folder = _fetch(task, name, ("en", *(languages or known)))
+    folder = _fetch(task, name, ("en", *(languages or known)), splits)
     found = catalogue(task, folder, name)
     if (folder / str(task.hub_config)).is_dir():
         note = f"{name} is a third party's copy of XGLUE, whose terms are at {xglue.TERMS}"
@@ -60,7 +64,8 @@ def catalogue(task: Task, folder: Path, where: str | None = None) -> Catalogue:
     known = task.languages or ()
     by_task = task.hub_config is not None and not (folder / "en").is_dir()
     # Other configs of a repository (all_languages, ja) are not this task's
-    files = {key: paths for key, paths in _find(task, folder).items() if key[0] in known}
+    found, others = _find(task, folder)
+    files = {key: paths for key, paths in found.items() if key[0] in known}
 
     def expected(language: str, split: str) -> str:
         if by_task:
@@ -74,14 +79,15 @@ def catalogue(task: Task, folder: Path, where: str | None = None) -> Catalogue:
         partial(_read, task, folder),
         expected,
         advice=xglue.ways(task),
+        notes=tuple(f"{path} is not read" for path in others),
     )
 
 
-def _fetch(task: Task, name: str, languages: Sequence[str]) -> Path:
+def _fetch(task: Task, name: str, languages: Sequence[str], splits: Sequence[str]) -> Path:
     """The local snapshot of the Hub data set, without what is not used."""
     patterns = ["README.md", "en/train*.parquet", f"{task.hub_config}/train*.parquet"]
     for language in languages:
-        for split in ("validation", "test"):
+        for split in (SPLITS[split] for split in splits):
             patterns += [f"{language}/{split}*.parquet"]
             patterns += [f"{task.hub_config}/{split}.{language}*.parquet"]
     try:
@@ -97,19 +103,27 @@ def _fetch(task: Task, name: str, languages: Sequence[str]) -> Path:
     return Path(folder)
 
 
-def _find(task: Task, folder: Path) -> dict[tuple[str, str], tuple[Path, ...]]:
-    """(language, split) -> the split's files in order, in whichever layout there is."""
+def _find(
+    task: Task, folder: Path
+) -> tuple[dict[tuple[str, str], tuple[Path, ...]], tuple[Path, ...]]:
+    """(language, split) -> the split's files in order, in whichever layout there is.
+
+    And the files beside them, in the folders of the task's languages, that are of no split.
+    """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it should hold <lang>/<split>-*.parquet")
     names = {name: split for split, name in SPLITS.items()}
-    shards: dict[tuple[str, str], list[Path]] = {}
-    whole: dict[tuple[str, str], list[Path]] = {}
-    for path in sorted(folder.glob("*/*.parquet")):
+    own = {task.hub_config, *(task.languages or ())}
+    found: dict[tuple[str, str], list[Path]] = {}
+    others: list[Path] = []
+    for path in sorted(folder.glob("*/*.*")):
+        config = path.parent.name
         match = FILE_NAME.fullmatch(path.name)
         if match is None:
+            if config in own and not path.name.startswith("."):
+                others.append(path)
             continue
-        name, language, shard = match.groups()
-        config = path.parent.name
+        name, language, _ = match.groups()
         if config == task.hub_config:
             language = "en" if name == "train" else language
         elif language is None:
@@ -117,8 +131,18 @@ def _find(task: Task, folder: Path) -> dict[tuple[str, str], tuple[Path, ...]]:
         else:
             continue  # another task of a mirror
         if language is not None:
-            (shards if shard else whole).setdefault((language, names[name]), []).append(path)
-    return {key: tuple(paths) for key, paths in (whole | shards).items()}
+            found.setdefault((language, names[name]), []).append(path)
+    return {key: _whole(paths) for key, paths in found.items()}, tuple(others)
+
+
+def _whole(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The files of a split, if they are one writing of it and all there."""
+    shards = [SHARD.fullmatch(FILE_NAME.fullmatch(path.name)[3] or "") for path in paths]
+    if len(paths) > 1 and (None in shards or len({shard[2] for shard in shards}) > 1):
+        raise UserError(f"{paths[0]}: the split is there twice, in {paths[-1].name}, too; keep one")
+    if shards[0] is not None and len(paths) != int(shards[0][2]):
+        raise UserError(f"{paths[0]}: the split has {shards[0][2]} files, and {len(paths)} are there")
+    return tuple(paths)
 
 
 def _read(

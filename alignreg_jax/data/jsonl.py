@@ -1,41 +1,23 @@
-"""A folder of `<language>.<train|dev|test>.jsonl`: one object a line.
+"""Files of JSON lines, one object a line, in a folder that `folders` lists.
 
 Rows of one text or two are `text`[, `text_pair`], `label`; sentences are `tokens` and their `tags`.
+Labels and tags are names, or numbers as `datasets.to_json` writes them, in a whole data set alike.
 """
 
 import json
-import re
 from pathlib import Path
 from sys import intern
+from typing import Any
 
+from alignreg_jax.data.folders import LABELS
 from alignreg_jax.data.lines import Progress, rows, silent
+from alignreg_jax.data.names import check_name
 from alignreg_jax.data.schema import Rows
 from alignreg_jax.errors import UserError
 
-FILE_NAME = re.compile(r"([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*)\.(train|dev|test)\.jsonl")
 WHITE = " \t"
-
-
-def find(folder: Path) -> dict[tuple[str, str], Path]:
-    """Return (language, split) -> file.
-
-    Raises UserError for a folder that is not there, for a `.jsonl` file of another name (a typo
-    would silently lose a language), and for two files of one language.
-    """
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; it should hold <lang>.<split>.jsonl")
-    found: dict[tuple[str, str], Path] = {}
-    spellings: dict[str, str] = {}
-    for path in sorted(folder.glob("*.jsonl")):
-        match = FILE_NAME.fullmatch(path.name)
-        if match is None:
-            raise UserError(f"{path}: expected a name like en.train.jsonl or sw.test.jsonl")
-        language, split = match.groups()
-        spelling = spellings.setdefault(language.lower().replace("_", "-"), language)
-        if spelling != language:
-            raise UserError(f"{path}: the language is there twice, as {spelling} and {language}")
-        found[language, split] = path
-    return found
+_KINDS = {dict: "an object", list: "a list", bool: "true or false", type(None): "null",
+          str: "a string", float: "a float"}  # fmt: skip
 
 
 def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
@@ -54,6 +36,7 @@ def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
     text_a: list[str] = []
     text_b: list[str] = []
     labels: list[str] = []
+    kind: type | None = None
     for number, line in rows(path, progress, WHITE):
         where = f"{path}:{number}"
         row = _parse(line, where, "text and label")
@@ -63,30 +46,36 @@ def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
             pair = "text_pair" in row
         if not pair and "text_pair" in row:
             raise UserError(f"{where}: has a text_pair, and the rows of this task have one text")
-        text_a.append(_string(row, "text", where))
+        text_a.append(_string(_value(row, "text", where), "text", where))
         if pair:
-            text_b.append(_string(row, "text_pair", where))
-        labels.append(intern(_string(row, "label", where)))
-        if not labels[-1]:
+            text_b.append(_string(_value(row, "text_pair", where), "text_pair", where))
+        label, kind = _label(_value(row, "label", where), kind, "label", where)
+        labels.append(label)
+        if not label:
             raise UserError(f"{where}: the label is empty")
-    return Rows(text_a, text_b if pair else None, labels, str(path))
+    return Rows(text_a, text_b if pair else None, labels, str(path), numbered=kind is int)
 
 
 def read_tokens(path: Path, *, progress: Progress = silent) -> Rows:
     """Return the sentences of a file, `tokens` and as many `tags`; else as `read`."""
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
+    kind: type | None = None
     for number, line in rows(path, progress, WHITE):
         where = f"{path}:{number}"
         row = _parse(line, where, "tokens and tags")
-        sentences.append(_strings(row, "tokens", where))
-        tags.append([intern(tag) for tag in _strings(row, "tags", where)])
+        tokens, named = _list(row, "tokens", where), _list(row, "tags", where, "strings or numbers")
+        sentences.append([_string(token, "every one of tokens", where) for token in tokens])
+        tags.append([])
+        for tag in named:
+            found, kind = _label(tag, kind, "every one of tags", where)
+            tags[-1].append(found)
         if len(sentences[-1]) != len(tags[-1]):
             counts = f"{len(sentences[-1])} tokens and {len(tags[-1])} tags"
             raise UserError(f"{where}: has {counts}")
         if "" in tags[-1]:
             raise UserError(f"{where}: tag {tags[-1].index('') + 1} is empty")
-    return Rows(sentences, None, tags, str(path))
+    return Rows(sentences, None, tags, str(path), numbered=kind is int)
 
 
 def has_pairs(path: Path) -> bool:
@@ -97,7 +86,7 @@ def has_pairs(path: Path) -> bool:
 
 def read_labels(folder: Path) -> tuple[str, ...] | None:
     """Return the label set in `labels.json`, or None where there is no such file."""
-    path = folder / "labels.json"
+    path = folder / LABELS
     if not path.exists():
         return None
     try:
@@ -107,12 +96,29 @@ def read_labels(folder: Path) -> tuple[str, ...] | None:
     names = isinstance(labels, list) and all(isinstance(label, str) and label for label in labels)
     if not names or len(set(labels)) != len(labels) or len(labels) < 2:
         raise UserError(f"{path}: expected a list of two or more different label names")
+    for label in labels:
+        check_name(label, str(path))
     return tuple(labels)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object's fields; json alone would keep the last of two with one name, in silence."""
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"the field {json.dumps(twice)} is there twice")
+    return row
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_once)
 
 
 def _parse(line: str, where: str, fields: str) -> dict:
     try:
-        row = json.loads(line)
+        row = _DECODER.decode(line)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     except json.JSONDecodeError as error:
         raise UserError(f"{where}: not JSON ({error.msg} at column {error.colno})") from error
     except (ValueError, RecursionError) as error:  # a number of 5000 digits, 1000 brackets
@@ -122,26 +128,41 @@ def _parse(line: str, where: str, fields: str) -> dict:
     return row
 
 
-def _string(row: dict, field: str, where: str) -> str:
+def _value(row: dict, field: str, where: str) -> Any:
     if field not in row:
         raise UserError(f"{where}: the field {field} is missing")
-    return _checked(row[field], field, where)
+    return row[field]
 
 
-def _strings(row: dict, field: str, where: str) -> list[str]:
-    if field not in row:
-        raise UserError(f"{where}: the field {field} is missing")
-    values = row[field]
+def _list(row: dict, field: str, where: str, of: str = "strings") -> list:
+    values = _value(row, field, where)
     if not isinstance(values, list):
-        raise UserError(f"{where}: {field} must be a list of strings, not {_kind(values)}")
+        raise UserError(f"{where}: {field} must be a list of {of}, not {_kind(values)}")
     if not values:
         raise UserError(f"{where}: {field} is empty")
-    return [_checked(value, f"every one of {field}", where) for value in values]
+    return values
 
 
-def _checked(value: object, field: str, where: str) -> str:
+def _label(value: Any, kind: type | None, field: str, where: str) -> tuple[str, type]:
+    """A name or number as text, and which it is; `kind`: what those before it are."""
+    found = type(value)
+    if found is int and value < 0:
+        raise UserError(
+            f"{where}: {field} must not be {value}, which means none in many data sets; write names"
+        )
+    if kind not in (None, found) and found in (int, str):
+        raise UserError(
+            f"{where}: {field} is {_kind(value)}, and those before it in the file are not; write "
+            "all of them alike"
+        )
+    if found is int:
+        return intern(str(value)), int
+    return intern(_string(value, field, where, "a string or an integer")), str
+
+
+def _string(value: Any, field: str, where: str, wanted: str = "a string") -> str:
     if not isinstance(value, str):
-        raise UserError(f"{where}: {field} must be a string, not {_kind(value)}")
+        raise UserError(f"{where}: {field} must be {wanted}, not {_kind(value)}")
     try:
         value.encode()
     except UnicodeEncodeError as error:  # JSON can spell half of a surrogate pair
@@ -149,6 +170,5 @@ def _checked(value: object, field: str, where: str) -> str:
     return value
 
 
-def _kind(value: object) -> str:
-    names = {dict: "an object", list: "a list", bool: "true or false", type(None): "null"}
-    return names.get(type(value), "a string" if isinstance(value, str) else "a number")
+def _kind(value: Any) -> str:
+    return _KINDS.get(type(value), "a number")

@@ -1,9 +1,11 @@
 r"""Lines of a text file, one after the other, with their numbers.
 
 A line ends at "\n" and nowhere else: texts from the web hold U+2028, U+0085 and lone carriage
-returns, at which `str.splitlines` would cut a row in two.
+returns, at which `str.splitlines` would cut a row in two. Files named `.gz` are unzipped.
 """
 
+import gzip
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -26,11 +28,13 @@ def numbered(path: Path, progress: Progress = silent) -> Iterator[tuple[int, str
     Carriage returns at the end of a line belong to the end. Memory holds one line at a time.
 
     Raises:
-        UserError: with file:line for a line that is not UTF-8; a file that cannot be read.
+        UserError: with file:line for a line that is not UTF-8, or where a zipped file is damaged or
+            cut; a file that cannot be read.
     """
-    unreported = 0
+    unreported = number = 0
+    opened = gzip.open if path.suffix.lower() == ".gz" else open
     try:
-        with path.open("rb") as file:
+        with opened(path, "rb") as file:
             for number, raw in enumerate(file, start=1):
                 unreported += len(raw)
                 if unreported >= BYTES_PER_UPDATE:
@@ -43,6 +47,8 @@ def numbered(path: Path, progress: Progress = silent) -> Iterator[tuple[int, str
                 except UnicodeDecodeError as error:
                     raise UserError(f"{path}:{number}: not UTF-8") from error
                 yield number, line.rstrip("\r\n")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}:{number + 1}: not readable as .gz ({error})") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
     progress(unreported)

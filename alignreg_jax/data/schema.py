@@ -24,6 +24,7 @@ class Rows:
         origin: the file, for messages.
         lines: on which line of it each row begins; None: row i on line i + 1.
         word_a_line: whether the words of a sentence are on lines of their own.
+        numbered: whether the file has numbers for labels; `labels` are then their digits.
     """
 
     text_a: Texts
@@ -32,6 +33,7 @@ class Rows:
     origin: str
     lines: Sequence[int] | None = None
     word_a_line: bool = False
+    numbered: bool = False
 
     def where(self, row: int, word: int = 0) -> str:
         """file:line of a row, or of a word in it."""
@@ -72,7 +74,7 @@ class Split:
 class Dataset:
     """English training data, and dev and test in every language that has them, English first.
 
-    `notes` are lines for the log: what was expected of the data and is not there. `unlabelled` are
+    Of dev and test only what was asked for. `notes` are lines for the log: what was expected of the data and is not there. `unlabelled` are
     (split, language) of files that have no labels, and so are not among the others.
     """
 
@@ -86,5 +88,5 @@ class Dataset:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """The languages with test data, English first if it is one of them."""
-        return tuple(self.test)
+        """The languages with test data, or else dev, English first if it is one of them."""
+        return tuple(self.test or self.dev)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alignreg_jax.data import encoding, jsonl, labels, xglue
+from alignreg_jax.data import encoding, folders, jsonl, labels, xglue
 from alignreg_jax.data.catalogue import Catalogue, choose
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Dataset, Rows, Split
@@ -34,6 +34,7 @@ def load(
     languages: Sequence[str] | None,
     hub_id: str | None = None,
     drop_blanked: bool = False,
+    splits: Sequence[str] = ("dev", "test"),
 ) -> Dataset:
     """Read a task's data.
 
@@ -45,6 +46,7 @@ def load(
         languages: those to read besides English; None or none: all there are.
         hub_id: another Hub data set than the task's own.
         drop_blanked: leave out training sentences whose words are all "_".
+        splits: what is evaluated, "dev", "test" or both; nothing else is read or required.
 
     Raises:
         UserError: naming file:line for a bad row, the language that the task lacks, or the file
@@ -55,11 +57,11 @@ def load(
         raise UserError(f"task.source={source!r}: {task.name} can be read from {allowed}")
     if drop_blanked and task.kind != "token":
         raise UserError(f"task.drop_blanked: {task.name} has no words, but texts")
-    found, notes = _find(task, source, data_dir, languages, hub_id)
-    chosen = choose(found, languages)
+    found, notes = _find(task, source, data_dir, languages, hub_id, splits)
+    chosen = choose(found, languages, splits)
     if not languages:
         notes += _lacking(task, found, chosen)
-    return _assemble(task, found, chosen, drop_blanked, notes)
+    return _assemble(task, found, chosen, splits, drop_blanked, notes)
 
 
 def _lacking(task: Task, found: Catalogue, there: Sequence[str]) -> tuple[str, ...]:
@@ -75,6 +77,7 @@ def _find(
     data_dir: str | None,
     languages: Sequence[str] | None,
     hub_id: str | None,
+    splits: Sequence[str],
 ) -> tuple[Catalogue, tuple[str, ...]]:
     """What there is to read, and notes for the log."""
     if source == "demo":
@@ -86,13 +89,13 @@ def _find(
             raise UserError(
                 "task.hub_id: the data are to come from task.data_dir; drop one of them"
             )
-        return _at(task, _path(task, data_dir), languages)
+        return _at(task, _path(task, data_dir), languages, splits)
     if source == "hub":
         # Imported here: it needs datasets and pyarrow, which take seconds to import and which no
         # other source uses.
         from alignreg_jax.data import hub
 
-        return hub.fetched(task, hub_id, languages), ()
+        return hub.fetched(task, hub_id, languages, splits), ()
     if task.xglue is None:
         raise UserError("task.data_dir: needed with task.source=folder, a folder of JSONL files")
     raise UserError(f"task.data_dir: {task.name} needs XGLUE's data: {xglue.ways(task)}")
@@ -111,7 +114,7 @@ def _path(task: Task, data_dir: str) -> Path:
 
 
 def _at(
-    task: Task, path: Path, languages: Sequence[str] | None
+    task: Task, path: Path, languages: Sequence[str] | None, splits: Sequence[str]
 ) -> tuple[Catalogue, tuple[str, ...]]:
     """What lies at a path decides."""
     if task.xglue is not None:
@@ -120,12 +123,12 @@ def _at(
         if path.is_file():
             root, notes = xglue.unpack(task, path, encoding.default_cache_dir())
         if root is not None:
-            return xglue.catalogue(task, root, languages), notes
+            return xglue.catalogue(task, root, languages, splits), notes
         if task.hub_config is not None and any(path.glob("*/*.parquet")):
             from alignreg_jax.data import hub
 
             return hub.catalogue(task, path), ()
-        if path.is_dir() and not any(path.glob("*.jsonl")):
+        if path.is_dir() and not folders.has_data(path):
             raise UserError(
                 f"{path}: has no data of {task.name}: neither XGLUE's {task.xglue.folder}, nor "
                 f"<lang>.<split>.jsonl, nor a Hub data set's parquet; {xglue.ways(task)}"
@@ -134,21 +137,24 @@ def _at(
 
 
 def _jsonl(task: Task, folder: Path) -> Catalogue:
-    files = jsonl.find(folder)
+    found = folders.listing(folder)
 
     def read(paths: tuple[Path, ...], split: str, update: Progress) -> Rows:
         if task.kind == "token":
             return jsonl.read_tokens(paths[0], progress=update)
-        pair = jsonl.has_pairs(files["en", "train"]) if task.pair is None else task.pair
+        pair = jsonl.has_pairs(found.files["en", "train"]) if task.pair is None else task.pair
         return jsonl.read(paths[0], pair=pair, progress=update)
 
     return Catalogue(
         where=str(folder),
-        files={key: (path,) for key, path in files.items()},
+        files={key: (path,) for key, path in found.files.items()},
         read=read,
         expected=lambda language, split: str(folder / f"{language}.{split}.jsonl"),
         labels=jsonl.read_labels(folder),
+        labels_from=str(folder / folders.LABELS),
         advice="" if task.xglue is None else xglue.ways(task),
+        notes=found.notes,
+        unread=found.unread,
     )
 
 
@@ -156,10 +162,11 @@ def _assemble(
     task: Task,
     found: Catalogue,
     languages: Sequence[str],
+    evaluated: Sequence[str],
     drop_blanked: bool,
     notes: Sequence[str],
 ) -> Dataset:
-    """Read train, then dev and test, and number the labels."""
+    """Read train, then what is evaluated of dev and test, and number the labels."""
     said = [*notes, *found.notes]
     said += [
         f"{language} has training data, which are not used: training is on English only"
@@ -168,7 +175,10 @@ def _assemble(
     ]
     splits: dict[str, dict[str, Split]] = {"dev": {}, "test": {}}
     unlabelled: list[tuple[str, str]] = []
-    wanted = [("en", "train"), *((language, split) for language in languages for split in splits)]
+    wanted = [
+        ("en", "train"),
+        *((language, split) for language in languages for split in splits if split in evaluated),
+    ]
     size = sum(_size(path) for key in wanted for path in found.files.get(key, ()))
     hint = "" if task.labels else "; labels.json beside the data may name others"
     with progress(size, f"reading {task.name}", "bytes", delay=DELAY) as bar:
@@ -176,9 +186,14 @@ def _assemble(
         def read(key: tuple[str, str]) -> Rows:
             return found.read(found.files[key], key[1], bar.update)
 
-        rows = read(("en", "train"))
-        names = labels.label_set(task, found.labels, rows)
+        fixed = task.labels or found.labels
+        trained = read(("en", "train"))
+        rows = labels.named(trained, trained, fixed)
+        names = labels.label_set(task, found.labels, rows, found.labels_from)
         said += _other_size(found, "en", "train", rows)
+        if rows.numbered and fixed:
+            meant = ", ".join(f"{number} is {name}" for number, name in enumerate(names[:8]))
+            said.append(f"labels are numbers: {meant}" + (", ..." if len(names) > 8 else ""))
         if drop_blanked:
             rows, dropped = without_blanked(rows)
             said.append(f"{dropped} training sentences left out, their words are all {BLANK!r}")
@@ -187,16 +202,25 @@ def _assemble(
             if (language, split) not in found.files:
                 said.append(f"{language} has no {split} data")
                 continue
-            rows = read((language, split))
+            rows = labels.named(read((language, split)), trained, fixed)
             said += _other_size(found, language, split, rows)
             if rows.labels is None:
                 unlabelled.append((split, language))
                 said.append(f"{rows.origin} has no labels, so {language} is not evaluated on it")
             else:
                 splits[split][language] = labels.number(rows, names, hint)
+    if not task.labels and found.labels:
+        said += _untrained(names, train)
     return Dataset(
         task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
     )
+
+
+def _untrained(names: Sequence[str], train: Split) -> list[str]:
+    """A note on labels of labels.json that nothing is learned of."""
+    seen = set(train.labels.tolist())
+    lacking = ", ".join(name for number, name in enumerate(names) if number not in seen)
+    return [f"{train.origin} has no row with the label {lacking}"] if lacking else []
 
 
 def _other_size(found: Catalogue, language: str, split: str, rows: Rows) -> list[str]:

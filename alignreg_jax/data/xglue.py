@@ -49,8 +49,13 @@ def find(folder: Path) -> Path | None:
     return None
 
 
-def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalogue:
-    """Return the files of a task under the folder that `find` gave.
+def catalogue(
+    task: Task,
+    root: Path,
+    languages: Sequence[str] | None,
+    splits: Sequence[str] = ("dev", "test"),
+) -> Catalogue:
+    """Return the files of a task under the folder that `find` gave: train, and those of `splits`.
 
     Raises:
         UserError: names the first file that is missing of the languages that are wanted, and the
@@ -63,7 +68,7 @@ def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalo
             f"{root}: has no folder {layout.folder}, so {task.name} is missing; {ways(task)}"
         )
     wanted = tuple(dict.fromkeys(["en", *(languages or known)]))
-    paths = {key: root / name for key, name in _paths(layout, wanted).items()}
+    paths = {key: root / name for key, name in _paths(layout, wanted, splits).items()}
     for (language, split), path in paths.items():
         if not path.is_file():
             raise UserError(
@@ -76,6 +81,7 @@ def catalogue(task: Task, root: Path, languages: Sequence[str] | None) -> Catalo
         read=partial(_read, task),
         expected=lambda language, split: str(root / layout.path(language, split)),
         advice=ways(task),
+        notes=_others(layout, root, known),
         sizes={key: xglue_sizes.rows(task.name, *key) for key in paths},
     )
 
@@ -87,7 +93,7 @@ def unpack(task: Task, path: Path, cache_dir: Path) -> tuple[Path, tuple[str, ..
         UserError: not such an archive, or the task is not in it.
     """
     layout = _layout(task)
-    names = set(_paths(layout, task.languages or ()).values())
+    names = set(_paths(layout, task.languages or (), ("dev", "test")).values())
     wanted = names | {f"{TOP}/{name}" for name in names}
     folder, notes = archive.extract(path, wanted, layout.folder, cache_dir, KNOWN)
     root = find(folder)
@@ -102,12 +108,22 @@ def _layout(task: Task) -> XglueFiles:
     return task.xglue
 
 
-def _paths(layout: XglueFiles, languages: Sequence[str]) -> dict[tuple[str, str], str]:
-    paths = {("en", "train"): layout.path("en", "train")}
-    for language in languages:
-        for split in ("dev", "test"):
-            paths[language, split] = layout.path(language, split)
-    return paths
+def _paths(
+    layout: XglueFiles, languages: Sequence[str], splits: Sequence[str]
+) -> dict[tuple[str, str], str]:
+    keys = [("en", "train"), *((language, split) for language in languages for split in splits)]
+    return {key: layout.path(*key) for key in keys}
+
+
+def _others(layout: XglueFiles, root: Path, known: Sequence[str]) -> tuple[str, ...]:
+    """Notes on files of languages that XGLUE does not have, which are not read."""
+    expected = {layout.path(language, split) for language in known for split in ("dev", "test")}
+    found = {
+        path.relative_to(root).as_posix()
+        for split in ("dev", "test")
+        for path in root.glob(layout.path("[a-z][a-z]", split))
+    }
+    return tuple(f"{root / name} is not read" for name in sorted(found - expected))
 
 
 def _read(task: Task, files: tuple[Path, ...], split: str, progress: Progress) -> Rows:

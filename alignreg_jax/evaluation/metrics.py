@@ -113,11 +113,16 @@ def query_spans(queries: Answers) -> list[tuple[int, int]]:
         UserError: there is no such query.
     """
     count = len(queries)
-    starts = [0, *(index for index in range(1, count) if _changes(queries, index)), count]
+    starts = [*query_starts(queries), count]
     spans = [(first, last) for first, last in pairwise(starts) if last - first > 1]
     if not spans:
         raise UserError(f"metric ndcg: no query has two rows or more, in {count} rows")
     return spans
+
+
+def query_starts(queries: Answers) -> list[int]:
+    """The first row of every query; rows of one query stand together."""
+    return [index for index in range(len(queries)) if index == 0 or _changes(queries, index)]
 
 
 def _changes(queries: Answers, index: int) -> bool:

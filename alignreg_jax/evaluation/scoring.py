@@ -78,6 +78,14 @@ def check(task: Task, gold: Mapping[tuple[str, str], Split]) -> None:
             raise UserError(f"{rows.origin} ({language}): {error}") from None
 
 
+def units(task: Task, rows: Split) -> Sequence[int] | None:
+    """Where each query begins, of tasks whose score is over queries; None: every row counts alone.
+
+    For whoever takes some of the rows: half a query is another one.
+    """
+    return metrics.query_starts(rows.text_a) if "ndcg" in task.metrics else None
+
+
 def chance(task: Task, labels: Sequence[str], gold: Mapping[str, Split]) -> float:
     """The score of a model that knows nothing, by the task's metric.
 

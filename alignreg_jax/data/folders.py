@@ -1,0 +1,122 @@
+"""Whose the files of a folder are: `<language>.<split>.jsonl`, and what only looks like one.
+
+Nothing that looks like a language's data is passed over without a word: a forgotten language would
+be missing from every table, and nobody would see it.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from alignreg_jax.errors import UserError
+
+Key = tuple[str, str]
+"""A language and a split, which is train, dev or test."""
+
+LABELS = "labels.json"
+_LANGUAGE = r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*"
+_NAME = rf"({_LANGUAGE})\.(train|dev|test)"
+_LINES = r"(?i:\.jsonl|\.jsonlines|\.ndjson)(?i:\.gz)?"
+_DATA = re.compile(rf"{_NAME}(?:{_LINES}|(?i:\.json)(?i:\.gz)?)")
+_JSON_LINES = re.compile(rf".*{_LINES}")
+# Not a form that is read, or in another place: a packed file, a copy, half a download
+_LIKE_DATA = re.compile(rf"{_NAME}\..*(?i:json).*")
+# A split in other words (valid, tst), another separator, another format
+_LIKE_A_SPLIT = re.compile(rf"{_LANGUAGE}[._-](?i:tr|te|ts|dev|va|ev)\w*\..+")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a folder holds.
+
+    Attributes:
+        files: the file of each language and split.
+        unread: files that look like data of a language and split that `files` lacks.
+        notes: lines for the log, on what else looks like data.
+    """
+
+    files: dict[Key, Path]
+    unread: dict[Key, Path]
+    notes: tuple[str, ...]
+
+
+def has_data(folder: Path) -> bool:
+    """Whether some file is JSON lines by its name."""
+    return any(_DATA.fullmatch(name) or _JSON_LINES.fullmatch(name) for name in _names(folder))
+
+
+def listing(folder: Path) -> Listing:
+    """Return the files of a folder of JSON lines, plain or zipped as .gz.
+
+    Raises:
+        UserError: no such folder, a file of JSON lines under another name (a typo would lose a
+            language), two files of one language and split, a language in two spellings.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; it should hold <lang>.<split>.jsonl")
+    files: dict[Key, Path] = {}
+    unread: dict[Key, Path] = {}
+    others: list[Path] = []
+    spellings: dict[str, str] = {}
+    for name in _names(folder):
+        path = folder / name
+        if match := _DATA.fullmatch(name):
+            language, split = match.groups()
+            spelling = spellings.setdefault(language.lower().replace("_", "-"), language)
+            if spelling != language:
+                raise UserError(
+                    f"{path}: the language is there twice, as {spelling} and {language}"
+                )
+            if (language, split) in files:
+                also = files[language, split].name
+                raise UserError(f"{path}: {language} has {split} data in {also}, too; keep one")
+            files[language, split] = path
+        elif _JSON_LINES.fullmatch(name):
+            raise UserError(
+                f"{path}: expected a name like en.train.jsonl or sw.test.jsonl; splits are train, "
+                "dev and test"
+            )
+        elif name.lower() == LABELS and name != LABELS:
+            raise UserError(f"{path}: is not read; the file of the label names is {LABELS}")
+        elif match := _LIKE_DATA.fullmatch(name):
+            unread[match[1], match[2]] = path
+        elif path.is_dir():
+            for key, inner in _inside(path):
+                if key is not None:
+                    unread.setdefault(key, inner)
+                else:
+                    others.append(inner)
+        elif _LIKE_A_SPLIT.fullmatch(name):
+            others.append(path)
+    others += [path for key, path in unread.items() if key in files]
+    notes = tuple(f"{path} is not read" for path in others)
+    return Listing(files, {key: path for key, path in unread.items() if key not in files}, notes)
+
+
+def _names(folder: Path) -> list[str]:
+    """Names in a folder, sorted, without hidden ones."""
+    try:
+        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+
+
+def _inside(folder: Path) -> list[tuple[Key | None, Path]]:
+    """JSON lines one level below, with their language and split if the names tell.
+
+    They do as <language>.<split>.jsonl, <language>/<split>.jsonl or <split>/<language>.jsonl.
+    """
+    found: list[tuple[Key | None, Path]] = []
+    try:
+        names = _names(folder)
+    except UserError:  # not the user's data, if it is not the user's to read
+        return []
+    for name in names:
+        stem, _, ending = name.partition(".")
+        candidates = (name, f"{folder.name}.{name}", f"{stem}.{folder.name}.{ending}")
+        matches = [match for match in map(_DATA.fullmatch, candidates) if match]
+        if matches:
+            found.append(((matches[0][1], matches[0][2]), folder / name))
+        elif _JSON_LINES.fullmatch(name):
+            found.append((None, folder / name))
+    return found
