@@ -141,7 +141,9 @@ def _whole(paths: Sequence[Path]) -> tuple[Path, ...]:
     if len(paths) > 1 and (None in shards or len({shard[2] for shard in shards}) > 1):
         raise UserError(f"{paths[0]}: the split is there twice, in {paths[-1].name}, too; keep one")
     if shards[0] is not None and len(paths) != int(shards[0][2]):
-        raise UserError(f"{paths[0]}: the split has {shards[0][2]} files, and {len(paths)} are there")
+        raise UserError(
+            f"{paths[0]}: the split has {shards[0][2]} files, and {len(paths)} are there"
+        )
     return tuple(paths)
 
 

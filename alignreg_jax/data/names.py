@@ -14,10 +14,10 @@ def check_name(name: str, where: str) -> None:
     """
     categories = {unicodedata.category(letter) for letter in name}
     if "Cs" in categories:
-        raise UserError(f"{where}: the label {ascii(name)} has half a surrogate pair")
+        raise UserError(f"{where}: the label {name!a} has half a surrogate pair")
     if categories & {"Cc", "Zl", "Zp"}:
         raise UserError(
-            f"{where}: the label {ascii(name)} has a control character or line break, and labels "
+            f"{where}: the label {name!a} has a control character or line break, and labels "
             "are written one a line"
         )
 

@@ -11,9 +11,7 @@ COPIED = 0.5  # share of texts that are English's; names and numbers alone are f
 SHOWN = 60  # characters of a text
 
 
-def notes(
-    labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]
-) -> list[str]:
+def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) -> list[str]:
     """Return lines for the log.
 
     On labels that look alike, texts of the training data that have more than one label, English

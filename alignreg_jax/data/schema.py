@@ -74,8 +74,9 @@ class Split:
 class Dataset:
     """English training data, and dev and test in every language that has them, English first.
 
-    Of dev and test only what was asked for. `notes` are lines for the log: what was expected of the data and is not there. `unlabelled` are
-    (split, language) of files that have no labels, and so are not among the others.
+    Of dev and test only what was asked for. `notes` are lines for the log: what was expected of the
+    data and is not there. `unlabelled` are (split, language) of files that have no labels, and so
+    are not among the others.
     """
 
     task: Task

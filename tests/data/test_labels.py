@@ -29,6 +29,41 @@ def test_spans_are_closed_and_what_is_outside_comes_first():
     assert closed(["VERB", "O"]) == ("O", "VERB")
 
 
+def test_bioes_is_closed_over_all_four():
+    tags = ["B-X", "E-X", "S-Y", "O"]
+    every = {f"{prefix}-{kind}" for prefix in "BIES" for kind in "XY"}
+    assert set(closed(tags)) == {"O", *every}
+    assert closed(["S-Y", "O"]) == ("O", "S-Y")  # "S-" alone is a name like any other
+
+
+@pytest.mark.parametrize(
+    ("tags", "first"),
+    [
+        (["B-PER", "L-PER", "U-LOC", "O"], ("L-PER", 2)),  # BILOU
+        (["O", "B-PER", "M-PER", "E-PER", "W-LOC"], ("M-PER", 3)),  # BMEWO
+        (["B-PER", "I-PER", "O", "PER"], ("PER", 4)),
+        (["B-PER", "O", "b-PER"], ("b-PER", 3)),
+        (["B-PER", "O", "B_LOC"], ("B_LOC", 3)),
+        (["B-PER", "O", "B-"], ("B-", 3)),
+        (["U-PER", "U-LOC", "O"], ("U-LOC", 2)),
+    ],
+)
+def test_a_scheme_that_would_be_scored_wrongly_is_refused(tags, first):
+    rows = sentences(tags, lines=[1], word_a_line=True)
+    tag, line = first
+    says = rf"^en\.train:{line}: the tag '{tag}' is of no span: .*write U- and W- as S-, L- as E-"
+    with pytest.raises(UserError, match=says):
+        label_set(TOKENS, None, rows)
+    assert tag in label_set(TAGS, None, rows)
+    with pytest.raises(UserError, match=r"^labels\.json: the tag 'L-X'"):
+        label_set(TOKENS, ("O", "B-X", "L-X"), sentences(["O", "B-X"]), "labels.json")
+
+
+def test_schemes_that_are_scored_right_are_taken():
+    for tags in (["I-PER", "B-PER", "O"], ["B-X", "I-X", "E-X", "S-X", "O"]):
+        assert set(tags) <= set(label_set(TOKENS, None, sentences(tags)))
+
+
 @given(st.lists(st.from_regex(r"([BI]-)?[A-Z]{1,3}", fullmatch=True), min_size=1))
 def test_closing_adds_partners_and_nothing_else(tags):
     found = closed(tags)

@@ -192,8 +192,14 @@ BAD_ROWS = {
     "missing text": (b'{"label": "light"}', "the field text is missing"),
     "missing label": (b'{"text": "on"}', "the field label is missing"),
     "number for text": (b'{"text": 3, "label": "light"}', "text must be a string, not a number"),
-    "null label": (b'{"text": "on", "label": null}', "label must be a string or an integer, not null"),
-    "boolean label": (b'{"text": "on", "label": true}', "label must be a string or an integer, not true or"),
+    "null label": (
+        b'{"text": "on", "label": null}',
+        "must be a string or an integer, not null",
+    ),
+    "boolean label": (
+        b'{"text": "on", "label": true}',
+        "must be a string or an integer, not true or",
+    ),
     "empty label": (b'{"text": "on", "label": ""}', "the label is empty"),
     "list": (b"[1]", "expected an object with text and label, not a list"),
     "not JSON": (b'{"text": "on"', "not JSON (Expecting ',' delimiter at column"),
