@@ -1,8 +1,9 @@
 """A few files out of a .tar.gz, unpacked once into the cache.
 
-One pass over the archive: hashed, unzipped and unpacked as it is read. It is refused if a member
-would land elsewhere, or one that is wanted is a link. The folder gets its name when everything is
-in it, so that a kill leaves none that is half full.
+One pass over the archive: hashed, unzipped and unpacked as it is read. Only the contents of wanted
+files are taken, under names that are known beforehand; an archive with links, devices or names that
+lead elsewhere is refused, because it is not what it seems. The folder gets its name when everything
+is in it, so that a kill leaves none that is half full.
 """
 
 import gzip
@@ -10,11 +11,12 @@ import hashlib
 import io
 import json
 import os
+import posixpath
+import secrets
 import shutil
 import tarfile
-import tempfile
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,24 +49,26 @@ def extract(
 
     Raises:
         UserError: the archive cannot be read to its end, a member would land outside of the
-            folder or is a link, or the cache cannot be written.
+            folder or is no file, or the cache cannot be written.
     """
     try:
         stat = path.stat()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     state = f"{path.resolve()}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()
-    folder = cache_dir / "archives" / f"{hashlib.sha256(state).hexdigest()[:16]}-{name}"
-    digest = _digest(folder)
-    if digest is None:
-        digest = _unpack(path, set(wanted), folder)
+    shared = cache_dir / "archives" / f"{hashlib.sha256(state).hexdigest()[:16]}-{name}"
+    # Where another user has left what we can neither read nor replace, a folder of our own
+    own = shared.with_name(f"{shared.name}-{os.getuid()}")
+    there = ((folder, digest) for folder in (shared, own) if (digest := _digest(folder)))
+    folder, digest = next(there, None) or _unpack(path, set(wanted), (shared, own))
+    notes = (f"{shared} cannot be used, so {folder} is",) if folder == own else ()
     if Known(stat.st_size, digest) == known:
-        return folder, ()
+        return folder, notes
     note = (
         f"{path} is not the archive that was published: {stat.st_size} bytes with SHA-256 {digest},"
         f" and not {known.size} with {known.sha256}"
     )
-    return folder, (note,)
+    return folder, (*notes, note)
 
 
 def _digest(folder: Path) -> str | None:
@@ -82,39 +86,49 @@ def _digest(folder: Path) -> str | None:
         return None
 
 
-def _unpack(path: Path, wanted: set[str], folder: Path) -> str:
+def _unpack(path: Path, wanted: set[str], folders: Sequence[Path]) -> tuple[Path, str]:
+    """Unpack into the first folder that can be; returns it, and the archive's digest."""
+    place = folders[0].parent
+    temporary = place / f"{secrets.token_hex(6)}.tmp"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, suffix=".tmp"))
+        place.mkdir(parents=True, exist_ok=True)
+        temporary.mkdir()  # unlike tempfile's, with the rights that the umask leaves
     except OSError as error:
-        raise _unwritable(folder.parent, error) from error
+        raise _unwritable(place, error) from error
     try:
         digest = _extract(path, wanted, temporary)
         there = [name for name in sorted(wanted) if (temporary / name).is_file()]
         sizes = {name: (temporary / name).stat().st_size for name in there}
         facts = {"archive": str(path), "sha256": digest, "members": sizes}
         (temporary / FACTS).write_text(json.dumps(facts))
-        _publish(temporary, folder)
+        return _publish(temporary, folders), digest
     except (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: not readable as .tar.gz ({error})") from error
     except OSError as error:
         if error.filename == str(path):
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        raise _unwritable(folder.parent, error) from error
+        raise _unwritable(place, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    return digest
 
 
-def _publish(temporary: Path, folder: Path) -> None:
-    """Give a folder its name; if another process was first, and may be reading, theirs stays."""
-    if folder.exists() and _digest(folder) is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    try:
-        temporary.rename(folder)
-    except OSError:
-        if _digest(folder) is None:
-            raise
+def _publish(temporary: Path, folders: Sequence[Path]) -> Path:
+    """Give a folder its name, and return it.
+
+    If another process was first, and may be reading, theirs stays; if what another user has left
+    cannot be removed, the next name is taken.
+    """
+    for folder in folders:
+        if folder.exists() and _digest(folder) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        try:
+            return temporary.rename(folder)
+        except OSError:
+            if _digest(folder) is not None:
+                return folder
+            if folder == folders[-1]:
+                raise
+    raise AssertionError(folders)
 
 
 def _extract(path: Path, wanted: set[str], target: Path) -> str:
@@ -127,24 +141,36 @@ def _extract(path: Path, wanted: set[str], target: Path) -> str:
         with gzip.GzipFile(fileobj=io.BufferedReader(hashed, BYTES_PER_READ)) as unzipped:
             with tarfile.open(fileobj=unzipped, mode="r|") as members:
                 for member in members:
-                    _check(member, wanted, target, path)
-                    if os.path.normpath(member.name) in wanted:
-                        members.extract(member, target, filter="data")
+                    name = _checked(member, path)
+                    if member.isfile() and name in wanted:
+                        _copy(members.extractfile(member), target / name)
             while unzipped.read(BYTES_PER_READ):  # to the check sum at the end
                 pass
         return hashed.hexdigest()
 
 
-def _check(member: tarfile.TarInfo, wanted: set[str], target: Path, path: Path) -> None:
-    """Refuse what would land outside, wanted or not: such an archive is not what it seems."""
-    try:
-        tarfile.data_filter(member, str(target))
-    except (tarfile.FilterError, ValueError) as error:  # ValueError: a NUL in the path
-        raise UserError(
-            f"{path}: refused, because of its member {member.name!r} ({error})"
-        ) from error
-    if os.path.normpath(member.name) in wanted and not member.isfile():
-        raise UserError(f"{path}: refused, its member {member.name!r} is a link, not a file")
+def _checked(member: tarfile.TarInfo, path: Path) -> str:
+    """The name of a member below the folder; UserError for what no honest archive of data has.
+
+    A check of our own: tarfile's came with Python 3.11.4.
+    """
+    name = posixpath.normpath(member.name.lstrip("/"))
+    if name == ".." or name.startswith("../"):
+        why = "it would land outside of the folder"
+    elif "\0" in name:
+        why = "its name has a NUL"
+    elif not (member.isfile() or member.isdir()):
+        why = "it is a link or device, not a file"
+    else:
+        return name
+    raise UserError(f"{path}: refused, because of its member {member.name!r} ({why})")
+
+
+def _copy(source: io.BufferedReader | None, target: Path) -> None:
+    """Write a member's content into a new file; like its folder it has the umask's rights."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(source or io.BytesIO(), file, BYTES_PER_READ)
 
 
 def _unwritable(folder: Path, error: OSError) -> UserError:

@@ -7,8 +7,9 @@ longest first, as in the code whose settings the paper copies.
 
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import chain
@@ -254,16 +255,18 @@ def _read(path: Path, split: Split) -> Encoded | None:
 
 
 def _write(path: Path, ids: np.ndarray, lengths: np.ndarray, begins: np.ndarray) -> None:
-    """Store by atomic rename, so that a reader never meets half a file."""
+    """Store by atomic rename, so that a reader never meets half a file.
+
+    The umask says who may read it: a cache may be shared, and tempfile's files would be ours alone.
+    """
+    temporary = path.with_name(f"{secrets.token_hex(6)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                np.savez(file, ids=ids, lengths=lengths, begins=begins)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+        with temporary.open("xb") as file:
+            np.savez(file, ids=ids, lengths=lengths, begins=begins)
         temporary.replace(path)
     except OSError:
-        return  # read-only or full: the next run tokenises again
+        pass  # read-only or full: the next run tokenises again
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)

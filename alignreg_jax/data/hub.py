@@ -26,7 +26,7 @@ from alignreg_jax.errors import UserError
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 FILE_NAME = re.compile(r"(train|validation|test)(?:\.([A-Za-z-]+))?(-.*)?\.parquet")
-SHARD = re.compile(r"-(\d+)-of-(\d+)(?:-\w+)?")  # with a digest, from older writers
+SHARD = re.compile(r"-(\d+)-of-(\d+)")
 
 
 def fetched(
@@ -137,12 +137,13 @@ def _find(
 
 def _whole(paths: Sequence[Path]) -> tuple[Path, ...]:
     """The files of a split, if they are one writing of it and all there."""
-    shards = [SHARD.fullmatch(FILE_NAME.fullmatch(path.name)[3] or "") for path in paths]
-    if len(paths) > 1 and (None in shards or len({shard[2] for shard in shards}) > 1):
+    shards = [SHARD.search(path.name) for path in paths]
+    counts = {int(shard[2]) if shard else 1 for shard in shards}
+    if len(paths) > 1 and (None in shards or len(counts) > 1):
         raise UserError(f"{paths[0]}: the split is there twice, in {paths[-1].name}, too; keep one")
-    if shards[0] is not None and len(paths) != int(shards[0][2]):
+    if counts != {len(paths)}:
         raise UserError(
-            f"{paths[0]}: the split has {shards[0][2]} files, and {len(paths)} are there"
+            f"{paths[0]}: the split has {counts.pop()} files, and {len(paths)} are there"
         )
     return tuple(paths)
 

@@ -91,7 +91,7 @@ def _read(file: Path, task: Task, folder: Path, unlabelled: bool) -> dict[str, l
             for name in texts:
                 where = f"{file}: {names[name]}"
                 columns[name] += _strings(batch[names[name]], where, row, nested)
-            columns[label] += batch[names[label]].to_pylist()
+            columns[label] += _values(batch[names[label]], f"{file}: {names[label]}", row)
     except (OSError, pyarrow.ArrowException) as error:
         raise UserError(f"{file}: not readable as parquet ({first_line(error)})") from error
     values = columns[label]
@@ -123,13 +123,26 @@ def _strings(column: pyarrow.Array, where: str, row: int, nested: bool) -> list[
             raise UserError(f"{where} must be a list of strings, not {kind}")
     elif not _is_string(kind):
         raise UserError(f"{where} must be a string, not {kind}")
-    values = column.to_pylist()
+    values = _values(column, where, row)
     for number, value in enumerate(values, start=row):
         if value is None:
             raise UserError(f"{where} is null in row {number}")
         if nested and (not value or None in value):
             raise UserError(f"{where} is empty in row {number}, or has a null")
     return values
+
+
+def _values(column: pyarrow.Array, where: str, row: int) -> list[Any]:
+    """A column's values; nothing has looked yet whether its bytes are UTF-8."""
+    try:
+        return column.to_pylist()
+    except UnicodeDecodeError as error:
+        for number, value in enumerate(column, start=row):
+            try:
+                value.as_py()
+            except UnicodeDecodeError:
+                raise UserError(f"{where} is not UTF-8 in row {number}") from error
+        raise
 
 
 def _is_string(kind: pyarrow.DataType) -> bool:

@@ -46,6 +46,60 @@ def test_only_what_is_wanted_is_unpacked(packed, unpack):
     assert folder.parent.parent.name == "cache"
 
 
+def without_filters(monkeypatch):
+    """Python before 3.11.4, as Debian 12 has it."""
+    for name in ("data_filter", "tar_filter", "fully_trusted_filter", "FilterError"):
+        monkeypatch.delattr(tarfile, name)
+    extract = tarfile.TarFile.extract
+
+    def old(self, member, path="", set_attrs=True, *, numeric_owner=False):
+        return extract(self, member, path, set_attrs, numeric_owner=numeric_owner)
+
+    monkeypatch.setattr(tarfile.TarFile, "extract", old)
+
+
+def test_python_before_3_11_4_unpacks_the_same(packed, unpack, monkeypatch):
+    without_filters(monkeypatch)
+    folder, notes = unpack(packed)
+    assert below(folder) == {f"{TOP}/NER/en.train", f"{TOP}/NER/de.test", archive.FACTS}
+    assert (folder / TOP / "NER" / "de.test").read_bytes() == xglue_tree.FILES["NER"]["de.test"]
+    assert notes == ()
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_umask_says_who_may_read_the_cache(tmp_path, unpack, umask):
+    member, content = evil(f"{TOP}/NER/xx.test", content=b"a O\n")
+    member.mode = 0o600  # whatever the archive says
+    path = xglue_tree.pack(tmp_path / "modes.tar.gz", "NER", also=((member, content),))
+    before = os.umask(umask)
+    try:
+        folder, _ = unpack(path, {*WANTED, member.name})
+    finally:
+        os.umask(before)
+    assert (folder / member.name).read_bytes() == content
+    for found in (folder, *folder.rglob("*")):
+        assert found.stat().st_mode & 0o777 == (0o777 if found.is_dir() else 0o666) & ~umask
+
+
+def test_a_folder_of_another_user_that_cannot_be_used_is_passed_by(packed, unpack, monkeypatch):
+    shared, _ = unpack(packed)
+    (shared / archive.FACTS).unlink()
+    remove = archive.shutil.rmtree
+
+    def not_ours(folder, **options):
+        if folder != shared:
+            remove(folder, **options)
+
+    monkeypatch.setattr(archive.shutil, "rmtree", not_ours)
+    for _ in range(2):
+        folder, (note,) = unpack(packed)
+        assert folder.name == f"{shared.name}-{os.getuid()}"
+        assert (folder / TOP / "NER" / "de.test").is_file()
+        assert note == f"{shared} cannot be used, so {folder} is"
+        monkeypatch.setattr(archive, "_unpack", None)  # once is enough
+    monkeypatch.undo()
+
+
 def test_it_is_unpacked_once(packed, unpack, monkeypatch):
     folder, _ = unpack(packed)
     monkeypatch.setattr(archive, "_unpack", None)
@@ -90,9 +144,15 @@ def evil(name, kind=tarfile.REGTYPE, target="", content=b"evil"):
         evil(f"{TOP}/NER/en.train", tarfile.LNKTYPE, f"{TOP}/NER/labels.txt"),
         evil(f"{TOP}/NER/en.train", tarfile.FIFOTYPE),
         evil(f"{TOP}/NER", tarfile.SYMTYPE, "/etc"),
+        evil("unwanted", tarfile.SYMTYPE, "plain"),
+        evil("unwanted", tarfile.CHRTYPE),
+        evil("/../escaped"),
     ],
 )
-def test_what_would_land_elsewhere_is_refused(tmp_path, unpack, member):
+@pytest.mark.parametrize("old_python", [False, True])
+def test_what_would_land_elsewhere_is_refused(tmp_path, unpack, member, old_python, monkeypatch):
+    if old_python:
+        without_filters(monkeypatch)
     path = xglue_tree.pack(tmp_path / "evil.tar.gz", "NER", also=(member,))
     before = below(tmp_path)
     with pytest.raises(UserError, match=r"evil\.tar\.gz: refused") as caught:

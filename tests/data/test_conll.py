@@ -61,6 +61,22 @@ def test_the_last_field_is_the_tag_and_the_rest_is_the_word(read):
     assert rows.labels == [["NUM", "PROPN", "PUNCT", "PUNCT", "X"]]
 
 
+@pytest.mark.parametrize("white", [" ", "\t"])
+@pytest.mark.parametrize("columns", ["EU NNP I-NP I-ORG", "EU NNP I-ORG", "1 EU _ PROPN NNP _"])
+def test_a_file_of_more_columns_is_refused(read, tmp_path, columns, white):
+    line = columns.replace(" ", white).encode()
+    content = b"-DOCSTART- -X- O O\n\n" + line + b"\n" + line + b"\n\n" + line
+    for unlabelled in (False, True):
+        text = refused(read, content, unlabelled=unlabelled)
+        assert text.startswith(f"{tmp_path / 'de.test'}:3: has more columns than a word and a tag")
+
+
+def test_words_with_spaces_are_words_where_others_have_none(read):
+    rows = read("hướng dẫn VERB\n. PUNCT\n\nhướng dẫn\tVERB\n".encode())
+    assert rows.text_a == [["hướng dẫn", "."], ["hướng dẫn"]]
+    assert read("hướng dẫn\tVERB\n".encode()).labels == [["VERB"]]
+
+
 def test_documents_begin_and_are_no_words(read):
     rows = read(b"-DOCSTART- -X- O O\n\na O\n-DOCSTART- O\nb O\n")
     assert rows.text_a == [["a"], ["b"]]

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -241,3 +242,15 @@ def test_a_tokenizer_with_other_special_tokens_is_refused(tokenizer_json, tmp_pa
     (tmp_path / "tokenizer.json").write_text(json.dumps(changed))
     with pytest.raises(UserError, match="not XLM-R's"):
         load_tokenizer(tmp_path, 10092)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_the_umask_says_who_may_read_the_cache(tokenizer, tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        encode(split_of(["a text"]), tokenizer, 16, cache_dir=tmp_path / "cache")
+    finally:
+        os.umask(before)
+    (path,) = (tmp_path / "cache").iterdir()
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+    assert path.parent.stat().st_mode & 0o777 == 0o777 & ~umask

@@ -127,6 +127,43 @@ def test_only_files_named_after_the_split_are_its_files(folder):
     assert load_xnli(folder).test["de"].text_a == rows("de", "test")["premise"]
 
 
+def test_files_beside_the_splits_are_noted(folder):
+    for name in ("dev-00000-of-00001.parquet", "test.jsonl", "test.PARQUET"):
+        (folder / "de" / name).write_bytes(b"")
+    (folder / "all_languages" / "dev.parquet").write_bytes(b"")  # not of this task
+    found = [note for note in load_xnli(folder).notes if "is not read" in note]
+    assert [note.split("/de/")[1] for note in found] == [
+        "dev-00000-of-00001.parquet is not read",
+        "test.PARQUET is not read",
+        "test.jsonl is not read",
+    ]
+
+
+def test_a_split_with_shards_missing_or_written_twice_is_refused(folder):
+    path = folder / "de" / "test-00000-of-00001.parquet"
+    path.rename(path.with_name("test-00000-of-00003.parquet"))
+    write(folder, "de", "test", rows("de", "test"), shard="-00002-of-00003")
+    with pytest.raises(UserError, match=r"test-00000-of-00003.*has 3 files, and 2 are there$"):
+        load_xnli(folder)
+    write(folder, "de", "test", rows("de", "test"), shard="-00001-of-00003")
+    assert load_xnli(folder).test["de"].rows == 9
+    for shard in ("", "-00000-of-00001"):
+        again = write(folder, "de", "test", rows("de", "test"), shard=shard)
+        with pytest.raises(UserError, match="the split is there twice"):
+            load_xnli(folder)
+        again.unlink()
+
+
+@pytest.mark.parametrize("column", ["premise", "label"])
+def test_text_that_is_not_utf_8_is_named(folder, column):
+    latin = pyarrow.array([b"neutral", b"neutral", b"caf\xe9"]).view(pyarrow.string())
+    path = write_bare(folder, "de", "test", rows("de", "test", [1, 1, 1]) | {column: latin})
+    (folder / "README.md").write_text(CARD.format(config="de"))
+    with pytest.raises(UserError) as caught:
+        load_xnli(folder)
+    assert str(caught.value) == f"{path}: {column} is not UTF-8 in row 3"
+
+
 def test_bad_columns_and_rows_are_named(folder):
     def refused(expected, **changes):
         columns = {k: v for k, v in (rows("de", "test") | changes).items() if v is not None}

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -55,3 +57,12 @@ def test_rounding_error_is_at_most_a_step(weights):
 def test_zero_blocks_stay_zero():
     blocks = quantized.quantize(np.zeros((2, 32), np.float32))
     assert not quantized.dequantize(blocks).any()
+
+
+def test_a_file_has_the_rights_that_the_umask_leaves(tmp_path):
+    before = os.umask(0o022)
+    try:
+        quantized.save(tmp_path / "q4", {"a": np.zeros((2, 18), np.uint8)})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "q4").stat().st_mode & 0o777 == 0o644
