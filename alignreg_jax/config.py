@@ -246,6 +246,14 @@ def resolve(config: Any) -> ExperimentConfig:
     if config.method not in PRESETS:
         raise UserError(f"method={config.method!r} is unknown; choose from {', '.join(PRESETS)}")
     values = config.to_dict()
+    _fill(values)
+    resolved = _from_dict(ExperimentConfig, values, "")
+    validate(resolved)
+    return resolved
+
+
+def _fill(values: dict[str, Any]) -> None:
+    """Let the method fill the fields that are still placeholders."""
     fallbacks = {
         "pruning.criterion": "magnitude",
         "pruning.scope": "layer",
@@ -256,39 +264,63 @@ def resolve(config: Any) -> ExperimentConfig:
         "regularizer.phases": "all",
         "train.score_learning_rate": 0.01,
     }
-    for source in (PRESETS[config.method], fallbacks):
+    for source in (PRESETS[values["method"]], fallbacks):
         for path, value in source.items():
             section, name = path.split(".")
             if values[section][name] is None:
                 values[section][name] = value
-    if config.method == "none":  # whatever schedule the config file has for the others
+    if values["method"] == "none":  # whatever schedule the config file has for the others
         values["pruning"] |= {"steps": 0, "explicit": ()}
     regularizer = values["regularizer"]
     if regularizer["weight"] is None:
         regularizer["weight"] = REGULARIZERS.get(regularizer["name"])
-    resolved = _from_dict(ExperimentConfig, values, "")
-    validate(resolved)
-    return resolved
 
 
 def to_dict(config: ExperimentConfig) -> dict[str, Any]:
     """Plain nested dict with lists for tuples, as config.json holds it."""
-
-    def plain(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: plain(item) for name, item in value.items()}
-        return list(value) if isinstance(value, tuple) else value
-
     return plain(dataclasses.asdict(config))
 
 
+def plain(value: Any) -> Any:
+    """Nested dicts with lists for tuples, as JSON has them."""
+    if isinstance(value, dict):
+        return {name: plain(item) for name, item in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+def with_later_fields(old: dict[str, Any]) -> dict[str, Any]:
+    """What an earlier version wrote with `to_dict`, with the fields that have come since.
+
+    They are at their defaults, or at what the method fills in: as if that version had had them.
+    """
+    values = merged(to_dict(ExperimentConfig()), old)
+    if values["method"] in PRESETS:
+        _fill(values)
+    return plain(values)
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`over`, and what only `base` has."""
+    found = dict(base)
+    for name, value in over.items():
+        both = isinstance(value, dict) and isinstance(base.get(name), dict)
+        found[name] = merged(base[name], value) if both else value
+    return found
+
+
 def differences(old: dict[str, Any], new: dict[str, Any], prefix: str = "") -> list[str]:
-    """Fields that differ, as `section.name (old -> new)`."""
+    """Fields that differ, as `section.name (old -> new)`.
+
+    A field that exists no longer counts if it was set to something, since it changed what was done.
+    """
     found = []
     for name in sorted(old.keys() | new.keys()):
         before, after = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(after, dict):
-            found += differences(before, after, f"{prefix}{name}.")
+        if isinstance(before, dict) and isinstance(after, dict | None):
+            found += differences(before, after or {}, f"{prefix}{name}.")
+        elif name not in new:
+            if before:
+                found.append(f"{prefix}{name} ({before!r} -> a field no longer)")
         elif before != after:
             found.append(f"{prefix}{name} ({before!r} -> {after!r})")
     return found

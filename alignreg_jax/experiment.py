@@ -20,7 +20,7 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample, split
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
-from alignreg_jax.inputs import Inputs, load_inputs
+from alignreg_jax.inputs import Inputs, identify, load_inputs
 from alignreg_jax.member import Follower, Member, finished
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
@@ -58,15 +58,16 @@ def run(
         the first one to say, and empty in the others.
 
     Raises:
-        UserError: bad input, before a folder is touched; or another process had a mistake.
+        UserError: bad input, or others than a folder was begun with, before a folder is touched;
+            or another process had a mistake.
         NonFiniteLoss: training diverged.
     """
+    shared = shared or Shared()
     found: dict[int, dict[str, Any]] = {}
     with processes.together():
         for seed, folder in folders.items():
             same = workdirs.check_same(folder, replace(config, seed=seed))
             if same and (done := finished(folder)):
-                log.info("%s is already complete", folder)
                 found[seed] = done
             elif processes.is_first():  # whose the folder is; others would find it in their way
                 workdirs.check_free(folder)
@@ -76,10 +77,17 @@ def run(
         seed: found.get(seed, {}) for seed, done in zip(folders, complete, strict=True) if done
     }
     left = {seed: folder for seed, folder in folders.items() if seed not in found}
-    if left:
-        shared = shared or Shared()
-        with processes.together():
-            inputs = load_inputs(replace(config, seed=min(left)), shared.inputs)
+    with processes.together():
+        inputs = load_inputs(replace(config, seed=min(left)), shared.inputs) if left else None
+        known = inputs.digests if inputs else identify(config, shared.inputs)
+        for folder in folders.values():
+            workdirs.check_inputs(folder, known)
+    processes.check_alike(known)
+    for seed in found:
+        log.info("%s is already complete", folders[seed])
+        if not workdirs.knows_inputs(folders[seed]):
+            log.info("an earlier version made it, without digests: its inputs cannot be checked")
+    if inputs:
         experiment = Experiment(config, inputs, left, command, started, shared)
         found |= dict(zip(left, experiment.run(), strict=True))
     return [found[seed] for seed in folders]
@@ -272,7 +280,9 @@ class Experiment:
             newest = [member.checkpoints.newest() for member in self.members]
             saved = ", ".join(str(checkpoint) for checkpoint in newest if checkpoint)
             good = f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved"
-            raise NonFiniteLoss(f"{error}; {good}; lower train.learning_rate") from None
+            raise NonFiniteLoss(
+                f"{error}; {good}; lower train.learning_rate, with another --workdir"
+            ) from None
         self._pace.examples += sum(values["examples"] for values in found)
         bar.update(dispatch.count)
         self.shared.stepped(dispatch.count * len(found))

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
+from alignreg_jax import digests
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, oddities, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.data.subset import draw
+from alignreg_jax.digests import Digests
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
 from alignreg_jax.models import checkpoints, vocabulary
@@ -35,7 +37,7 @@ class Inputs:
 
     `evaluation` maps (split, language) to tokenised rows, `gold` to the rows themselves; `head` is
     the form of the classifier; `max_length` is in pieces, specials included. With a `vocabulary`
-    pieces are numbered in it, while `encoder` still has them all.
+    pieces are numbered in it, while `encoder` still has them all. `digests` are of all of it.
     """
 
     dataset: Dataset
@@ -47,6 +49,7 @@ class Inputs:
     gold: Mapping[tuple[str, str], Split]
     max_length: int
     mesh: Mesh
+    digests: Digests
     vocabulary: ActiveVocabulary | None = None
 
     def heads(self, seeds: Sequence[int]) -> list[Params]:
@@ -67,11 +70,15 @@ class Inputs:
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """A data set, and what of it a run uses: training rows, and (split, language) to rows."""
+    """A data set, and what of it a run uses: training rows, and (split, language) to rows.
+
+    `digests` are of the rows that are used, and of the labels.
+    """
 
     dataset: Dataset
     train: Split
     evaluation: Mapping[tuple[str, str], Split]
+    digests: Digests
 
 
 class Cache:
@@ -105,45 +112,57 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         UserError: names the field, the language, or the file and line.
     """
     cache = cache or Cache()
-    folder, tokenizer, mesh, max_length = _prepare(config, cache)
+    source = _prepare(config, cache)
+    mesh = _mesh(config, source.architecture)
     data = load_data(config, cache)
-    head: Any = "token" if data.dataset.task.kind == "token" else config.model.head
-    weights = cache(
-        "encoder",
-        (folder, head, len(data.dataset.labels)),
-        lambda: checkpoints.load(
-            folder, head=head, num_labels=len(data.dataset.labels), seed=config.seed
-        ),
-    )
+    head, weights, known = _read_encoder(config, cache, source, data)
     encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
-
+    max_length = source.max_length
     cut = cuts_vocabulary(config)
 
     def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded], ActiveVocabulary | None]:
         # Nothing is said before everything has been checked: an error is one line on its own
         _say(data, encoder)
         stripped = config.task.strip_space_marker
-        train, evaluation = _encode(data, tokenizer, max_length, stripped)
+        train, evaluation = _encode(data, source.tokenizer, max_length, stripped)
         if not cut:
             return train, evaluation, None
         active = ActiveVocabulary.of((train, *evaluation.values()), encoder.config.pad_token_id)
         numbered = {key: active.encode(encoded) for key, encoded in evaluation.items()}
         return active.encode(train), numbered, active
 
-    key = (folder, max_length, cut, _data_key(config))
+    # By content: a file may have changed since another run of this process has read it
+    pad = encoder.config.pad_token_id
+    key = (digests.of_json(known), cut, pad, config.task.strip_space_marker)
     train, evaluation, active = cache("pieces", key, encode)
+    pieces = digests.of_arrays({"rows": active.rows}) if active else None
     return Inputs(
         data.dataset,
         head,
         encoder,
-        folder,
+        source.folder,
         train,
         evaluation,
         data.evaluation,
         max_length,
         mesh,
+        known | {"active_pieces": pieces},
         active,
     )
+
+
+def identify(config: ExperimentConfig, cache: Cache) -> Digests:
+    """The digests of what a run reads, but for what is known only after tokenising.
+
+    Args:
+        config: resolved.
+        cache: of earlier runs of this process.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    source, data = _prepare(config, cache), load_data(config, cache)
+    return _read_encoder(config, cache, source, data)[-1]
 
 
 def cuts_vocabulary(config: ExperimentConfig) -> bool:
@@ -163,7 +182,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
     Raises:
         UserError: names the field, the language, or the file and line.
     """
-    _prepare(config, cache)
+    _mesh(config, _prepare(config, cache).architecture)
     return load_data(config, cache).train.rows
 
 
@@ -173,8 +192,8 @@ def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
     Raises:
         UserError: names the field.
     """
-    folder, _, _, max_length = _prepare(config, cache)
-    return checkpoints.read_config(folder), max_length
+    source = _prepare(config, cache)
+    return source.architecture, source.max_length
 
 
 def load_data(config: ExperimentConfig, cache: Cache) -> Data:
@@ -211,11 +230,46 @@ def _read_data(config: ExperimentConfig) -> Data:
     dataset = replace(dataset, notes=(*dataset.notes, *odd))
     evaluation = _evaluated(config, dataset)
     scoring.check(dataset.task, evaluation)
-    return Data(dataset, draw(dataset.train, config.task.train_examples), evaluation)
+    train = draw(dataset.train, config.task.train_examples)
+    used = {"en.train": train}
+    used |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
+    known = {
+        "rows": {name: digests.of_rows(rows, dataset.labels) for name, rows in used.items()},
+        "labels": digests.of_json(dataset.labels),
+    }
+    return Data(dataset, train, evaluation, known)
 
 
-def _prepare(config: ExperimentConfig, cache: Cache) -> tuple[Path, Tokenizer, Mesh, int]:
-    """Folder of the encoder, tokenizer, mesh and most pieces in a row, each of them checked."""
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The encoder's folder and what is read there before the weights; most pieces in a row."""
+
+    folder: Path
+    architecture: XlmrConfig
+    tokenizer: Tokenizer
+    tokenizer_digest: str
+    max_length: int
+
+
+def _read_encoder(
+    config: ExperimentConfig, cache: Cache, source: _Source, data: Data
+) -> tuple[Head, checkpoints.Loaded, Digests]:
+    """The form of the head, the encoder with one of any seed, and digests of all but the pieces."""
+    head: Any = "token" if data.dataset.task.kind == "token" else config.model.head
+    count = len(data.dataset.labels)
+
+    def read() -> tuple[checkpoints.Loaded, Digests]:
+        found = checkpoints.load(source.folder, head=head, num_labels=count, seed=config.seed)
+        own = None if found.initialised else digests.of_arrays(found.params["head"])
+        return found, {"encoder": digests.of_encoder(found.params, found.config), "head": own}
+
+    weights, known = cache("encoder", (source.folder, head, count), read)
+    read_before = {"tokenizer": source.tokenizer_digest, "max_length": source.max_length}
+    return head, weights, data.digests | read_before | known
+
+
+def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
+    """What comes before data and weights, checked."""
     pruning = config.pruning
     schedules.validate(
         pruning.schedule,
@@ -234,11 +288,13 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> tuple[Path, Tokenizer, M
             f"task.max_length={max_length}: the encoder has positions for "
             f"{architecture.max_length} pieces"
         )
-    mesh = _mesh(config, architecture)
-    tokenizer = cache(
-        "tokenizer", folder, lambda: encoding.load_tokenizer(folder, architecture.vocab_size)
-    )
-    return folder, tokenizer, mesh, max_length
+
+    def read() -> tuple[Tokenizer, str]:
+        tokenizer = encoding.load_tokenizer(folder, architecture.vocab_size)
+        return tokenizer, digests.of_tokenizer(folder / checkpoints.TOKENIZER)
+
+    tokenizer, digest = cache("tokenizer", folder, read)
+    return _Source(folder, architecture, tokenizer, digest, max_length)
 
 
 def _say(data: Data, encoder: checkpoints.Loaded) -> None:

@@ -46,13 +46,13 @@ class Member:
         """Hold the folder for this process, with its config.json and a dense phase if one is kept.
 
         Raises:
-            UserError: another process has it, or it holds another run.
+            UserError: another process has it, or it holds another run or one with other inputs.
         """
-        with workdirs.locked(self.workdir):
-            if not workdirs.check_same(self.workdir, self.config):  # now nobody else can change it
-                workdirs.write_config(self.workdir, self.config, self._command)
+        inputs = self._inputs.digests
+        with workdirs.locked(self.workdir):  # now nobody else can change it
+            workdirs.begin(self.workdir, self.config, self._command, inputs)
             if shared.dense:
-                shared.dense.adopt(self.config, self.workdir)
+                shared.dense.adopt(self.config, inputs, self.workdir)
             with Tracker(self.workdir, self.config.tracking.tensorboard) as self.tracker:
                 yield
 
@@ -76,7 +76,8 @@ class Member:
         """Leave the dense phase to the runs that share it."""
         checkpoint = self.checkpoints.newest()
         if shared.dense and checkpoint:
-            shared.dense.publish(self.config, self.workdir, checkpoint, position)
+            inputs = self._inputs.digests
+            shared.dense.publish(self.config, inputs, self.workdir, checkpoint, position)
 
     def finish(self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """Masks, export, report; results.json says last that the run is complete.

@@ -5,10 +5,12 @@ and decides where the state of a folder matters. With one process nothing here c
 """
 
 import itertools
+import json
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
 
 import jax
@@ -124,6 +126,27 @@ def decide(find: Callable[[], Sequence[int]], size: int = 1) -> tuple[int, ...]:
     if count() > 1:
         found = multihost_utils.broadcast_one_to_all(np.asarray(found, np.int32))
     return tuple(int(number) for number in found)
+
+
+def check_alike(values: Mapping[str, Any]) -> None:
+    """Whether all processes hold equal values, which are plain: digests of what they have read.
+
+    Raises:
+        UserError: one of them does not; names the values.
+    """
+    if count() == 1:
+        return
+    texts = (json.dumps(values[name], sort_keys=True) for name in sorted(values))
+    short = [blake2b(text.encode(), digest_size=4).digest() for text in texts]
+    ours = np.frombuffer(b"".join(short), np.uint32)
+    for index, theirs in enumerate(multihost_utils.process_allgather(ours)):
+        alike = zip(sorted(values), theirs == ours, strict=True)
+        differing = [name for name, same in alike if not same]
+        if differing:
+            raise UserError(
+                f"process {index} has read others than process {jax.process_index()}: "
+                f"{', '.join(differing)}; give all of them the same files"
+            )
 
 
 def stop_wanted() -> bool:

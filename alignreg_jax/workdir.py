@@ -1,7 +1,11 @@
-"""A run's folder: one process at a time, one configuration for life, and what was run where."""
+"""A run's folder: one process at a time, one configuration and the same inputs for life.
+
+Inputs are known by their content: config.json keeps digests of them, and paths may change.
+"""
 
 import fcntl
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -9,20 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import jax
 
 from alignreg_jax import config as configuration
+from alignreg_jax import digests
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.digests import Digests
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tracking import atomic_write
+
+log = logging.getLogger(__name__)
 
 LOCK = ".lock"
 TEMPORARY_FILES = ".*." + "?" * 8  # of atomic_write: .<name>.<eight random characters>
 
 # May differ between the runs that continue each other: they change how, not what
 FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
+# Where inputs lie; what they are is told by their digests
+PATHS = (("model", "name_or_path"), ("task", "data_dir"))
 _PACKAGES = ("alignreg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy",
              "tokenizers", "transformers", "datasets", "scikit-learn")  # fmt: skip
 
@@ -32,46 +42,108 @@ class InUse(UserError):
 
 
 def check_same(workdir: Path, config: ExperimentConfig) -> bool:
-    """Whether the workdir already holds a run of this configuration.
+    """Whether the workdir already holds a run of this configuration; its inputs are not looked at.
+
+    A field that config.json lacks, because an earlier version wrote it, counts as its default.
 
     Raises:
         UserError: it holds a run of another one (the fields are named), or something else.
     """
-    path = workdir / "config.json"
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is a file; give a folder")
-    if not path.exists():
+    content = _read(workdir)
+    if content is None:
         if workdir.exists() and not all(map(_is_leftover, workdir.iterdir())):
             raise UserError(f"--workdir={workdir} is not empty and holds no run; give another")
         return False
     try:
-        old = dict(json.loads(path.read_text(encoding="utf-8"))["config"])
-    except (ValueError, KeyError, TypeError):
-        raise UserError(f"{path}: not the config of a run; give another --workdir") from None
-    new = configuration.to_dict(config)
-    for section in FREE_SECTIONS:
-        old.pop(section, None)
-        new.pop(section)
+        now = configuration.to_dict(config)
+        old, new = map(configuration.with_later_fields, (content["config"], now))
+        known = isinstance(content.get("inputs"), dict)
+        for fields in (old, new):
+            for section in FREE_SECTIONS:
+                fields.pop(section)
+            for section, name in PATHS:  # by content, if that is known
+                path = fields[section].pop(name)
+                if not known:
+                    fields[section][name] = path and os.path.realpath(os.path.expanduser(path))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise _not_a_run(workdir) from None
     if found := configuration.differences(old, new):
         raise UserError(
             f"--workdir={workdir} holds a run of another configuration: {', '.join(found)}; "
-            "give another --workdir"
+            f"{how_to_start_over(workdir)}"
         )
     return True
 
 
-def write_config(workdir: Path, config: ExperimentConfig, command: str) -> None:
-    """Write config.json: every field, versions, commit, devices and cores."""
+def other_inputs(workdir: Path, inputs: Digests) -> list[str]:
+    """What differs, in words, between the inputs that a run was begun with and those of now.
+
+    Nothing does in a folder without a run, or with one of an earlier version, which kept no
+    digests.
+    """
+    content = _read(workdir) or {}
+    try:
+        return digests.differences(content.get("inputs") or {}, inputs)
+    except AttributeError:
+        raise _not_a_run(workdir) from None
+
+
+def check_inputs(workdir: Path, inputs: Digests) -> None:
+    """Whether the run in the workdir, if there is one, was begun with the same inputs.
+
+    Raises:
+        UserError: it was not; names what differs.
+    """
+    if found := other_inputs(workdir, inputs):
+        raise UserError(
+            f"--workdir={workdir} was begun with other inputs: {', '.join(found)}; bring those "
+            f"back, or {how_to_start_over(workdir)}"
+        )
+
+
+def knows_inputs(workdir: Path) -> bool:
+    """Whether config.json tells of the inputs; that of an earlier version does not."""
+    return "inputs" in (_read(workdir) or {})
+
+
+def how_to_start_over(workdir: Path) -> str:
+    """The end of a message to whoever is refused."""
+    return f"to start over, give another --workdir or delete {workdir}"
+
+
+def begin(workdir: Path, config: ExperimentConfig, command: str, inputs: Digests) -> None:
+    """Make config.json say what the workdir holds, or check that it does; it has to be locked.
+
+    Raises:
+        UserError: it holds a run of another configuration or with other inputs.
+    """
+    if not check_same(workdir, config):
+        write_config(workdir, config, command, inputs)
+    elif knows_inputs(workdir):
+        check_inputs(workdir, inputs)
+    else:
+        log.warning(
+            "%s was begun by a version that kept no digests of its inputs: that they are still the "
+            "same could not be checked; from now on it will be", workdir
+        )  # fmt: skip
+        _write(workdir, {**(_read(workdir) or {}), "inputs": inputs})
+
+
+def write_config(workdir: Path, config: ExperimentConfig, command: str, inputs: Digests) -> None:
+    """Write config.json: every field, digests of the inputs, versions, commit, devices, cores."""
     content = {
         "command": command,
         "config": configuration.to_dict(config),
+        "inputs": inputs,
         "versions": {name: _version(name) for name in _PACKAGES}
         | {"python": platform.python_version()},
         "commit": _commit(),
         "devices": [f"{device.platform} {device.device_kind}" for device in jax.devices()],
         "cores": os.cpu_count(),
     }
-    atomic_write(workdir / "config.json", json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    _write(workdir, content)
 
 
 def check_free(workdir: Path) -> None:
@@ -106,6 +178,33 @@ def locked(workdir: Path) -> Iterator[None]:
             for leftover in workdir.glob(f"{folder}/{TEMPORARY_FILES}"):
                 leftover.unlink()
         yield
+
+
+def _read(workdir: Path) -> dict[str, Any] | None:
+    """What config.json holds; None if there is none.
+
+    Raises:
+        UserError: it is not a run's.
+    """
+    path = workdir / "config.json"
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("config"), dict):
+        raise _not_a_run(workdir)
+    return content
+
+
+def _not_a_run(workdir: Path) -> UserError:
+    return UserError(f"{workdir / 'config.json'}: not the config of a run; give another --workdir")
+
+
+def _write(workdir: Path, content: dict[str, Any]) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    atomic_write(workdir / "config.json", text + "\n")
 
 
 def _opened(workdir: Path) -> TextIO:

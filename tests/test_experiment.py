@@ -20,6 +20,7 @@ from safetensors.numpy import load, load_file
 from alignreg_jax import experiment as experiments
 from alignreg_jax import runtime
 from alignreg_jax.config import resolve
+from alignreg_jax.data import encoding
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
@@ -248,8 +249,8 @@ def test_masks_and_export_agree(workdir):
             np.testing.assert_array_equal(exported[~np.asarray(unpacked[kernel][layer])], 0)
 
 
-def test_complete_is_said_and_nothing_is_loaded(config, workdir, caplog, monkeypatch):
-    monkeypatch.setattr(experiments, "load_inputs", lambda config: pytest.fail("loaded"))
+def test_complete_is_said_and_nothing_is_tokenised(config, workdir, caplog, monkeypatch):
+    monkeypatch.setattr(encoding, "encode", lambda *given, **named: pytest.fail("tokenised"))
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     with caplog.at_level(logging.INFO):
         (results,) = experiments.run(config, {0: workdir}, "the command", time.monotonic())
@@ -260,7 +261,7 @@ def test_complete_is_said_and_nothing_is_loaded(config, workdir, caplog, monkeyp
 
 def test_what_the_first_process_finds_complete_is_so_for_all(config, tmp_path, monkeypatch):
     """Where another one does not see the folder, too: it must not train alone."""
-    monkeypatch.setattr(experiments, "load_inputs", lambda config: pytest.fail("loaded"))
+    monkeypatch.setattr(experiments, "load_inputs", lambda *given: pytest.fail("loaded"))
     monkeypatch.setattr(experiments.processes, "decide", lambda find, size: (1,) * size)
     assert experiments.run(config, {0: tmp_path / "unseen"}, "the command", 0.0) == [{}]
 

@@ -8,16 +8,23 @@ from dataclasses import replace
 import pytest
 
 from alignreg_jax import workdir as workdirs
-from alignreg_jax.config import CheckpointConfig, ExperimentConfig, MeshConfig, TrainConfig
+from alignreg_jax.config import (
+    CheckpointConfig,
+    ExperimentConfig,
+    MeshConfig,
+    RegularizerConfig,
+    TrainConfig,
+)
 from alignreg_jax.errors import UserError
 
 CONFIG = ExperimentConfig()
+INPUTS = {"rows": {"en.train": "0", "de.test": "1", "de.dev": "2"}, "labels": "3", "head": None}
 
 
 @pytest.fixture
 def used(tmp_path):
     """A workdir that holds a run of CONFIG."""
-    workdirs.write_config(tmp_path, CONFIG, "python -m alignreg_jax.main")
+    workdirs.write_config(tmp_path, CONFIG, "python -m alignreg_jax.main", INPUTS)
     return tmp_path
 
 
@@ -26,6 +33,7 @@ def test_config_json(used):
     assert content["command"] == "python -m alignreg_jax.main"
     assert content["config"]["train"]["batch_size"] == 32
     assert content["config"]["task"]["languages"] == []
+    assert content["inputs"] == INPUTS
     assert set(content["versions"]) >= {"alignreg_jax", "jax", "flax", "numpy", "python"}
     assert content["versions"]["jax"]
     assert len(content["devices"]) == 8
@@ -48,7 +56,100 @@ def test_how_it_runs_may_change_and_what_it_runs_may_not(used):
         workdirs.check_same(used, other)
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", '{"config": 3}', "\udc80"])
+def located(data, encoder):
+    task, model = replace(CONFIG.task, data_dir=data), replace(CONFIG.model, name_or_path=encoder)
+    return replace(CONFIG, task=task, model=model)
+
+
+def test_inputs_are_known_by_their_content_and_not_by_their_paths(used):
+    assert workdirs.check_same(used, located("elsewhere", "moved"))
+    workdirs.check_inputs(used, INPUTS)
+    workdirs.check_inputs(used / "new", INPUTS)
+    workdirs.check_inputs(used, {"labels": "3", "rows": INPUTS["rows"], "later": "5"})
+    rows = {"en.train": "0", "de.test": "9", "fr.test": "1"}
+    with pytest.raises(UserError) as caught:
+        workdirs.check_inputs(used, INPUTS | {"rows": rows, "labels": "4", "head": "6"})
+    assert str(caught.value) == (
+        f"--workdir={used} was begun with other inputs: rows of de.dev (not there any more), "
+        "de.test, fr.test (not there before), labels, the encoder's head; bring those back, or to "
+        f"start over, give another --workdir or delete {used}"
+    )
+
+
+def change(workdir, edit):
+    """Edit config.json."""
+    content = json.loads((workdir / "config.json").read_text())
+    edit(content)
+    (workdir / "config.json").write_text(json.dumps(content))
+
+
+def test_without_digests_paths_are_compared_by_where_they_lead(used, monkeypatch):
+    monkeypatch.chdir(used)
+    (used / "data").mkdir()
+    (used / "link").symlink_to("data")
+
+    def edit(content):
+        del content["inputs"]
+        content["config"]["task"]["data_dir"] = "data/"
+
+    change(used, edit)
+    workdirs.check_inputs(used, INPUTS)  # nothing to compare with
+    name = CONFIG.model.name_or_path
+    for path in ("./data", str(used / "data"), "link", f"{used}/x/../data//"):
+        assert workdirs.check_same(used, located(path, name))
+    for other in (located("other", name), located("data", "other"), located(None, name)):
+        with pytest.raises(UserError, match=r"task\.data_dir|model\.name_or_path"):
+            workdirs.check_same(used, other)
+
+
+def test_digests_are_added_to_an_older_run_and_only_once(used, caplog):
+    change(used, lambda content: content.pop("inputs"))
+    before = json.loads((used / "config.json").read_text())
+    workdirs.begin(used, CONFIG, "another command", INPUTS)
+    assert json.loads((used / "config.json").read_text()) == before | {"inputs": INPUTS}
+    assert caplog.text.count("could not be checked") == 1
+    with pytest.raises(UserError, match="other inputs: labels"):
+        workdirs.begin(used, CONFIG, "another command", INPUTS | {"labels": "4"})
+    workdirs.begin(used, CONFIG, "another command", INPUTS)
+    assert caplog.text.count("could not be checked") == 1
+
+
+def test_a_field_that_came_later_counts_as_its_default(used):
+    def edit(content):
+        fields = content["config"]
+        del fields["export"], fields["tracking"], fields["model"]["attention"]
+        del fields["regularizer"]["weight"], fields["pruning"]["first_epochs"]  # filled in
+
+    filled = replace(
+        CONFIG,
+        pruning=replace(CONFIG.pruning, criterion="magnitude", scope="layer", steps=12,
+                        first_epochs=15),
+        regularizer=RegularizerConfig("frobenius", 5e-4, "pretrained", phases="all"),
+        train=replace(CONFIG.train, score_learning_rate=0.01),
+    )  # fmt: skip
+    workdirs.write_config(used, filled, "the command", INPUTS)
+    change(used, edit)
+    assert workdirs.check_same(used, filled)
+    other = replace(filled, export=False, regularizer=replace(filled.regularizer, weight=0.5))
+    said = r": export \(True -> False\), regularizer\.weight \(0\.0005 -> 0\.5\); to start over"
+    with pytest.raises(UserError, match=said):
+        workdirs.check_same(used, other)
+
+
+def test_a_field_that_is_gone_counts_if_it_was_set(used):
+    def edit(content):
+        content["config"]["train"] |= {"momentum": 0.0, "tricks": [], "mode": None}
+        content["config"]["old"] = {"off": False}
+
+    change(used, edit)
+    assert workdirs.check_same(used, CONFIG)
+    change(used, lambda content: content["config"]["train"].update(momentum=0.9))
+    with pytest.raises(UserError, match=r": train\.momentum \(0\.9 -> a field no longer\); to"):
+        workdirs.check_same(used, CONFIG)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"config": 3}', '{"config": {"train": 3}}',
+                                     '{"config": {"method": []}}', "\udc80"])  # fmt: skip
 def test_config_json_of_something_else(tmp_path, content):
     (tmp_path / "config.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     with pytest.raises(UserError, match=r"config\.json: not the config of a run"):

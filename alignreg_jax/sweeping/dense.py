@@ -1,8 +1,8 @@
 """The dense phase that several runs have in common: trained by the first, taken over by the others.
 
-`dense/<key>/` holds the events so far, the predictions, and the checkpoint at the end of phase 0,
-as links to the first run's files; beside them a manifest as a checkpoint's, with every digest. It
-appears by one rename. What is damaged or unfinished is as good as not there.
+`dense/<key>-<digest of the inputs>/` holds the events so far, the predictions, and the checkpoint
+at the end of phase 0, as links to the first run's files; beside them a manifest as a checkpoint's,
+with every digest. It appears by one rename. What is damaged or unfinished is as good as not there.
 """
 
 import json
@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from alignreg_jax import config as configuration
+from alignreg_jax import digests
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.digests import Digests
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.training import checkpointing
@@ -67,24 +69,32 @@ class DensePhases:
 
     def available(self, config: ExperimentConfig) -> bool:
         """Whether a run would find its dense phase done; its files may yet turn out damaged."""
-        return (self._folder / dense_key(config)).is_dir()
+        return any(self._folder.glob(f"{dense_key(config)}-*"))
+
+    def _place(self, config: ExperimentConfig, inputs: Digests) -> Path:
+        return self._folder / f"{dense_key(config)}-{digests.of_json(inputs)[:16]}"
 
     def publish(
-        self, config: ExperimentConfig, workdir: Path, checkpoint: Path, position: Position
+        self,
+        config: ExperimentConfig,
+        inputs: Digests,
+        workdir: Path,
+        checkpoint: Path,
+        position: Position,
     ) -> None:
         """Keep what a run has just done for those that share its dense phase, if there are any.
 
         Args:
             config: of the run.
+            inputs: digests of what the run has read.
             workdir: of the run, with the events and predictions of phase 0.
             checkpoint: the newest committed one, of the end of phase 0.
             position: after the evaluation of phase 0.
         """
-        key = dense_key(config)
-        target = self._folder / key
-        if key not in self._shared or _problem(target) is None:
+        target = self._place(config, inputs)
+        if dense_key(config) not in self._shared or _problem(target) is None:
             return
-        partial = self._folder / f".{key}.{secrets.token_hex(4)}"
+        partial = self._folder / f".{target.name}.{secrets.token_hex(4)}"
         content = partial / _CONTENT
         _link_tree(checkpoint, content / _CHECKPOINT)
         shutil.copyfile(workdir / METRICS_FILE, content / METRICS_FILE)  # the run writes on
@@ -102,14 +112,14 @@ class DensePhases:
                 raise
             shutil.rmtree(partial)  # another process was first
 
-    def adopt(self, config: ExperimentConfig, workdir: Path) -> bool:
+    def adopt(self, config: ExperimentConfig, inputs: Digests, workdir: Path) -> bool:
         """Begin a run where the dense phase it shares ends, unless it has begun by itself.
 
         Returns:
             Whether the run's folder now holds that phase, with a checkpoint after it.
         """
         checkpoints = Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep)
-        source = self._folder / dense_key(config)
+        source = self._place(config, inputs)
         if checkpoints.newest() is not None or not source.is_dir():
             return False
         if problem := _problem(source):
@@ -123,10 +133,10 @@ class DensePhases:
         return True
 
     def drop(self, key: str) -> None:
-        """Delete a dense phase whose runs are all done, and what a kill left of it."""
+        """Delete the dense phases of that key, whose runs are all done, and what a kill left."""
         if key not in self._shared:
             return
-        for path in (self._folder / key, *self._folder.glob(f".{key}.*")):
+        for path in (*self._folder.glob(f"{key}*"), *self._folder.glob(f".{key}*")):
             shutil.rmtree(path, ignore_errors=True)
         if self._folder.is_dir() and not any(self._folder.iterdir()):
             self._folder.rmdir()

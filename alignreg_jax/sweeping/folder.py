@@ -5,16 +5,18 @@ the error of a run's last attempt. Several processes may work in one folder: eac
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from alignreg_jax import config as configuration
 from alignreg_jax import workdir as workdirs
+from alignreg_jax.digests import Digests
 from alignreg_jax.errors import UserError
 from alignreg_jax.experiment import finished
+from alignreg_jax.models.storage import few
 from alignreg_jax.reporting.tracking import atomic_write
-from alignreg_jax.sweeping.config import SweepConfig, to_dict
+from alignreg_jax.sweeping.config import SweepConfig, default_config, to_dict
 from alignreg_jax.sweeping.plan import Run
 
 SWEEP_FILE = "sweep.json"
@@ -30,7 +32,9 @@ class Folder:
     def check(self, sweep: SweepConfig) -> None:
         """Check that the folder holds this sweep, or nothing.
 
-        Rows, tasks, seeds, baseline and readings may be others than before.
+        Rows, tasks, seeds, baseline and readings may be others than before, and so may be where the
+        inputs lie: each run knows its own by their content. Fields that sweep.json lacks, because
+        an earlier version wrote it, count as their defaults.
 
         Raises:
             UserError: it holds a sweep with other fields (which are named), or something else.
@@ -46,13 +50,13 @@ class Folder:
                 raise UserError(f"--workdir={self.path} is not empty and holds no sweep")
             return
         try:
-            old = _compared(json.loads(path.read_text(encoding="utf-8"))["config"])
+            old = _compared(json.loads(path.read_text(encoding="utf-8"))["config"]["base"])
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: not the config of a sweep; give another --workdir") from None
-        if found := configuration.differences(old, _compared(to_dict(sweep))):
+        if found := configuration.differences(old, _compared(to_dict(sweep)["base"]), "base."):
             raise UserError(
                 f"--workdir={self.path} holds a sweep of another configuration: "
-                f"{', '.join(found)}; give another --workdir"
+                f"{', '.join(found)}; {workdirs.how_to_start_over(self.path)}"
             )
 
     def write(self, sweep: SweepConfig, command: str) -> None:
@@ -80,6 +84,30 @@ class Folder:
         workdir = self.workdir(run)
         return workdirs.check_same(workdir, run.config) and finished(workdir) is not None
 
+    def begun(self, run: Run) -> bool:
+        """Whether a run has been started."""
+        return (self.workdir(run) / "config.json").exists()
+
+    def other_inputs(self, run: Run, inputs: Digests) -> str:
+        """What differs between the inputs that a run was begun with and those of now; or ""."""
+        return ", ".join(workdirs.other_inputs(self.workdir(run), inputs))
+
+    def refuse(self, changed: Iterable[tuple[Run, str]]) -> None:
+        """Stop if runs were begun with other inputs, of which `other_inputs` tells.
+
+        Raises:
+            UserError: there are some; names them, and what differs.
+        """
+        runs_of: dict[str, list[str]] = {}
+        for run, found in changed:
+            runs_of.setdefault(found, []).append(run.name)
+        if runs_of:
+            told = (f"{few(names)} ({found})" for found, names in runs_of.items())
+            raise UserError(
+                f"--workdir={self.path}: begun with other inputs: {'; '.join(told)}; bring those "
+                "back, delete the folders of these runs, or give another --workdir"
+            )
+
     def state(self, run: Run) -> str:
         """How far a run is: done, running (in another process), failed, part, or to do."""
         workdir = self.workdir(run)
@@ -92,7 +120,7 @@ class Folder:
                 return "running"
         if self.failure(run):
             return "failed"
-        return "part" if (workdir / "config.json").exists() else "to do"
+        return "part" if self.begun(run) else "to do"
 
     def failure(self, run: Run) -> str | None:
         """One line on why the last attempt failed; None if it did not."""
@@ -117,10 +145,11 @@ class Folder:
         return self.path / "failed" / f"{run.name}.txt"
 
 
-def _compared(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What must stay the same in a folder."""
-    return {
-        f"base.{name}": value
-        for name, value in config["base"].items()
-        if name not in workdirs.FREE_SECTIONS
-    }
+def _compared(base: dict[str, Any]) -> dict[str, Any]:
+    """What must stay the same in a folder: fields of `base`, at their defaults if they lack."""
+    fields = configuration.merged(default_config().base.to_dict(), base)
+    for section in workdirs.FREE_SECTIONS:
+        fields.pop(section)
+    for section, name in workdirs.PATHS:
+        fields[section].pop(name)
+    return configuration.plain(fields)

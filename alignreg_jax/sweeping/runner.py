@@ -10,7 +10,7 @@ from typing import Any
 from alignreg_jax import experiment
 from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.flags import one_line
-from alignreg_jax.inputs import check_inputs, prepared
+from alignreg_jax.inputs import check_inputs, identify, prepared
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.sweeping.dense import DensePhases
 from alignreg_jax.sweeping.folder import Folder
@@ -52,16 +52,31 @@ class Runner:
         self._bar: Any = None
 
     def check(self) -> None:
-        """Find out what is left to do, and check its input but for the encoders' weights.
+        """Find out what is left to do, and check its input; weights only of what has begun.
 
         Raises:
-            UserError: the input of one of the runs is wrong, or its folder holds another run.
+            UserError: the input of one of the runs is wrong, its folder holds another run, or it
+                was begun with other inputs.
         """
-        waiting = [run for run in self._mine if not self._folder.done(run)]
-        for run in reversed(waiting):  # backwards: what the first run needs is read last, and kept
-            rows = check_inputs(run.config, self.shared.inputs)
-            self._steps_per_epoch[run.name] = -(-rows // run.config.train.batch_size)
+        folder, changed = self._folder, []
+        waiting = [run for run in self._mine if not folder.done(run)]
+        for run in reversed(self._mine):  # backwards: what is needed first is read last, and kept
+            if run in waiting:
+                rows = check_inputs(run.config, self.shared.inputs)
+                self._steps_per_epoch[run.name] = -(-rows // run.config.train.batch_size)
+            if folder.begun(run) and (found := self._other_inputs(run, run in waiting)):
+                changed.append((run, found))
+        folder.refuse(reversed(changed))
         self._waiting = waiting
+
+    def _other_inputs(self, run: Run, needed: bool) -> str:
+        """What differs from the inputs that a run was begun with."""
+        try:
+            return self._folder.other_inputs(run, identify(run.config, self.shared.inputs))
+        except UserError:
+            if needed:
+                raise
+            return ""  # made by another machine, and not to be read here: the table will tell
 
     def run(self) -> None:
         """Train what is left to do; a run that fails is recorded, and the next one starts."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.scoring import names
-from alignreg_jax.inputs import Cache, load_data
+from alignreg_jax.inputs import Cache, identify, load_data
 from alignreg_jax.reporting.sweeps.report import write_sweep
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
 from alignreg_jax.sweeping.config import SweepConfig
@@ -39,16 +39,23 @@ def write_table(
         table.html, or None when no run is done.
 
     Raises:
-        UserError: a run's files are damaged, or do not belong to the data.
+        UserError: a run's files are damaged.
     """
     done = [run for run in planned if folder.done(run)]
     failures = [(run.name, folder.failure(run)) for run in planned if run not in done]
     finished = []
     for run in done:
         try:
-            finished.append(_finished(run, folder, cache))
+            found = folder.other_inputs(run, identify(run.config, cache))
+            result = _finished(run, folder, cache)
         except UserError as error:  # the data of a run that another machine has made
-            failures.append((run.name, f"done, but its data cannot be read here: {error}"))
+            failures.append((run.name, f"done, but its inputs cannot be read here: {error}"))
+            continue
+        if found:
+            log.warning("%s is not counted, it was made from other inputs: %s", run.words, found)
+            failures.append((run.name, f"done, but from other inputs: {found}"))
+        else:
+            finished.append(result)
     if not finished:
         return None
     told = tuple((name, line) for name, line in failures if line is not None)

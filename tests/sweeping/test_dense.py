@@ -20,6 +20,7 @@ from alignreg_jax.training.checkpointing import Checkpoints, Position
 
 XGLUE = "predictions/xglue/0/test/XNLI/en.prediction"
 DONE = Position(step=10, phase=0, epoch=2, dispatch=0, events=2, seconds=5.0, evaluated=True)
+INPUTS = {"rows": {"en.train": "0"}, "labels": "1", "active_pieces": "1"}
 
 
 def resolved(method="l2-mbp", **changes):
@@ -147,8 +148,9 @@ def dense(tmp_path):
 
 @pytest.fixture
 def published(dense, trained, tmp_path):
-    dense.publish(resolved("l2-mbp"), *trained, DONE)
-    return tmp_path / "dense" / key("lamp")
+    dense.publish(resolved("l2-mbp"), INPUTS, *trained, DONE)
+    (folder,) = (tmp_path / "dense").iterdir()
+    return folder
 
 
 def files(folder):
@@ -158,7 +160,7 @@ def files(folder):
 
 def test_the_other_run_begins_where_the_first_stood(dense, published, trained, tmp_path):
     assert dense.available(resolved("lamp"))
-    assert dense.adopt(resolved("lamp"), tmp_path / "run")
+    assert dense.adopt(resolved("lamp"), INPUTS, tmp_path / "run")
     abstract = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree()
     )
@@ -183,15 +185,15 @@ def test_the_checkpoint_is_not_copied(published, trained):
 def test_a_run_that_has_begun_by_itself_goes_on_by_itself(dense, published, tmp_path):
     workdir = tmp_path / "run"
     Checkpoints(workdir / "checkpoints", 2).save(tree(), replace(DONE, step=3, evaluated=False))
-    assert not dense.adopt(resolved("lamp"), workdir)
+    assert not dense.adopt(resolved("lamp"), INPUTS, workdir)
     assert not (workdir / "metrics.jsonl").exists()
 
 
 def test_nothing_is_kept_for_nobody(trained, tmp_path):
     alone = DensePhases(tmp_path / "dense", [resolved("l2-mbp"), resolved("cosine-mbp")])
-    alone.publish(resolved("l2-mbp"), *trained, DONE)
+    alone.publish(resolved("l2-mbp"), INPUTS, *trained, DONE)
     assert not (tmp_path / "dense").exists()
-    assert not alone.adopt(resolved("l2-mbp"), tmp_path / "run")
+    assert not alone.adopt(resolved("l2-mbp"), INPUTS, tmp_path / "run")
 
 
 def test_damage_to_any_file_is_noticed_and_repaired(dense, published, trained, tmp_path, caplog):
@@ -203,31 +205,43 @@ def test_damage_to_any_file_is_noticed_and_repaired(dense, published, trained, t
         path.unlink()  # never through the link: the first run's file is the same one
         path.write_bytes(content[:-1])
         workdir = tmp_path / f"run{number}"
-        assert dense.adopt(resolved("lamp"), workdir) == (not content), name
+        assert dense.adopt(resolved("lamp"), INPUTS, workdir) == (not content), name
         assert content == b"" or not workdir.exists() or not files(workdir)
-        dense.publish(resolved("lamp"), *trained, DONE)
+        dense.publish(resolved("lamp"), INPUTS, *trained, DONE)
     assert "damaged" in caplog.text
-    assert dense.adopt(resolved("lamp"), tmp_path / "last")
+    assert dense.adopt(resolved("lamp"), INPUTS, tmp_path / "last")
 
 
 def test_unfinished_is_as_good_as_not_there(dense, published, tmp_path):
     (published / "phase-0.json").unlink()
-    assert not dense.adopt(resolved("lamp"), tmp_path / "run")
+    assert not dense.adopt(resolved("lamp"), INPUTS, tmp_path / "run")
 
 
 def test_a_kill_while_it_was_taken_over(dense, published, tmp_path):
     """Everything but the manifest: taken over again."""
     workdir = tmp_path / "run"
-    assert dense.adopt(resolved("lamp"), workdir)
+    assert dense.adopt(resolved("lamp"), INPUTS, workdir)
     (workdir / "checkpoints" / "000000.json").unlink()
     (workdir / "metrics.jsonl").write_text("")
-    assert dense.adopt(resolved("lamp"), workdir)
+    assert dense.adopt(resolved("lamp"), INPUTS, workdir)
     assert len((workdir / "metrics.jsonl").read_text().splitlines()) == DONE.events
+
+
+@pytest.mark.parametrize("changed", ["rows", "active_pieces"])
+def test_a_dense_phase_of_other_inputs_is_nobody_elses(
+    dense, published, trained, tmp_path, changed
+):
+    other = INPUTS | {changed: {"en.train": "2"} if changed == "rows" else "2"}
+    assert not dense.adopt(resolved("lamp"), other, tmp_path / "run")
+    dense.publish(resolved("lamp"), other, *trained, DONE)
+    assert len(list(published.parent.iterdir())) == 2
+    for inputs in (INPUTS, other):
+        assert dense.adopt(resolved("lamp"), inputs, tmp_path / f"run {inputs}")
 
 
 def test_first_come_first_served(dense, published, trained):
     before = (published / "phase-0.json").stat().st_mtime_ns
-    dense.publish(resolved("lamp"), *trained, DONE)
+    dense.publish(resolved("lamp"), INPUTS, *trained, DONE)
     assert (published / "phase-0.json").stat().st_mtime_ns == before
     assert [path.name for path in published.parent.iterdir()] == [published.name]
 
@@ -236,5 +250,5 @@ def test_dropped_when_nobody_needs_it(dense, published, tmp_path):
     shutil.copytree(published, published.with_name(f".{published.name}.0123abcd"))
     dense.drop("0" * 16)
     assert published.exists()
-    dense.drop(published.name)
+    dense.drop(key("lamp"))
     assert not (tmp_path / "dense").exists()

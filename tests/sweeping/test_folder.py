@@ -48,6 +48,28 @@ def test_what_all_runs_have_in_common_may_not_change(folder, configured):
         assert words in str(caught.value)
 
 
+def test_inputs_may_move_and_fields_may_come(folder, configured):
+    folder.write(resolved(configured), "the command")
+    moved = resolved(configured, {"task.data_dir": "elsewhere", "model.name_or_path": "here"})
+    folder.check(moved)
+    path = folder.path / "sweep.json"
+    content = json.loads(path.read_text())
+    del content["config"]["base"]["train"]["freeze"], content["config"]["base"]["data_seed"]
+    path.write_text(json.dumps(content))
+    folder.check(moved)
+    with pytest.raises(UserError, match=r"base\.data_seed \(0 -> 1\)"):
+        folder.check(resolved(configured, {"data_seed": 1}))
+
+
+def test_runs_with_other_inputs_are_named_together(folder, planned):
+    first, second, third, *_ = planned(seeds=(0, 1), methods=("l2-mbp", "lamp"))
+    folder.refuse([])
+    changed = [(first, "labels"), (second, "encoder"), (third, "labels")]
+    with pytest.raises(UserError) as caught:
+        folder.refuse(changed)
+    assert f"{first.name}, {third.name} (labels); {second.name} (encoder)" in str(caught.value)
+
+
 def test_something_else_is_there(folder, configured, tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(UserError, match="not empty and holds no sweep"):
@@ -74,7 +96,7 @@ def test_states(folder, run):
     with workdirs.locked(workdir):
         assert folder.state(run) == "running"
     assert folder.state(run) == "to do"
-    workdirs.write_config(workdir, run.config, "the command")
+    workdirs.write_config(workdir, run.config, "the command", {})
     assert folder.state(run) == "part"
     folder.record(run, "it failed", "Traceback\n  of two lines")
     assert folder.state(run) == "failed"
@@ -89,7 +111,7 @@ def test_states(folder, run):
 
 def test_a_runs_folder_with_another_run(folder, run, planned):
     other = planned({"train.batch_size": 8}, seeds=(0,))[0]
-    workdirs.write_config(folder.workdir(run), other.config, "the command")
+    workdirs.write_config(folder.workdir(run), other.config, "the command", {})
     with pytest.raises(UserError, match=r"train\.batch_size \(8 -> 32\)"):
         folder.state(run)
 
