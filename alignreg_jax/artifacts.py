@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.digests import of_tokenizer
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import xglue_predictions
 from alignreg_jax.evaluation.scoring import chance, names
 from alignreg_jax.export import check_stock_tokenizer, write_export
 from alignreg_jax.inputs import Inputs
+from alignreg_jax.models.checkpoints import TOKENIZER
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
 from alignreg_jax.reporting import results as reporting
@@ -22,6 +25,7 @@ from alignreg_jax.reporting.tracking import METRICS_FILE, atomic_write, read_eve
 
 # Texts of each language on which the export's tokenizer is compared with stock transformers
 _COMPARED_TEXTS = 8
+_AGAIN = "bring it back, and the same command writes the export"
 # What the card calls the bundled encoder: the Hub id and licence of what it was made from
 _DEMO_BASE = ("intfloat/multilingual-e5-small", "mit")
 
@@ -78,8 +82,13 @@ class Artifacts:
         atomic_write(self.workdir / "masks.npz", buffer.getvalue())
 
     def export(self, params: Params, results: dict[str, Any]) -> None:
-        """Write export/: the model in Hugging Face form, with its card."""
+        """Write export/: the model in Hugging Face form, with its card.
+
+        Raises:
+            UserError: the encoder's tokenizer, which is copied, is not the one that was used.
+        """
         inputs, model = self._inputs, self._config.model
+        _check_tokenizer(inputs)
         folder = self.workdir / "export"
         base, licence = model.name_or_path, None
         if base == "demo":
@@ -112,6 +121,16 @@ class Artifacts:
     def report(self) -> Path:
         """Write report.html."""
         return write_report(self.workdir)
+
+
+def _check_tokenizer(inputs: Inputs) -> None:
+    path = inputs.encoder_folder / TOKENIZER
+    try:
+        same = of_tokenizer(path) == inputs.digests["tokenizer"]
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: cannot be read for the export ({error}); {_AGAIN}") from None
+    if not same:
+        raise UserError(f"{path}: has changed since the run has read it; {_AGAIN}")
 
 
 def _plain(text: str | list[str]) -> str:

@@ -117,6 +117,7 @@ class Experiment:
         rows = config.train.batch_size
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
         self._sizes = prunable.sizes(prunable.split(inputs.encoder.params)[0])
+        masks.keep_counts(self._sizes, 1.0, cast(masks.Scope, config.pruning.scope))  # it can
         programs, total_steps, seeds = self.shared.programs, self.phases.total_steps, list(folders)
         model = assembly.build_model(config, inputs)
         self.trainer = assembly.build_trainer(config, inputs, model, total_steps, seeds, programs)

@@ -33,6 +33,8 @@ TEMPORARY_FILES = ".*." + "?" * 8  # of atomic_write: .<name>.<eight random char
 FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
 # Where inputs lie; what they are is told by their digests
 PATHS = (("model", "name_or_path"), ("task", "data_dir"))
+# Of which an earlier version took the first rows and this one draws them
+_DRAWN = (("task", "train_examples"), ("eval", "examples"))
 _PACKAGES = ("alignreg_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy",
              "tokenizers", "transformers", "datasets", "scikit-learn")  # fmt: skip
 
@@ -80,14 +82,22 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
 def other_inputs(workdir: Path, inputs: Digests) -> list[str]:
     """What differs, in words, between the inputs that a run was begun with and those of now.
 
-    Nothing does in a folder without a run, or with one of an earlier version, which kept no
-    digests.
+    Nothing does in a folder without a run. Of an earlier version's, which kept no digests, it is
+    known only whether that version used the same rows of a file.
     """
-    content = _read(workdir) or {}
+    content = _read(workdir)
+    if content is None:
+        return []
     try:
-        return digests.differences(content.get("inputs") or {}, inputs)
+        if "inputs" in content:
+            return digests.differences(content["inputs"], inputs)
+        fields = content["config"]
+        found = [
+            f"{section}.{name}" for section, name in _DRAWN if fields.get(section, {}).get(name)
+        ]
     except AttributeError:
         raise _not_a_run(workdir) from None
+    return [f"rows ({', '.join(found)}: then the first ones, now a draw)"] if found else []
 
 
 def check_inputs(workdir: Path, inputs: Digests) -> None:
@@ -121,9 +131,9 @@ def begin(workdir: Path, config: ExperimentConfig, command: str, inputs: Digests
     """
     if not check_same(workdir, config):
         write_config(workdir, config, command, inputs)
-    elif knows_inputs(workdir):
-        check_inputs(workdir, inputs)
-    else:
+        return
+    check_inputs(workdir, inputs)
+    if not knows_inputs(workdir):
         log.warning(
             "%s was begun by a version that kept no digests of its inputs: that they are still the "
             "same could not be checked; from now on it will be", workdir

@@ -17,7 +17,8 @@ from alignreg_jax.config import (
     TrainConfig,
 )
 from alignreg_jax.errors import UserError
-from alignreg_jax.inputs import Cache, load_data, load_inputs
+from alignreg_jax.inputs import Cache, identify, load_data, load_inputs
+from alignreg_jax.models import checkpoints
 
 
 @pytest.fixture
@@ -59,6 +60,39 @@ def test_everything(config):
     assert inputs.max_length == tiny.POSITIONS - 2
     assert inputs.mesh.shape == {"data": 8, "fsdp": 1, "tensor": 1}
     assert inputs.encoder.params["head"]["out"]["kernel"].shape == (tiny.HIDDEN, 3)
+
+
+def test_digests_are_of_all_that_is_read(config, world, tmp_path):
+    found = load_inputs(config).digests
+    splits = {f"{language}.{split}" for language in tiny.LANGUAGES for split in ("dev", "test")}
+    assert set(found["rows"]) == {"en.train", *splits}
+    assert len(set(found["rows"].values())) == 7
+    assert (found["max_length"], found["head"]) == (38, None)  # a new head is the seed's
+    assert found == load_inputs(replace(config, seed=1)).digests
+    assert found == identify(config, Cache()) | {"active_pieces": found["active_pieces"]}
+    whole = replace(config, model=replace(config.model, active_vocabulary=False))
+    assert load_inputs(whole).digests == found | {"active_pieces": None}
+    shorter = load_inputs(replace(config, task=replace(config.task, max_length=8))).digests
+    assert shorter == found | {"max_length": 8, "active_pieces": shorter["active_pieces"]}
+    some = load_inputs(replace(config, eval=EvalConfig(languages=("de",), batch_size=8))).digests
+    assert set(some["rows"]) == {"en.train", "de.dev", "de.test"}
+    assert some["active_pieces"] != found["active_pieces"]
+
+
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear"])
+def test_a_head_that_the_encoder_brings_is_known_by_its_digest(config, world, tmp_path, head):
+    heads = []
+    for seed in (0, 1):
+        loaded = checkpoints.load(world.encoder, head=head, num_labels=3, seed=seed)
+        folder = tmp_path / str(seed)
+        checkpoints.save(folder, loaded.params, loaded.config, head=head, labels=tiny.LABELS,
+                         source=world.encoder)  # fmt: skip
+        with_head = replace(config.model, name_or_path=str(folder), head=head)
+        heads.append(identify(replace(config, model=with_head), Cache()))
+    ours, other = heads
+    assert ours["head"] != other["head"]
+    assert ours | {"head": None} == other | {"head": None}
+    assert ours["encoder"] == identify(config, Cache())["encoder"]  # with a head or without
 
 
 def test_languages_of_any_phase_are_read_and_no_others(config):

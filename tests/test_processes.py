@@ -123,6 +123,29 @@ def test_processes_without_a_folder_in_common_say_so(world, tmp_path):
     )
 
 
+def test_processes_that_have_read_other_files_say_so(monkeypatch):
+    """Each holds what it has read; the digests of all of them are compared."""
+    ours = {"rows": {"en.train": "0", "de.test": "1"}, "labels": "2", "head": None}
+    theirs = ours | {"rows": ours["rows"] | {"de.test": "3"}, "head": "4"}
+    processes.check_alike(ours)  # alone
+    monkeypatch.setattr(processes, "count", lambda: 2)
+
+    def told(values):
+        said = []
+        monkeypatch.setattr(
+            processes.multihost_utils, "process_allgather", lambda one: said.append(one) or [one]
+        )
+        processes.check_alike(values)
+        return said[0]
+
+    both = [told(ours), told(theirs)]
+    monkeypatch.setattr(processes.multihost_utils, "process_allgather", lambda one: both)
+    with pytest.raises(UserError, match=r"^process 1 has read others than process 0: head, rows;"):
+        processes.check_alike(ours)
+    with pytest.raises(UserError, match=r"^process 0 has read others than .*: head, rows;"):
+        processes.check_alike(theirs)
+
+
 @pytest.mark.parametrize(
     ("mode", "environment", "said"),
     [

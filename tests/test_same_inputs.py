@@ -10,8 +10,12 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
+from test_experiment import configured
 
 from alignreg_jax import experiment as experiments
+from alignreg_jax.artifacts import Artifacts
+from alignreg_jax.errors import UserError
+from alignreg_jax.inputs import load_inputs
 from alignreg_jax.main import main
 from alignreg_jax.training.trainer import Trainer
 
@@ -209,6 +213,21 @@ def test_it_goes_on_where_its_inputs_have_moved(world, stopped, moved, tmp_path,
     assert "continuing from step 10 in phase 0" in caplog.text
     assert [event["kind"] for event in tiny.events(workdir)][-2:] == ["eval", "prune"]
     assert (workdir / "config.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["changed", "lost"])
+def test_an_export_has_the_tokenizer_that_was_used(world, moved, tmp_path, lost):
+    """It is copied at the end, which may be days after it was read."""
+    elsewhere = configured(world, *moved[1])
+    inputs = load_inputs(elsewhere)
+    pieces_swapped(moved[0])
+    path = moved[0].encoder / "tokenizer.json"
+    if lost:
+        path.unlink()
+    artifacts = Artifacts(tmp_path / "run", elsewhere, inputs, "the command")
+    with pytest.raises(UserError, match=rf"^{path}: .*; bring it back, and the same command"):
+        artifacts.export(inputs.encoder.params, {})
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("data", ["./data", "data/", "encoder/../data", "link"])

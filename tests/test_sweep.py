@@ -1,5 +1,6 @@
 """A sweep of the tiny world: what its runs share, what it leaves behind, and how it goes on."""
 
+import csv
 import json
 import logging
 import re
@@ -18,6 +19,7 @@ from alignreg_jax import experiment as experiments
 from alignreg_jax import inputs as reading
 from alignreg_jax import workdir as workdirs
 from alignreg_jax.flags import parse
+from alignreg_jax.inputs import Cache, identify
 from alignreg_jax.reporting.progress import LogLines
 from alignreg_jax.reporting.report import write_report
 from alignreg_jax.sweep import main
@@ -405,6 +407,100 @@ def test_mistakes(config, tmp_path, capsys, flags, words):
     for word in words:
         assert word in line
     assert not folder.exists()
+
+
+# ---- The inputs of its runs ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def moved(world, tmp_path):
+    """The data elsewhere, and the flag that says so."""
+    data = tiny.copy(world.data, tmp_path / "data")
+    return data, f"--config.base.task.data_dir={data}/"
+
+
+def tables(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("*.*")}
+
+
+def test_inputs_may_move(folder, config, tmp_path, moved, tried):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    assert main(tiny_sweep.command(config, copied, moved[1])) == 0
+    assert tried == []
+    assert (copied / "results.csv").read_bytes() == (folder / "results.csv").read_bytes()
+
+
+def test_finished_runs_of_other_inputs_are_not_taken(
+    folder, config, tmp_path, moved, tried, capsys
+):
+    """Nor redone: one line says which they are, and nothing is written."""
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    path = moved[0] / "de.test.jsonl"
+    path.write_text(path.read_text().replace("de", "sw", 1))
+    before = tables(copied)
+    flags = ["--config.methods=l2-mbp,lamp", moved[1]]
+    assert main(tiny_sweep.command(config, copied, *flags)) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.splitlines()[-1] == (
+        f"error: --workdir={copied}: begun with other inputs: folder/l2-mbp/s0, folder/l2-mbp/s1 "
+        "(rows of de.test); bring those back, delete the folders of these runs, or give another "
+        "--workdir"
+    )
+    assert tried == []
+    assert tables(copied) == before
+    for seed in tiny_sweep.SEEDS:  # what was advised
+        shutil.rmtree(copied / f"folder/l2-mbp/s{seed}")
+    assert main(tiny_sweep.command(config, copied, *flags)) == 0
+    assert len(tried) == 4
+
+
+def test_a_run_that_another_machine_has_made_from_other_inputs_is_not_averaged(
+    folder, config, tmp_path, capsys
+):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    path = copied / names()[-1] / "config.json"
+    content = json.loads(path.read_text())
+    content["inputs"]["encoder"] = "another"
+    path.write_text(json.dumps(content))
+    assert main(tiny_sweep.command(config, copied, "--shard=1/2")) == 0
+    said = "Failed: folder/frobenius-finetuned/s1: done, but from other inputs: encoder"
+    assert said in (copied / "table.md").read_text()
+    assert "folder frobenius-finetuned s1 is not counted" in capsys.readouterr().err
+    with (copied / "results.csv").open() as file:
+        counted = {(row["method"], row["seed"]) for row in csv.DictReader(file)}
+    assert len(counted) == len(names()) - 1
+    assert ("frobenius-finetuned", "1") not in counted
+
+
+def test_rows_that_are_evaluated_on_other_rows_are_not_compared(
+    folder, config, tmp_path, tried, caplog
+):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    flags = ["--config.methods=l2-mbp", "--config.methods=l2-mbp@eval.examples=5"]
+    run = next(run for run in runs_of(config, *flags) if "@" in run.row)
+    workdirs.write_config(copied / run.name, run.config, "", identify(run.config, Cache()))
+    shutil.copy(copied / names()[0] / "results.json", copied / run.name)
+    sys.modules.pop("config_config", None)
+    assert main(tiny_sweep.command(config, copied, *flags)) == 0
+    assert f"evaluated on other rows than {names()[0]}: " in caplog.text
+    assert len(tried) == 1  # its other seed
+    with (copied / "results.csv").open() as file:
+        assert {row["method"] for row in csv.DictReader(file)} == {"l2-mbp"}
+
+
+def test_runs_of_an_earlier_version_count_and_that_is_said(folder, config, tmp_path, caplog, tried):
+    copied = tiny.copy(folder, tmp_path / "sweep")
+    for name in names():
+        path = copied / name / "config.json"
+        content = json.loads(path.read_text())
+        del content["inputs"]
+        path.write_text(json.dumps(content))
+    with caplog.at_level(logging.INFO):
+        assert main(tiny_sweep.command(config, copied)) == 0
+    assert "6 runs are of an earlier version" in caplog.text
+    assert tried == []
+    assert (copied / "results.csv").read_bytes() == (folder / "results.csv").read_bytes()
 
 
 def test_another_sweep_in_the_folder(folder, config, capsys):

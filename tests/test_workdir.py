@@ -102,6 +102,19 @@ def test_without_digests_paths_are_compared_by_where_they_lead(used, monkeypatch
             workdirs.check_same(used, other)
 
 
+@pytest.mark.parametrize("field", ["task.train_examples", "eval.examples"])
+def test_an_older_run_of_some_rows_only_had_others(used, field):
+    section, name = field.split(".")
+
+    def edit(content):
+        del content["inputs"]
+        content["config"][section][name] = 5
+
+    change(used, edit)
+    with pytest.raises(UserError, match=rf"other inputs: rows \({field}: then the first ones"):
+        workdirs.check_inputs(used, INPUTS)
+
+
 def test_digests_are_added_to_an_older_run_and_only_once(used, caplog):
     change(used, lambda content: content.pop("inputs"))
     before = json.loads((used / "config.json").read_text())

@@ -69,7 +69,9 @@ def _parse(line: bytes, place: str) -> Event:
     except ValueError:
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("n"), int):
-        raise UserError(f"{place}: not an event of a run; delete the line or the file")
+        raise UserError(
+            f"{place}: not an event of a run; restore the file, or give another --workdir"
+        )
     return event
 
 
@@ -125,7 +127,7 @@ class Tracker:
         if len(events) < position:
             raise UserError(
                 f"{self.path}: holds {len(events)} events, but the checkpoint comes after"
-                f" {position}; restore the file, or start again in an empty workdir"
+                f" {position}; restore the file, or give another --workdir"
             )
         kept = b"".join(line + b"\n" for line in lines[:position])
         if not self.path.exists() or self.path.read_bytes() != kept:

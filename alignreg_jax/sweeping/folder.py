@@ -88,6 +88,10 @@ class Folder:
         """Whether a run has been started."""
         return (self.workdir(run) / "config.json").exists()
 
+    def knows_inputs(self, run: Run) -> bool:
+        """Whether a run that was started has kept digests of its inputs."""
+        return workdirs.knows_inputs(self.workdir(run))
+
     def other_inputs(self, run: Run, inputs: Digests) -> str:
         """What differs between the inputs that a run was begun with and those of now; or ""."""
         return ", ".join(workdirs.other_inputs(self.workdir(run), inputs))

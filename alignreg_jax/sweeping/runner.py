@@ -67,6 +67,12 @@ class Runner:
             if folder.begun(run) and (found := self._other_inputs(run, run in waiting)):
                 changed.append((run, found))
         folder.refuse(reversed(changed))
+        begun = filter(folder.begun, self._mine)
+        if unknown := sum(not folder.knows_inputs(run) for run in begun):
+            log.warning(
+                "%d runs are of an earlier version, which kept no digests: that their inputs are "
+                "the same could not be checked", unknown
+            )  # fmt: skip
         self._waiting = waiting
 
     def _other_inputs(self, run: Run, needed: bool) -> str:

@@ -4,10 +4,11 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+from alignreg_jax.digests import Digests
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.scoring import names
 from alignreg_jax.inputs import Cache, identify, load_data
-from alignreg_jax.reporting.sweeps.report import write_sweep
+from alignreg_jax.reporting.sweeps.report import PAGE_FILE, write_sweep
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
 from alignreg_jax.sweeping.config import SweepConfig
 from alignreg_jax.sweeping.folder import Folder
@@ -43,20 +44,28 @@ def write_table(
     """
     done = [run for run in planned if folder.done(run)]
     failures = [(run.name, folder.failure(run)) for run in planned if run not in done]
-    finished = []
+    finished: list[FinishedRun] = []
+    first: dict[str, tuple[Run, Digests]] = {}  # of each task
     for run in done:
         try:
-            found = folder.other_inputs(run, identify(run.config, cache))
+            known = identify(run.config, cache)
             result = _finished(run, folder, cache)
         except UserError as error:  # the data of a run that another machine has made
             failures.append((run.name, f"done, but its inputs cannot be read here: {error}"))
             continue
-        if found:
-            log.warning("%s is not counted, it was made from other inputs: %s", run.words, found)
-            failures.append((run.name, f"done, but from other inputs: {found}"))
+        trouble = ""
+        if found := folder.other_inputs(run, known):
+            trouble = f"from other inputs: {found}"
+        elif found := _other_rows(first.setdefault(run.task, (run, known))[1], known):
+            trouble = f"evaluated on other rows than {first[run.task][0].name}: {found}"
+        if trouble:
+            log.warning("%s is not counted: done, but %s", run.words, trouble)
+            failures.append((run.name, f"done, but {trouble}"))
         else:
             finished.append(result)
     if not finished:
+        if (folder.path / PAGE_FILE).exists():
+            log.warning("%s is of an earlier start; no run counts now", folder.path / PAGE_FILE)
         return None
     told = tuple((name, line) for name, line in failures if line is not None)
     facts = SweepFacts(
@@ -71,6 +80,12 @@ def write_table(
         missing=len(planned) - len(finished) - len(told),
     )
     return write_sweep(folder.path, facts, finished)
+
+
+def _other_rows(one: Digests, other: Digests) -> str:
+    """Languages and splits that are evaluated in both, on rows that differ."""
+    ours, theirs = ({**known["rows"], "en.train": ""} for known in (one, other))
+    return ", ".join(name for name in ours if ours[name] != theirs.get(name, ours[name]))
 
 
 def _finished(run: Run, folder: Folder, cache: Cache) -> FinishedRun:

@@ -76,7 +76,7 @@ def check(mesh: Mesh, config: XlmrConfig, batch_sizes: dict[str, int]) -> None:
         if size % rows:
             raise UserError(
                 f"{field}={size} does not divide over mesh.data x mesh.fsdp = {rows} devices; "
-                f"use a multiple of {rows}"
+                f"use a multiple of {rows}, or give mesh.tensor some of the devices"
             )
     for what, size, axis, parts in (
         ("attention heads", config.num_heads, "tensor", tensor),

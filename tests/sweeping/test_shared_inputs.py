@@ -116,6 +116,22 @@ def test_what_differs_is_read_again(config, counted, world, tmp_path):
     assert counted["checkpoints.load"] == 2
 
 
+def test_pieces_are_of_the_rows_they_stand_beside(config, world, tmp_path):
+    """A file changes while a sweep runs, and has been read again for some reason."""
+    data = tiny.copy(world.data, tmp_path / "data")
+    config = replace(config, task=replace(config.task, data_dir=str(data)))
+    cache = Cache()
+    before = load_inputs(config, cache)
+    path = data / "de.test.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[::-1]))
+    check_inputs(replace(config, eval=replace(config.eval, languages=("sw",))), cache)
+    after, alone = load_inputs(config, cache), load_inputs(config)
+    key = "test", "de"
+    assert after.gold[key].text_a == before.gold[key].text_a[::-1]
+    assert_equal(after.evaluation[key].ids, alone.evaluation[key].ids)
+    assert after.digests == alone.digests != before.digests
+
+
 def test_only_the_latest_is_kept():
     cache = Cache()
     reads = []

@@ -51,6 +51,8 @@ def write_sweep(folder: Path, facts: SweepFacts, runs: Sequence[FinishedRun]) ->
     }
     if content.drawings:
         files[PICTURE_FILE] = png(content.drawings[0].figure)
+    else:
+        (folder / PICTURE_FILE).unlink(missing_ok=True)  # of an earlier table
     for name, text in files.items():
         atomic_write(folder / name, text)
     return folder / PAGE_FILE
