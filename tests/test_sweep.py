@@ -456,7 +456,7 @@ def test_finished_runs_of_other_inputs_are_not_taken(
 
 
 def test_a_run_that_another_machine_has_made_from_other_inputs_is_not_averaged(
-    folder, config, tmp_path, capsys
+    folder, config, tmp_path, caplog
 ):
     copied = tiny.copy(folder, tmp_path / "sweep")
     path = copied / names()[-1] / "config.json"
@@ -466,7 +466,7 @@ def test_a_run_that_another_machine_has_made_from_other_inputs_is_not_averaged(
     assert main(tiny_sweep.command(config, copied, "--shard=1/2")) == 0
     said = "Failed: folder/frobenius-finetuned/s1: done, but from other inputs: encoder"
     assert said in (copied / "table.md").read_text()
-    assert "folder frobenius-finetuned s1 is not counted" in capsys.readouterr().err
+    assert "folder frobenius-finetuned s1 is not counted" in caplog.text
     with (copied / "results.csv").open() as file:
         counted = {(row["method"], row["seed"]) for row in csv.DictReader(file)}
     assert len(counted) == len(names()) - 1
