@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from alignreg_jax import digests
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data import encoding, oddities, sources, tasks
+from alignreg_jax.data import coverage, encoding, oddities, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.data.subset import draw
@@ -117,6 +117,8 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     data = load_data(config, cache)
     head, weights, known = _read_encoder(config, cache, source, data)
     encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
+    if encoder.initialised:
+        _check_learns_head(config)
     max_length = source.max_length
     cut = cuts_vocabulary(config)
 
@@ -125,6 +127,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         _say(data, encoder)
         stripped = config.task.strip_space_marker
         train, evaluation = _encode(data, source.tokenizer, max_length, stripped)
+        _say_coverage(source, data, train, evaluation)
         if not cut:
             return train, evaluation, None
         active = ActiveVocabulary.of((train, *evaluation.values()), encoder.config.pad_token_id)
@@ -295,6 +298,37 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
 
     tokenizer, digest = cache("tokenizer", folder, read)
     return _Source(folder, architecture, tokenizer, digest, max_length)
+
+
+def _check_learns_head(config: ExperimentConfig) -> None:
+    """Raise UserError if a new head would never be trained: its scores would be those of chance."""
+    pruning, train = config.pruning, config.train
+    later = pruning.epochs_per_step if pruning.steps else 0
+    if is_frozen("head", train.freeze):
+        why = "train.freeze=head"
+    elif not train.learning_rate:
+        why = "train.learning_rate=0"
+    elif not pruning.first_epochs and not later:
+        why = "pruning.first_epochs=0 and no epoch after it"
+    else:
+        if not pruning.first_epochs:
+            log.info("pruning.first_epochs=0: the dense scores are those of a head never trained")
+        return
+    raise UserError(
+        f"model.name_or_path={config.model.name_or_path} has no head for the task, and {why} never"
+        " trains a new one: all scores would be those of a random head"
+    )
+
+
+def _say_coverage(
+    source: _Source, data: Data, train: Encoded, evaluation: Mapping[tuple[str, str], Encoded]
+) -> None:
+    named = {"en.train": train}
+    named |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
+    unknown = source.tokenizer.token_to_id("<unk>")
+    special = source.tokenizer.num_special_tokens_to_add(data.train.text_b is not None)
+    for note in coverage.notes(named, unknown, source.max_length, special):
+        log.info("%s", note)
 
 
 def _say(data: Data, encoder: checkpoints.Loaded) -> None:

@@ -300,3 +300,38 @@ def test_rows_without_pieces_are_kept_where_they_would_move(
     inputs = load_inputs(replace(config, train=train, regularizer=penalty))
     assert (inputs.vocabulary is None) == whole
     assert (inputs.absent_parameters == 0) == whole
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"train": {"freeze": ("head",)}}, "train.freeze=head"),
+        ({"train": {"learning_rate": 0.0}}, "train.learning_rate=0"),
+        ({"pruning": {"first_epochs": 0, "epochs_per_step": 0}}, "pruning.first_epochs=0 and no"),
+        ({"pruning": {"first_epochs": 0, "steps": 0}}, "pruning.first_epochs=0 and no"),
+    ],
+)
+def test_a_new_head_that_nothing_trains_is_refused(config, changes, why):
+    """Its scores would be those of chance, under the encoder's name."""
+    for section, values in changes.items():
+        config = replace(config, **{section: replace(getattr(config, section), **values)})
+    with pytest.raises(UserError, match=why):
+        load_inputs(config)
+
+
+def test_a_new_head_that_is_trained_after_the_cut_only_is_told(config, caplog):
+    caplog.set_level("INFO")
+    load_inputs(replace(config, pruning=replace(config.pruning, first_epochs=0)))
+    assert "a head never trained" in caplog.text
+
+
+def test_a_language_whose_words_the_tokenizer_lacks_is_told(config, world, tmp_path, caplog):
+    data = tmp_path / "data"
+    shutil.copytree(world.data, data)
+    rows = [{"text": "語 語 語", "label": tiny.LABELS[index % 3]} for index in range(6)]
+    (data / "ja.test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    caplog.set_level("INFO")
+    load_inputs(replace(config, task=replace(config.task, data_dir=str(data))))
+    (line,) = [line for line in caplog.messages if "does not know" in line]
+    assert "ja.test" in line
+    assert "de.test" not in line
