@@ -58,6 +58,7 @@ def _run(arguments: Sequence[str]) -> int:
     folder.check(sweep)
     if values.list:
         print(_listing(planned, mine, folder), end="")
+        print(f"\n{_outlook(sweep, planned, folder)}", end="")
         return 0
     runtime.prepare()
     command = shlex.join(["python", "-m", "alignreg_jax.sweep", *_without_shard(arguments)])
@@ -97,6 +98,20 @@ def _listing(planned: Sequence[Any], mine: Sequence[Any], folder: Any) -> str:
         shared = f"with {', '.join(others)}" if others else "alone"
         rows.append([run.words, folder.state(run), str(folder.workdir(run)), shared])
     return text_table(Table(["run", "state", "folder", "dense phase"], rows, names=4))
+
+
+def _outlook(sweep: Any, planned: Sequence[Any], folder: Any) -> str:
+    """What the sweep will be able to detect, from the runs that are done if there are any."""
+    from alignreg_jax.reporting.sweeps.runs import FinishedRun
+    from alignreg_jax.sweeping.outlook import outlook
+    from alignreg_jax.sweeping.table import sweep_facts
+
+    done = [
+        FinishedRun(run.row, run.task, run.seed, folder.workdir(run), {})
+        for run in planned
+        if folder.done(run)
+    ]
+    return outlook(sweep_facts(sweep), done)
 
 
 def _parse(arguments: Sequence[str]) -> Any:

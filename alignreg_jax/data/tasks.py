@@ -66,6 +66,8 @@ class Task:
         hub_config: what the mirror calls the task; another data set has a config per language.
         xglue: the task's files in XGLUE's archive.
         demo_folder: folder under `alignreg_jax/demo/data`.
+        parallel: the test sets are translations of one another, row by row, so that their rows are
+            not independent examples.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Task:
     hub_config: str | None = None
     xglue: XglueFiles | None = None
     demo_folder: str | None = None
+    parallel: bool = False
 
     @property
     def metric(self) -> str:
@@ -125,6 +128,7 @@ _XGLUE = (
             header=("premise", "hypo", "label"),
             headed=("train",),
         ),
+        parallel=True,
     ),
     Task(
         name="nc",
@@ -174,6 +178,7 @@ _XGLUE = (
             header=_PAWSX_HEADER,
             headed=("train", "dev", "test"),
         ),
+        parallel=True,
     ),
     Task(
         name="pos",

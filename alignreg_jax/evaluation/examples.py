@@ -4,7 +4,7 @@ Each of these metrics is one sum over examples divided by another. An example is
 whole: a row, in token tasks a sentence, in ranking a query.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +21,16 @@ def ratio(sums: Float[np.ndarray, "*batch 2"]) -> Float[np.ndarray, "*batch"]:
     """The score that sums over examples give; nothing of nothing is 0, as in `metrics`."""
     above, below = sums[..., 0], sums[..., 1]
     return np.divide(above, below, out=np.zeros_like(above), where=below != 0)
+
+
+def aligned(languages: Sequence[Answers]) -> bool:
+    """Whether row i is the same example in every language, as in test sets that were translated.
+
+    Translations keep a row's place and its right answer. Where test sets only happen to agree in
+    both, treating their rows as one example is still sound: it assumes less.
+    """
+    first, *others = (list(gold) for gold in languages)
+    return bool(others) and all(gold == first for gold in others)
 
 
 def _rows(gold: Answers, predicted: Answers, queries: Answers) -> Parts:

@@ -18,6 +18,7 @@ from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.svg import inline_svg, png
 from alignreg_jax.reporting.tables import (
+    count,
     html_table,
     languages_table,
     other_metrics_table,
@@ -55,7 +56,7 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
     title = f"{results['method']} on {results['task']}"
     steps = len(results["prune_steps"]) - 1
     if steps:
-        lead = f"Fine-tuned on English, then pruned in {_count(steps, 'step')} to "
+        lead = f"Fine-tuned on English, then pruned in {count(steps, 'step')} to "
         lead += f"{percent(last['remaining'])} % of the encoder’s weights."
     else:
         lead = "Fine-tuned on English, not pruned."
@@ -96,7 +97,7 @@ def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[st
     found = [("en", "English", change("en"), after)]
     if last["zero_shot_avg"] is not None:
         zero_shot = sum(name != series.ENGLISH for name in last["languages"])
-        label = f"Zero-shot mean, {_count(zero_shot, 'language')}"
+        label = f"Zero-shot mean, {count(zero_shot, 'language')}"
         found.append(("mean", label, change("zero_shot_avg"), after))
         found.append(
             (
@@ -140,7 +141,7 @@ def _accuracy(results: Results) -> str:
     caption = f"{metric} of every language against what remains of the encoder’s weights"
     caption += ", from dense on the left to sparse on the right."
     if not all(curve.every_step for curve in curves):
-        caption += f" The line of the mean is over the {_count(len(common), 'language')} that every"
+        caption += f" The line of the mean is over the {count(len(common), 'language')} that every"
         caption += f" step evaluated ({', '.join(common)}), so that its points can be compared;"
         caption += (
             " diamonds are the mean over all zero-shot languages, at the steps that evaluated"
@@ -259,10 +260,6 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             found.append((prefix + name, json.dumps(value, ensure_ascii=False)))
     return found
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -28,6 +28,11 @@ def percent(fraction: float | None, digits: int = 1) -> str:
     return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
 
 
+def count(number: int, noun: str) -> str:
+    """A number with its noun in the right form."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def seeds_table(found: Sequence[Results]) -> Table:
     """One line per seed: what English and the zero-shot mean were, dense and at the end."""
     rows = []

@@ -31,6 +31,8 @@ _TABLE = {
     "seeds": tuple[int, ...],
     "remaining": tuple[float, ...],
     "baseline": str,
+    "comparisons": tuple[str, ...],
+    "tested_at": float,
     "together": int,
 }
 
@@ -46,6 +48,10 @@ class SweepConfig:
         seeds: of every row on every task.
         remaining: fractions of weights at which the table is read.
         baseline: the row that the others are compared with.
+        comparisons: the rows that are tested against it; empty for all of them. The fewer, the
+            smaller the differences that the test finds (docs/statistics.md).
+        tested_at: the one of `remaining` at which they are tested; 0 for the paper's 31 % where it
+            is among them, else the smallest.
         together: seeds of a row that are trained side by side; 0: as many as fit on the device.
     """
 
@@ -55,6 +61,8 @@ class SweepConfig:
     seeds: tuple[int, ...]
     remaining: tuple[float, ...]
     baseline: str
+    comparisons: tuple[str, ...]
+    tested_at: float
     together: int
 
 
@@ -74,6 +82,8 @@ def default_config(base: Any = None) -> Any:
     config.seeds = (0, 1, 2)
     config.remaining = (0.9**11,)
     config.baseline = "l2-mbp"
+    config.comparisons = ()
+    config.tested_at = 0.0
     config.together = 0
     return config.lock()
 
@@ -116,13 +126,13 @@ def resolve(config: Any) -> SweepConfig:
         )
     values: dict[str, Any] = {}
     for name, kind in _TABLE.items():
-        if name in ("methods", "tasks"):
+        if name in ("methods", "tasks", "comparisons"):
             values[name] = _labels(config[name], name)
         else:
             values[name] = convert(config[name], kind, name)
-        if kind is int:
+        if name in ("together", "tested_at"):
             continue
-        if not values[name]:
+        if not values[name] and name != "comparisons":
             raise UserError(f"{name} is empty")
         if kind is not str and len(set(values[name])) < len(values[name]):
             double = next(item for item in values[name] if values[name].count(item) > 1)
@@ -140,6 +150,14 @@ def resolve(config: Any) -> SweepConfig:
     if values["baseline"] not in values["methods"]:
         listed = ", ".join(values["methods"])
         raise UserError(f"baseline={values['baseline']!r} is not among methods: {listed}")
+    for label in values["comparisons"]:
+        if label not in values["methods"] or label == values["baseline"]:
+            listed = ", ".join(m for m in values["methods"] if m != values["baseline"])
+            raise UserError(f"comparisons: {label!r} is not one of the rows to compare: {listed}")
+    at = values["tested_at"]
+    if at and min(abs(at - reading) for reading in values["remaining"]) > TOLERANCE:
+        listed = ", ".join(map(str, values["remaining"]))
+        raise UserError(f"tested_at={at!r} is not where the table is read: {listed}; 0 chooses")
     return SweepConfig(base=config.base.to_dict(), **values)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alignreg_jax.digests import Digests
@@ -39,8 +40,7 @@ def write_table(
     Returns:
         table.html, or None when no run is done.
 
-    Raises:
-        UserError: a run's files are damaged.
+    A run whose files are damaged drops out of the table, which names it.
     """
     done = [run for run in planned if folder.done(run)]
     failures = [(run.name, folder.failure(run)) for run in planned if run not in done]
@@ -68,7 +68,14 @@ def write_table(
             log.warning("%s is of an earlier start; no run counts now", folder.path / PAGE_FILE)
         return None
     told = tuple((name, line) for name, line in failures if line is not None)
-    facts = SweepFacts(
+    facts = sweep_facts(sweep, title=title, command=command)
+    missing = len(planned) - len(finished) - len(told)
+    return write_sweep(folder.path, replace(facts, failed=told, missing=missing), finished)
+
+
+def sweep_facts(sweep: SweepConfig, *, title: str = "", command: str = "") -> SweepFacts:
+    """What a table says of a sweep beside its runs."""
+    return SweepFacts(
         title=title,
         rows=sweep.methods,
         tasks=sweep.tasks,
@@ -76,10 +83,9 @@ def write_table(
         remaining=sweep.remaining,
         baseline=sweep.baseline,
         command=command,
-        failed=told,
-        missing=len(planned) - len(finished) - len(told),
+        comparisons=sweep.comparisons,
+        at=sweep.tested_at,
     )
-    return write_sweep(folder.path, facts, finished)
 
 
 def _other_rows(one: Digests, other: Digests) -> str:

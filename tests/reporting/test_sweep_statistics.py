@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from alignreg_jax.errors import UserError
-from alignreg_jax.reporting.sweeps import comparisons, statistics
+from alignreg_jax.reporting.sweeps import comparisons, dunnett, statistics, verdict
+from alignreg_jax.reporting.sweeps.cells import read_cells
 from alignreg_jax.reporting.sweeps.runs import read_sweep
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=8)
@@ -28,8 +29,8 @@ def test_the_interval_of_three_seeds_by_hand():
 def test_the_interval_is_scipys(values):
     interval = statistics.t_interval(values)
     error = np.std(values, ddof=1) / np.sqrt(len(values))
-    if error == 0:
-        assert interval.half == 0
+    if np.std(values, ddof=1) < 1e-12:
+        assert interval.half is None
         return
     low, high = stats.t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=error)
     assert interval.low == pytest.approx(low, abs=1e-12)
@@ -182,12 +183,66 @@ def test_p_of_f1_is_uniform_without_a_difference_and_small_with_one():
     assert statistics.randomisation_test(taggers(random, 200, edge=0.3), draws=200) == 1 / 201
 
 
+def translated(random, rows, languages, spread):
+    """What two systems of equal skill score on the same rows in many languages, apart by luck."""
+    common = random.normal(0, spread, (2, rows))
+    found = []
+    for _ in range(languages):
+        own = random.normal(0, np.sqrt(1 - spread**2), (2, rows))
+        mine, theirs = (common + own > 0).astype(float)[:, None, :, None]
+        found.append(tuple(np.concatenate([s, np.ones_like(s)], -1) for s in (mine, theirs)))
+    return found
+
+
+def test_translated_test_sets_are_one_draw():
+    """14 languages whose rows correlate: a row is swapped in all of them, or p is far too small."""
+    random = np.random.default_rng(21)
+    trials, apart, together = 300, 0, 0
+    for trial in range(trials):
+        languages = translated(random, 40, 14, 0.7**0.5)
+        options = {"draws": 99, "seed": trial}
+        apart += statistics.randomisation_test(languages, **options) <= 0.05
+        together += statistics.randomisation_test(languages, parallel=True, **options) <= 0.05
+    assert together <= trials * (0.05 + 3 * (0.05 * 0.95 / trials) ** 0.5)
+    assert apart > 0.2 * trials
+
+
+def test_p_of_parallel_rows_is_that_of_all_swaps():
+    random = np.random.default_rng(2)
+    languages = taggers(random, 8)
+
+    def score(parts):
+        sums = parts.sum(axis=1)
+        return np.mean(sums[:, 0] / sums[:, 1])
+
+    differences = []
+    for swapped in itertools.product((False, True), repeat=8):
+        swap = np.array(swapped)[:, None]
+        differences.append(
+            np.mean(
+                [
+                    score(np.where(swap, theirs, mine)) - score(np.where(swap, mine, theirs))
+                    for mine, theirs in languages
+                ]
+            )
+        )
+    exact = np.mean(np.abs(differences) >= abs(differences[0]) - 1e-12)
+    assert 0.05 < exact < 0.95
+    p = statistics.randomisation_test(languages, parallel=True)
+    assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / statistics.DRAWS))
+
+
 # ---- Comparisons with the baseline ------------------------------------------------------------
+
+
+def compared_runs(facts, runs):
+    sweep = read_sweep(facts, runs)
+    return comparisons.compare(sweep, read_cells(sweep))
 
 
 def compare(folder, facts=None, **options):
     runs = sweep_cases.write_runs(folder, **options)
-    return runs, comparisons.compare(read_sweep(facts or sweep_cases.facts(), runs))
+    return runs, compared_runs(facts or sweep_cases.facts(), runs)
 
 
 @pytest.fixture(scope="module")
@@ -202,62 +257,62 @@ def test_every_rival_is_compared_wherever_the_table_is_read(compared):
         itertools.product(sweep_cases.READINGS, rivals)
     )
     assert {c.seeds for c in found} == {3}
-    assert {c.examples for c in found} == {3 * 120}
+    assert [c.tested for c in found] == [True] * 3 + [False] * 3
+    assert [c.examples for c in found] == [3 * 120] * 3 + [0] * 3
 
 
-def test_difference_and_interval_are_those_of_the_paired_seeds(compared):
+def test_differences_are_dunnetts_over_the_rows_of_the_family(compared):
     runs, found = compared
-    step = {0.3138: 2, 0.1: 4}
-
-    def means(row, remaining):
-        results = [
-            json.loads((r.workdir / "results.json").read_text()) for r in runs if r.row == row
-        ]
-        return np.array(
-            [found["prune_steps"][step[remaining]]["zero_shot_avg"] for found in results]
-        )
-
-    for comparison in found:
-        base = means("l2-mbp", comparison.remaining)
-        paired = stats.ttest_rel(means(comparison.row, comparison.remaining), base)
-        low, high = paired.confidence_interval(0.95)
-        mean = np.mean(means(comparison.row, comparison.remaining) - base)
-        assert comparison.difference == pytest.approx(mean, abs=1e-12)
-        assert comparison.low == pytest.approx(low, abs=1e-9)
-        assert comparison.high == pytest.approx(high, abs=1e-9)
-        assert comparison.p_seeds == pytest.approx(paired.pvalue, rel=1e-6)
+    scores = {}
+    for run in runs:
+        steps = json.loads((run.workdir / "results.json").read_text())["prune_steps"]
+        scores.setdefault(run.row, []).append(steps[min(2, len(steps) - 1)]["zero_shot_avg"])
+    base = scores.pop("l2-mbp")
+    del scores["none"]
+    for comparison, contrast in zip(
+        found[:3], dunnett.contrasts(base, list(scores.values())), strict=True
+    ):
+        assert comparison.row in scores
+        assert comparison.difference == pytest.approx(contrast.difference)
+        assert comparison.p_seeds == pytest.approx(contrast.p)
+        assert comparison.high - comparison.difference == pytest.approx(contrast.half)
 
 
-def test_holm_is_over_all_comparisons_of_the_sweep(compared):
-    _, found = compared
-    assert [c.p_holm for c in found] == statistics.holm([c.p for c in found])
-    assert [c.p_seeds_holm for c in found] == statistics.holm([c.p_seeds for c in found])
-
-
-def test_what_differs_survives_and_what_does_not_differ_does_not(compared):
-    _, found = compared
+def test_what_differs_is_marked_and_what_is_not_tested_is_not(tmp_path):
+    _, found = compare(tmp_path, sweep_cases.facts(at=0.1))
     marks = {(c.row, c.remaining): c.mark for c in found}
     assert marks["random", 0.1] == "↓"
     assert marks["frobenius-mbp", 0.1] == "↑"
     assert marks["cosine-mbp", 0.1] == ""
+    assert {mark for (_, at), mark in marks.items() if at != 0.1} == {""}
+
+
+def test_the_family_is_the_users(tmp_path):
+    runs, everything = compare(tmp_path)
+    facts = sweep_cases.facts(comparisons=("frobenius-mbp",), at=0.1)
+    found = compared_runs(facts, runs)
+    assert [(c.row, c.remaining) for c in found if c.tested] == [("frobenius-mbp", 0.1)]
+    assert len(found) == len(everything)
+    assert all(c.p_seeds is None and c.p_examples is None for c in found if not c.tested)
 
 
 @pytest.mark.parametrize(
-    ("changes", "survives"),
+    ("changes", "differs"),
     [
         ({}, True),
-        ({"p_holm": 0.05}, False),
-        ({"p_seeds_holm": 0.05}, False),
-        ({"p_seeds_holm": None}, False),
-        ({"p_holm": None}, False),
+        ({"p_examples": 0.05}, False),
+        ({"p_seeds": 0.05}, False),
+        ({"p_seeds": None}, False),
+        ({"p_examples": None}, True),
+        ({"tested": False}, False),
         ({"difference": -0.1, "low": -0.2, "high": -0.01}, True),
     ],
 )
-def test_a_difference_survives_only_if_both_tests_say_so(changes, survives):
-    sure = comparisons.Comparison("a", "t", 0.1, 0.1, 0.01, 0.2, 0.001, 0.01, 0.001, 0.01, 3, 100)
+def test_a_row_differs_only_if_every_test_that_there_is_says_so(changes, differs):
+    sure = comparisons.Comparison("a", "t", 0.1, True, 0.1, 0.01, 0.2, 0.01, 0.01, 3, 100)
     changed = dataclasses.replace(sure, **changes)
-    assert changed.survives == survives
-    assert changed.mark == ("" if not survives else "↑" if changed.difference > 0 else "↓")
+    assert changed.differs == differs
+    assert changed.mark == ("" if not differs else "↑" if changed.difference > 0 else "↓")
 
 
 def test_p_is_of_the_answers_in_the_files_averaged_over_seeds(compared):
@@ -265,7 +320,7 @@ def test_p_is_of_the_answers_in_the_files_averaged_over_seeds(compared):
     right = sweep_cases.gold("intents")
 
     def scores(run, language):
-        path = run.workdir / "predictions" / "4" / f"{language}.test.txt"
+        path = run.workdir / "predictions" / "2" / f"{language}.test.txt"
         return np.array(path.read_text().split()) == np.array(right["test", language])
 
     def by_language(row):
@@ -273,10 +328,11 @@ def test_p_is_of_the_answers_in_the_files_averaged_over_seeds(compared):
         found = [np.stack([scores(run, name) for run in mine]) for name in ("de", "ru", "th")]
         return [np.stack([right, np.ones_like(right)], axis=-1).astype(float) for right in found]
 
-    for comparison in found[3:]:
+    p_values = []
+    for comparison in found[:3]:
         pairs = zip(by_language(comparison.row), by_language("l2-mbp"), strict=True)
-        assert comparison.p == statistics.randomisation_test(list(pairs))
-    assert {c.remaining for c in found[3:]} == {0.1}
+        p_values.append(statistics.randomisation_test(list(pairs)))
+    assert [c.p_examples for c in found[:3]] == statistics.holm(p_values)
 
 
 def test_a_rival_that_answers_like_the_baseline_does_not_differ(tmp_path):
@@ -287,69 +343,67 @@ def test_a_rival_that_answers_like_the_baseline_does_not_differ(tmp_path):
     for path in base.glob("predictions/*/*.txt"):
         (other / path.relative_to(base)).write_text(path.read_text())
     facts = sweep_cases.facts(rows=("l2-mbp", "random"), seeds=(0,))
-    found = comparisons.compare(read_sweep(facts, runs))
-    assert [(c.difference, c.p, c.low, c.p_seeds) for c in found] == [(0.0, 1.0, None, None)] * 2
+    found = [c for c in compared_runs(facts, runs) if c.tested]
+    assert [(c.difference, c.p_examples, c.low, c.p_seeds) for c in found] == [
+        (0.0, 1.0, None, None)
+    ]
 
 
-@pytest.mark.parametrize(
-    ("differences", "p"),
-    [
-        ([0.0, 0.0], 1.0),
-        ([0.0, 1e-17], 1.0),
-        ([0.1, 0.3 - 0.2], 0.0),
-        ([0.1, 0.1, 0.1], 0.0),
-        ([0.3], None),
-    ],
-)
-def test_a_t_test_without_spread(differences, p):
-    assert statistics.paired_t_test(differences) == p
-
-
-def test_few_tables_of_equal_methods_have_an_arrow():
-    """28 rows that do not differ, three seeds: at most one table in twenty may claim something."""
-    generator = np.random.default_rng(5)
-    claims = 0
-    for _ in range(300):
-        tested = [statistics.paired_t_test(row) for row in generator.normal(size=(28, 3)).tolist()]
-        claims += min(statistics.holm(tested)) < comparisons.SIGNIFICANT
-    assert claims <= 300 * 0.05 + 3 * (300 * 0.05 * 0.95) ** 0.5
-
-
-def test_only_seeds_that_both_have_are_compared(tmp_path):
+def test_rows_may_have_different_numbers_of_seeds(tmp_path):
     runs = sweep_cases.write_runs(tmp_path)
     runs = [run for run in runs if (run.row, run.seed) != ("random", 1)]
-    found = comparisons.compare(read_sweep(sweep_cases.facts(), runs))
+    found = compared_runs(sweep_cases.facts(), runs)
     assert {c.row: c.seeds for c in found} == {"random": 2, "cosine-mbp": 3, "frobenius-mbp": 3}
+    assert all(c.p_seeds is not None and c.p_examples is not None for c in found if c.tested)
+
+
+def test_a_row_of_other_seeds_than_the_baselines_has_no_test_over_examples(tmp_path):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0, 1))
+    runs += sweep_cases.write_runs(tmp_path, rows=("random",), seeds=(2, 3))
+    facts = sweep_cases.facts(rows=("l2-mbp", "random"), seeds=(0, 1, 2, 3))
+    (found,) = [c for c in compared_runs(facts, runs) if c.tested]
+    assert found.p_seeds < 0.5
+    assert found.p_examples is None
 
 
 def test_without_predictions_there_is_no_test_over_examples(tmp_path):
     _, found = compare(tmp_path, save=False)
     assert len(found) == 6
-    assert {(c.p, c.p_holm, c.examples, c.survives) for c in found} == {(None, None, 0, False)}
+    assert {(c.p_examples, c.examples) for c in found} == {(None, 0)}
     assert all(c.low < c.difference < c.high for c in found)
 
 
 def test_without_a_baseline_there_is_nothing_to_compare(tmp_path):
     runs = sweep_cases.write_runs(tmp_path, rows=("random", "cosine-mbp"))
-    assert comparisons.compare(read_sweep(sweep_cases.facts(), runs)) == []
+    assert compared_runs(sweep_cases.facts(), runs) == []
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda path: path.unlink(), r"de.test.txt: no such file, though .*predictions/4 exists"),
+        (lambda path: path.unlink(), r"de.test.txt: no such file, though .*predictions/2 exists"),
         (lambda path: path.write_text("go\n"), r"de.test.txt: 1 lines for 120 examples"),
+        (lambda path: path.write_text("line\nbreak\n" * 120), r"240 lines for 120 examples"),
+        (lambda path: path.write_bytes(b"\xff\n" * 120), r"predictions/2: .*codec can't decode"),
         (
             lambda path: path.write_text("never\n" * 120),
             r"de.test.txt: gives 0.000000, but results.json has 0",
         ),
     ],
 )
-def test_predictions_that_do_not_fit_are_named(tmp_path, damage, message):
-    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp", "random"))
-    damage(runs[0].workdir / "predictions" / "4" / "de.test.txt")
-    with pytest.raises(UserError, match=message):
-        comparisons.compare(read_sweep(sweep_cases.facts(), runs))
+def test_predictions_that_do_not_fit_take_one_comparison_away_and_are_told(
+    tmp_path, damage, message
+):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp", "random", "cosine-mbp"))
+    path = runs[3].workdir / "predictions" / "2" / "de.test.txt"
+    assert runs[3].row == "random"
+    damage(path)
+    facts = sweep_cases.facts(rows=("l2-mbp", "random", "cosine-mbp"))
+    random, cosine = [c for c in compared_runs(facts, runs) if c.tested]
+    assert re.search(message, random.trouble)
+    assert (random.p_examples, cosine.trouble) == (None, "")
+    assert random.p_seeds is not None
+    assert cosine.p_examples is not None
 
 
 # ---- Sentences and queries --------------------------------------------------------------------
@@ -360,14 +414,14 @@ TAGGERS = {"rows": ("l2-mbp", "cosine-mbp", "frobenius-mbp"), "seeds": (0, 1)}
 @pytest.fixture(scope="module")
 def tagged(tmp_path_factory):
     options = {"tasks": ("ner",), "answers": sweep_cases.gold_tags, "metric": "f1"}
-    facts = sweep_cases.facts(tasks=("ner",), **TAGGERS)
+    facts = sweep_cases.facts(tasks=("ner",), at=0.1, **TAGGERS)
     return compare(tmp_path_factory.mktemp("ner"), facts, **TAGGERS, **options)
 
 
 def test_sentences_are_the_examples_of_a_token_task(tagged):
     _, found = tagged
-    assert {c.examples for c in found} == {3 * 60}
-    p_values = {(c.row, c.remaining): c.p for c in found}
+    assert {c.examples for c in found if c.tested} == {3 * 60}
+    p_values = {(c.row, c.remaining): c.p_examples for c in found}
     assert p_values["frobenius-mbp", 0.1] < 0.001
     assert p_values["cosine-mbp", 0.1] > 0.05
 
@@ -398,10 +452,10 @@ def test_tags_that_do_not_fit_are_named(tmp_path, damage, message):
     options = {"tasks": ("ner",), "answers": sweep_cases.gold_tags, "metric": "f1"}
     fixed = {"rows": ("l2-mbp", "random"), "seeds": (0,)}
     runs = sweep_cases.write_runs(tmp_path, **fixed, **options)
-    path = runs[0].workdir / "predictions" / "4" / "de.test.txt"
+    path = runs[0].workdir / "predictions" / "2" / "de.test.txt"
     path.write_text(damage(path.read_text()))
-    with pytest.raises(UserError, match=message):
-        comparisons.compare(read_sweep(sweep_cases.facts(tasks=("ner",), **fixed), runs))
+    found = compared_runs(sweep_cases.facts(tasks=("ner",), **fixed), runs)
+    assert re.search(message, found[0].trouble)
 
 
 def grades(task):
@@ -415,14 +469,36 @@ def test_queries_are_the_examples_of_ranking(tmp_path):
     options = {"tasks": ("wpr",), "answers": grades, "metric": "ndcg", "queries": queries}
     options["remaining"] = (1.0, 0.3138, 0.1)
     fixed = {"rows": ("l2-mbp", "random"), "seeds": (0, 1)}
-    facts = sweep_cases.facts(tasks=("wpr",), **fixed)
+    facts = sweep_cases.facts(tasks=("wpr",), at=0.1, **fixed)
     _, found = compare(tmp_path, facts, **fixed, **options)
-    assert {c.examples for c in found} == {3 * 15}
-    assert found[-1].p < 0.05
+    assert [(c.examples, c.p_examples < 0.05) for c in found if c.tested] == [(3 * 15, True)]
 
 
 def test_a_score_that_is_no_ratio_of_sums_has_no_test_over_examples(tmp_path):
     options = {"tasks": ("wpr",), "answers": grades, "metric": "mcc", "queries": grades("wpr")}
     fixed = {"rows": ("l2-mbp", "random"), "seeds": (0, 1)}
     _, found = compare(tmp_path, sweep_cases.facts(tasks=("wpr",), **fixed), **fixed, **options)
-    assert {(c.p, c.examples) for c in found} == {(None, 0)}
+    assert {(c.p_examples, c.examples, c.trouble) for c in found} == {(None, 0, "")}
+
+
+# ---- Translated test sets ---------------------------------------------------------------------
+
+
+def same_gold(task, examples=120):
+    """The right answers of test sets that are translations: the same in every language."""
+    english = sweep_cases.gold("pawsx", examples)["test", "en"]
+    return {("test", name): english for name in sweep_cases.LANGUAGES}
+
+
+@pytest.mark.parametrize(("answers", "parallel"), [(same_gold, True), (sweep_cases.gold, False)])
+def test_rows_that_line_up_are_one_example_in_all_languages(tmp_path, answers, parallel):
+    fixed = {"rows": ("l2-mbp", "random"), "seeds": (0, 1), "tasks": ("pawsx",)}
+    facts = sweep_cases.facts(**fixed)
+    runs, found = compare(tmp_path, facts, answers=answers, **fixed)
+    (comparison,) = [c for c in found if c.tested]
+    assert comparison.parallel == parallel
+    assert comparison.examples == (120 if parallel else 3 * 120)
+    sweep = read_sweep(facts, runs)
+    text = " ".join(verdict.tests(sweep, found, []))
+    assert ("translations of one another" in text) == parallel
+    assert ("pawsx: the rows of its languages do not line up" in text) == (not parallel)

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import functools
 import io
 import json
@@ -13,7 +14,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.summary import summarize
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.results import COLUMNS
-from alignreg_jax.reporting.sweeps import formats, notes, paper, records, statistics
+from alignreg_jax.reporting.sweeps import formats, notes, paper, records, verdict
 from alignreg_jax.reporting.sweeps.cells import (
     ALL_LANGUAGES,
     AVERAGE,
@@ -22,7 +23,7 @@ from alignreg_jax.reporting.sweeps.cells import (
     Place,
     read_cells,
 )
-from alignreg_jax.reporting.sweeps.comparisons import compare
+from alignreg_jax.reporting.sweeps.comparisons import compare, powers
 from alignreg_jax.reporting.sweeps.runs import read_sweep
 from alignreg_jax.reporting.sweeps.table import Column, Entry, Grid, grids
 
@@ -55,8 +56,14 @@ def eight(tmp_path_factory):
 
 def everything(runs, **changes):
     sweep = read_sweep(sweep_cases.facts(**changes), runs)
-    cells, found = read_cells(sweep), compare(sweep)
+    cells = read_cells(sweep)
+    found = compare(sweep, cells)
     return sweep, cells, found, grids(sweep, cells, found)
+
+
+def words(sweep, cells, found):
+    """What was tested, as text."""
+    return " ".join(verdict.tests(sweep, found, powers(sweep, cells)))
 
 
 def column(grid, index):
@@ -238,6 +245,7 @@ def test_only_means_over_the_same_languages_are_compared(tmp_path):
     text = " ".join(notes.below_table(sweep, cells, ()))
     assert "over the 1 zero-shot language that every run evaluated" in text
     assert "2 others were not evaluated everywhere" in text
+    assert "1 zero-shot language that" in text
 
 
 def test_missing_seeds_are_told(tmp_path):
@@ -264,8 +272,11 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path):
     sweep, cells, found, (grid,) = everything(runs, seeds=(0,))
     assert all("±" not in entry.text for _, entries in grid.rows for entry in entries)
     assert "One seed, so no interval" in " ".join(notes.below_table(sweep, cells, found))
-    assert "with one seed there is no interval" in " ".join(notes.tests(sweep, found))
-    assert not any(comparison.survives for comparison in found)
+    assert "Over seeds: no test. It needs two seeds a row or more" in words(sweep, cells, found)
+    assert verdict.finding(sweep, found, powers(sweep, cells)) == (
+        "Nothing is tested: without a spread between seeds there is no test."
+    )
+    assert not any(comparison.differs for comparison in found)
 
 
 def test_runs_that_do_not_fit_together_are_named(tmp_path):
@@ -277,13 +288,30 @@ def test_runs_that_do_not_fit_together_are_named(tmp_path):
     path.write_text(json.dumps(json.loads(good) | {"split": "dev"}))
     with pytest.raises(UserError, match="accuracy on dev, but other runs on intents have"):
         read_sweep(sweep_cases.facts(), runs)
-    for text, message in (("{", "not valid JSON"), ('{"prune_steps": []}', "no evaluation yet")):
-        path.write_text(text)
-        with pytest.raises(UserError, match=message):
-            read_sweep(sweep_cases.facts(), runs)
-    path.unlink()
-    with pytest.raises(UserError, match="no such file"):
-        read_sweep(sweep_cases.facts(), runs)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("results.json", "{", "not valid JSON"),
+        ("results.json", '{"prune_steps": []}', "no evaluation yet"),
+        ("results.json", "[1]", "no evaluation yet"),
+        ("results.json", None, "no such file"),
+        ("results.csv", "a,b\n1,2\n", "its columns are not prune_step,remaining"),
+        ("results.csv", None, "no such file"),
+    ],
+)
+def test_a_run_with_a_damaged_file_counts_as_failed(tmp_path, name, content, message):
+    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0, 1))
+    path = runs[1].workdir / name
+    path.unlink() if content is None else path.write_text(content)
+    sweep = read_sweep(sweep_cases.facts(failed=(("another", "why"),)), runs)
+    assert [run.seed for run in sweep.runs] == [0]
+    another, (run, line) = sweep.facts.failed
+    assert another == ("another", "why")
+    assert run == "l2-mbp on intents, seed 1"
+    assert str(path) in line
+    assert message in line
 
 
 # ---- Grids ------------------------------------------------------------------------------------
@@ -394,33 +422,68 @@ def test_marks_are_those_of_the_comparisons_on_the_zero_shot_mean(one):
     assert any(entry.mark for _, entries in grid.rows for entry in entries)
 
 
-def test_what_survives_is_told_by_row_and_task(two):
-    sweep, _, found, _ = two
-    text = notes.finding(sweep, found)
-    survive = [c for c in found if c.remaining == 0.1 and c.survives]
-    assert f"At 10 % remaining, {len(survive)} of 6 differences to l2-mbp on 2 tasks" in text
-    assert "lower: random (xnli, pawsx)" in text
+def test_what_differs_is_told_by_task_and_what_could_be_detected(two):
+    runs = [run.source for run in two[0].runs]
+    sweep, cells, found, _ = everything(runs, tasks=XGLUE, at=0.1)
+    detects = powers(sweep, cells)
+    text = verdict.finding(sweep, found, detects)
+    for task in XGLUE:
+        differ = [c for c in found if c.task == task and c.differs]
+        assert f"At 10 % remaining on {task}, {len(differ)} of 3 rows differ significantly" in text
+    assert "lower: random" in text
+    for power in detects:
+        assert f"{power.task} {100 * power.detectable:.1f} points" in text
+        assert (power.rows, power.seeds) == (3, 3)
+    assert "paper’s differences" not in text  # they are of the average over eight tasks
+
+
+def test_the_average_is_a_family_with_the_papers_differences(eight):
+    sweep, cells, found, _ = eight
+    sweep = dataclasses.replace(
+        sweep, facts=dataclasses.replace(sweep.facts, rows=("none", "l2-mbp", "cosine-mbp"))
+    )
+    assert {c.task for c in found} == {*sweep.facts.tasks, AVERAGE}
+    (mine,) = [c for c in found if c.task == AVERAGE and c.tested]
+    means = {
+        row: np.mean(list(cells[Place(row, AVERAGE, 0.3138, ALL_LANGUAGES)].values.values()))
+        for row in ("random", "l2-mbp")
+    }
+    assert mine.difference == pytest.approx(means["random"] - means["l2-mbp"])
+    (power,) = [p for p in powers(eight[0], cells) if p.task == AVERAGE]
+    text = " ".join(verdict.detectable_notes(sweep, [power]))
+    assert "The paper’s differences of 0.65 and 1.09 points would take" in text
+    assert "avg" not in text
+
+
+def test_a_baseline_that_spreads_wider_than_all_rows_is_told(one):
+    sweep, cells, found, _ = one
+    wide = dict(cells)
+    place = Place("l2-mbp", "intents", 0.3138, ZERO_SHOT)
+    wide[place] = dataclasses.replace(cells[place], values={0: 0.1, 1: 0.5, 2: 0.9})
+    assert "F-test" not in words(sweep, cells, found)
+    assert "The seeds of l2-mbp spread wider than those of the other" in words(sweep, wide, found)
+
+
+def test_what_is_damaged_takes_itself_away_and_not_the_table(one):
+    sweep, cells, found, _ = one
+    hurt = [dataclasses.replace(c, trouble="x.txt: gone") for c in found[:1]] + found[1:]
+    assert "No test over examples for random: x.txt: gone." in words(sweep, cells, hurt)
 
 
 def test_comparisons_without_predictions_are_counted(tmp_path):
     rows = ("l2-mbp", "cosine-mbp", "random")
     runs = sweep_cases.write_runs(tmp_path, rows=rows[:2])
     runs += sweep_cases.write_runs(tmp_path, rows=rows[2:], save=False)
-    sweep, _, found, _ = everything(runs, rows=rows)
-    assert [c.p is None for c in found] == [False, True] * 2
-    assert [c.p_holm for c in found if c.row == "cosine-mbp"] == pytest.approx(
-        statistics.holm([c.p for c in found if c.row == "cosine-mbp"])
-    )
-    text = " ".join(notes.tests(sweep, found))
-    assert "After the correction for 2 comparisons" in text
-    assert "2 comparisons had no predictions of both systems" in text
+    sweep, cells, found, _ = everything(runs, rows=rows)
+    assert [c.p_examples is None for c in found if c.tested] == [False, True]
+    assert "1 comparison had no predictions of both systems" in words(sweep, cells, found)
 
 
 def test_a_sweep_without_finished_runs_is_a_table_of_dashes():
     sweep, cells, found, (grid,) = everything([], missing=15)
     assert cells == {}
     assert {entry.text for _, entries in grid.rows for entry in entries} == {"–"}
-    assert "No comparisons" in notes.tests(sweep, found)[0]
+    assert "No comparisons" in words(sweep, cells, found)
     assert "15 runs are missing" in notes.not_in_table(sweep)[0]
 
 
@@ -521,18 +584,6 @@ def test_results_csv_is_every_runs_with_its_place_in_front(two):
         assert [{name: line[name] for name in COLUMNS} for line in mine] == theirs
 
 
-def test_results_csv_of_another_form_is_named(tmp_path):
-    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0,))
-    sweep = read_sweep(sweep_cases.facts(), runs)
-    path = runs[0].workdir / "results.csv"
-    path.write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match="its columns are not prune_step,remaining"):
-        records.results_csv(sweep.runs)
-    path.unlink()
-    with pytest.raises(UserError, match="no such file"):
-        records.results_csv(sweep.runs)
-
-
 def test_table_csv_keeps_every_digit_of_every_cell(two):
     sweep, cells, found, _ = two
     lines = parsed(records.table_csv(sweep.facts, cells, found))
@@ -543,11 +594,12 @@ def test_table_csv_keeps_every_digit_of_every_cell(two):
         place = Place(line["row"], line["task"], float(line["remaining"]), line["statistic"])
         interval = cells[place].interval
         assert float(line["mean"]) == interval.mean
-        assert (float(line["low"]), float(line["high"])) == (interval.low, interval.high)
+        ends = [float(line[name]) if line[name] else None for name in ("low", "high")]
+        assert ends == [interval.low, interval.high]
         assert int(line["seeds"]) == 3
         comparison = changes.get((place.row, place.task, place.remaining))
-        survives = place.statistic == ZERO_SHOT and comparison is not None and comparison.survives
-        assert bool(line["change"]) == survives
+        differs = place.statistic == ZERO_SHOT and comparison is not None and comparison.differs
+        assert bool(line["change"]) == differs
         printed = place.statistic == ALL_LANGUAGES and place.remaining == 0.3138
         assert bool(line["paper"]) == printed
     xnli = next(line for line in lines if (line["row"], line["task"]) == ("l2-mbp", "xnli"))
@@ -555,14 +607,18 @@ def test_table_csv_keeps_every_digit_of_every_cell(two):
 
 
 def test_comparisons_csv_is_the_comparisons(one):
-    found = one[2]
-    lines = parsed(records.comparisons_csv(found))
+    sweep, cells, found, _ = one
+    (power,) = powers(sweep, cells)
+    lines = parsed(records.comparisons_csv(found, [power]))
     assert tuple(lines[0]) == records.COMPARISON_COLUMNS
     for line, comparison in zip(lines, found, strict=True):
         assert (line["row"], float(line["remaining"])) == (comparison.row, comparison.remaining)
-        for name in ("difference", "low", "high", "p", "p_holm"):
+        for name in ("difference", "low", "high"):
             assert float(line[name]) == getattr(comparison, name)
-        assert line["survives"] == str(comparison.survives).lower()
+        for name in ("p_seeds", "p_examples"):
+            assert line[name] == ("" if not comparison.tested else str(getattr(comparison, name)))
+        assert line["differs"] == str(comparison.differs).lower()
+        assert line["detectable"] == (str(power.detectable) if comparison.tested else "")
 
 
 def test_the_zero_shot_mean_is_that_of_the_metrics(one):

@@ -9,11 +9,10 @@ from alignreg_jax.reporting.sweeps import figures as draw
 from alignreg_jax.reporting.sweeps import lines
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, Cells, Place
 from alignreg_jax.reporting.sweeps.family_figure import Panel, response_figure
-from alignreg_jax.reporting.sweeps.notes import count
 from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import Interval
 from alignreg_jax.reporting.sweeps.styles import row_styles
-from alignreg_jax.reporting.tables import percent
+from alignreg_jax.reporting.tables import count, percent
 
 
 class Drawing(NamedTuple):

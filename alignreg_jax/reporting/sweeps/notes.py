@@ -5,22 +5,21 @@ from collections.abc import Sequence
 from alignreg_jax.reporting.metric_names import first_word
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.cells import STATISTICS, Cells, Place
-from alignreg_jax.reporting.sweeps.comparisons import SIGNIFICANT, Comparison
+from alignreg_jax.reporting.sweeps.comparisons import Comparison
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Sweep
-from alignreg_jax.reporting.sweeps.statistics import DRAWS
-from alignreg_jax.reporting.tables import percent
+from alignreg_jax.reporting.sweeps.verdict import at
+from alignreg_jax.reporting.tables import count, percent
 
 _TWENTIETH = 0.05
 
 
 def below_table(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list[str]:
     """How to read the cells, a paragraph each."""
-    facts = sweep.facts
     found = [_cells_note(sweep, cells)]
-    if comparisons:
+    if any(comparison.tested for comparison in comparisons):
         found.append(
-            f"↑ ↓: the zero-shot mean is higher or lower than that of {facts.baseline}, and the"
-            " difference survives both tests, over seeds and over examples."
+            f"↑ ↓: significantly higher or lower than {sweep.facts.baseline}, tested on the"
+            f" zero-shot mean at {at(sweep)} remaining."
         )
     found += _languages_notes(sweep)
     if _has_paper(sweep):
@@ -53,10 +52,10 @@ def _cells_note(sweep: Sweep, cells: Cells) -> str:
     text += " trained on. "
     if paper.all_tasks(sweep.facts.tasks):
         text += "avg: mean of XGLUE’s score over its eight tasks. "
-    if seeds and max(seeds) > 1:
+    if any(cell.interval.half is not None for cell in cells.values()):
         text += f"Mean ± 95 % interval (Student’s t) over {max(seeds)} seeds. "
     else:
-        text += "One seed, so no interval. "
+        text += "One seed, so no interval. " if max(seeds, default=1) == 1 else ""
     text += "Bold: the best of a column"
     if not sweep.dense_rows:
         return text + "."
@@ -84,7 +83,8 @@ def _languages_notes(sweep: Sweep) -> list[str]:
                 f"Means on {sweep.facts.column(task)} are over the"
                 f" {count(len(languages), 'zero-shot language')} that every run evaluated"
                 f" wherever the table is read ({', '.join(languages) or 'none'});"
-                f" {len(left_out)} others were not evaluated everywhere."
+                f" {count(len(left_out), 'other')} {'was' if len(left_out) == 1 else 'were'} not"
+                " evaluated everywhere."
             )
     for task, lacking in sweep.lacking.items():
         if lacking:
@@ -163,110 +163,3 @@ def not_in_table(sweep: Sweep) -> list[str]:
         runs = "1 run is" if facts.missing == 1 else f"{facts.missing} runs are"
         found.append(f"Not finished: {runs} missing; the table is of a part of the sweep.")
     return found
-
-
-def finding(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
-    """What the comparisons say, a sentence or two for each place where the table is read."""
-    facts = sweep.facts
-    found = []
-    for remaining in facts.remaining:
-        here = [c for c in comparisons if c.remaining == remaining]
-        if not here:
-            continue
-        tasks = "" if len(facts.tasks) == 1 else f" on {len(facts.tasks)} tasks"
-        text = f"At {percent(remaining, 0)} % remaining, {sum(c.survives for c in here)} of"
-        text += f" {count(len(here), 'difference')} to {facts.baseline}{tasks} survive both tests"
-        parts = [
-            f"{word}: {_names(sweep, marked)}"
-            for word, mark in (("higher", "↑"), ("lower", "↓"))
-            if (marked := [c for c in here if c.mark == mark])
-        ]
-        found.append(f"{text}{' (' + '; '.join(parts) + ')' if parts else ''}.")
-    return " ".join(found)
-
-
-def _names(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
-    """The rows, each with its tasks where there are several."""
-    facts, tasks = sweep.facts, {}
-    for comparison in comparisons:
-        tasks.setdefault(comparison.row, []).append(facts.column(comparison.task))
-    if len(facts.tasks) == 1:
-        return ", ".join(tasks)
-    return ", ".join(f"{row} ({', '.join(names)})" for row, names in tasks.items())
-
-
-def tests(sweep: Sweep, comparisons: Sequence[Comparison]) -> list[str]:
-    """What was tested, and what each test can and cannot show, a paragraph each."""
-    if not comparisons:
-        return [f"No comparisons: no finished run of {sweep.facts.baseline} to compare with."]
-    tested = [c for c in comparisons if c.p is not None]
-    seeds = max(c.seeds for c in comparisons)
-    return [
-        f"Every row is compared with {sweep.facts.baseline}, seed by seed, on the zero-shot mean."
-        " A difference survives only if both tests below say so. Two tests are needed because two"
-        " things are drawn by chance: the training (its seed) and the test examples.",
-        _seeds_test(seeds),
-        *_examples_test(sweep, tested, len(comparisons)),
-        "Each of the two is corrected by Holm’s rule for the number of comparisons, and must then"
-        f" have p below {SIGNIFICANT}: if no row differed from the baseline, one test or more would"
-        f" pass with probability {SIGNIFICANT} at most.",
-        "A row without an arrow is not shown to be equal to the baseline; it is not shown to"
-        " differ. Nothing but the zero-shot mean of a task is tested.",
-    ]
-
-
-def _seeds_test(seeds: int) -> str:
-    if seeds == 1:
-        return (
-            "Over seeds: with one seed there is no interval, so nothing can survive: a second"
-            " training could turn any of these differences round."
-        )
-    return (
-        f"Over seeds: Student’s t-test of the {seeds} paired differences. It shows whether the"
-        " difference would come again if the models were trained again with other seeds, which"
-        " change the new head, the order of the data, dropout and all that a method draws. It says"
-        " nothing of other test examples, and with few seeds a real difference is easily missed."
-        " The interval beside a difference is of one comparison, without the correction."
-    )
-
-
-def _examples_test(sweep: Sweep, tested: Sequence[Comparison], compared: int) -> list[str]:
-    if not tested:
-        return [
-            "Over examples: no test, so nothing can survive. It needs the predictions of the runs"
-            " (eval.save_predictions)."
-        ]
-    found = (
-        f"Over examples: a randomisation test (Noreen) swaps the two systems’ answers to an"
-        f" example{_units(sweep)}, all seeds of it together, each language for itself, and scores"
-        f" both anew; p is the share of {DRAWS:,} random swaps that make the means differ as much"
-        " as they do. After the correction for"
-        f" {count(len(tested), 'comparison')} it must be below {SIGNIFICANT}. It shows whether"
-        " these very models differ by more than the luck of which examples are in the test sets."
-        " It takes the trained models as they are, so it cannot say that the method, rather than"
-        " the seeds, made the difference; and it takes examples as independent, so that p is too"
-        " small where the languages’ test sets are translations of one another."
-    )
-    if len(tested) == compared:
-        return [found]
-    return [
-        found,
-        f"{count(compared - len(tested), 'comparison')} had no predictions of both systems or no"
-        " score by example, and so no test over examples; they cannot survive.",
-    ]
-
-
-def _units(sweep: Sweep) -> str:
-    """What is swapped as a whole where that is not a row."""
-    kinds = {run.results["metric"] for run in sweep.runs}
-    units = []
-    if kinds & {"f1", "pos_xglue", "word_accuracy"}:
-        units.append("a sentence with all its tags")
-    if "ndcg" in kinds:
-        units.append("a query with all its rows")
-    return f" ({' or '.join(units)})" if units else ""
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun in the right form."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -5,7 +5,6 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.results import COLUMNS
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.cells import (
@@ -15,7 +14,7 @@ from alignreg_jax.reporting.sweeps.cells import (
     Cells,
     Place,
 )
-from alignreg_jax.reporting.sweeps.comparisons import Comparison
+from alignreg_jax.reporting.sweeps.comparisons import Comparison, Power
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Run, SweepFacts
 
 RESULTS_COLUMNS = ("method", "task", "seed", *COLUMNS)
@@ -24,27 +23,15 @@ TABLE_COLUMNS = (
     *("change", "paper"),
 )
 COMPARISON_COLUMNS = (
-    *("row", "task", "remaining", "difference", "low", "high", "p_seeds", "p_seeds_holm"),
-    *("p", "p_holm", "survives", "seeds", "examples"),
+    *("row", "task", "remaining", "tested", "difference", "low", "high", "p_seeds", "p_examples"),
+    *("differs", "seeds", "examples", "detectable"),
 )
 
 
 def results_csv(runs: Sequence[Run]) -> str:
-    """All runs' results.csv in one, with method (the row's label), task and seed in front.
-
-    Raises:
-        UserError: a run has no results.csv, or one with other columns.
-    """
-    found = []
-    for run in sorted(runs, key=lambda run: (run.row, run.task, run.seed)):
-        path = run.source.workdir / "results.csv"
-        try:
-            lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
-        if not lines or tuple(lines[0]) != COLUMNS:
-            raise UserError(f"{path}: its columns are not {','.join(COLUMNS)}")
-        found += [[run.row, run.task, str(run.seed), *line] for line in lines[1:]]
+    """All runs' results.csv in one, with method (the row's label), task and seed in front."""
+    ordered = sorted(runs, key=lambda run: (run.row, run.task, run.seed))
+    found = ([run.row, run.task, str(run.seed), *line] for run in ordered for line in run.scores)
     return _text(RESULTS_COLUMNS, found)
 
 
@@ -52,18 +39,18 @@ def table_csv(facts: SweepFacts, cells: Cells, comparisons: Sequence[Comparison]
     """Every cell in long form.
 
     `low` and `high` end the 95 % interval; `measured` is the mean fraction of weights that the
-    score was measured at; `change` is "higher" or "lower" where the difference to the baseline
-    survives both tests; `paper` is the paper's printed number as a fraction, beside XGLUE's score.
+    score was measured at; `change` is "higher" or "lower" where the row differs significantly from
+    the baseline; `paper` is the paper's printed number as a fraction, beside XGLUE's score.
     """
     changes = {
         (c.row, c.task, c.remaining): "higher" if c.difference > 0 else "lower"
         for c in comparisons
-        if c.survives
+        if c.differs
     }
     found = []
     for place, cell in cells.items():
         interval = cell.interval
-        tested = place.statistic == ZERO_SHOT
+        tested = place.statistic == (ALL_LANGUAGES if place.task == AVERAGE else ZERO_SHOT)
         found.append(
             {
                 "task": place.task,
@@ -82,10 +69,17 @@ def table_csv(facts: SweepFacts, cells: Cells, comparisons: Sequence[Comparison]
     return _text(TABLE_COLUMNS, (_cells(TABLE_COLUMNS, row) for row in found))
 
 
-def comparisons_csv(comparisons: Sequence[Comparison]) -> str:
-    """Every comparison with the baseline; what is not known is empty."""
+def comparisons_csv(comparisons: Sequence[Comparison], powers: Sequence[Power]) -> str:
+    """Every comparison with the baseline; what is not known is empty.
+
+    `detectable` is the smallest true difference that its family finds at 80 % power.
+    """
+    smallest = {power.task: power.detectable for power in powers}
     found = (
-        {name: getattr(comparison, name) for name in COMPARISON_COLUMNS}
+        {
+            **{name: getattr(comparison, name) for name in COMPARISON_COLUMNS[:-1]},
+            "detectable": smallest.get(comparison.task) if comparison.tested else None,
+        }
         for comparison in comparisons
     )
     return _text(COMPARISON_COLUMNS, (_cells(COMPARISON_COLUMNS, row) for row in found))

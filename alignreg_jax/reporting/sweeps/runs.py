@@ -1,8 +1,10 @@
 """What a sweep's table is made of: the runs that are finished, and what was asked for."""
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.metrics import Answers
 from alignreg_jax.evaluation.summary import means
 from alignreg_jax.reporting.metric_names import metric_name
-from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.results import COLUMNS, Results
 from alignreg_jax.reporting.series import ENGLISH
 from alignreg_jax.reporting.sweeps import paper
 
@@ -51,6 +53,9 @@ class SweepFacts:
         command: the line that makes the sweep again.
         failed: (name of the run, one line of error) each.
         missing: how many planned runs are not finished yet.
+        comparisons: the rows that are tested against the baseline; empty for all of them.
+        at: which of `remaining` they are tested at; 0 for the paper's 31 % where it is among them,
+            else the smallest.
     """
 
     title: str
@@ -62,6 +67,20 @@ class SweepFacts:
     command: str
     failed: tuple[tuple[str, str], ...] = ()
     missing: int = 0
+    comparisons: tuple[str, ...] = ()
+    at: float = 0.0
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """The rows that are tested against the baseline."""
+        return tuple(row for row in self.comparisons or self.rows if row != self.baseline)
+
+    @property
+    def tested_at(self) -> float:
+        """The one place at which they are tested."""
+        if self.at:
+            return min(self.remaining, key=lambda remaining: abs(remaining - self.at))
+        return paper.reading(self.remaining, TOLERANCE) or min(self.remaining)
 
     def column(self, task: str) -> str:
         """What a task is called in print: its label without overrides where that is clear."""
@@ -72,10 +91,11 @@ class SweepFacts:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run with the content of its results.json."""
+    """A finished run with the content of its results.json, and the lines of its results.csv."""
 
     source: FinishedRun
     results: Results
+    scores: Sequence[Sequence[str]] = ()
 
     @property
     def row(self) -> str:
@@ -181,17 +201,24 @@ class Sweep:
 
 
 def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
-    """Read results.json of every run.
+    """Read results.json and results.csv of every run; one with a damaged file counts as failed.
 
     Raises:
-        UserError: a file is missing or damaged; two runs have the same place in the table; runs on
-            one task were scored by different metrics or on different splits.
+        UserError: two runs have the same place in the table; runs on one task were scored by
+            different metrics or on different splits.
         ValueError: a run's row or task is not among those of `facts`.
     """
     found: dict[tuple[int, int, int], Run] = {}
     scored: dict[str, tuple[str, str]] = {}
+    damaged = []
     for source in runs:
-        run = Run(source, _results(source.workdir / "results.json"))
+        try:
+            results = _results(source.workdir / "results.json")
+            run = Run(source, results, _scores(source.workdir / "results.csv"))
+        except UserError as error:
+            name = f"{source.row} on {source.task}, seed {source.seed}"
+            damaged.append((name, str(error)))
+            continue
         place = (facts.rows.index(run.row), facts.tasks.index(run.task), run.seed)
         if place in found:
             raise UserError(
@@ -205,6 +232,7 @@ def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
                 f"{source.workdir / 'results.json'}: {kind[0]} on {kind[1]}, but other runs on"
                 f" {run.task} have {' on '.join(scored[run.task])}; they cannot share a table"
             )
+    facts = replace(facts, failed=(*facts.failed, *damaged))
     return Sweep(facts, tuple(found[place] for place in sorted(found)))
 
 
@@ -242,8 +270,20 @@ def _results(path: Path) -> Results:
         results = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; is this the workdir of a finished run?") from None
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not results.get("prune_steps"):
+    if not isinstance(results, dict) or not results.get("prune_steps"):
         raise UserError(f"{path}: no evaluation yet, so nothing for a table")
     return results
+
+
+def _scores(path: Path) -> list[list[str]]:
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not a table ({error})") from None
+    if not lines or tuple(lines[0]) != COLUMNS:
+        raise UserError(f"{path}: its columns are not {','.join(COLUMNS)}")
+    return lines[1:]

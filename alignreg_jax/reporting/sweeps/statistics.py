@@ -1,14 +1,14 @@
-"""The statistics behind the table: intervals over seeds, a test over examples, Holm's correction.
+"""The interval of a cell over its seeds, and a test over examples with Holm's correction.
 
-Two questions need two tests. Would the difference come again if the models were trained again? The
-interval over seeds answers that. Would it come again on other test examples? The randomisation test
-answers that, for the models at hand.
+Two questions need two tests. Would a difference come again if the models were trained again? That
+is `dunnett`'s. Would it come again on other test examples? The randomisation test answers that, for
+the models at hand.
 """
 
 import math
 from collections.abc import Sequence
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -19,6 +19,7 @@ from alignreg_jax.evaluation.examples import ratio
 LEVEL = 0.95
 DRAWS = 10_000
 _SEED = 20220403  # fixed, so that the same predictions give the same p
+_TINY = 1e-12
 _KINDS = 256  # of examples whose swaps are drawn at once: 20 MB
 
 Systems = Float[np.ndarray, "seeds _ 2"]  # languages have different numbers of examples
@@ -26,7 +27,7 @@ Systems = Float[np.ndarray, "seeds _ 2"]  # languages have different numbers of 
 
 
 class Interval(NamedTuple):
-    """A mean and half the width of its 95 % interval; None where one value tells no spread."""
+    """A mean and half the width of its 95 % interval; None where the values tell no spread."""
 
     mean: float
     half: float | None
@@ -55,22 +56,10 @@ def t_interval(values: Sequence[float]) -> Interval:
     if len(values) == 1:
         return Interval(mean, None, 1)
     deviation = float(np.std(values, ddof=1))
+    if deviation < _TINY:  # equal values, one collapsed model again and again, are no certainty
+        return Interval(mean, None, len(values))
     half = _quantile(len(values) - 1) * deviation / math.sqrt(len(values))
     return Interval(mean, half, len(values))
-
-
-def paired_t_test(differences: Sequence[float]) -> float | None:
-    """Two-sided p of Student's paired t-test that the mean of the differences is not zero.
-
-    Returns:
-        None for one difference, which tells no spread; for equal ones 1 if they are zero, else 0.
-    """
-    if len(differences) < 2:
-        return None
-    if np.ptp(differences) < 1e-12:  # equal but for rounding
-        return 1.0 if abs(differences[0]) < 1e-12 else 0.0
-    tested: Any = stats.ttest_1samp(differences, 0.0)  # its fields are declared nowhere
-    return float(tested.pvalue)
 
 
 @cache
@@ -93,7 +82,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def randomisation_test(
-    languages: Sequence[tuple[Systems, Systems]], draws: int = DRAWS, seed: int = _SEED
+    languages: Sequence[tuple[Systems, Systems]],
+    *,
+    parallel: bool = False,
+    draws: int = DRAWS,
+    seed: int = _SEED,
 ) -> float:
     """Two-sided p that two systems differ, by swapping their answers example by example.
 
@@ -101,16 +94,21 @@ def randomisation_test(
     be exchanged. The statistic is the difference of the two scores, averaged over seeds and over
     languages, and it is computed anew from the swapped answers: so the test holds for F1, whose
     denominator depends on what is predicted, as it does for a mean over examples (Yeh 2000). An
-    example is swapped within its language, with all its seeds.
+    example is swapped with all its seeds, and where test sets are `parallel` in all languages at
+    once: translations of one sentence are not as many independent draws.
 
     Args:
         languages: of each, the parts of one system and those of the other.
+        parallel: row i of every language is the same example.
         draws: random swaps; the smallest p that can come out is 1 / (1 + draws).
         seed: of the draws.
 
     Returns:
         (1 + draws at least as far from zero as the observed difference) / (1 + draws).
     """
+    if parallel:  # one language with as many seeds as there are languages and seeds
+        mine, theirs = (np.concatenate(side) for side in zip(*languages, strict=True))
+        languages = [(mine, theirs)]
     generator = np.random.default_rng(seed)
     observed, drawn = 0.0, np.zeros(draws)
     for mine, theirs in languages:

@@ -109,6 +109,7 @@ def _grid(
     """A grid with a column for each (group, task, remaining, statistic), and the paper's beside."""
     facts = sweep.facts
     marks = {(c.row, c.task, c.remaining): c.mark for c in comparisons}
+    score = {AVERAGE: ALL_LANGUAGES}  # what a task's rows are tested on, if not the zero-shot mean
     columns: list[Column] = []
     entries: dict[str, list[Entry]] = {row: [] for row in facts.rows}
     for group, task, remaining, statistic in places:
@@ -122,7 +123,8 @@ def _grid(
                 found[row] = Entry()
                 continue
             interval = cell.interval
-            mark = marks.get((row, task, remaining), "") if statistic == ZERO_SHOT else ""
+            tested = statistic == score.get(task, ZERO_SHOT)
+            mark = marks.get((row, task, remaining), "") if tested else ""
             found[row] = Entry(interval.mean, interval.half, mark=mark)
         for row, entry in _emphasised(found, sweep.dense_rows).items():
             entries[row].append(entry)

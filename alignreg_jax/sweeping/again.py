@@ -1,0 +1,128 @@
+"""The table of a sweep again, from the results.csv that is left of it.
+
+`python -m alignreg_jax.sweeping.again --config FILE[:args] --workdir DIR [--config.FIELD=VALUE]`
+reads DIR/results.csv and writes the other files beside it, with the tests of today. The runs are
+not needed; what was not kept in results.csv (predictions, and so the test over examples) is left
+out.
+"""
+
+import csv
+import io
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from alignreg_jax import flags
+from alignreg_jax.data.tasks import get_task
+from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation import scoring
+from alignreg_jax.evaluation.summary import summarize
+from alignreg_jax.inputs import Cache, load_data
+from alignreg_jax.reporting.sweeps.records import RESULTS_COLUMNS
+from alignreg_jax.reporting.sweeps.report import write_tables
+from alignreg_jax.reporting.sweeps.runs import FinishedRun, Run, Sweep, SweepFacts
+from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping.table import sweep_facts
+
+_PLACE = len(("method", "task", "seed"))
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the tables and print the path of the page; the exit code is 0 or 2."""
+    return flags.execute(arguments, lambda: str(__doc__), _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    values = flags.parse(
+        arguments,
+        program="alignreg_jax.sweeping.again",
+        example="configs/table1_demo.py",
+        fields=sweeps.field_paths,
+    )
+    if not values.workdir:
+        raise UserError("--workdir is needed: the folder with the results.csv of a sweep")
+    folder, sweep = Path(values.workdir), sweeps.resolve(values.config)
+    title = flags.config_title(arguments)
+    command = ["python", "-m", "alignreg_jax.sweep", *_without_workdir(arguments)]
+    facts = sweep_facts(sweep, title=title, command=shlex.join(command))
+    runs = read_runs(folder / "results.csv", facts, _chances(sweep))
+    print(write_tables(folder, Sweep(facts, tuple(runs))))
+    return 0
+
+
+def read_runs(path: Path, facts: SweepFacts, chances: Mapping[str, float]) -> list[Run]:
+    """The runs whose scores a sweep's results.csv holds, in the order of rows, tasks and seeds.
+
+    Raises:
+        UserError: the file is missing or has other columns; a run is no part of the sweep.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    if not lines or tuple(lines[0]) != RESULTS_COLUMNS:
+        raise UserError(f"{path}: its columns are not {','.join(RESULTS_COLUMNS)}")
+    found = {}
+    for (row, task, seed), group in groupby(lines[1:], lambda line: tuple(line[:_PLACE])):
+        if row not in facts.rows or task not in facts.tasks:
+            raise UserError(f"{path}: {row} on {task} is no part of this sweep; another --config?")
+        scores = [line[_PLACE:] for line in group]
+        source = FinishedRun(row, task, int(seed), path.parent / "runs", {})
+        place = (facts.rows.index(row), facts.tasks.index(task), int(seed))
+        found[place] = Run(source, _results(source, scores, chances[task]), scores)
+    return [found[place] for place in sorted(found)]
+
+
+def _results(source: FinishedRun, scores: Sequence[Sequence[str]], chance: float) -> dict[str, Any]:
+    """What results.json would say, as far as a table needs it."""
+    known = get_task(source.task.partition("@")[0])
+    splits = {split for _, _, split, *_ in scores}
+    split, steps = "test" if "test" in splits else "dev", []
+    mine = [line for line in scores if (line[2], line[4]) == (split, known.metric)]
+    for step, group in groupby(mine, lambda line: int(line[0])):
+        lines = list(group)
+        values = {language: float(value) for _, _, _, language, _, value, *_ in lines}
+        remaining, *_, nonzero, whole = map(float, (lines[0][1], *lines[0][6:]))
+        facts = {"remaining": remaining, "nonzero": nonzero, "remaining_total": whole}
+        sums = summarize(values, None, 0.0)
+        steps.append({"prune_step": step, **facts, **sums, "languages": values})
+    return {
+        **{"task": known.name, "method": source.row, "seed": source.seed, "chance": chance},
+        **{"metric": known.metric, "split": split, "prune_steps": steps},
+    }
+
+
+def _chances(sweep: sweeps.SweepConfig) -> dict[str, float]:
+    """By task the score of guessing, which figures draw; 0, no line, without its data here."""
+    found = {}
+    for task in sweep.tasks:
+        config = sweeps.run_config(sweep, sweep.methods[0], task, sweep.seeds[0])
+        try:
+            data = load_data(config, Cache())
+        except UserError:
+            found[task] = 0.0
+            continue
+        rows = {name: gold for (_, name), gold in data.evaluation.items()}
+        found[task] = scoring.chance(data.dataset.task, data.dataset.labels, rows)
+    return found
+
+
+def _without_workdir(arguments: Sequence[str]) -> list[str]:
+    before = ["", *arguments]
+    return [
+        argument
+        for argument, last in zip(arguments, before, strict=False)
+        if argument.partition("=")[0].lstrip("-") != "workdir" and last.lstrip("-") != "workdir"
+    ]
+
+
+def run() -> None:
+    """Entry point of the program."""
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    run()
