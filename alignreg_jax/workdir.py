@@ -51,6 +51,10 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
     Raises:
         UserError: it holds a run of another one (the fields are named), or something else.
     """
+    try:
+        str(workdir.absolute()).encode()
+    except UnicodeEncodeError:  # what writes checkpoints and exports takes no other paths
+        raise UserError(f"--workdir={workdir}: the path is not UTF-8; give another") from None
     if workdir.exists() and not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is a file; give a folder")
     content = _read(workdir)

@@ -7,7 +7,7 @@ Each is given the same multiples of its default weight, which are of one gradien
 are compared with. Everything else as in configs/table1_demo.py.
 
 Hardware: a GPU, or 2 CPU cores for an hour per seed. docs/results/lambda_demo has what one seed
-showed.
+showed, with the first rows of each file and not a draw.
 """
 
 from alignreg_jax.errors import UserError

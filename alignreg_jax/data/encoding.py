@@ -25,7 +25,10 @@ from alignreg_jax.data.schema import Split
 from alignreg_jax.data.words import Pieces
 from alignreg_jax.errors import UserError
 
-ROWS_PER_CHUNK = 512  # tokenised at once: bounds memory (0.1 MB a long row), paces the progress
+# Tokenised at once: bounds memory (0.1 MB a row of a page, 270 bytes a character of longer ones),
+# paces the progress
+ROWS_PER_CHUNK = 512
+CHARACTERS_PER_CHUNK = 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +81,12 @@ def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"{path}: missing; the encoder's own tokenizer.json is required")
+        raise UserError(
+            f"{path}: missing; the encoder's own is required (transformers makes one of a "
+            "sentencepiece model: AutoTokenizer.from_pretrained(folder).save_pretrained(folder))"
+        )
     try:
-        tokenizer = Tokenizer.from_file(str(path))
+        tokenizer = Tokenizer.from_buffer(path.read_bytes())  # from_file takes UTF-8 paths alone
     except Exception as error:  # the library raises nothing narrower
         reason = str(error).partition("\n")[0]
         raise UserError(f"{path}: not a tokenizer ({reason})") from error
@@ -205,8 +211,17 @@ def _chunks(split: Split) -> Iterator[list]:
     texts: list = split.text_a
     if split.text_b is not None:
         texts = list(zip(split.text_a, split.text_b, strict=True))
-    for start in range(0, len(texts), ROWS_PER_CHUNK):
-        yield texts[start : start + ROWS_PER_CHUNK]
+    chunk: list = []
+    size = 0
+    for text in texts:
+        length = len(text) if isinstance(text, str) else sum(map(len, text))
+        if chunk and (len(chunk) == ROWS_PER_CHUNK or size + length > CHARACTERS_PER_CHUNK):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(text)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def _key(split: Split, tokenizer: Tokenizer, max_length: int, stripped: bool) -> str:

@@ -251,7 +251,7 @@ def _check_vocabulary(folder: Path, config: XlmrConfig) -> None:
     if not path.exists():
         return  # whoever needs a tokenizer says that there is none
     try:
-        pieces = max(Tokenizer.from_file(str(path)).get_vocab().values(), default=-1) + 1
+        pieces = max(Tokenizer.from_buffer(path.read_bytes()).get_vocab().values(), default=-1) + 1
     except Exception as error:  # tokenizers raises bare Exception
         raise UserError(f"{path}: not a tokenizer.json ({error})") from error
     if pieces > config.vocab_size:
@@ -323,7 +323,7 @@ def _tokenizer_config(config: XlmrConfig, source: Path) -> dict[str, Any]:
     """
     path = source / TOKENIZER_CONFIG
     original = _read_json(path) if path.exists() else {}
-    known = Tokenizer.from_file(str(source / TOKENIZER)).get_vocab()
+    known = Tokenizer.from_buffer((source / TOKENIZER).read_bytes()).get_vocab()
     specials = {}
     for role, default in _SPECIALS.items():
         token = original.get(role, default)

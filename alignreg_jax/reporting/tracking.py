@@ -15,10 +15,14 @@ Event = dict[str, Any]
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
-    """Write a file so that a reader, or a kill at any moment, sees the old file or the new one."""
+    r"""Write a file so that a reader, or a kill at any moment, sees the old file or the new one.
+
+    Text is UTF-8. A path whose bytes are not has surrogates in Python; they become "\udce9" and
+    the like, which JSON reads back as they were.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:

@@ -254,3 +254,16 @@ def test_the_umask_says_who_may_read_the_cache(tokenizer, tmp_path, umask):
     (path,) = (tmp_path / "cache").iterdir()
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
     assert path.parent.stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def test_long_rows_are_tokenised_in_smaller_batches(tokenizer, monkeypatch):
+    """Memory follows characters, not rows; the pieces are those of one batch."""
+    rows = split_of(["on", "turn it on " * 6, "off", "", "the light", "turn"] * 3)
+    whole = encode(rows, tokenizer, 16)
+    sizes = []
+    monkeypatch.setattr(encoding, "CHARACTERS_PER_CHUNK", 40)
+    monkeypatch.setattr(encoding, "ROWS_PER_CHUNK", 3)
+    parts = encode(rows, tokenizer, 16, progress=sizes.append)
+    assert rows_of(parts) == rows_of(whole)
+    assert sizes == [1, 1, 3, 2, 1, 3, 2, 1, 3, 1]
+    assert sum(sizes) == 18
