@@ -9,7 +9,14 @@ import pytest
 import tiny
 
 from alignreg_jax import workdir as workdirs
-from alignreg_jax.config import EvalConfig, ExperimentConfig, ModelConfig, TaskConfig, TrainConfig
+from alignreg_jax.config import (
+    EvalConfig,
+    ExperimentConfig,
+    ModelConfig,
+    PruningConfig,
+    TaskConfig,
+    TrainConfig,
+)
 from alignreg_jax.errors import UserError
 from alignreg_jax.inputs import load_inputs
 from alignreg_jax.main import main
@@ -31,6 +38,7 @@ def test_inputs_may_lie_in_a_folder_that_is_not_utf_8(world, latin, tmp_path):
         model=ModelConfig(name_or_path=str(latin / "encoder")),
         task=TaskConfig(name="folder", source="folder", data_dir=str(latin / "data")),
         train=TrainConfig(batch_size=8),
+        pruning=PruningConfig(steps=2),
         eval=EvalConfig(batch_size=8),
     )
     inputs = load_inputs(config)
