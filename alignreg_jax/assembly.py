@@ -101,6 +101,7 @@ def build_trainer(
         seeds=seeds,
         heads=inputs.heads(seeds),
         own_reference=regularizer.reference == "finetuned",
+        keep_zeros=pruning.keep_zeros,
         hyper={
             "learning_rate": train.learning_rate,
             "weight_decay": train.weight_decay,

@@ -23,6 +23,7 @@ class ModelConfig:
 
     name_or_path: str = "FacebookAI/xlm-roberta-base"  # Hub id, folder, or "demo" (bundled)
     head: str = "dense-tanh-out"  # or "linear", the paper's words
+    new_head: bool = False  # leave out the head that the encoder's checkpoint has
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: bool = False  # recompute activations in the backward pass
     unroll: int = 0  # layers per iteration of the loop over them; 0: all on a GPU, elsewhere 1
@@ -81,6 +82,7 @@ class PruningConfig:
     epochs_per_step: int = 15
     first_epochs: int | None = None  # dense fine-tuning; None: as epochs_per_step
     gradient_batches: int = 32  # for criteria that are gradients: batches before each cut
+    keep_zeros: bool = False  # weights that are zero in the encoder, pruned before, stay so
 
 
 @dataclass(frozen=True)

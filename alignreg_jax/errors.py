@@ -6,4 +6,4 @@ class UserError(Exception):
 
 
 class NonFiniteLoss(Exception):
-    """The training loss is not finite; exit code 3, nothing saved after it."""
+    """A loss, gradient or logit is not finite; exit code 3, nothing saved after it."""

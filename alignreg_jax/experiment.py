@@ -23,7 +23,7 @@ from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.inputs import Inputs, identify, load_inputs
 from alignreg_jax.member import Follower, Member, finished
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import masks
+from alignreg_jax.pruning import masks, zeros
 from alignreg_jax.pruning.method import GRADIENTS
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.sweeping.shared import Shared
@@ -116,14 +116,25 @@ class Experiment:
         self._pace = Pace(started)
         rows = config.train.batch_size
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
-        self._sizes = prunable.sizes(prunable.split(inputs.encoder.params)[0])
+        kernels, _ = prunable.split(inputs.encoder.params)
+        self._sizes, self._asked = prunable.sizes(kernels), self.phases.remaining
         masks.keep_counts(self._sizes, 1.0, cast(masks.Scope, config.pruning.scope))  # it can
+        if config.pruning.keep_zeros:
+            self._keep_zeros(zeros.standing(kernels))
         programs, total_steps, seeds = self.shared.programs, self.phases.total_steps, list(folders)
         model = assembly.build_model(config, inputs)
         self.trainer = assembly.build_trainer(config, inputs, model, total_steps, seeds, programs)
         if self.trainer.method.cuts_halfway:
             self.phases.check_halves()
         self.evaluator = assembly.build_evaluator(config, inputs, model, self.trainer, programs)
+
+    def _keep_zeros(self, standing: zeros.Standing) -> None:
+        """Tell phases by what is left where weights are zero from the start."""
+        scope = cast(masks.Scope, self.config.pruning.scope)
+        left = zeros.as_cut(self._asked, self._sizes, standing, scope)
+        if self.phases.last:
+            zeros.check_first_cut(self._asked(1), left(0), left(1))
+        self.phases = replace(self.phases, remaining=left)
 
     # ---- Algorithm 1 --------------------------------------------------------------------------
 
@@ -163,7 +174,7 @@ class Experiment:
 
     def _prune(self) -> None:
         phase, scope = self.phase, cast(masks.Scope, self.config.pruning.scope)
-        keep = masks.keep_counts(self._sizes, self.phases.remaining(phase), scope)
+        keep = masks.keep_counts(self._sizes, self._asked(phase), scope)
         measured: dict[str, Any] = {}
         plans: list[list[Dispatch]] = []
         if self.trainer.method.needs & GRADIENTS:
@@ -244,7 +255,11 @@ class Experiment:
         for index, member in enumerate(self.members):
             state, reference = self.trainer.member(index)
             served = self.trainer.serve(state)
-            predictions = self.evaluator.predictions(served, keys, description)
+            try:
+                predictions = self.evaluator.predictions(served, keys, description)
+            except NonFiniteLoss as error:
+                where = f"seed {member.config.seed}, phase {self.phase}"
+                raise NonFiniteLoss(f"{where}: {error}") from None
             # Shares are of the whole model: rows that are not trained are there, too
             weights = measure(served, state.masks, reference, self.inputs.absent_parameters)
             scores = member.evaluated(predictions, self.phase)

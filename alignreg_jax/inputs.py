@@ -19,10 +19,11 @@ from alignreg_jax.data.subset import draw
 from alignreg_jax.digests import Digests
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
-from alignreg_jax.models import checkpoints, vocabulary
+from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
-from alignreg_jax.pruning import penalties, schedules
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import penalties, schedules, zeros
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training import sharding
 from alignreg_jax.training.state import is_frozen
@@ -124,7 +125,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
 
     def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded], ActiveVocabulary | None]:
         # Nothing is said before everything has been checked: an error is one line on its own
-        _say(data, encoder)
+        _say(data, encoder, config.pruning.keep_zeros)
         stripped = config.task.strip_space_marker
         train, evaluation = _encode(data, source.tokenizer, max_length, stripped)
         _say_coverage(source, data, train, evaluation)
@@ -180,13 +181,17 @@ def cuts_vocabulary(config: ExperimentConfig) -> bool:
 
 
 def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
-    """Check all of a run's input but the encoder's weights; returns the number of training rows.
+    """Check all of a run's input but the encoder's values; returns the number of training rows.
 
     Raises:
         UserError: names the field, the language, or the file and line.
     """
-    _mesh(config, _prepare(config, cache).architecture)
-    return load_data(config, cache).train.rows
+    source = _prepare(config, cache)
+    _mesh(config, source.architecture)
+    data = load_data(config, cache)
+    labels, new_head = data.dataset.labels, config.model.new_head
+    checkpoints.check(source.folder, head=_head_form(config), labels=labels, new_head=new_head)
+    return data.train.rows
 
 
 def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
@@ -258,15 +263,16 @@ def _read_encoder(
     config: ExperimentConfig, cache: Cache, source: _Source, data: Data
 ) -> tuple[Head, checkpoints.Loaded, Digests]:
     """The form of the head, the encoder with one of any seed, and digests of all but the pieces."""
-    head: Any = "token" if data.dataset.task.kind == "token" else config.model.head
-    count = len(data.dataset.labels)
+    head, labels, new_head = _head_form(config), data.dataset.labels, config.model.new_head
 
     def read() -> tuple[checkpoints.Loaded, Digests]:
-        found = checkpoints.load(source.folder, head=head, num_labels=count, seed=config.seed)
+        found = checkpoints.load(
+            source.folder, head=head, labels=labels, seed=config.seed, new_head=new_head
+        )
         own = None if found.initialised else digests.of_arrays(found.params["head"])
         return found, {"encoder": digests.of_encoder(found.params, found.config), "head": own}
 
-    weights, known = cache("encoder", (source.folder, head, count), read)
+    weights, known = cache("encoder", (source.folder, head, labels, new_head), read)
     read_before = {"tokenizer": source.tokenizer_digest, "max_length": source.max_length}
     return head, weights, data.digests | read_before | known
 
@@ -294,6 +300,7 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
 
     def read() -> tuple[Tokenizer, str]:
         tokenizer = encoding.load_tokenizer(folder, architecture.vocab_size)
+        special_ids.check(folder / checkpoints.TOKENIZER, tokenizer)
         return tokenizer, digests.of_tokenizer(folder / checkpoints.TOKENIZER)
 
     tokenizer, digest = cache("tokenizer", folder, read)
@@ -331,8 +338,14 @@ def _say_coverage(
         log.info("%s", note)
 
 
-def _say(data: Data, encoder: checkpoints.Loaded) -> None:
-    for note in data.dataset.notes:
+def _head_form(config: ExperimentConfig) -> Any:
+    return "token" if tasks.get_task(config.task.name).kind == "token" else config.model.head
+
+
+def _say(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:
+    kernels, _ = prunable.split(encoder.params)
+    pruned = zeros.note(kernels, quantized=encoder.quantized, kept=keep_zeros)
+    for note in (*data.dataset.notes, *encoder.notes, *([pruned] if pruned else ())):
         log.info("%s", note)
     if encoder.skipped:
         log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))

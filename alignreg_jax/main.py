@@ -29,8 +29,8 @@ Fields (defaults; a config file changes some):"""
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, run, print the table; returns the exit code.
 
-    0 done or already complete, 2 the user's error, 3 a loss that is not finite, 130 interrupted,
-    143 terminated, with what was trained saved.
+    0 done or already complete, 2 the user's error, 3 a loss or logits that are not finite, 130
+    interrupted, 143 terminated, with what was trained saved.
     """
     return flags.execute(arguments, _usage, _run)
 

@@ -1,5 +1,6 @@
 """The two sides of a comparison: ours, and the loop that a user of PyTorch writes."""
 
+import json
 import os
 from contextlib import nullcontext
 from dataclasses import replace
@@ -64,7 +65,9 @@ class Ours:
         if job.folder is None:
             params = _initialiser(model)(jax.random.key(0))
         else:
-            params = checkpoints.load(job.folder, head=HEAD, num_labels=job.labels, seed=0).params
+            stored = json.loads((job.folder / "config.json").read_text())
+            labels = list(stored["id2label"].values())
+            params = checkpoints.load(job.folder, head=HEAD, labels=labels, seed=0).params
         mesh = sharding.make_mesh(1, 1, 1, devices=jax.devices()[:1])
         self.trainer = Trainer(
             model,

@@ -59,7 +59,7 @@ def demo_job(folder: Path, languages: bool) -> Job:
     source = checkpoints.resolve("demo")
     dataset = sources.load(tasks.get_task("intents"), source="demo", data_dir=None, languages=None)
     labels = len(dataset.labels)
-    loaded = checkpoints.load(source, head=HEAD, num_labels=labels, seed=0)
+    loaded = checkpoints.load(source, head=HEAD, labels=dataset.labels, seed=0)
     if not (folder / "config.json").exists():
         checkpoints.save(
             folder, loaded.params, loaded.config, head=HEAD, labels=dataset.labels, source=source

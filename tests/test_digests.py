@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tiny
 
 from alignreg_jax import digests
 from alignreg_jax.data.schema import Split
@@ -72,7 +73,7 @@ def test_a_tokenizer_by_its_content(world, tmp_path):
 
 
 def test_an_encoder_by_its_weights_and_architecture(world):
-    loaded = checkpoints.load(world.encoder, head="linear", num_labels=3, seed=0)
+    loaded = checkpoints.load(world.encoder, head="linear", labels=tiny.LABELS, seed=0)
     params, config = loaded.params, loaded.config
     same = digests.of_encoder(params, config)
     other_head = checkpoints.with_seed(loaded, head="linear", seed=1)

@@ -83,7 +83,7 @@ def test_digests_are_of_all_that_is_read(config, world, tmp_path):
 def test_a_head_that_the_encoder_brings_is_known_by_its_digest(config, world, tmp_path, head):
     heads = []
     for seed in (0, 1):
-        loaded = checkpoints.load(world.encoder, head=head, num_labels=3, seed=seed)
+        loaded = checkpoints.load(world.encoder, head=head, labels=tiny.LABELS, seed=seed)
         folder = tmp_path / str(seed)
         checkpoints.save(folder, loaded.params, loaded.config, head=head, labels=tiny.LABELS,
                          source=world.encoder)  # fmt: skip

@@ -9,8 +9,10 @@ from jaxtyping import Array
 
 from alignreg_jax.data.batching import bucket_edges, evaluation_plan
 from alignreg_jax.data.encoding import Encoded, concatenate
+from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training.state import DeviceData
+from alignreg_jax.training.steps import NOT_FINITE
 
 Splits = Mapping[tuple[str, str], Encoded]  # (split, language) -> rows
 
@@ -44,6 +46,9 @@ class Evaluator:
         """Predicted class of every row, or word, of the named splits, in file order.
 
         -1 is a word that was cut off, or that has no piece.
+
+        Raises:
+            NonFiniteLoss: logits that are NaN or infinite; it names the split and language.
         """
         chosen = np.concatenate([self._rows[key] for key in keys])
         plan = evaluation_plan(
@@ -73,6 +78,8 @@ class Evaluator:
                     bar.update(count)
             classes = np.asarray(jax.device_get(found))
             bar.update(sum(count for _, count in done))
+        for key in keys:
+            _check_finite(key, self._splits[key], classes[self._targets[key]])
         return {key: _answers(self._splits[key], classes[self._targets[key]]) for key in keys}
 
 
@@ -83,6 +90,20 @@ def _spans(counts: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], np.nd
         found[key] = np.arange(start, start + count)
         start += count
     return found
+
+
+def _check_finite(key: tuple[str, str], encoded: Encoded, classes: np.ndarray) -> None:
+    wrong = classes == NOT_FINITE
+    if not wrong.any():
+        return
+    if encoded.per_token:
+        wrong = np.logical_or.reduceat(wrong, encoded.offsets)
+    split, language = key
+    raise NonFiniteLoss(
+        f"logits are not finite in {np.count_nonzero(wrong)} of the {encoded.rows} rows of "
+        f"{language} {split}, so there is nothing to score: the encoder's activations overflow, "
+        "or training diverged; try model.dtype=float32 or a lower train.learning_rate"
+    )
 
 
 def _answers(encoded: Encoded, classes: np.ndarray) -> np.ndarray:

@@ -4,38 +4,36 @@ In: a folder or Hub id of model_type xlm-roberta with safetensors weights (see s
 folder that stock transformers loads.
 """
 
-import json
 import os
-import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from flax import traverse_util
-from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import names, storage, xlmr
+from alignreg_jax.models import heads, names, storage, xlmr
+from alignreg_jax.models.architecture import ADAPTER, CONFIG, read_config, read_json
 from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
+from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, save
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 
-__all__ = ["Loaded", "Slot", "load", "name_table", "read_config", "resolve", "save", "with_seed"]
+__all__ = [
+    "TOKENIZER", "Loaded", "Slot", "check", "load", "name_table", "read_config", "resolve", "save",
+    "with_seed",
+]  # fmt: skip
 
 DEMO = Path(__file__).parent.parent / "demo" / "encoder"
-TOKENIZER = "tokenizer.json"
-TOKENIZER_CONFIG = "tokenizer_config.json"
-_CLASSES: dict[str, str] = {
-    "dense-tanh-out": "XLMRobertaForSequenceClassification",
-    "linear": "XLMRobertaModel",
-    "token": "XLMRobertaForTokenClassification",
-}
 HEAD_DEVIATION = 0.02  # of a new head's kernels, as in transformers (initializer_range)
 _DOWNLOADS = [
-    "config.json",
+    CONFIG,
+    ADAPTER,
     storage.SINGLE,
     storage.INDEX,
     "model-*.safetensors",
@@ -44,33 +42,6 @@ _DOWNLOADS = [
     TOKENIZER,
     TOKENIZER_CONFIG,
 ]
-# config.json's name of each field of XlmrConfig, and the value that transformers takes without it
-_REQUIRED = object()
-_FIELDS: dict[str, tuple[str, type, Any]] = {
-    "vocab_size": ("vocab_size", int, _REQUIRED),
-    "hidden_size": ("hidden_size", int, _REQUIRED),
-    "num_layers": ("num_hidden_layers", int, _REQUIRED),
-    "num_heads": ("num_attention_heads", int, _REQUIRED),
-    "intermediate_size": ("intermediate_size", int, _REQUIRED),
-    "max_positions": ("max_position_embeddings", int, _REQUIRED),
-    "type_vocab_size": ("type_vocab_size", int, 2),
-    "layer_norm_eps": ("layer_norm_eps", float, 1e-12),
-    "pad_token_id": ("pad_token_id", int, 1),
-    "hidden_dropout": ("hidden_dropout_prob", float, 0.1),
-    "attention_dropout": ("attention_probs_dropout_prob", float, 0.1),
-    "classifier_dropout": ("classifier_dropout", float, None),
-}
-# What the encoder here does not do; another value would silently give other numbers
-_FIXED = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
-_SPECIALS = {
-    "bos_token": "<s>",
-    "cls_token": "<s>",
-    "eos_token": "</s>",
-    "sep_token": "</s>",
-    "pad_token": "<pad>",
-    "unk_token": "<unk>",
-    "mask_token": "<mask>",
-}
 
 
 @dataclass(frozen=True)
@@ -79,13 +50,15 @@ class Loaded:
 
     `params` is the nested dict of models/xlmr.py in float32 numpy; `skipped` are tensors without a
     place in a classifier, `initialised` those the checkpoint lacks (a new head), both by the
-    checkpoint's names.
+    checkpoint's names. `notes` are lines for the log; `quantized`: weights were rounded to 4 bits.
     """
 
     params: Params
     config: XlmrConfig
     skipped: list[str]
     initialised: list[str]
+    notes: list[str] = field(default_factory=list)
+    quantized: bool = False
 
 
 def resolve(name_or_path: str) -> Path:
@@ -116,73 +89,113 @@ def resolve(name_or_path: str) -> Path:
         ) from error
 
 
-def read_config(folder: Path) -> XlmrConfig:
-    """The architecture in the folder's config.json.
-
-    Raises:
-        UserError: no such file, not JSON, another model_type, or a field missing or unusable.
-    """
-    path = folder / "config.json"
-    raw = _read_json(path)
-    if raw.get("model_type") != "xlm-roberta":
-        raise UserError(
-            f"{path}: model_type is {raw.get('model_type')!r}, only 'xlm-roberta' can be loaded"
-        )
-    for field, value in _FIXED.items():
-        if raw.get(field, value) != value:
-            raise UserError(f"{path}: {field} is {raw[field]!r}, only {value!r} is supported")
-    values: dict[str, Any] = {}
-    for name, (field, kind, default) in _FIELDS.items():
-        value = raw.get(field, default)
-        if value is _REQUIRED:
-            raise UserError(f"{path}: {field} is missing")
-        accepted = (int, float) if kind is float else int
-        number = isinstance(value, accepted) and not isinstance(value, bool)
-        if not ((number and value >= (default is _REQUIRED)) or value is default is None):
-            raise UserError(f"{path}: {field} is {value!r}, not a usable {kind.__name__}")
-        values[name] = value
-    if values["hidden_size"] % values["num_heads"]:
-        raise UserError(
-            f"{path}: hidden_size {values['hidden_size']} is not a multiple of "
-            f"num_attention_heads {values['num_heads']}"
-        )
-    return XlmrConfig(**values)
-
-
-def load(folder: Path, *, head: Head, num_labels: int, seed: int) -> Loaded:
+def load(
+    folder: Path, *, head: Head, labels: Sequence[str], seed: int, new_head: bool = False
+) -> Loaded:
     """Parameters of the checkpoint in `folder` as float32; a missing head is drawn from `seed`.
 
     A new head's kernels are normal with deviation 0.02, its biases zero (transformers' rule).
 
-    Raises:
-        UserError: weights that cannot be read, are missing, surplus or of the wrong shape, a head
-            for another number of labels, or a tokenizer with more pieces than embedding rows.
-    """
-    config = read_config(folder)
-    _check_vocabulary(folder, config)
-    stored = storage.Storage(folder)
-    table = {names.canonical(name): slot for name, slot in name_table(config, head).items()}
-    skipped = [name for name in stored.names if names.is_skipped(name)]
-    held = set(stored.names) - set(skipped)
-    head_names = {name for name in table if names.is_head(name)}
-    initialised = [] if held & head_names else sorted(head_names)
-    _check_names(folder, head, held, set(table) - set(initialised))
+    Args:
+        folder: of the checkpoint.
+        head: the form of the head.
+        labels: of the data. The rows of a stored head are put into their order, by the names that
+            config.json has for them.
+        seed: of a new head.
+        new_head: leave out the head that the checkpoint has.
 
-    shapes = _leaf_shapes(config, head, num_labels)
-    leaves = {path: np.empty(shape, np.float32) for path, shape in shapes.items()}
-    for name in sorted(held):
-        slot = table[name]
-        shape = shapes[slot.path] if slot.layer is None else shapes[slot.path][1:]
-        expected = shape[::-1] if slot.transpose else shape
-        if stored.shape(name) != expected:
-            raise _wrong_shape(folder, name, stored.shape(name), expected)
+    Raises:
+        UserError: weights that cannot be read or are not finite, are missing, surplus or of the
+            wrong shape, a head for other labels, or a tokenizer with more pieces than rows.
+    """
+    plan = _plan(folder, head, labels, new_head)
+    _check_vocabulary(folder, plan.config)
+    stored = plan.stored
+    leaves = {path: np.empty(shape, np.float32) for path, shape in plan.shapes.items()}
+    for name, slot in plan.slots.items():
         value = stored.read(name)
+        if slot.per_label:
+            value = value[plan.label_rows]
         leaves[slot.path][... if slot.layer is None else slot.layer] = (
             value.T if slot.transpose else value
         )
-    leaves |= _new_head({table[name].path: shapes[table[name].path] for name in initialised}, seed)
+    leaves |= _new_head({path: plan.shapes[path] for path in plan.new_paths}, seed)
     params = traverse_util.unflatten_dict(leaves, sep="/")
-    return Loaded(params, config, skipped, initialised)
+    return Loaded(params, plan.config, plan.skipped, plan.initialised, plan.notes, stored.quantized)
+
+
+def check(folder: Path, *, head: Head, labels: Sequence[str], new_head: bool = False) -> None:
+    """Raise the UserError that `load` would for names and shapes; no values are read."""
+    _plan(folder, head, labels, new_head)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What `load` will do, found out from config.json and the headers of the weights' files.
+
+    `slots` are by the names of `stored`; `label_rows` the row of each label in the stored head.
+    """
+
+    config: XlmrConfig
+    stored: storage.Storage
+    slots: dict[str, Slot]
+    shapes: dict[str, tuple[int, ...]]
+    label_rows: list[int]
+    skipped: list[str]
+    initialised: list[str]
+    new_paths: list[str]
+    notes: list[str]
+
+
+def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _Plan:
+    config, raw = read_config(folder), read_json(folder / CONFIG)
+    stored = storage.Storage(folder)
+    table = {names.canonical(name): slot for name, slot in name_table(config, head).items()}
+    unread = {name for name in stored.names if names.is_skipped(name)}
+    if new_head:
+        unread |= {name for name in stored.names if names.is_head(name)}
+    source = {name: name for name in stored.names if name not in unread}
+    if names.WORD_EMBEDDING not in source and raw.get("tie_word_embeddings", True):
+        if names.TIED in unread:
+            unread.remove(names.TIED)
+            source[names.WORD_EMBEDDING] = names.TIED
+    head_names = {name for name in table if names.is_head(name)}
+    initialised = [] if source.keys() & head_names else sorted(head_names)
+    _check_names(folder, head, config, set(source), set(table) - set(initialised))
+
+    shapes = _leaf_shapes(config, head, len(labels))
+    notes, label_rows = [], list(range(len(labels)))
+    if stored.wrapper:
+        notes.append(f"names of the checkpoint's tensors read without {stored.wrapper}")
+    if "auto_map" in raw:
+        notes.append("config.json names code of the model's own (auto_map), which is not run")
+    if not initialised:
+        path = folder / CONFIG
+        heads.check_use(raw, path, head=head, beside=stored.head_beside)
+        (bias,) = (name for name in head_names if table[name].path == "head/out/bias")
+        rows = stored.shape(bias)[:1]
+        label_rows, note = heads.rows_of(labels, config=raw, path=path, rows=sum(rows))
+        notes += [note] if note else []
+    for name, held in source.items():
+        slot = table[name]
+        shape = shapes[slot.path] if slot.layer is None else shapes[slot.path][1:]
+        expected = shape[::-1] if slot.transpose else shape
+        if stored.shape(held) != expected:
+            raise UserError(
+                f"{folder}: tensor {held} has shape {list(stored.shape(held))}, config.json says "
+                f"{list(expected)}"
+            )
+    return _Plan(
+        config,
+        stored,
+        {source[name]: table[name] for name in sorted(source)},
+        shapes,
+        label_rows,
+        [name for name in stored.names if name in unread],
+        initialised,
+        [table[name].path for name in initialised],
+        notes,
+    )
 
 
 def with_seed(loaded: Loaded, *, head: Head, seed: int) -> Loaded:
@@ -206,45 +219,6 @@ def _new_head(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, np.nda
     return {path: draw(shape) for path, shape in shapes.items()}
 
 
-def save(
-    folder: Path,
-    params: Params,
-    config: XlmrConfig,
-    *,
-    head: Head,
-    labels: tuple[str, ...],
-    source: Path,
-) -> None:
-    """Write a folder that stock transformers loads, weights in float32.
-
-    `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`, `token` an
-    `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
-    head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`). tokenizer.json is
-    copied from `source` byte for byte. Files are written in place: give a temporary folder and
-    rename it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_json(folder / "config.json", _config_json(config, head, labels, source))
-    shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
-    _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
-
-    leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
-    tensors = {}
-    for name, slot in name_table(config, head).items():
-        leaf = leaves[slot.path]
-        value = np.asarray(leaf if slot.layer is None else leaf[slot.layer], np.float32)
-        # save_file writes a transposed view's memory as it lies, which is the wrong order
-        tensors[name] = np.ascontiguousarray(value.T if slot.transpose else value)
-    files = {storage.SINGLE: tensors}
-    if head == "linear":
-        apart = {name: tensors.pop(name) for name in list(tensors) if names.is_head(name)}
-        files[storage.HEAD] = apart
-    for file, content in files.items():
-        save_file(content, folder / file, metadata={"format": "pt"})
-        # safetensors makes files that only their owner can read
-        (folder / file).chmod((folder / "config.json").stat().st_mode)
-
-
 def _check_vocabulary(folder: Path, config: XlmrConfig) -> None:
     """Fewer pieces than rows is fine (tables are padded); a piece without a row is not."""
     path = folder / TOKENIZER
@@ -261,94 +235,32 @@ def _check_vocabulary(folder: Path, config: XlmrConfig) -> None:
         )
 
 
-def _check_names(folder: Path, head: Head, held: set[str], wanted: set[str]) -> None:
+def _check_names(
+    folder: Path, head: Head, config: XlmrConfig, held: set[str], wanted: set[str]
+) -> None:
     missing, surplus = sorted(wanted - held), sorted(held - wanted)
-    if any(names.is_head(name) for name in surplus):
+    other_head = [name for name in surplus if names.is_head(name)]
+    if other_head:
+        wanted_form = "tokens need" if head == "token" else f"model.head={head}"
         raise UserError(
             f"{folder}: the checkpoint has another classification head "
-            f"({storage.few([name for name in surplus if names.is_head(name)])}) than "
-            f"model.head={head}; set model.head to the form it has, or remove those tensors"
+            f"({storage.few(other_head)}) than {wanted_form}; set model.head to the form it has, "
+            f"or {heads.NEW_HEAD}"
         )
     if missing:
-        raise UserError(f"{folder}: missing tensors: {storage.few(missing)}")
+        instead = f"; the checkpoint has {storage.few(surplus)} instead" if surplus else ""
+        raise UserError(f"{folder}: missing tensors: {storage.few(missing)}{instead}")
     if surplus:
-        raise UserError(f"{folder}: tensors XLM-R does not have: {storage.few(surplus)}")
+        raise UserError(
+            f"{folder}: tensors that XLM-R with {config.num_layers} layers, as config.json says, "
+            f"does not have: {storage.few(surplus)}"
+        )
 
 
+@lru_cache
 def _leaf_shapes(config: XlmrConfig, head: Head, num_labels: int) -> dict[str, tuple[int, ...]]:
     """Shape of every parameter, asked of the model itself."""
     model = xlmr.XlmrModel(config, head, num_labels)
     tree = jax.eval_shape(lambda key: xlmr.init_params(model, key), jax.random.key(0))
     leaves: Any = traverse_util.flatten_dict(dict(tree), sep="/")
     return {path: leaf.shape for path, leaf in leaves.items()}
-
-
-def _wrong_shape(
-    folder: Path, name: str, shape: tuple[int, ...], expected: tuple[int, ...]
-) -> UserError:
-    if names.is_head(name) and shape[1:] == expected[1:]:
-        return UserError(
-            f"{folder}: the checkpoint's head has {shape[0]} labels and the task {expected[0]} "
-            f"({name}); start from an encoder without a head, or choose the task it was made for"
-        )
-    return UserError(
-        f"{folder}: tensor {name} has shape {list(shape)}, config.json says {list(expected)}"
-    )
-
-
-def _config_json(
-    config: XlmrConfig, head: Head, labels: tuple[str, ...], source: Path
-) -> dict[str, Any]:
-    original = _read_json(source / "config.json")
-    return {
-        "architectures": [_CLASSES[head]],
-        "model_type": "xlm-roberta",
-        **{field: getattr(config, name) for name, (field, _, _) in _FIELDS.items()},
-        "hidden_act": "gelu",
-        "initializer_range": original.get("initializer_range", 0.02),
-        "bos_token_id": original.get("bos_token_id", 0),
-        "eos_token_id": original.get("eos_token_id", 2),
-        "id2label": {str(index): label for index, label in enumerate(labels)},
-        "label2id": {label: index for index, label in enumerate(labels)},
-        "dtype": "float32",
-    }
-
-
-def _tokenizer_config(config: XlmrConfig, source: Path) -> dict[str, Any]:
-    """Options of a tokenizer class that takes tokenizer.json as it is.
-
-    XLMRobertaTokenizer in transformers 5 builds its own pipeline instead, which splits some strings
-    otherwise (those ending in U+200C, for one). Special tokens come from the source, so far as the
-    vocabulary has them: any other would be added to it.
-    """
-    path = source / TOKENIZER_CONFIG
-    original = _read_json(path) if path.exists() else {}
-    known = Tokenizer.from_buffer((source / TOKENIZER).read_bytes()).get_vocab()
-    specials = {}
-    for role, default in _SPECIALS.items():
-        token = original.get(role, default)
-        token = token.get("content") if isinstance(token, dict) else token
-        if token in known:
-            specials[role] = token
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": config.max_length,
-        "model_input_names": ["input_ids", "attention_mask"],
-        **specials,
-    }
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: not a JSON object")
-    return content
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

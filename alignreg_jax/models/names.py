@@ -1,5 +1,6 @@
 """Which Hugging Face tensor is which slice of which parameter."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from alignreg_jax.models.xlmr import Head, XlmrConfig
@@ -24,6 +25,11 @@ _HEADS: dict[str, dict[str, str]] = {
     "token": {"classifier": "head/out"},
 }
 _SKIPPED = ("lm_head.", "pooler.")
+_HEAD_NAMES = ("classifier.", "qa_outputs.")
+_WRAPPERS = ("module.", "_orig_mod.", "model.")
+WORD_EMBEDDING = "embeddings.word_embeddings.weight"
+TIED = "lm_head.decoder.weight"
+"""The word embedding again, as the last matrix of a language model's head."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,26 @@ class Slot:
     layer: int | None = None
     transpose: bool = False
 
+    @property
+    def per_label(self) -> bool:
+        """Whether the tensor has one row for every label."""
+        return self.path.startswith("head/out/")
+
 
 def canonical(name: str) -> str:
     """A tensor's name without the `roberta.` that models with a head put before it."""
     return name.removeprefix("roberta.")
+
+
+def wrapper(names: Iterable[str]) -> str:
+    """What a module around the model (DataParallel, torch.compile) put before every name, or ""."""
+    left, found = list(names), ""
+    while left:
+        prefix = next((each for each in _WRAPPERS if all(n.startswith(each) for n in left)), None)
+        if prefix is None:
+            break
+        left, found = [name.removeprefix(prefix) for name in left], found + prefix
+    return found
 
 
 def is_skipped(name: str) -> bool:
@@ -48,7 +70,7 @@ def is_skipped(name: str) -> bool:
 
 def is_head(name: str) -> bool:
     """Whether a tensor belongs to a classification head of any form."""
-    return name.startswith("classifier.")
+    return name.startswith(_HEAD_NAMES)
 
 
 def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:

@@ -26,6 +26,11 @@ def ones(kernels: Mapping[str, Any]) -> Masks:
     return {name: jnp.ones(kernels[name].shape, bool) for name in KERNELS}
 
 
+def nonzero(kernels: Kernels) -> Masks:
+    """Make the masks of a network that was pruned before: kept is what is not zero."""
+    return {name: kernels[name] != 0 for name in KERNELS}
+
+
 def keep_counts(sizes: Mapping[str, tuple[int, int]], remaining: float, scope: Scope) -> Keep:
     """Count the weights to keep, on the host: float32 on the device is off by 11 at 85 million.
 

@@ -40,6 +40,7 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     plain = configuration.to_dict(config)
     fields = {name: plain[name] for name in ("seed", "data_seed", "model", "task", "train", "eval")}
     fields["first_epochs"] = config.pruning.first_epochs
+    fields["keep_zeros"] = config.pruning.keep_zeros
     regularizer = config.regularizer
     if regularizer.name in GATED:  # its gates stand still until a cut is ahead
         fields["gates"] = regularizer.name

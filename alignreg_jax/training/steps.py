@@ -33,6 +33,9 @@ from alignreg_jax.training.state import (
 
 # Streams folded into a step's key; a number once given keeps its meaning
 _DROPOUT, _METHOD = 0, 1
+NOT_FINITE = -2
+"""In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
+
 # Folded into the root key, far from any step
 _PRUNE, _INIT = 2**31 - 1, 2**31 - 2
 
@@ -62,9 +65,17 @@ def task_loss(
 
 
 def init_state(
-    params: Any, method: Method, reference: Kernels, root: Array, freeze: Any
+    params: Any,
+    method: Method,
+    reference: Kernels,
+    root: Array,
+    freeze: Any,
+    keep_zeros: bool = False,
 ) -> TrainState:
-    """A state at step 0: dense masks, zero moments; traced under jit to be born sharded."""
+    """A state at step 0, with zero moments; traced under jit to be born sharded.
+
+    Masks are dense, or with `keep_zeros` without the weights that are zero.
+    """
     kernels, _ = prunable.split(params)
     trainable, _ = partition(params, freeze)
     state = method.init(kernels, reference, jax.random.fold_in(root, _INIT))
@@ -72,7 +83,7 @@ def init_state(
         step=jnp.int32(0),
         key=root,
         params=params,
-        masks=masks.ones(kernels),
+        masks=masks.nonzero(kernels) if keep_zeros else masks.ones(kernels),
         method=state,
         optimizer=optimizers.adam().init({**trainable, **learned(state, method.labels)}),
     )
@@ -309,7 +320,8 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
     """Compile `predict(predictions, params, data, rows, count, *, length)`.
 
     Writes the class of every row, or token, in the first `count` steps of `rows` `[steps, batch]`
-    into `predictions` `[targets + 1]` (donated); padding lands in the last entry. All languages
+    into `predictions` `[targets + 1]` (donated), NOT_FINITE where there is none; padding lands in
+    the last entry. All languages
     share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
     wait for when the buffer itself has been donated on.
     """
@@ -324,7 +336,9 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
         def body(index: Array, predictions: Array) -> Array:
             ids, _, _ = data.batch(rows[index], length, model.config.pad_token_id)
             ids = jax.lax.with_sharding_constraint(ids, batch_sharding)
-            classes = jnp.argmax(xlmr.logits(model, params, ids), axis=-1).astype(jnp.int32)
+            logits = xlmr.logits(model, params, ids)
+            finite = jnp.all(jnp.isfinite(logits), axis=-1)
+            classes = jnp.where(finite, jnp.argmax(logits, axis=-1), NOT_FINITE).astype(jnp.int32)
             # -1 is the last entry
             return predictions.at[data.places(rows[index], length)].set(classes)
 

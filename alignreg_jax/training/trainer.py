@@ -57,6 +57,7 @@ class Trainer:
         seeds: Sequence[int],
         heads: Sequence[Params] = (),
         own_reference: bool = False,
+        keep_zeros: bool = False,
         hyper: Mapping[str, float],
         total_steps: int,
         batch_size: int,
@@ -76,6 +77,7 @@ class Trainer:
                 by side.
             heads: the head of every seed; none: all have that of `params`.
             own_reference: whether the reference will differ between the seeds.
+            keep_zeros: whether kernels that are zero count as pruned from the start.
             hyper: learning_rate, weight_decay, warmup_steps, max_grad_norm, regularizer_weight; for
                 a method that learns, score_learning_rate and multiplier_learning_rate.
             total_steps: of the whole run, for the rate's schedule.
@@ -98,11 +100,11 @@ class Trainer:
 
         def initialise(params: Params, head: Params, reference: Any, root: Any) -> TrainState:
             params = {**params, "head": head}
-            return steps.init_state(params, method, reference, root, settings.freeze)
+            return steps.init_state(params, method, reference, root, settings.freeze, keep_zeros)
 
         training, cutting = method.training, method.cutting
         start = programs(
-            ("init", model, training, settings.freeze, mesh, lift),
+            ("init", model, training, settings.freeze, keep_zeros, mesh, lift),
             lambda: jax.jit(
                 lift(initialise, (None, lift.own, None, lift.own)), out_shardings=shardings
             ),
@@ -232,6 +234,9 @@ class Trainer:
         """The gradient signals that the method needs, summed over the batches of each seed's plan.
 
         The plans are of one sequence of shapes.
+
+        Raises:
+            NonFiniteLoss: a sum is not finite; a ranking by it would be one of NaN.
         """
         if not self.method.needs & GRADIENTS:
             return {}
@@ -246,6 +251,12 @@ class Trainer:
                 self._clock,
                 length=dispatches[0].length,
             )
+        for signal, kernels in processes.fetch(_are_finite(sums)).items():
+            if wrong := [name for name, finite in kernels.items() if not finite]:
+                raise NonFiniteLoss(
+                    f"the gradients that rank weights for pruning ({signal}) are not finite in "
+                    f"{', '.join(wrong)}, after step {self._step}"
+                )
         return sums
 
     def prune(self, keep: masks.Keep, measured: Mapping[str, Any] | None = None) -> None:
@@ -288,6 +299,12 @@ class Trainer:
         """The last dispatch, to be looked at before anything is saved or evaluated."""
         finished, self._in_flight = self._in_flight, None
         return finished
+
+
+@jax.jit
+def _are_finite(tree: Any) -> Any:
+    """Of every leaf whether all of it is finite."""
+    return jax.tree.map(lambda leaf: jnp.all(jnp.isfinite(leaf)), tree)
 
 
 def _make_member(lift: Lift, abstract: TrainState) -> Callable[..., tuple[TrainState, Any]]:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation import evaluator as evaluators
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.models import xlmr
@@ -193,3 +194,33 @@ def test_words_get_the_class_of_the_piece_where_they_begin(sentences):
         assert predictions[key].tolist() == expected, key
         assert len(set(expected)) > 3
         assert expected.count(-1) >= split.word_count // 2
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_logits_that_are_not_finite(evaluator, params, splits, value):
+    """One piece of the vocabulary is broken: the rows that have it cannot be scored."""
+    embedding = params["embeddings"]["word"]["embedding"]
+    table = {"embedding": embedding.at[5].set(value)}
+    broken = {**params, "embeddings": {**params["embeddings"], "word": table}}
+    sick = {}
+    for key, split in splits.items():
+        pieces = np.split(split.ids, split.offsets[1:])
+        sick[key] = sum(5 in row for row in pieces)
+    assert 0 < sick["test", "en"] < ROWS["test", "en"]
+    says = rf"in {sick['test', 'en']} of the {ROWS['test', 'en']} rows of en test"
+    with pytest.raises(NonFiniteLoss, match=says):
+        evaluator.predictions(broken, [("test", "en")], "")
+    sound = [key for key, count in sick.items() if not count]
+    assert sound
+    evaluator.predictions(broken, sound, "")
+
+
+def test_rows_of_tokens_that_are_not_finite(sentences):
+    params = jax.jit(partial(xlmr.init_params, TOKENS))(jax.random.key(0))
+    embedding = params["embeddings"]["word"]["embedding"].at[5].set(np.nan)
+    params = {**params, "embeddings": {**params["embeddings"], "word": {"embedding": embedding}}}
+    split = sentences["test", "sw"]
+    sick = sum(5 in row for row in np.split(split.ids, split.offsets[1:]))
+    assert 0 < sick < split.rows
+    with pytest.raises(NonFiniteLoss, match=rf"in {sick} of the {split.rows} rows of sw test"):
+        make_evaluator(TOKENS, sentences).predictions(params, [("test", "sw")], "")

@@ -2,7 +2,7 @@
 
 import json
 
-from parity_cases import CASES, LABELS
+from parity_cases import CASES, NAMES
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models
 
@@ -19,8 +19,8 @@ def add_tokenizer(folder, pieces=BASE.vocab_size):
     return folder
 
 
-def load(folder, case=BASE, seed=0, labels=LABELS):
-    return checkpoints.load(folder, head=case.head, num_labels=labels, seed=seed)
+def load(folder, case=BASE, seed=0, labels=NAMES, **options):
+    return checkpoints.load(folder, head=case.head, labels=labels, seed=seed, **options)
 
 
 def rewrite(folder, change):

@@ -12,7 +12,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 REFERENCE = Path(__file__).parent / "reference"
-LABELS = 3
+NAMES = ("label0", "label1", "label2")
+LABELS = len(NAMES)
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class Case:
         shape = {key: value for key, value in vars(self).items() if key not in ("name", "seed")}
         del shape["head"]
         fixed = {"model_type": "xlm-roberta", "pad_token_id": 1, "hidden_act": "gelu"}
-        labels = {str(index): f"label{index}" for index in range(LABELS)}
+        labels = {str(index): name for index, name in enumerate(NAMES)}
         return {**fixed, **shape, "bos_token_id": 0, "eos_token_id": 2, "id2label": labels}
 
 

@@ -1,10 +1,14 @@
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
-from checkpoint_folders import add_tokenizer, configure, drop_head, load, rewrite, shard
+from checkpoint_folders import BASE, add_tokenizer, configure, drop_head, load, rewrite, shard
+from parity_cases import CASES, NAMES, write_folder
+from safetensors.numpy import load_file, save_file
 
 from alignreg_jax.errors import UserError
+from alignreg_jax.models import checkpoints, quantized
 
 
 def only_pickle(folder):
@@ -65,6 +69,24 @@ def other_head(folder):
     rewrite(folder, lambda tensors: tensors.update(linear))
 
 
+def wrap(folder, prefix):
+    def change(tensors):
+        for name in list(tensors):
+            tensors[prefix + name] = tensors.pop(name)
+
+    rewrite(folder, change)
+
+
+def more_layers_than_said(folder):
+    configure(folder, num_hidden_layers=1)
+
+
+def only_an_adapter(folder):
+    (folder / "config.json").unlink()
+    (folder / "model.safetensors").rename(folder / "adapter_model.safetensors")
+    (folder / "adapter_config.json").write_text("{}")
+
+
 BAD = {
     "no config": (lambda at: (at / "config.json").unlink(), ["config.json", "cannot be read"]),
     "config not JSON": (lambda at: (at / "config.json").write_text("{"), ["not JSON"]),
@@ -86,6 +108,17 @@ BAD = {
     "index promises": (index_names_more, ["roberta.absent"]),
     "missing": (lose_tensors, ["missing tensors", "encoder.layer.1", "and 13 more"]),
     "half a head": (half_a_head, ["missing tensors", "classifier.out_proj.weight"]),
+    "names": (lambda at: wrap(at, "net."), ["missing", "the checkpoint has net.classifier"]),
+    "more layers": (more_layers_than_said, ["1 layers", "encoder.layer.1.attention"]),
+    "adapter": (only_an_adapter, ["adapter_config.json", "merge_and_unload"]),
+    "adapter beside": (
+        lambda at: (at / "adapter_config.json").write_text("{}"),
+        ["adapter_config.json", "merge_and_unload"],
+    ),
+    "positions": (
+        lambda at: configure(at, max_position_embeddings=30),
+        ["position_embeddings.weight", "[20, 32]", "[30, 32]"],
+    ),
     "surplus": (add_tensor, ["adapter"]),
     "twice": (twice, ["twice", "embeddings.LayerNorm.bias"]),
     "dtype": (wrong_dtype, ["F64", "embeddings.LayerNorm.bias", "bfloat16"]),
@@ -110,6 +143,57 @@ def test_bad_checkpoint_is_one_line(damage, words, folder):
     assert [word for word in words if word not in message] == []
 
 
-def test_head_for_another_number_of_labels(folder):
-    with pytest.raises(UserError, match=r"head has 3 labels and the task 7"):
-        load(folder, labels=7)
+# Values
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, ml_dtypes.bfloat16])
+def test_a_weight_that_is_not_finite_is_named(value, dtype, folder):
+    """By the name in the file, wherever it is: this piece is in no data."""
+    name = "roberta.embeddings.word_embeddings.weight"
+
+    def spoil(tensors):
+        for key in tensors:
+            tensors[key] = tensors[key].astype(dtype)
+        tensors[name][57, 3:5] = value
+
+    rewrite(folder, spoil)
+    with pytest.raises(UserError) as caught:
+        load(folder)
+    says = str(caught.value)
+    assert says.startswith(f"{folder}/model.safetensors: tensor {name} ")
+    assert f"2 of 1,920, the first {value} at [57, 3]" in says
+    checkpoints.check(folder, head=BASE.head, labels=NAMES)  # reads no values
+
+
+def test_a_weight_that_is_not_finite_in_a_head_of_its_own(tmp_path):
+    case = CASES["minilm"]
+    folder = write_folder(case, tmp_path)
+    head = {}
+    rewrite(folder, lambda tensors: head.update(
+        {name: tensors.pop(name) for name in ("classifier.weight", "classifier.bias")}
+    ))  # fmt: skip
+    head["classifier.bias"][1] = np.inf
+    save_file(head, folder / "head.safetensors")
+    with pytest.raises(
+        UserError, match=r"head\.safetensors: tensor classifier\.bias .*inf at \[1\]"
+    ):
+        load(folder, case)
+    load(folder, case, new_head=True)
+
+
+def test_a_scale_that_is_not_finite_in_quantised_weights(folder):
+    name = "roberta.encoder.layer.1.output.dense.weight"
+    tensors = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    blocks = quantized.quantize(tensors[name])
+    blocks[3, 1, :2] = np.frombuffer(np.float16(np.nan).tobytes(), np.uint8)
+    quantized.save(folder / "model.q4.safetensors", {**tensors, name: blocks})
+    with pytest.raises(UserError, match=rf"q4\.safetensors: tensor {name} .*32 of .* at \[3, 32\]"):
+        load(folder)
+
+
+def test_large_weights_whose_sum_overflows_are_read(folder):
+    name = "roberta.encoder.layer.0.output.dense.bias"
+    rewrite(folder, lambda tensors: tensors[name].fill(3e38))
+    assert load(folder).params["encoder"]["output"]["bias"][0].min() == np.float32(3e38)

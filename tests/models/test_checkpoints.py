@@ -7,13 +7,23 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
-from checkpoint_folders import BASE, add_tokenizer, drop_head, load, rewrite, shard
+from checkpoint_folders import (
+    BASE,
+    add_tokenizer,
+    configure,
+    drop_head,
+    load,
+    rewrite,
+    shard,
+)
 from demo_cases import rows
 from flax import traverse_util
 from parity_cases import CASES, LABELS, batch, checkpoint, write_folder
+from parity_cases import NAMES as CLASSES
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
+from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, xlmr
 
 LINEAR, TOKENS = CASES["minilm"], CASES["tokens"]
@@ -41,7 +51,7 @@ def test_name_table_covers_every_slice_once(case, head, tmp_path):
     table = checkpoints.name_table(config, head)
     assert len(set(table.values())) == len(table)
     slices = set()
-    for path in flat(checkpoints.load(tmp_path, head=case.head, num_labels=3, seed=0).params):
+    for path in flat(checkpoints.load(tmp_path, head=case.head, labels=CLASSES, seed=0).params):
         if not path.startswith("head/"):
             stacked = path.startswith("encoder/")
             slices |= (
@@ -108,6 +118,52 @@ def test_names_without_prefix_and_what_is_skipped(folder):
     assert whole.skipped == whole.initialised == bare.initialised == []
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model.", "_orig_mod.module."])
+def test_names_of_a_module_around_the_model(prefix, folder):
+    whole = load(folder)
+
+    def wrap(tensors):
+        for name in list(tensors):
+            tensors[prefix + name] = tensors.pop(name)
+
+    rewrite(folder, wrap)
+    wrapped = load(folder)
+    assert_same(wrapped.params, whole.params)
+    assert wrapped.notes == [f"names of the checkpoint's tensors read without {prefix}"]
+    shard(folder)
+    assert_same(load(folder).params, whole.params)
+
+
+def test_code_of_the_models_own_is_told(folder):
+    configure(folder, auto_map={"AutoModel": "modeling.OtherModel"})
+    assert "auto_map" in load(folder).notes[0]
+
+
+def test_word_embedding_under_the_name_of_the_language_model(folder):
+    """Tied, they are one tensor, and a file may have it under either name or both."""
+    whole = load(folder)
+    name = "roberta.embeddings.word_embeddings.weight"
+
+    def rename(tensors):
+        tensors["lm_head.decoder.weight"] = tensors.pop(name)
+        tensors["lm_head.bias"] = np.zeros(4, np.float32)
+
+    rewrite(folder, rename)
+    tied = load(folder)
+    assert_same(tied.params, whole.params)
+    assert tied.skipped == ["lm_head.bias"]
+    configure(folder, tie_word_embeddings=False)
+    with pytest.raises(UserError, match=r"missing tensors: embeddings\.word_embeddings\.weight"):
+        load(folder)
+    configure(folder, tie_word_embeddings=True)
+    table = load_file(folder / "model.safetensors")["lm_head.decoder.weight"]
+    rewrite(folder, lambda tensors: tensors.update({name: table + 1}))
+    both = load(folder)
+    assert both.skipped == ["lm_head.bias", "lm_head.decoder.weight"]
+    embedding = both.params["embeddings"]["word"]["embedding"]
+    np.testing.assert_array_equal(embedding, table + 1)
+
+
 def test_missing_head_is_drawn_from_the_seed(folder):
     rewrite(folder, drop_head)
     loaded, again, other = load(folder, seed=1), load(folder, seed=1), load(folder, seed=2)
@@ -148,7 +204,8 @@ from alignreg_jax.models import checkpoints
 for name in sys.argv[1:]:
     try:
         folder = checkpoints.resolve(name)
-        loaded = checkpoints.load(folder, head="dense-tanh-out", num_labels=3, seed=0)
+        labels = ("label0", "label1", "label2")
+        loaded = checkpoints.load(folder, head="dense-tanh-out", labels=labels, seed=0)
         print(float(loaded.params["embeddings"]["word"]["embedding"].sum()))
     except UserError as error:
         print("UserError", error)
@@ -194,7 +251,7 @@ def export(folder, out, case=BASE):
 def test_load_save_load_is_bitwise(case, tmp_path):
     source = add_tokenizer(write_folder(case, tmp_path / "source"))
     loaded, out = export(source, tmp_path / "out", case)
-    again = load(out, case)
+    again = load(out, case, labels=NAMES)
     assert_same(again.params, loaded.params)
     assert again.config == loaded.config
     assert again.skipped == again.initialised == []
@@ -254,7 +311,7 @@ def test_auto_tokenizer_on_an_export_gives_the_same_ids(tmp_path):
     from transformers import AutoTokenizer
 
     source = checkpoints.resolve("demo")
-    loaded = checkpoints.load(source, head="dense-tanh-out", num_labels=3, seed=0)
+    loaded = checkpoints.load(source, head="dense-tanh-out", labels=NAMES, seed=0)
     checkpoints.save(
         tmp_path, loaded.params, loaded.config,
         head="dense-tanh-out", labels=NAMES, source=source,

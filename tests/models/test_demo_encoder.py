@@ -26,7 +26,9 @@ def reference():
 
 @pytest.fixture(scope="module")
 def loaded():
-    return checkpoints.load(FOLDER, head="dense-tanh-out", num_labels=23, seed=0)
+    return checkpoints.load(
+        FOLDER, head="dense-tanh-out", labels=[str(row) for row in range(23)], seed=0
+    )
 
 
 def test_every_bundled_text_has_the_original_pieces(tokenizer, reference):

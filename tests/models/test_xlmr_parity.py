@@ -3,14 +3,23 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from parity_cases import CASES, LABELS, REFERENCE, batch, checkpoint, torch_outputs, write_folder
+from parity_cases import (
+    CASES,
+    LABELS,
+    NAMES,
+    REFERENCE,
+    batch,
+    checkpoint,
+    torch_outputs,
+    write_folder,
+)
 
 from alignreg_jax.models import checkpoints, xlmr
 
 
 def our_outputs(case, folder, **options):
     """What torch_outputs gives, by our encoder on the same checkpoint folder."""
-    loaded = checkpoints.load(write_folder(case, folder), head=case.head, num_labels=LABELS, seed=0)
+    loaded = checkpoints.load(write_folder(case, folder), head=case.head, labels=NAMES, seed=0)
     model = xlmr.XlmrModel(loaded.config, case.head, LABELS, **options)
     ids, labels = (jnp.asarray(array) for array in batch(case))
 
@@ -98,9 +107,7 @@ def test_bfloat16_computes_near_float32_with_float32_gradients(tmp_path):
 
 def test_padding_does_not_reach_valid_positions(tmp_path):
     case = CASES["base"]
-    loaded = checkpoints.load(
-        write_folder(case, tmp_path), head=case.head, num_labels=LABELS, seed=0
-    )
+    loaded = checkpoints.load(write_folder(case, tmp_path), head=case.head, labels=NAMES, seed=0)
     model = xlmr.XlmrModel(loaded.config, case.head, LABELS)
     ids, _ = batch(case)
     hidden = jax.jit(lambda ids: xlmr.hidden_states(model, loaded.params, ids))

@@ -10,6 +10,7 @@ import pytest
 from training_cases import LENGTH, batches, make_trainer, method, model, prune, rows, train
 
 from alignreg_jax.data.batching import Dispatch, sample
+from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels, masks, methods
 from alignreg_jax.pruning.kernels import KERNELS, merge, split
@@ -192,3 +193,16 @@ def test_sample_of_one_partial_batch_is_that_batch():
     plan = [Dispatch(8, np.array([[0, 1, -1, -1]], np.int32))]
     found = sample(plan, 32, data_seed=0, epoch=0)
     np.testing.assert_array_equal(found[0].rows, plan[0].rows)
+
+
+def test_sums_that_are_not_finite_rank_nothing():
+    """Squares overflow long before the loss does."""
+    trainer = make_trainer(method_=greedy())
+    params = trainer.state.params
+    kernel = params["head"]["out"]["kernel"] * 1e24
+    head = {**params["head"], "out": {**params["head"]["out"], "kernel": kernel}}
+    trainer.state = trainer.state.replace(params={**params, "head": head})
+    with pytest.raises(
+        NonFiniteLoss, match=r"\(grad_squared\) are not finite in .*attention/query"
+    ):
+        trainer.gradients(PLAN)

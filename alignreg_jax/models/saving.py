@@ -1,0 +1,118 @@
+"""From parameters to a folder that stock transformers loads, bit for bit over the tensors held."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+from safetensors.numpy import save_file
+from tokenizers import Tokenizer
+
+from alignreg_jax.models import names, storage
+from alignreg_jax.models.architecture import CONFIG, FIELDS, read_json
+from alignreg_jax.models.names import name_table
+from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
+
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+_CLASSES: dict[str, str] = {
+    "dense-tanh-out": "XLMRobertaForSequenceClassification",
+    "linear": "XLMRobertaModel",
+    "token": "XLMRobertaForTokenClassification",
+}
+_SPECIALS = {
+    "bos_token": "<s>",
+    "cls_token": "<s>",
+    "eos_token": "</s>",
+    "sep_token": "</s>",
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "mask_token": "<mask>",
+}
+
+
+def save(
+    folder: Path,
+    params: Params,
+    config: XlmrConfig,
+    *,
+    head: Head,
+    labels: tuple[str, ...],
+    source: Path,
+) -> None:
+    """Write a folder that stock transformers loads, weights in float32.
+
+    `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`, `token` an
+    `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
+    head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`). tokenizer.json is
+    copied from `source` byte for byte. Files are written in place: give a temporary folder and
+    rename it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_json(folder / CONFIG, _config_json(config, head, labels, source))
+    shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
+    _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
+
+    leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
+    tensors = {}
+    for name, slot in name_table(config, head).items():
+        leaf = leaves[slot.path]
+        value = np.asarray(leaf if slot.layer is None else leaf[slot.layer], np.float32)
+        # save_file writes a transposed view's memory as it lies, which is the wrong order
+        tensors[name] = np.ascontiguousarray(value.T if slot.transpose else value)
+    files = {storage.SINGLE: tensors}
+    if head == "linear":
+        apart = {name: tensors.pop(name) for name in list(tensors) if names.is_head(name)}
+        files[storage.HEAD] = apart
+    for file, content in files.items():
+        save_file(content, folder / file, metadata={"format": "pt"})
+        # safetensors makes files that only their owner can read
+        (folder / file).chmod((folder / CONFIG).stat().st_mode)
+
+
+def _config_json(
+    config: XlmrConfig, head: Head, labels: tuple[str, ...], source: Path
+) -> dict[str, Any]:
+    original = read_json(source / CONFIG)
+    return {
+        "architectures": [_CLASSES[head]],
+        "model_type": "xlm-roberta",
+        **{field: getattr(config, name) for name, (field, _, _) in FIELDS.items()},
+        "hidden_act": "gelu",
+        "initializer_range": original.get("initializer_range", 0.02),
+        "bos_token_id": original.get("bos_token_id", 0),
+        "eos_token_id": original.get("eos_token_id", 2),
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+        "dtype": "float32",
+    }
+
+
+def _tokenizer_config(config: XlmrConfig, source: Path) -> dict[str, Any]:
+    """Options of a tokenizer class that takes tokenizer.json as it is.
+
+    XLMRobertaTokenizer in transformers 5 builds its own pipeline instead, which splits some strings
+    otherwise (those ending in U+200C, for one). Special tokens come from the source, so far as the
+    vocabulary has them: any other would be added to it.
+    """
+    path = source / TOKENIZER_CONFIG
+    original = read_json(path) if path.exists() else {}
+    known = Tokenizer.from_buffer((source / TOKENIZER).read_bytes()).get_vocab()
+    specials = {}
+    for role, default in _SPECIALS.items():
+        token = original.get(role, default)
+        token = token.get("content") if isinstance(token, dict) else token
+        if token in known:
+            specials[role] = token
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config.max_length,
+        "model_input_names": ["input_ids", "attention_mask"],
+        **specials,
+    }
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
