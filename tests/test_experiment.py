@@ -112,6 +112,19 @@ def test_gates_need_phases_to_learn_in(world, tmp_path):
     assert not folder.exists()
 
 
+def test_a_cut_that_cannot_be_counted_is_told_before_the_first_phase(world, tmp_path, monkeypatch):
+    """Nobody wants to hear after days of training that another scope would have been right."""
+    sizes = {"output": (48, 100_000_000)}
+    monkeypatch.setattr(experiments.prunable, "sizes", lambda kernels: sizes)
+    config = configured(world, "--config.method=l2-global-mbp")
+    folder = tmp_path / "run"
+    with pytest.raises(
+        UserError, match=r"^pruning\.scope=global: 4,800,000,000 weights in all kernels"
+    ):
+        experiments.run(config, {0: folder}, "the command", time.monotonic())
+    assert not folder.exists()
+
+
 def test_the_guard_bites():
     """Or the run under it would prove nothing."""
     with jax.transfer_guard("disallow"), pytest.raises(Exception, match="Disallowed"):

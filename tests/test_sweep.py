@@ -132,6 +132,7 @@ def test_failures_are_recorded_in_one_line(folder):
         text = (folder / "failed" / "folder" / BAD / f"s{seed}.txt").read_text()
         assert len(text.splitlines()) == 1
         assert "not finite at step" in text
+        assert "lower train.learning_rate, with another --workdir" in text  # this one has its own
         assert not (folder / "folder" / BAD / f"s{seed}" / "results.json").exists()
 
 
