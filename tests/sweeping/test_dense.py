@@ -75,6 +75,8 @@ def test_same_penalty_shares_whatever_comes_after():
         {"train__learning_rate": 1e-5},
         {"train__steps_per_dispatch": 4},
         {"pruning__first_epochs": 1},
+        {"pruning__keep_zeros": True},
+        {"model__new_head": True},
         {"eval__languages": ("en",)},
         {"eval__save_predictions": True},
         {"regularizer__weight": 1.0},
@@ -111,7 +113,7 @@ def test_fields_that_are_added_later_have_to_be_thought_about():
     }  # fmt: skip
     assert names(PruningConfig) == {
         "criterion", "scope", "schedule", "steps", "fraction", "final", "explicit",
-        "epochs_per_step", "first_epochs", "gradient_batches",
+        "epochs_per_step", "first_epochs", "gradient_batches", "keep_zeros",
     }  # fmt: skip
     assert names(RegularizerConfig) == {
         "name", "weight", "reference", "norm", "reduce", "phases",
