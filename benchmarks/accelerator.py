@@ -4,11 +4,12 @@
     python benchmarks/accelerator.py --parts large --budget 600      # what was left out
     python benchmarks/accelerator.py --small            # does the script work? also on a CPU
 
-bfloat16 compute, float32 parameters, everything trainable, dropout on, random ids: of one length,
+bfloat16 products, float32 parameters, everything trainable, dropout on, random ids: of one length,
 or like XNLI's pairs. Where torch sees a GPU it does the same batches under torch.compile and
-autocast. The peak is what a large bfloat16 matrix product reaches in the same run; what counts as
-work are the matrix products for tokens that are no padding: of a forward pass, three times in
-training, without the embedding and without what is computed twice.
+autocast, whose residual stream is float32, as ours is; what either has is printed. The peak is what
+a large bfloat16 matrix product reaches in the same run; what counts as work are the matrix products
+for tokens that are no padding: of a forward pass, three times in training, without the embedding
+and without what is computed twice.
 
 Rows come in the order of what matters most, and are written as they come. A row that fails,
 crashes or hangs says so in the table and the next one starts; one that would not end within the
@@ -242,14 +243,22 @@ def start(bench: Bench, budget: Budget, options: argparse.Namespace) -> None:
         sys.exit(f"{devices[0]}: no GPU or TPU; --small checks the script")
     torch = len(devices) > 1 and not devices[1].startswith("failed")
     torch = torch and (options.small or not devices[1].endswith("on cpu"))
+    streams = {"ours": bench.call(Ours, "residual")}
+    if torch:
+        streams["torch"] = bench.call(Theirs, "residual")
     bench.until = min(budget.end, time.monotonic() + 60)
     peak = bench.call(Ours, "peak", 512 if options.small else 8192)
     if not isinstance(peak, str):
         bench.peak = peak
         peak = f"{peak / 1e12:.3g} TFLOP/s in a bfloat16 product"
     report = Report(options.out)
-    report.text(f"{'; '.join(devices)}{'' if torch else '; no comparison with torch'}\n\n{peak}\n")
-    report.record(devices=devices, torch=torch, peak=bench.peak, budget=options.budget)
+    report.text(f"{'; '.join(devices)}{'' if torch else '; no comparison with torch'}\n\n{peak}")
+    alike = "" if len(set(streams.values())) == 1 else "; NOT ALIKE: the ratios are not of one work"
+    found = ", ".join(f"{side} {dtype}" for side, dtype in streams.items())
+    report.text(f"bfloat16 products; residual stream: {found}{alike}\n")
+    report.record(
+        devices=devices, torch=torch, residual=streams, peak=bench.peak, budget=options.budget
+    )
     report.table("what", "unit", "ours", "other", "ours / other", "ours, of the peak")
     report.table(*["---"] * 6)
     todo = [row for row in rows(bench, " on gpu " in devices[0]) if row.part in options.parts]

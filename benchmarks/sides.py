@@ -12,8 +12,10 @@ from jobs import STEPS, Job
 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.models import checkpoints
+from alignreg_jax.models.xlmr import XlmrConfig
 
 HEAD = "dense-tanh-out"
+TINY = XlmrConfig(16, 16, 2, 2, 32, 16)
 
 
 @cache
@@ -104,6 +106,21 @@ class Ours:
 
         device = jax.devices()[0]
         return f"jax {jax.__version__} on {device.platform} ({device.device_kind})"
+
+    @staticmethod
+    def residual() -> str:
+        """Dtype of the residual stream where products are bfloat16."""
+        import jax
+
+        from alignreg_jax.models import xlmr
+
+        model = xlmr.XlmrModel(TINY, HEAD, 3, dtype=jax.numpy.dtype("bfloat16"))
+        ids, lengths = jax.numpy.ones((1, 2), int), jax.numpy.array([2])
+
+        def stream(key: Any) -> Any:
+            return xlmr.hidden_states(model, xlmr.init_params(model, key), ids, lengths)
+
+        return str(jax.eval_shape(stream, jax.random.key(0)).dtype)
 
     @staticmethod
     def release() -> None:
@@ -238,6 +255,27 @@ class Theirs:
 
         where = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
         return f"torch {torch.__version__}, transformers {transformers.__version__} on {where}"
+
+    @staticmethod
+    def residual() -> str:
+        """Dtype of the residual stream under autocast."""
+        import torch
+        import transformers
+
+        where = "cuda" if torch.cuda.is_available() else "cpu"
+        shape = transformers.XLMRobertaConfig(
+            vocab_size=TINY.vocab_size,
+            hidden_size=TINY.hidden_size,
+            num_hidden_layers=TINY.num_layers,
+            num_attention_heads=TINY.num_heads,
+            intermediate_size=TINY.intermediate_size,
+            max_position_embeddings=TINY.max_positions,
+        )
+        model = transformers.XLMRobertaModel(shape).to(where)
+        ids = torch.full((1, 2), 5, device=where)
+        with torch.autocast(where, dtype=torch.bfloat16):
+            states = model(ids, output_hidden_states=True).hidden_states
+        return "/".join(sorted({str(state.dtype).removeprefix("torch.") for state in states}))
 
     @staticmethod
     def release() -> None:

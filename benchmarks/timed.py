@@ -22,6 +22,10 @@ class Timed:
         """What it runs on, and the version."""
         return self.kind.device()
 
+    def residual(self) -> str:
+        """Dtype of its residual stream where products are bfloat16."""
+        return self.kind.residual()
+
     def prepare(
         self, job: Job, parts: Sequence[Dispatch], what: str, options: dict[str, bool]
     ) -> None:

@@ -80,20 +80,19 @@ def _forward(
         whole = jax.lax.optimization_barrier(whole)
         weights = jnp.where(kept, whole.astype(jnp.float32) * scale, 0.0).astype(query.dtype)
     context = product("bhqk,bhkd->bhqd", weights, value)
-    return context, (query, key, value, valid, whole, weights, context)
+    return context, (query, key, value, valid, whole, weights)
 
 
 def _backward(scale: float, residuals: tuple[Array, ...], pull: Heads) -> tuple[Array | None, ...]:
-    query, key, value, valid, whole, weights, context = jax.lax.optimization_barrier(residuals)
+    query, key, value, valid, whole, weights = jax.lax.optimization_barrier(residuals)
     product = partial(jnp.einsum, precision=precision(query.dtype))
     whole = whole.astype(jnp.float32)
-    # Of a query the sum over keys of weight times gradient: dO · O, as FlashAttention has it
-    total = jnp.sum(pull.astype(jnp.float32) * context.astype(jnp.float32), axis=-1, keepdims=True)
     gradient = product("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
     # Where a weight is 0 without having been dropped, softmax has underflowed: nothing passes there
     gradient = jnp.where(weights == 0, 0.0, gradient)
     # In a row of padding only softmax gives weight to positions that are masked
     whole = jnp.where(valid[:, None, None, :], whole, 0.0)
+    total = jnp.sum(whole * gradient, axis=-1, keepdims=True)
     logits = (whole * (gradient - total) * query.shape[-1] ** -0.5).astype(query.dtype)
     return (
         product("bhqk,bhkd->bhqd", logits, key),

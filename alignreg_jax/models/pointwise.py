@@ -1,8 +1,9 @@
-"""What stands between the matrix products: GELU and LayerNorm, each with its own backward pass.
+"""What stands between the matrix products: bias, GELU, LayerNorm, each with its own backward pass.
 
 Left to itself autodiff keeps, or computes again and again, every intermediate value; here the
 backward pass starts from what a matrix product or a sum left, and from LayerNorm's means. All of it
-computes in float32 and gives its results in the dtype that is asked for.
+computes in float32, sums over rows above all: added up in bfloat16, a number stops growing at 256
+times an addend.
 
 The barriers say what XLA keeps in memory. One on residuals: nothing that the forward pass computed
 from them serves the backward pass, too, and is stored for it. One on a result: what follows reads
@@ -10,11 +11,29 @@ that, in its dtype, instead of computing it again for itself.
 """
 
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+
+@jax.custom_vjp
+def add_bias(
+    inputs: Float[Array, "*rows width"], bias: Float[Array, " width"]
+) -> Float[Array, "*rows width"]:
+    """`inputs + bias` in the dtype of `inputs`; bias and its gradient are float32."""
+    return (inputs.astype(jnp.float32) + along_rows(bias, inputs)).astype(inputs.dtype)
+
+
+def _add_bias_forward(inputs: Array, bias: Array) -> tuple[Array, None]:
+    return add_bias(inputs, bias), None
+
+
+def _add_bias_backward(_: None, pull: Array) -> tuple[Array, Array]:
+    return pull, over_rows(pull.astype(jnp.float32))
+
+
+add_bias.defvjp(_add_bias_forward, _add_bias_backward)
 
 
 @jax.custom_vjp
@@ -54,52 +73,49 @@ def _gelu_backward(residuals: tuple[Array, Array], pull: Array) -> tuple[Array, 
 gelu.defvjp(_gelu_forward, _gelu_backward)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
 def layer_norm(
     inputs: Float[Array, "*rows width"],
     scale: Float[Array, " width"],
     bias: Float[Array, " width"],
     epsilon: float,
-    dtype: Any,
 ) -> Float[Array, "*rows width"]:
     """LayerNorm over the last axis (Ba et al. 2016).
 
     With the two-pass variance: E[x²] - E[x]² loses digits that PyTorch keeps.
 
     Args:
-        inputs: of any floating dtype.
-        scale: float32, as bias.
+        inputs: float32, as all others.
+        scale: of the normalised values.
+        bias: added to them.
         epsilon: added to the variance.
-        dtype: of the result.
     """
-    return _layer_norm_forward(inputs, scale, bias, epsilon, dtype)[0]
+    return _layer_norm_forward(inputs, scale, bias, epsilon)[0]
 
 
 def _layer_norm_forward(
-    inputs: Array, scale: Array, bias: Array, epsilon: float, dtype: Any
+    inputs: Array, scale: Array, bias: Array, epsilon: float
 ) -> tuple[Array, tuple[Array, ...]]:
-    values = inputs.astype(jnp.float32)
-    mean = jnp.mean(values, axis=-1, keepdims=True)
-    variance = jnp.mean(jnp.square(values - mean), axis=-1, keepdims=True)
+    mean = jnp.mean(inputs, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(inputs - mean), axis=-1, keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)
-    normal = (values - mean) * factor
+    normal = (inputs - mean) * factor
     result = normal * along_rows(scale, inputs) + along_rows(bias, inputs)
-    return result.astype(dtype), (inputs, mean, factor, scale)
+    return result, (inputs, mean, factor, scale)
 
 
 def _layer_norm_backward(
-    epsilon: float, dtype: Any, residuals: tuple[Array, ...], pull: Array
+    epsilon: float, residuals: tuple[Array, ...], pull: Array
 ) -> tuple[Array, Array, Array]:
-    del epsilon, dtype
+    del epsilon
     inputs, mean, factor, scale = jax.lax.optimization_barrier(residuals)
-    pull = pull.astype(jnp.float32)
-    normal = (inputs.astype(jnp.float32) - mean) * factor
+    normal = (inputs - mean) * factor
     scaled = pull * along_rows(scale, inputs)
     # Less its projections on the constant vector and on the normalised row
     constant = jnp.mean(scaled, axis=-1, keepdims=True)
     along = jnp.mean(scaled * normal, axis=-1, keepdims=True)
     moved = factor * (scaled - constant - normal * along)
-    moved = jax.lax.optimization_barrier(moved.astype(inputs.dtype))
+    moved = jax.lax.optimization_barrier(moved)
     return moved, over_rows(pull * normal), over_rows(pull)
 
 

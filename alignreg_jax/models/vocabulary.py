@@ -1,7 +1,9 @@
 """Train on the rows of the word embedding that the data use; put the others back for the export.
 
 XLM-R's table has 250,002 rows and a fine-tuning set uses a fraction of them. No gradient ever
-reaches the others, yet they are most of what the optimizer would read and write.
+reaches the others, yet they are most of what the optimizer would read and write. All that training
+would do to them is weight decay, which is computed at the end: exactly, while float32 training
+would round it in every step (optimizers.shrinkage).
 """
 
 from collections.abc import Iterable, Mapping
@@ -52,7 +54,7 @@ class ActiveVocabulary:
         Args:
             params: trained, with the cut table.
             pretrained: what `cut` was given.
-            shrinkage: what weight decay has left of a row that no gradient reaches.
+            shrinkage: what weight decay leaves of a row that no gradient reaches.
         """
         table = np.multiply(_table(pretrained), np.float32(shrinkage), dtype=np.float32)
         params = processes.fetch(params)

@@ -10,6 +10,10 @@ The one file that imports `flax.linen`. Everything outside sees plain nested dic
 Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. The arithmetic
 follows PyTorch's XLM-R: post-LayerNorm with the two-pass variance, exact GELU, positions counted
 from padding, dropout in PyTorch's places.
+
+In bfloat16 the matrix products are, as under PyTorch's autocast; what enters and leaves LayerNorm
+(the residual stream) and every sum over rows is float32. docs/performance.md has what that gains
+and costs.
 """
 
 from collections.abc import Mapping
@@ -20,7 +24,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from alignreg_jax.models import dropout, pointwise
 from alignreg_jax.models.attention import attend, precision
@@ -92,10 +96,9 @@ class Dropout(nn.Module):
 
 
 class LayerNorm(nn.Module):
-    """The parameters of LayerNorm, and its application."""
+    """The parameters of LayerNorm, and its application; float32."""
 
     config: XlmrConfig
-    dtype: Any
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "*rows hidden"]) -> Float[Array, "*rows hidden"]:
@@ -103,42 +106,40 @@ class LayerNorm(nn.Module):
         # Parameters may be host arrays
         scale = jnp.asarray(self.param("scale", nn.initializers.ones, width))
         bias = jnp.asarray(self.param("bias", nn.initializers.zeros, width))
-        return pointwise.layer_norm(inputs, scale, bias, self.config.layer_norm_eps, self.dtype)
+        return pointwise.layer_norm(inputs, scale, bias, self.config.layer_norm_eps)
 
 
-def dense(width: int, dtype: Any, name: str | None = None) -> nn.Dense:
-    """A dense layer that computes in `dtype`."""
-    return nn.Dense(width, dtype=dtype, precision=precision(dtype), name=name)
+class Dense(nn.Module):
+    """A dense layer whose product is computed in `dtype`, and GELU if that is what follows.
 
-
-class DenseGelu(nn.Module):
-    """A dense layer and GELU, with the parameters of a dense layer."""
+    Not nn.Dense: that adds the bias in `dtype`, too, and so sums the bias' gradient over rows with
+    too few digits.
+    """
 
     width: int
     dtype: Any
+    gelu: bool = False
 
     @nn.compact
-    def __call__(
-        self, hidden: Float[Array, "batch length hidden"]
-    ) -> Float[Array, "batch length width"]:
-        shape = (hidden.shape[-1], self.width)
+    def __call__(self, inputs: Float[Array, "*rows units"]) -> Float[Array, "*rows width"]:
+        shape = (inputs.shape[-1], self.width)
         kernel = jnp.asarray(self.param("kernel", nn.initializers.lecun_normal(), shape))
         bias = jnp.asarray(self.param("bias", nn.initializers.zeros, shape[1:]))
-        inner = jnp.matmul(hidden, kernel.astype(self.dtype), precision=precision(self.dtype))
-        return pointwise.gelu(inner, bias)
+        # Cast here, for each product: the gradients of what several of them read add up in float32
+        product = jnp.matmul(
+            inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision(self.dtype)
+        )
+        return (pointwise.gelu if self.gelu else pointwise.add_bias)(product, bias)
 
 
 class Embeddings(nn.Module):
     """Word, position and type embeddings, summed, normalised, dropped."""
 
     config: XlmrConfig
-    dtype: Any
     pins: Pins
 
     @nn.compact
-    def __call__(
-        self, ids: Int[Array, "batch length"], valid: Bool[Array, "batch length"]
-    ) -> Float[Array, "batch length hidden"]:
+    def __call__(self, ids: Int[Array, "batch length"]) -> Float[Array, "batch length hidden"]:
         config = self.config
 
         # In float32 whatever the model computes in: looked up narrower, the whole table would be
@@ -146,13 +147,19 @@ class Embeddings(nn.Module):
         def table(rows: int, name: str) -> nn.Embed:
             return nn.Embed(rows, config.hidden_size, name=name)
 
-        counts = valid.astype(jnp.int32)
-        positions = jnp.cumsum(counts, axis=1) * counts + config.pad_token_id
+        # By the id, whatever the mask says: so PyTorch counts positions, and so it keeps padding's
+        # own rows of both tables from being trained. A text can contain "<pad>".
+        counted = ids != config.pad_token_id
+
+        def trained(rows: Array) -> Array:
+            return jnp.where(counted[..., None], rows, jax.lax.stop_gradient(rows))
+
+        positions = jnp.cumsum(counted, axis=1, dtype=jnp.int32) * counted + config.pad_token_id
         hidden = pin(table(config.vocab_size, "word")(ids), self.pins.lookup)
-        hidden = pin(hidden, self.pins.hidden)
+        hidden = trained(pin(hidden, self.pins.hidden))
         hidden = hidden + table(config.type_vocab_size, "token_type")(jnp.zeros_like(ids))
-        hidden = hidden + table(config.max_positions, "position")(positions)
-        hidden = LayerNorm(config, self.dtype, name="layer_norm")(hidden)
+        hidden = hidden + trained(table(config.max_positions, "position")(positions))
+        hidden = LayerNorm(config, name="layer_norm")(hidden)
         return Dropout(config.hidden_dropout)(hidden)
 
 
@@ -165,14 +172,14 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: Float[Array, "batch length hidden"], valid: Bool[Array, "batch length"]
+        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
     ) -> Float[Array, "batch length hidden"]:
         config = self.config
         heads = config.num_heads
         head_size = config.hidden_size // heads
 
         def project(name: str) -> Float[Array, "batch length heads head_size"]:
-            projected = dense(config.hidden_size, self.dtype, name)(hidden)
+            projected = Dense(config.hidden_size, self.dtype, name=name)(hidden)
             return projected.reshape(*projected.shape[:2], heads, head_size)
 
         query, key, value = project("query"), project("key"), project("value")
@@ -184,17 +191,21 @@ class SelfAttention(nn.Module):
             if rate:
                 shape = (*by_head[0].shape[:3], hidden.shape[1])
                 kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
+            valid = jnp.arange(hidden.shape[1])[None] < lengths[:, None]
             context = jnp.swapaxes(attend(*by_head, valid, kept, scale), 1, 2)
         else:
             # A row of nothing but padding attends to its first position: its result is not used
-            lengths = jnp.maximum(jnp.sum(valid, axis=1, dtype=jnp.int32), 1)
             context = jax.nn.dot_product_attention(
-                query, key, value, key_value_seq_lengths=lengths, implementation=self.attention
+                query,
+                key,
+                value,
+                key_value_seq_lengths=jnp.maximum(lengths, 1),
+                implementation=self.attention,
             )
         context = context.reshape(hidden.shape)
-        output = dense(config.hidden_size, self.dtype, "output")(context)
+        output = Dense(config.hidden_size, self.dtype, name="output")(context)
         output = Dropout(config.hidden_dropout)(output)
-        return LayerNorm(config, self.dtype, name="layer_norm")(hidden + output)
+        return LayerNorm(config, name="layer_norm")(hidden + output)
 
 
 class EncoderLayer(nn.Module):
@@ -206,14 +217,15 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: Float[Array, "batch length hidden"], valid: Bool[Array, "batch length"]
+        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
     ) -> Float[Array, "batch length hidden"]:
         config = self.config
-        hidden = SelfAttention(config, self.dtype, self.attention, name="attention")(hidden, valid)
-        inner = DenseGelu(config.intermediate_size, self.dtype, name="intermediate")(hidden)
-        output = dense(config.hidden_size, self.dtype, "output")(inner)
+        attention = SelfAttention(config, self.dtype, self.attention, name="attention")
+        hidden = attention(hidden, lengths)
+        inner = Dense(config.intermediate_size, self.dtype, gelu=True, name="intermediate")(hidden)
+        output = Dense(config.hidden_size, self.dtype, name="output")(inner)
         output = Dropout(config.hidden_dropout)(output)
-        return LayerNorm(config, self.dtype, name="layer_norm")(hidden + output)
+        return LayerNorm(config, name="layer_norm")(hidden + output)
 
 
 class ClassificationHead(nn.Module):
@@ -234,11 +246,11 @@ class ClassificationHead(nn.Module):
         rate = config.classifier_dropout
         drop = Dropout(config.hidden_dropout if rate is None else rate)
         chosen = hidden if self.kind == "token" else hidden[:, 0]
-        features = drop(chosen.astype(jnp.float32))  # logits in float32
+        features = drop(chosen)  # float32, as logits are
         if self.kind == "dense-tanh-out":
-            inner = dense(config.hidden_size, jnp.float32, "dense")(features)
+            inner = Dense(config.hidden_size, jnp.float32, name="dense")(features)
             features = drop(jnp.tanh(inner))
-        return dense(self.num_labels, jnp.float32, "out")(features)
+        return Dense(self.num_labels, jnp.float32, name="out")(features)
 
 
 class XlmrModel(nn.Module):
@@ -254,7 +266,7 @@ class XlmrModel(nn.Module):
     pins: Pins = Pins()
 
     def setup(self):
-        self.embeddings = Embeddings(self.config, self.dtype, self.pins)
+        self.embeddings = Embeddings(self.config, self.pins)
         layer, whole = EncoderLayer, self.unroll >= self.config.num_layers
         if self.remat or not whole:
             # Keep what matrix products give for the backward pass and compute the rest again:
@@ -264,8 +276,8 @@ class XlmrModel(nn.Module):
             policy = None if self.remat else jax.checkpoint_policies.dots_saveable
             layer = nn.remat(layer, prevent_cse=whole, policy=policy)
 
-        def body(module: nn.Module, hidden: Array, valid: Array) -> tuple[Array, Array]:
-            hidden = pin(module(hidden, valid), self.pins.hidden)
+        def body(module: nn.Module, hidden: Array, lengths: Array) -> tuple[Array, Array]:
+            hidden = pin(module(hidden, lengths), self.pins.hidden)
             return hidden, hidden
 
         # A transform of the layer itself, so that its parameters are stacked under "encoder"
@@ -280,15 +292,14 @@ class XlmrModel(nn.Module):
         )
         self.head_module = ClassificationHead(self.config, self.head, self.num_labels, name="head")
 
-    def encode(self, ids: Array) -> tuple[Array, Array, Array]:
+    def encode(self, ids: Array, lengths: Array) -> tuple[Array, Array, Array]:
         """Embedding output, every layer's output stacked, and the last one."""
-        valid = ids != self.config.pad_token_id
-        embedded = pin(self.embeddings(ids, valid), self.pins.hidden)
-        last, layers = self.scan_layers(self.encoder, embedded, valid)
+        embedded = pin(self.embeddings(ids), self.pins.hidden)
+        last, layers = self.scan_layers(self.encoder, embedded, lengths)
         return embedded, layers, last
 
-    def __call__(self, ids: Array) -> Array:
-        return self.head_module(self.encode(ids)[2])
+    def __call__(self, ids: Array, lengths: Array) -> Array:
+        return self.head_module(self.encode(ids, lengths)[2])
 
 
 def unrolled(platform: str, layers: int) -> int:
@@ -304,18 +315,32 @@ def logits(
     model: XlmrModel,
     params: Params,
     ids: Int[Array, "batch length"],
+    lengths: Int[Array, " batch"],
     dropout_key: Array | None = None,
 ) -> Float[Array, "batch *length labels"]:
-    """Logits of rows, or with a token head of tokens, in float32; a key turns dropout on."""
+    """Logits of rows, or with a token head of tokens, in float32; a key turns dropout on.
+
+    Args:
+        model: the network.
+        params: its parameters.
+        ids: pieces, from `lengths` on `pad_token_id`.
+        lengths: pieces of each row. What comes after is not attended to; a padding id before it
+            is, because the text itself can contain `<pad>`. 0: a row that only fills up a batch.
+        dropout_key: None: no dropout.
+    """
     rngs = None if dropout_key is None else {"dropout": dropout_key}
-    return model.apply({"params": params}, ids, rngs=rngs)  # pyright: ignore[reportReturnType]
+    found: Any = model.apply({"params": params}, ids, lengths, rngs=rngs)
+    return found
 
 
 def hidden_states(
-    model: XlmrModel, params: Params, ids: Int[Array, "batch length"]
+    model: XlmrModel,
+    params: Params,
+    ids: Int[Array, "batch length"],
+    lengths: Int[Array, " batch"],
 ) -> Float[Array, "outputs batch length hidden"]:
     """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
-    outputs: Any = model.apply({"params": params}, ids, method="encode")
+    outputs: Any = model.apply({"params": params}, ids, lengths, method="encode")
     embedded, layers, _ = outputs
     return jnp.concatenate([embedded[None], layers])
 
@@ -323,4 +348,4 @@ def hidden_states(
 def init_params(model: XlmrModel, key: Array) -> Params:
     """Random parameters in this module's own tree; its shapes are checkpoints.py's contract."""
     ids = jnp.zeros((1, 2), jnp.int32)
-    return model.init(key, ids)["params"]
+    return model.init(key, ids, jnp.array([2]))["params"]

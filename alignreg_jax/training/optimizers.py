@@ -50,7 +50,13 @@ def rate_factor(
 def shrinkage(
     steps: int, *, rate: float, weight_decay: float, warmup: int, total: int, schedule: str
 ) -> float:
-    """What `steps` steps of decay leave of a weight that no gradient ever reaches, as a factor."""
+    """What `steps` steps of decay leave of a weight that no gradient ever reaches, as a factor.
+
+    The exact product. `update` rounds every step to float32 and is off by up to 2^-24 of the weight
+    each time, as much as the step itself at the paper's rate times decay, 5e-8: after 100,000 steps
+    it leaves between .990 and 1.000 of a weight, by its leading digits, where the product is .9950.
+    That scatter is rounding, not weight decay, so nobody is given it on purpose.
+    """
     factors = rate_factor(
         jnp.arange(steps), warmup=jnp.float32(warmup), total=jnp.float32(total), schedule=schedule
     )

@@ -70,12 +70,12 @@ def make_accumulate(
         used = method.effective(kernels, state.masks, state.method, hyper, clock, None, False)
 
         def loss(used: Kernels, rows: Array, key: Array) -> Array:
-            ids, labels, weights = (
-                jax.lax.with_sharding_constraint(part, batch_sharding)
-                for part in data.batch(rows, length, model.config.pad_token_id)
+            batch = jax.lax.with_sharding_constraint(
+                data.batch(rows, length, model.config.pad_token_id), batch_sharding
             )
-            losses = task_loss(xlmr.logits(model, prunable.merge(used, rest), ids), labels)
-            return jnp.sum(losses * weights)
+            params = prunable.merge(used, rest)
+            logits = xlmr.logits(model, params, batch.ids, batch.lengths)
+            return jnp.sum(task_loss(logits, batch.labels) * batch.weights)
 
         def body(index: Array, sums: Signals) -> Signals:
             # In the microbatches of training: what fits in memory there fits here

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -44,6 +44,23 @@ class TrainState:
         return replace(self, **changes)
 
 
+class Batch(NamedTuple):
+    """Rows padded on the right to one length.
+
+    Attributes:
+        ids: pieces, `[batch, length]`.
+        lengths: pieces of each row, `[batch]`; 0 for a row that only fills up the batch.
+        labels: of rows, `[batch]`, or of tokens, `[batch, length]`.
+        weights: as labels: 1 where there is a label to learn, 0 in padding and at pieces without
+            one.
+    """
+
+    ids: Any
+    lengths: Any
+    labels: Any
+    weights: Any
+
+
 @partial(
     jax.tree_util.register_dataclass,
     data_fields=("ids", "offsets", "lengths", "labels"),
@@ -73,21 +90,17 @@ class DeviceData:
         """How many predictions there are to make: one a row, or one a token."""
         return self.labels.shape[0]
 
-    def batch(
-        self, rows: Int[Array, " batch"], length: int, pad_token_id: int
-    ) -> tuple[Int[Array, "batch length"], Int[Array, "batch *length"], Array]:
-        """Ids padded on the right, labels, and weights.
-
-        Labels and weights are of rows, `[batch]`, or of tokens, `[batch, length]`. A weight is 1
-        where there is a label to learn, 0 at padding (row -1) and at pieces without one.
-        """
+    def batch(self, rows: Int[Array, " batch"], length: int, pad_token_id: int) -> Batch:
+        """The given rows; -1 fills up the batch."""
         places, within = self._places(rows, length)
         ids = jnp.where(within, self.ids[places], pad_token_id)
+        lengths = jnp.where(rows >= 0, self.lengths[jnp.maximum(rows, 0)], 0)
         if not self.per_token:
-            return ids, self.labels[jnp.maximum(rows, 0)], (rows >= 0).astype(jnp.float32)
-        labels = self.labels[places]
-        weights = within & (labels >= 0)
-        return ids, jnp.maximum(labels, 0), weights.astype(jnp.float32)
+            labels, weights = self.labels[jnp.maximum(rows, 0)], rows >= 0
+        else:
+            labels = self.labels[places]
+            labels, weights = jnp.maximum(labels, 0), within & (labels >= 0)
+        return Batch(ids, lengths, labels, weights.astype(jnp.float32))
 
     def places(self, rows: Int[Array, " batch"], length: int) -> Int[Array, "batch *length"]:
         """Where among all targets those of a batch are, -1 for padding."""

@@ -132,12 +132,12 @@ def make_train_step(
             ), rest
 
         def task(trained: dict[str, Any], rows: Array, key: Array) -> Array:
-            ids, labels, weights = (
-                jax.lax.with_sharding_constraint(part, batch_sharding)
-                for part in data.batch(rows, length, model.config.pad_token_id)
+            batch = jax.lax.with_sharding_constraint(
+                data.batch(rows, length, model.config.pad_token_id), batch_sharding
             )
-            logits = xlmr.logits(model, prunable.merge(*effective(trained)), ids, key)
-            return jnp.sum(task_loss(logits, labels) * weights)
+            params = prunable.merge(*effective(trained))
+            logits = xlmr.logits(model, params, batch.ids, batch.lengths, key)
+            return jnp.sum(task_loss(logits, batch.labels) * batch.weights)
 
         def penalty(trained: dict[str, Any]) -> tuple[Array, Metrics]:
             weights = Weights(
@@ -236,7 +236,7 @@ def make_train_step(
 
 def count_targets(data: DeviceData, rows: Array, length: int) -> Float[Array, ""]:
     """Rows of a batch, or in token tasks its labelled tokens; at least 1, to divide by."""
-    weights = data.batch(rows, length, 0)[2] if data.per_token else rows >= 0
+    weights = data.batch(rows, length, 0).weights if data.per_token else rows >= 0
     return jnp.maximum(jnp.sum(weights), 1).astype(jnp.float32)
 
 
@@ -334,9 +334,10 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
         predictions: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
     ) -> tuple[Array, Array]:
         def body(index: Array, predictions: Array) -> Array:
-            ids, _, _ = data.batch(rows[index], length, model.config.pad_token_id)
-            ids = jax.lax.with_sharding_constraint(ids, batch_sharding)
-            logits = xlmr.logits(model, params, ids)
+            batch = jax.lax.with_sharding_constraint(
+                data.batch(rows[index], length, model.config.pad_token_id), batch_sharding
+            )
+            logits = xlmr.logits(model, params, batch.ids, batch.lengths)
             finite = jnp.all(jnp.isfinite(logits), axis=-1)
             classes = jnp.where(finite, jnp.argmax(logits, axis=-1), NOT_FINITE).astype(jnp.int32)
             # -1 is the last entry

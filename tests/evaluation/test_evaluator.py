@@ -66,7 +66,7 @@ def evaluator(splits):
 @pytest.fixture(scope="module")
 def one_by_one(params, splits):
     """Every row on its own, without padding or batches, in file order."""
-    logits = jax.jit(lambda ids: xlmr.logits(MODEL, params, ids))
+    logits = jax.jit(lambda ids: xlmr.logits(MODEL, params, ids, jnp.array([ids.shape[1]])))
     found = {}
     for key, split in splits.items():
         rows = [
@@ -182,7 +182,7 @@ def test_words_get_the_class_of_the_piece_where_they_begin(sentences):
     keys = list(sentences)[::-1]
     predictions = evaluator.predictions(params, keys, "")
     assert list(predictions) == keys
-    logits = jax.jit(lambda ids: xlmr.logits(TOKENS, params, ids))
+    logits = jax.jit(lambda ids: xlmr.logits(TOKENS, params, ids, jnp.array([ids.shape[1]])))
     for key, split in sentences.items():
         expected = [-1] * split.word_count
         for offset, length in zip(split.offsets, split.lengths, strict=True):

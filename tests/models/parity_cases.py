@@ -31,12 +31,13 @@ class Case:
     type_vocab_size: int = 1
     vocab_size: int = 60
     max_position_embeddings: int = 20
+    literal_padding: bool = False
 
     @property
     def config(self) -> dict:
         """What config.json says; dropout is on, for evaluation must turn it off."""
         shape = {key: value for key, value in vars(self).items() if key not in ("name", "seed")}
-        del shape["head"]
+        del shape["head"], shape["literal_padding"]
         fixed = {"model_type": "xlm-roberta", "pad_token_id": 1, "hidden_act": "gelu"}
         labels = {str(index): name for index, name in enumerate(NAMES)}
         return {**fixed, **shape, "bos_token_id": 0, "eos_token_id": 2, "id2label": labels}
@@ -49,6 +50,7 @@ CASES = {
         Case("large", 2, "dense-tanh-out", 3, 24, 6, 48, 1e-5, vocab_size=50),
         Case("minilm", 3, "linear", 2, 24, 12, 96, 1e-12, type_vocab_size=2),
         Case("tokens", 4, "token", 2, 24, 4, 48, 1e-5),
+        Case("padding", 5, "dense-tanh-out", 2, 24, 4, 48, 1e-5, literal_padding=True),
     )
 }
 
@@ -95,22 +97,29 @@ def checkpoint(case: Case) -> dict[str, np.ndarray]:
     return tensors
 
 
-def batch(case: Case) -> tuple[np.ndarray, np.ndarray]:
-    """Ids `[4, 10]` padded with 1 to four different lengths, and labels `[4]`.
+LENGTHS = (10, 7, 3, 2)
 
-    Of a token head labels are `[4, 10]`, -100 at padding and at every third piece.
+
+def batch(case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids `[4, 10]` padded with 1 to four different lengths, these lengths, and labels `[4]`.
+
+    Of a token head labels are `[4, 10]`, -100 at padding and at every third piece. With
+    `literal_padding` two rows contain padding's id inside, as the text "<pad>" gives it.
     """
     random = np.random.RandomState(case.seed + 100)
     ids = random.randint(3, case.vocab_size, size=(4, 10))
     ids[:, 0] = 0
-    for row, length in enumerate((10, 7, 3, 2)):
+    lengths = np.array(LENGTHS, np.int32)
+    for row, length in enumerate(LENGTHS):
         ids[row, length - 1] = 2
         ids[row, length:] = 1
+    if case.literal_padding:
+        ids[0, 3:5] = ids[1, 1] = 1
     if case.head != "token":
-        return ids.astype(np.int32), random.randint(0, LABELS, size=4).astype(np.int32)
+        return ids.astype(np.int32), lengths, random.randint(0, LABELS, size=4).astype(np.int32)
     labels = random.randint(0, LABELS, size=ids.shape)
-    labels[(ids == 1) | (np.arange(10) % 3 == 2)] = -100
-    return ids.astype(np.int32), labels.astype(np.int32)
+    labels[(np.arange(10) >= lengths[:, None]) | (np.arange(10) % 3 == 2)] = -100
+    return ids.astype(np.int32), lengths, labels.astype(np.int32)
 
 
 def write_folder(case: Case, folder: Path, dtype: type = np.float32) -> Path:
@@ -138,12 +147,13 @@ def torch_outputs(case: Case) -> dict[str, np.ndarray]:
         model.classifier = torch.nn.Linear(case.hidden_size, LABELS)
     state = {name: torch.from_numpy(value) for name, value in checkpoint(case).items()}
     model.load_state_dict(state, strict=True)
-    ids, labels = (torch.from_numpy(array).long() for array in batch(case))
-    encoded = model.roberta(ids, attention_mask=(ids != 1).long(), output_hidden_states=True)
+    ids, lengths, labels = (torch.from_numpy(array).long() for array in batch(case))
+    mask = (torch.arange(ids.shape[1]) < lengths[:, None]).long()
+    encoded = model.roberta(ids, attention_mask=mask, output_hidden_states=True)
     features = encoded.last_hidden_state
     logits = model.classifier(features[:, 0] if case.head == "linear" else features)
     if of_tokens:  # at padding nobody reads them
-        logits = logits * (ids != 1)[..., None]
+        logits = logits * mask[..., None]
     flat = logits.reshape(-1, LABELS)
     torch.nn.functional.cross_entropy(flat, labels.flatten()).backward()  # -100 is left out
     outputs = {"hidden": torch.stack(encoded.hidden_states), "logits": logits}

@@ -103,3 +103,23 @@ def test_what_keeps_cudnn_from_it():
     assert trouble_with_cudnn(64, jnp.dtype("bfloat16"), A100) is None
     assert trouble_with_cudnn(64, jnp.dtype("float32"), A100) == "needs model.dtype=bfloat16"
     assert "this is cpu" in str(trouble_with_cudnn(64, jnp.dtype("bfloat16"), CPU))
+
+
+def test_a_shared_offset_of_keys_and_values_stays_out_of_the_gradient_of_queries():
+    """Softmax ignores it, so it must cancel: in dO · O, of a rounded context, it does not."""
+    parts = [draw(seed, jnp.bfloat16) for seed in range(3)]
+    parts = [parts[0], *((part + 3).astype(jnp.bfloat16) for part in parts[1:])]
+    whole = jnp.ones((BATCH, LENGTH), bool)
+    pull = draw(9, jnp.bfloat16)
+    _, back = jax.vjp(lambda *parts: attend(*parts, whole, None, 1.0), *parts)
+    found = np.asarray(back(pull)[0], np.float64)
+    with jax.enable_x64(True):
+        doubles = [jnp.asarray(np.asarray(each, np.float64)) for each in (*parts, pull)]
+
+        def plain(query, key, value):
+            scores = jnp.einsum("bhqd,bhkd->bhqk", query, key) / np.sqrt(SIZE)
+            return jnp.einsum("bhqk,bhkd->bhqd", jax.nn.softmax(scores, axis=-1), value)
+
+        _, back = jax.vjp(plain, *doubles[:3])
+        right = np.asarray(back(doubles[3])[0])
+    assert np.linalg.norm(found - right) < 0.03 * np.linalg.norm(right)

@@ -341,26 +341,27 @@ def test_torch_gives_our_logits_on_an_export(case, tmp_path):
 
     source = add_tokenizer(write_folder(case, tmp_path / "source"), case.vocab_size)
     loaded, out = export(source, tmp_path / "out", case)
-    ids, _ = batch(case)
-    tensor = torch.from_numpy(ids).long()
+    ids, lengths, _ = batch(case)
+    tensor, valid = torch.from_numpy(ids).long(), np.arange(ids.shape[1]) < lengths[:, None]
+    mask = torch.from_numpy(valid)
     if case.head == "linear":
         model, report = transformers.XLMRobertaModel.from_pretrained(
             out, add_pooling_layer=False, output_loading_info=True
         )
         head = load_file(out / "head.safetensors")
         with torch.inference_mode():
-            first = model(tensor, attention_mask=tensor != 1).last_hidden_state[:, 0].numpy()
+            first = model(tensor, attention_mask=mask).last_hidden_state[:, 0].numpy()
         theirs = first @ head["classifier.weight"].T + head["classifier.bias"]
     else:
         (name,) = json.loads((out / "config.json").read_text())["architectures"]
         model, report = getattr(transformers, name).from_pretrained(out, output_loading_info=True)
         assert model.config.id2label == dict(enumerate(NAMES))
         with torch.inference_mode():
-            theirs = model(tensor, attention_mask=tensor != 1).logits.numpy()
+            theirs = model(tensor, attention_mask=mask).logits.numpy()
     assert not any(report.values()), report
     assert model.dtype == torch.float32
     model = xlmr.XlmrModel(loaded.config, case.head, LABELS)
-    ours = xlmr.logits(model, loaded.params, jnp.asarray(ids))
+    ours = xlmr.logits(model, loaded.params, jnp.asarray(ids), jnp.asarray(lengths))
     if case.head == "token":  # at padding nobody reads them
-        ours, theirs = ours[ids != 1], theirs[ids != 1]
+        ours, theirs = ours[valid], theirs[valid]
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-5 * max(1, np.abs(theirs).max()))

@@ -44,13 +44,13 @@ def test_special_pieces_keep_their_ids(tokenizer):
 
 def test_embeddings_equal_the_untrimmed_model_in_torch(tokenizer, reference, loaded):
     encodings = [tokenizer.encode(sentence).ids for sentence in sentences()]
-    lengths = np.array([len(ids) for ids in encodings])
+    lengths = np.array([len(ids) for ids in encodings], np.int32)
     ids = np.ones((len(encodings), lengths.max()), np.int32)
     for row, pieces in enumerate(encodings):
         ids[row, : len(pieces)] = pieces
     model = xlmr.XlmrModel(loaded.config, "dense-tanh-out", 23)
-    last = jax.jit(lambda params, ids: xlmr.hidden_states(model, params, ids)[-1])
-    hidden = np.asarray(last(loaded.params, jnp.asarray(ids)))
+    last = jax.jit(lambda *arguments: xlmr.hidden_states(model, *arguments)[-1])
+    hidden = np.asarray(last(loaded.params, jnp.asarray(ids), lengths))
     valid = ids != 1
     means = (hidden * valid[..., None]).sum(axis=1) / lengths[:, None]
     np.testing.assert_allclose(means, reference["embeddings"], rtol=0, atol=1e-5)

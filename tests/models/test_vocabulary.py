@@ -1,5 +1,6 @@
 """Rows of the word embedding that the data use: cut, numbered, put back."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -94,3 +95,28 @@ def test_shrinkage_is_what_the_optimizer_does_to_a_weight_without_gradient(sched
     np.testing.assert_allclose(leaves[path], expected, rtol=1e-6)
     without = {"rate": rate, "weight_decay": 0.0, "warmup": 0, "total": 9, "schedule": schedule}
     assert optimizers.shrinkage(7, **without) == 1.0
+
+
+def test_at_the_papers_rate_float32_training_rounds_decay_away_or_doubles_it():
+    """The export has the exact factor: of what training would leave, rounding is half."""
+    steps, rate, decay = 5_000, jnp.float32(5e-6), jnp.float32(0.01)
+    path = "embeddings/word/embedding"
+    start = np.random.default_rng(0).normal(0, 0.1, 1000).astype(np.float32)
+
+    @jax.jit
+    def train(leaves):
+        def step(index, carry):
+            leaves, state = carry
+            zeros = jax.tree.map(jnp.zeros_like, leaves)
+            return optimizers.update(leaves, zeros, state, rate=rate, weight_decay=decay)
+
+        return jax.lax.fori_loop(0, steps, step, (leaves, optimizers.adam().init(leaves)))[0]
+
+    factors = np.asarray(train({path: jnp.asarray(start)})[path]) / start
+    exact = optimizers.shrinkage(
+        steps, rate=5e-6, weight_decay=0.01, warmup=0, total=steps, schedule="constant"
+    )
+    assert exact == pytest.approx(np.exp(-5e-8 * steps), rel=1e-7)
+    assert np.abs(factors - exact).max() < steps * 2**-24
+    assert 1 - factors.min() > 1.9 * (1 - exact)
+    assert np.mean(factors == 1) > 0.2

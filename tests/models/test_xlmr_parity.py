@@ -21,12 +21,13 @@ def our_outputs(case, folder, **options):
     """What torch_outputs gives, by our encoder on the same checkpoint folder."""
     loaded = checkpoints.load(write_folder(case, folder), head=case.head, labels=NAMES, seed=0)
     model = xlmr.XlmrModel(loaded.config, case.head, LABELS, **options)
-    ids, labels = (jnp.asarray(array) for array in batch(case))
+    ids, lengths, labels = (jnp.asarray(array) for array in batch(case))
+    valid = jnp.arange(ids.shape[1])[None] < lengths[:, None]
 
     def loss(params):
-        logits = xlmr.logits(model, params, ids)
+        logits = xlmr.logits(model, params, ids, lengths)
         if case.head == "token":
-            logits = logits * (ids != 1)[..., None]
+            logits = logits * valid[..., None]
         chosen = jnp.maximum(labels, 0)[..., None]
         losses = -jnp.take_along_axis(jax.nn.log_softmax(logits), chosen, axis=-1)[..., 0]
         return jnp.mean(losses, where=labels >= 0), logits
@@ -34,7 +35,7 @@ def our_outputs(case, folder, **options):
     @jax.jit
     def compute(params):
         (_, logits), gradients = jax.value_and_grad(loss, has_aux=True)(params)
-        return xlmr.hidden_states(model, params, ids), logits, gradients
+        return xlmr.hidden_states(model, params, ids, lengths), logits, gradients
 
     hidden, logits, gradients = compute(loaded.params)
     leaves = traverse_util.flatten_dict(gradients, sep="/")
@@ -49,7 +50,8 @@ def our_outputs(case, folder, **options):
 def assert_close(case, ours, theirs, tolerance=1e-5):
     """Every output within tolerance x max(1, largest value); hidden states on valid positions."""
     assert set(ours) == set(theirs)
-    valid = batch(case)[0] != 1
+    ids, lengths, _ = batch(case)
+    valid = np.arange(ids.shape[1]) < lengths[:, None]
     for name, expected in theirs.items():
         value = ours[name]
         assert value.shape == expected.shape, name
@@ -109,10 +111,10 @@ def test_padding_does_not_reach_valid_positions(tmp_path):
     case = CASES["base"]
     loaded = checkpoints.load(write_folder(case, tmp_path), head=case.head, labels=NAMES, seed=0)
     model = xlmr.XlmrModel(loaded.config, case.head, LABELS)
-    ids, _ = batch(case)
-    hidden = jax.jit(lambda ids: xlmr.hidden_states(model, loaded.params, ids))
-    narrow = np.asarray(hidden(ids))
-    wide = np.asarray(hidden(np.pad(ids, ((0, 0), (0, 6)), constant_values=1)))
+    ids, lengths, _ = batch(case)
+    hidden = jax.jit(lambda *rows: xlmr.hidden_states(model, loaded.params, *rows))
+    narrow = np.asarray(hidden(ids, lengths))
+    wide = np.asarray(hidden(np.pad(ids, ((0, 0), (0, 6)), constant_values=1), lengths))
     valid = ids != 1
     np.testing.assert_allclose(
         wide[:, :, : ids.shape[1]][:, valid], narrow[:, valid], rtol=0, atol=1e-5

@@ -190,8 +190,9 @@ def test_predictions_are_the_classes_of_the_rows(layout):
         *trainer.place((chosen, np.int32(2))),
         length=LENGTH,
     )
-    ids, _, _ = trainer._data.batch(jnp.arange(13), LENGTH, CONFIG.pad_token_id)
-    logits = xlmr.logits(model(), jax.tree.map(jnp.asarray, params()), jnp.asarray(np.asarray(ids)))
+    batch = trainer._data.batch(jnp.arange(13), LENGTH, CONFIG.pad_token_id)
+    ids, lengths = (jnp.asarray(np.asarray(part)) for part in (batch.ids, batch.lengths))
+    logits = xlmr.logits(model(), jax.tree.map(jnp.asarray, params()), ids, lengths)
     np.testing.assert_array_equal(np.asarray(found)[:13], np.argmax(logits, 1))
     assert (np.asarray(found)[13:-1] == 77).all()
     assert int(done) == 2

@@ -33,9 +33,9 @@ def by_hand(params, plan):
     start, rest = split(jax.tree.map(jnp.asarray, params))
 
     @jax.jit
-    def gradient(ids, labels):
+    def gradient(ids, lengths, labels):
         def loss(used):
-            scores = jax.nn.log_softmax(xlmr.logits(model(), merge(used, rest), ids))
+            scores = jax.nn.log_softmax(xlmr.logits(model(), merge(used, rest), ids, lengths))
             return -jnp.mean(scores[jnp.arange(len(labels)), labels])
 
         return jax.grad(loss)(start)
@@ -47,7 +47,8 @@ def by_hand(params, plan):
             for row, index in zip(ids, batch, strict=True):
                 first, size = encoded.offsets[index], encoded.lengths[index]
                 row[:size] = encoded.ids[first : first + size]
-            found.append(jax.device_get(gradient(ids, encoded.labels[batch])))
+            lengths, labels = encoded.lengths[batch], encoded.labels[batch]
+            found.append(jax.device_get(gradient(ids, lengths, labels)))
     return found
 
 

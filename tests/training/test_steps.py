@@ -60,13 +60,14 @@ def test_first_gradient_is_that_of_a_plain_composition():
     metrics = train(trainer, PARTIAL)
 
     encoded, chosen = rows(), PARTIAL[0, :3]
+    lengths = jnp.asarray(encoded.lengths[chosen])
     ids = np.full((3, LENGTH), 1, np.int32)
     for row, index in zip(ids, chosen, strict=True):
         start, size = encoded.offsets[index], encoded.lengths[index]
         row[:size] = encoded.ids[start : start + size]
 
     def loss(tree):
-        scores = jax.nn.log_softmax(xlmr.logits(model(QUIET), tree, jnp.asarray(ids)))
+        scores = jax.nn.log_softmax(xlmr.logits(model(QUIET), tree, jnp.asarray(ids), lengths))
         task = -jnp.mean(scores[jnp.arange(3), encoded.labels[chosen]])
         kernels, _ = split(tree)
         penalty = sum(jnp.sum((kernels[name] - reference[name]) ** 2) for name in KERNELS)

@@ -46,13 +46,14 @@ def padded(numbers):
 def test_batch_holds_labels_where_words_begin():
     data = jax.tree.map(jnp.asarray, DeviceData.from_encoded(sentences()))
     chosen = [3, 47, 0, 3]
-    ids, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
+    ids, lengths, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
         data, jnp.array([*chosen, -1]), LENGTH, CONFIG.pad_token_id
     )
     expected_ids, expected = padded(chosen)
     np.testing.assert_array_equal(ids[:4], expected_ids)
     np.testing.assert_array_equal(weights[:4], expected >= 0)
     np.testing.assert_array_equal(np.where(weights[:4] > 0, labels[:4], -1), expected)
+    np.testing.assert_array_equal(lengths, [*sentences().lengths[chosen], 0])
     assert (np.asarray(labels) >= 0).all()  # a class everywhere, so that every loss is finite
     assert (np.asarray(ids[4]) == CONFIG.pad_token_id).all()
     assert (np.asarray(weights[4]) == 0).all()
@@ -77,7 +78,8 @@ def test_first_gradient_is_that_of_the_mean_over_labelled_pieces(rows):
     ids, labels = padded(present)
 
     def loss(tree):
-        logits = xlmr.logits(model(QUIET, "token"), tree, jnp.asarray(ids))
+        lengths = jnp.asarray(sentences().lengths[present])
+        logits = xlmr.logits(model(QUIET, "token"), tree, jnp.asarray(ids), lengths)
         chosen = jnp.maximum(jnp.asarray(labels), 0)[..., None]
         found = -jnp.take_along_axis(jax.nn.log_softmax(logits), chosen, axis=-1)[..., 0]
         return jnp.sum(jnp.where(labels >= 0, found, 0)) / np.sum(labels >= 0)

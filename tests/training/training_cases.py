@@ -37,8 +37,8 @@ HYPER = {
 }
 
 
-def model(config=CONFIG, head="dense-tanh-out"):
-    return xlmr.XlmrModel(config, head, LABELS)
+def model(config=CONFIG, head="dense-tanh-out", **options):
+    return xlmr.XlmrModel(config, head, LABELS, **options)
 
 
 @cache
@@ -102,10 +102,11 @@ def make_trainer(
     hyper=(),
     programs=PROGRAMS,
     train_rows=None,
+    network=None,
     **settings,
 ):
     return Trainer(
-        model(config, head),
+        model(config, head, **(network or {})),
         method_ or method(),
         StepSettings(**settings),
         mesh(*layout),
