@@ -19,19 +19,21 @@ def data():
 def test_batch_holds_the_rows_it_names(data, length):
     encoded = rows()
     chosen = np.array([3, encoded.rows - 1, 0, 3], np.int32)  # the last row ends the flat ids
-    ids, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
+    ids, lengths, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
         data, jnp.asarray(chosen), length, PAD
     )
     for found, row in zip(np.asarray(ids), chosen, strict=True):
         size, start = encoded.lengths[row], encoded.offsets[row]
         np.testing.assert_array_equal(found[:size], encoded.ids[start : start + size])
         assert (found[size:] == PAD).all()
+    np.testing.assert_array_equal(lengths, encoded.lengths[chosen])
     np.testing.assert_array_equal(labels, encoded.labels[chosen])
     assert (np.asarray(weights) == 1).all()
 
 
 def test_padding_row_is_padding_with_no_weight(data):
-    ids, labels, weights = data.batch(jnp.array([2, -1, -1]), 16, PAD)
+    ids, lengths, labels, weights = data.batch(jnp.array([2, -1, -1]), 16, PAD)
+    assert lengths.tolist() == [rows().lengths[2], 0, 0]
     assert (np.asarray(ids[1:]) == PAD).all()
     assert not (np.asarray(ids[0]) == PAD).all()
     assert weights.tolist() == [1, 0, 0]
@@ -46,7 +48,7 @@ def test_row_of_the_full_length_has_no_padding():
         labels=np.array([0, 1], np.int32),
     )
     data = jax.tree.map(jnp.asarray, DeviceData.from_encoded(encoded))
-    ids, _, _ = data.batch(jnp.array([1, 0]), 5, PAD)
+    ids = data.batch(jnp.array([1, 0]), 5, PAD).ids
     assert ids.tolist() == [[13, 14, 15, 16, 17], [10, 11, 12, PAD, PAD]]
 
 
