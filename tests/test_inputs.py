@@ -17,7 +17,7 @@ from alignreg_jax.config import (
     TrainConfig,
 )
 from alignreg_jax.errors import UserError
-from alignreg_jax.inputs import Cache, identify, load_data, load_inputs
+from alignreg_jax.inputs import Cache, check_inputs, identify, load_data, load_inputs
 from alignreg_jax.models import checkpoints
 
 
@@ -335,3 +335,13 @@ def test_a_language_whose_words_the_tokenizer_lacks_is_told(config, world, tmp_p
     (line,) = [line for line in caplog.messages if "does not know" in line]
     assert "ja.test" in line
     assert "de.test" not in line
+
+
+def test_special_pieces_are_numbered_alike_in_both_files(config, world, tmp_path):
+    encoder = tiny.copy(world.encoder, tmp_path / "encoder")
+    own = json.loads((encoder / "config.json").read_text())
+    (encoder / "config.json").write_text(json.dumps({**own, "pad_token_id": 0}))
+    other = replace(config, model=replace(config.model, name_or_path=str(encoder)))
+    for check in (lambda: load_inputs(other), lambda: check_inputs(other, Cache())):
+        with pytest.raises(UserError, match=r"tokenizer\.json: <pad> is piece 1, and pad_token_id"):
+            check()
