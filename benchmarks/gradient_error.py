@@ -35,7 +35,7 @@ def demo(rows: int) -> tuple[Any, Any, list[np.ndarray], np.ndarray]:
 
     folder = checkpoints.resolve("demo")
     data = sources.load(tasks.get_task("intents"), source="demo", data_dir=None, languages=None)
-    loaded = checkpoints.load(folder, head=HEAD, num_labels=LABELS, seed=0)
+    loaded = checkpoints.load(folder, head=HEAD, labels=data.labels, seed=0)
     tokenizer = encoding.load_tokenizer(folder, loaded.config.vocab_size)
     encoded = encoding.encode(data.train, tokenizer, 32)
     longest = np.argsort(-encoded.lengths, kind="stable")[:rows]

@@ -33,11 +33,11 @@ from alignreg_jax.training.state import (
 
 # Streams folded into a step's key; a number once given keeps its meaning
 _DROPOUT, _METHOD = 0, 1
-NOT_FINITE = -2
-"""In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
-
 # Folded into the root key, far from any step
 _PRUNE, _INIT = 2**31 - 1, 2**31 - 2
+
+NOT_FINITE = -2
+"""In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
 
 Scalars = dict[str, Any]
 Metrics = dict[str, Array]
