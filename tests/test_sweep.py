@@ -356,7 +356,10 @@ def test_list(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reading.checkpoints, "load", lambda *given: pytest.fail("loaded"))
     monkeypatch.setattr(reading.sources, "load", lambda *given: pytest.fail("read"))
     assert main(tiny_sweep.command(config, folder, "--list", *FLAGS)) == 0
-    lines = capsys.readouterr().out.splitlines()[2:]
+    listing, outlook = capsys.readouterr().out.split("\n\n")
+    lines = listing.splitlines()[2:]
+    assert re.search(r"2 seeds a row detect a difference of [\d.]+ points at 80 % power", outlook)
+    assert "(of the finished runs)" in outlook or "(a guess)" in outlook
     found = {re.split(r"  +", line)[0]: re.split(r"  +", line)[1:] for line in lines}
     assert len(found) == 8
     assert found["folder random s1"] == [
@@ -364,7 +367,9 @@ def test_list(folder, config, tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
     assert found[f"folder {BAD} s0"] == ["failed", str(folder / f"folder/{BAD}/s0"), "alone"]
     assert main(tiny_sweep.command(config, tmp_path / "new", "--list", "--shard", "1/2")) == 0
-    lines = capsys.readouterr().out.splitlines()[2:]
+    listing, outlook = capsys.readouterr().out.split("\n\n")
+    lines = listing.splitlines()[2:]
+    assert "if seeds spread by 2.0 points (a guess)." in outlook
     assert [re.split(r"  +", line)[:2] for line in lines] == [
         [f"folder {row} s0", "to do"] for row in tiny_sweep.METHODS
     ]

@@ -10,6 +10,7 @@ from alignreg_jax.data.schema import Split, Texts
 from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import metrics
+from alignreg_jax.evaluation.intervals import Scored, score_intervals
 from alignreg_jax.evaluation.tags import tag_scores
 
 LOST = "O"
@@ -44,18 +45,27 @@ def score(
 
     Returns:
         `scores` {split: {language: {metric: value}}}; `examples` {split: {language: rows}}; in
-        token tasks `tags` {split: {language: {tag: its scores}}}.
+        token tasks `tags` {split: {language: {tag: its scores}}}; `intervals` {split: {language:
+        {metric: [low, high]}}} and `mean_intervals` {split: {name of the mean: [low, high]}}, over
+        test examples.
     """
     found: dict[str, Any] = {"scores": {}, "examples": {}}
+    answers: dict[str, dict[str, Scored]] = {}
     for (split, language), numbers in predictions.items():
         rows = gold[split, language]
         right, said = names(rows, rows.labels, labels), names(rows, numbers, labels)
         scores = metrics.score(task.metrics, right, said, queries=rows.text_a)
         values = {"scores": scores, "examples": rows.rows}
+        queries = rows.text_a if "ndcg" in task.metrics else ()
+        answers.setdefault(split, {})[language] = Scored(right, said, queries)
         if task.kind == "token":
             values["tags"] = tag_scores(right, said, entities=task.metric == ENTITIES)
         for name, value in values.items():
             found.setdefault(name, {}).setdefault(split, {})[language] = value
+    for split, languages in answers.items():
+        single, means = score_intervals(task.metrics, languages)
+        found.setdefault("intervals", {})[split] = single
+        found.setdefault("mean_intervals", {})[split] = means
     return found
 
 

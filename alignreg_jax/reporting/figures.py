@@ -70,7 +70,7 @@ def accuracy(
         axes.text(left, FULL * chance + 0.6, name, color=svg.MUTED, fontsize=8)
     axes.set_title(title, color=svg.MUTED, pad=26)
     _end_labels(axes, curves, mean if everything_everywhere else None, full_means)
-    _accuracy_legend(axes, curves, mean, everything_everywhere)
+    _accuracy_legend(axes, curves, mean, everything_everywhere, bool(full_means.values))
     return figure
 
 
@@ -80,26 +80,30 @@ def lowest(levels: Sequence[float], chance: float) -> float:
 
 
 def _accuracy_legend(
-    axes: Axes, curves: Sequence[Curve], mean: Curve | None, everything_everywhere: bool
+    axes: Axes,
+    curves: Sequence[Curve],
+    mean: Curve | None,
+    everything_everywhere: bool,
+    full_means: bool,
 ) -> None:
     zero_shot = sum(curve.language != ENGLISH for curve in curves)
     common = sum(curve.every_step and curve.language != ENGLISH for curve in curves)
     heavy = {"linewidth": 2.6, "marker": "o", "markersize": 4.5}
-    entries = [({"color": svg.BLUE, **heavy}, "English")]
+    entries = []
+    if zero_shot < len(curves):
+        entries.append(({"color": svg.BLUE, **heavy}, "English"))
     if mean is not None:
-        entries.append(
-            (
-                {"color": svg.VERMILION, **heavy},
-                f"mean of {common} zero-shot language{'s' * (common > 1)}",
-            )
-        )
-    entries.append(({"color": svg.FAINT, "linewidth": 1}, "one language each"))
-    if not everything_everywhere:
+        name = f"mean of {common} zero-shot languages" if common > 1 else "the zero-shot language"
+        entries.append(({"color": svg.VERMILION, **heavy}, name))
+    if not everything_everywhere and full_means:
         diamond = {"linestyle": "", "marker": "D", "markersize": 6.5, "markeredgewidth": 1.8}
         colours = {"color": svg.VERMILION, "markerfacecolor": svg.PAPER}
+        entries.append(({**diamond, **colours}, f"mean of all {zero_shot}"))
+    if any(curve.every_step and curve.language != ENGLISH for curve in curves):
+        entries.append(({"color": svg.FAINT, "linewidth": 1}, "one language each"))
+    if any(not curve.every_step and curve.language != ENGLISH for curve in curves):
         dotted = {"color": svg.FAINT, "linewidth": 1, "linestyle": (0, (1.5, 2))}
-        entries.insert(2, ({**diamond, **colours}, f"mean of all {zero_shot}"))
-        entries.append((dotted, "not evaluated in between"))
+        entries.append((dotted, "not evaluated at every step"))
     handles = [axes.plot([], [], label=label, **style)[0] for style, label in entries]
     axes.legend(
         handles=handles,
@@ -115,8 +119,9 @@ def _accuracy_legend(
 def _end_labels(axes: Axes, curves: Sequence[Curve], mean: Curve | None, full_means: Curve) -> None:
     """Name every curve at its right end, moved apart, with a hairline to where it ends."""
     labels = [
-        (FULL * curve.values[-1], curve.language, curve.language == ENGLISH and svg.BLUE)
+        (FULL * curve.final, curve.language, curve.language == ENGLISH and svg.BLUE)
         for curve in curves
+        if curve.final is not None
     ]
     final = mean or (full_means if full_means.values else None)
     if final is not None:
@@ -170,12 +175,14 @@ def languages(curves: Sequence[Curve], mean: Curve | None, *, chance: float) -> 
     for axes, curve in zip(grid.flat, curves, strict=False):
         colour = svg.BLUE if curve.language == ENGLISH else svg.INK
         style = "-" if curve.every_step else (0, (1.5, 2))
-        axes.axhline(FULL * curve.values[0], color=svg.FAINT, linewidth=0.7)
+        if curve.dense is not None:
+            axes.axhline(FULL * curve.dense, color=svg.FAINT, linewidth=0.7)
         if mean is not None and curve.language != ENGLISH:
             _line(axes, mean, color=svg.VERMILION, linewidth=1, alpha=0.55)
         _line(axes, curve, color=colour, linewidth=1.6, linestyle=style, marker="o", markersize=2.6)
         axes.set_title(curve.language, color=colour, fontweight="bold", pad=3)
-        change = f"{FULL * curve.values[0]:.0f} → {FULL * curve.values[-1]:.0f}"
+        ends = ("–" if end is None else f"{FULL * end:.0f}" for end in (curve.dense, curve.final))
+        change = " → ".join(ends)
         axes.set_title(change, color=svg.MUTED, loc="right", pad=3, fontsize=8)
     steps = sorted({x for curve in curves for x in curve.remaining}, reverse=True)
     levels = [value for curve in curves for value in curve.values]

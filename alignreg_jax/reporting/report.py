@@ -94,19 +94,19 @@ def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[st
         values = [first[key]] if first is last else [first[key], last[key]]
         return " → ".join(percent(value) for value in values)
 
-    found = [("en", "English", change("en"), after)]
-    if last["zero_shot_avg"] is not None:
-        zero_shot = sum(name != series.ENGLISH for name in last["languages"])
-        label = f"Zero-shot mean, {count(zero_shot, 'language')}"
-        found.append(("mean", label, change("zero_shot_avg"), after))
-        found.append(
-            (
-                "",
-                "Worst language",
-                f"{worst['language']} {percent(worst['value'])}",
-                f"{metric} (%)",
-            )
-        )
+    found = []
+    if first["en"] is not None or last["en"] is not None:
+        found.append(("en", "English", change("en"), after))
+    zero_shot = _zero_shot(last)
+    if zero_shot:
+        comparable = first if _zero_shot(first) == zero_shot else {"zero_shot_avg": None}
+        ends = [last] if first is last else [comparable, last]
+        label = f"Zero-shot mean, {count(len(zero_shot), 'language')}"
+        label = label if len(zero_shot) > 1 else f"Zero-shot, {zero_shot[0]}"
+        values = " → ".join(percent(step["zero_shot_avg"]) for step in ends)
+        found.append(("mean", label, values, after))
+        lowest = f"{worst['language']} {percent(worst['value'])}"
+        found.append(("", "Worst language", lowest, f"{metric} (%)"))
     whole = f"nonzero {percent(last['nonzero'])} %, whole model"
     whole += f" {percent(last['remaining_total'])} %"
     found.append(("", "Encoder weights remaining", f"{percent(last['remaining'])} %", whole))
@@ -114,23 +114,42 @@ def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[st
 
 
 def _finding(results: Results) -> str:
-    """What the figures show, in two sentences."""
+    """What the figures show, in two sentences; nothing of what was not measured."""
     last = results["prune_steps"][-1]
     if last["prune_step"] == 0:
         return ""
-    retention = last["retention"]
-    text = f"At {percent(last['remaining'], 0)} % of the encoder’s weights, English keeps"
-    text += f" {percent(retention['en'], 0)} % of its dense score"
-    if last["zero_shot_avg"] is None:
-        return text + "."
-    text += f" and the other languages keep {percent(retention['zero_shot_avg'], 0)} % on average."
-    others = [c for c in series.curves(results) if c.language != series.ENGLISH]
+    kept = [
+        f"{who} {percent(share, 0)} % of {whose} dense score{on_average}"
+        for who, whose, on_average, share in (
+            ("English keeps", "its", "", last["retention"]["en"]),
+            (
+                "the other languages keep",
+                "their",
+                " on average",
+                last["retention"]["zero_shot_avg"],
+            ),
+        )
+        if share is not None
+    ]
+    text = ""
+    if kept:
+        text = f"At {percent(last['remaining'], 0)} % of the encoder’s weights,"
+        text += f" {' and '.join(kept)}."
+    others = [
+        curve
+        for curve in series.curves(results)
+        if curve.language != series.ENGLISH and curve.change is not None
+    ]
+    if not others:
+        return text
+    if percent(others[0].dense) == percent(others[0].final) or (others[0].change or 0.0) >= 0:
+        return f"{text} No other language loses anything.".strip()
     text += f" The most is lost in {_journey(others[0])}"
-    return text + (f", the least in {_journey(others[-1])}." if len(others) > 1 else ".")
+    return (text + (f", the least in {_journey(others[-1])}." if len(others) > 1 else ".")).strip()
 
 
 def _journey(curve: series.Curve) -> str:
-    return f"{curve.language} ({percent(curve.values[0])} → {percent(curve.values[-1])})"
+    return f"{curve.language} ({percent(curve.dense)} → {percent(curve.final)})"
 
 
 def _accuracy(results: Results) -> str:
@@ -170,11 +189,18 @@ def _overview(results: Results) -> Figure:
     )
 
 
+def _zero_shot(step: Results) -> list[str]:
+    """The languages other than English that a step evaluated."""
+    return sorted(name for name in step["languages"] if name != series.ENGLISH)
+
+
 def _spoken(results: Results) -> str:
     """The overview in words, for those who cannot see it."""
     parts = [
-        f"at {percent(step['remaining'], 0)} percent remaining English {percent(step['en'])},"
-        f" zero-shot mean {percent(step['zero_shot_avg'])} over {step['evaluated']} languages"
+        f"at {percent(step['remaining'], 0)} percent remaining"
+        + ("" if step["en"] is None else f" English {percent(step['en'])},")
+        + f" zero-shot mean {percent(step['zero_shot_avg'])} over"
+        + f" {count(len(_zero_shot(step)), 'language')}"
         for step in results["prune_steps"]
     ]
     return f"Line chart of {metric_name(results['metric'])}: " + "; ".join(parts)

@@ -2,11 +2,12 @@
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from alignreg_jax.evaluation import tags
+from alignreg_jax.evaluation.intervals import wilson
 from alignreg_jax.evaluation.summary import means, summarize
 from alignreg_jax.reporting.tracking import Event
 
@@ -93,6 +94,8 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
             by_metric = others.setdefault(row["prune_step"], {})
             by_metric.setdefault(row["metric"], {})[row["language"]] = row["value"]
     by_tag = _tags(events, facts.split)
+    intervals = _intervals(events, facts, scores)
+    dense_low = {name: low for name, (low, _) in intervals.get(0, {}).get("languages", {}).items()}
     dense = {language: row["value"] for language, row in scores.get(0, {}).items()}
     steps = []
     for prune_step, by_language in scores.items():
@@ -104,8 +107,9 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
                 "remaining": row["remaining"],
                 "nonzero": row["nonzero"],
                 "remaining_total": row["remaining_total"],
-                **summarize(values, dense or None, facts.chance, facts.languages),
+                **summarize(values, dense or None, facts.chance, facts.languages, dense_low),
                 "languages": values,
+                "intervals": intervals[prune_step],
                 "other_metrics": {
                     metric: means(found) for metric, found in others.get(prune_step, {}).items()
                 },
@@ -122,6 +126,37 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
         "prune_steps": steps,
         **extra,
     }
+
+
+def _intervals(
+    events: Iterable[Event], facts: Facts, scores: Mapping[int, Mapping[str, Mapping[str, Any]]]
+) -> dict[int, dict[str, Any]]:
+    """By pruning step the 95 % intervals over test examples, of the score of `facts`.
+
+    `languages` {language: [low, high]}, and those of `en`, `zero_shot_avg` and `avg`. What a run of
+    an earlier version did not write is left out, but for single accuracies, which need no more than
+    the number of rows.
+    """
+    found: dict[int, dict[str, Any]] = {}
+    for step, rows_of_step in scores.items():
+        languages = {}
+        if facts.metric == "accuracy":
+            languages = {
+                name: wilson(row["value"], row["examples"]) for name, row in rows_of_step.items()
+            }
+        found[step] = {"languages": languages}
+    for event in events:
+        if event["kind"] == "eval" and facts.split in event.get("intervals", {}):
+            single = event["intervals"][facts.split]
+            languages = {
+                name: kept[facts.metric] for name, kept in single.items() if facts.metric in kept
+            }
+            means_of_step = event.get("mean_intervals", {}).get(facts.split, {})
+            found[event["phase"]] = {**means_of_step, "languages": languages}
+    for intervals in found.values():
+        if "en" in intervals["languages"]:
+            intervals["en"] = intervals["languages"]["en"]
+    return found
 
 
 def _tags(events: Iterable[Event], split: str) -> dict[int, dict[str, Any]]:

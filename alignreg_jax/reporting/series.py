@@ -19,15 +19,22 @@ class Curve:
     remaining: tuple[float, ...]
     values: tuple[float, ...]
     every_step: bool
+    dense: float | None = None
+    final: float | None = None
 
     @property
-    def change(self) -> float:
-        """Score at the last evaluation minus score at the first."""
-        return self.values[-1] - self.values[0]
+    def change(self) -> float | None:
+        """Score after the last pruning step minus the dense one; None unless both were measured."""
+        if self.dense is None or self.final is None:
+            return None
+        return self.final - self.dense
 
 
 def curves(results: Results) -> list[Curve]:
-    """One curve per language, English first, then those that lost most."""
+    """One curve per language, English first, then those that lost most, last those not known.
+
+    A language may have been left out of the dense evaluation, or of the last one.
+    """
     steps = results["prune_steps"]
     found = []
     for language in {name: None for step in steps for name in step["languages"]}:
@@ -37,10 +44,15 @@ def curves(results: Results) -> list[Curve]:
             if language in step["languages"]
         ]
         remaining, values = zip(*points, strict=True)
-        found.append(Curve(language, remaining, values, len(points) == len(steps)))
-    return sorted(
-        found, key=lambda curve: (curve.language != ENGLISH, curve.change, curve.language)
-    )
+        dense = steps[0]["languages"].get(language) if steps[0]["prune_step"] == 0 else None
+        final = steps[-1]["languages"].get(language)
+        found.append(Curve(language, remaining, values, len(points) == len(steps), dense, final))
+
+    def order(curve: Curve) -> tuple[bool, bool, float, str]:
+        english, change = curve.language == ENGLISH, curve.change
+        return not english, change is None, change or 0.0, curve.language
+
+    return sorted(found, key=order)
 
 
 def everywhere(results: Results) -> tuple[str, ...]:

@@ -28,6 +28,7 @@ VARIABLES = {
 }
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,  # a $ in a name is a $
     "svg.hashsalt": "alignreg",
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same layout on every machine
     "font.size": 9,

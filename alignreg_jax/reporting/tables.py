@@ -1,6 +1,7 @@
 """The tables of a run, as cells, and as text for a terminal, a model card or a page."""
 
 import html
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,10 @@ class Table:
     note: str = ""
 
 
+_INTERVAL = (
+    "±: half of the 95 % interval over test examples (accuracy of one language: Wilson; others:"
+    " bootstrap); another training would differ by more."
+)
 # Where chance is not that of a guess among the labels
 _ORIGIN = {"ndcg": ", what equal grades for all rows score"}
 
@@ -26,6 +31,13 @@ _ORIGIN = {"ndcg": ", what equal grades for all rows score"}
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as percent without the sign; a dash where there is none."""
     return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
+    """A score as percent with half the width of its interval, if it has one."""
+    if value is None or interval is None:
+        return percent(value)
+    return f"{percent(value)} ± {percent((interval[1] - interval[0]) / 2)}"
 
 
 def count(number: int, noun: str) -> str:
@@ -49,17 +61,15 @@ def steps_table(results: Results) -> Table:
     steps = results["prune_steps"]
     common = everywhere(results)
     comparable = mean_curve(results, common)
-    partial = not all(step["complete"] for step in steps)
+    partial = len({frozenset(step["languages"]) for step in steps}) > 1
     rows = []
     for position, step in enumerate(steps):
-        worst = step["worst"]
+        worst, ends = step["worst"], step.get("intervals", {})
         row = [
             str(step["prune_step"]),
             percent(step["remaining"]),
             str(step["evaluated"]),
-            percent(step["en"]),
-            percent(step["zero_shot_avg"]),
-            percent(step["avg"]),
+            *(with_interval(step[name], ends.get(name)) for name in ("en", "zero_shot_avg", "avg")),
             f"{worst['language']} {percent(worst['value'])}" if worst else "–",
             percent(step["retention"]["en"]),
             percent(step["retention"]["zero_shot_avg"]),
@@ -80,7 +90,7 @@ def steps_table(results: Results) -> Table:
         header.append("above chance")
         note += "; above chance: the same after subtracting chance"
         note += f" ({percent(results['chance'])}{_ORIGIN.get(results['metric'], '')}) from both"
-    note += "."
+    note += ". " + _INTERVAL
     if partial:
         header.insert(5, f"same {len(common)}")
         note += (
@@ -95,16 +105,18 @@ def languages_table(results: Results) -> Table:
     """One line per language: dense, after the last step, and what is kept; worst losses first."""
     last = results["prune_steps"][-1]
     kept, above_chance = last["retention"], last["retention_chance_corrected"]
+    before, after = (
+        step.get("intervals", {}).get("languages", {}) for step in (results["prune_steps"][0], last)
+    )
     rows = []
     for curve in curves(results):
-        dense, final = curve.values[0], curve.values[-1]
-        at_last = curve.language in last["languages"]
+        name, change = curve.language, curve.change
         rows.append(
             [
-                curve.language,
-                percent(dense),
-                percent(final if at_last else None),
-                f"{100 * (final - dense):+.1f}" if at_last else "–",
+                name,
+                with_interval(curve.dense, before.get(name)),
+                with_interval(curve.final, after.get(name)),
+                "–" if change is None else f"{100 * change:+.1f}",
                 percent(kept["languages"].get(curve.language)),
             ]
         )
@@ -178,9 +190,16 @@ def text_table(table: Table) -> str:
 
 def markdown_table(table: Table) -> str:
     """The table as GitHub-flavoured Markdown, without its note."""
-    align = ["---" if column < table.names else "---:" for column in range(len(table.header))]
-    lines = [table.header, align, *table.rows]
-    return "\n".join("| " + " | ".join(_markdown(c) for c in line) + " |" for line in lines) + "\n"
+    lines = ([escape_markdown(cell) for cell in line] for line in table.rows)
+    header = [escape_markdown(cell) for cell in table.header]
+    return markdown_lines(header, list(lines), table.names)
+
+
+def markdown_lines(header: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
+    """A table of cells that are Markdown already."""
+    align = ["---" if column < names else "---:" for column in range(len(header))]
+    lines = [header, align, *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def html_table(table: Table, caption: str) -> str:
@@ -205,5 +224,6 @@ def html_table(table: Table, caption: str) -> str:
     )
 
 
-def _markdown(cell: str) -> str:
-    return cell.replace("|", "\\|")
+def escape_markdown(text: str) -> str:
+    """Text that GitHub prints as it is: no emphasis, markup, formula or end of a cell."""
+    return re.sub(r"[\\`*$<>|~#&\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)

@@ -10,6 +10,7 @@ from alignreg_jax.data.schema import Split
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
+from alignreg_jax.evaluation.intervals import wilson
 
 TAGS = ("O", "B-PER", "I-PER")
 
@@ -70,10 +71,11 @@ def test_rows_have_no_tags():
     found = scoring.score(
         get_task("intents"), ("a", "b"), {("test", "en"): rows}, {("test", "en"): rows.labels}
     )
-    assert found == {
-        "scores": {"test": {"en": {"accuracy": 1.0}}},
-        "examples": {"test": {"en": 2}},
-    }
+    assert found["scores"] == {"test": {"en": {"accuracy": 1.0}}}
+    assert found["examples"] == {"test": {"en": 2}}
+    assert found["intervals"] == {"test": {"en": {"accuracy": wilson(1.0, 2)}}}
+    assert found["mean_intervals"] == {"test": {"avg": wilson(1.0, 2)}}
+    assert "tags" not in found
 
 
 def test_queries_are_the_first_texts():

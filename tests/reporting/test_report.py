@@ -133,6 +133,42 @@ def test_the_command_line_returns_two_and_one_line_on_errors(make_run, capsys, t
     assert report.main([]) == 2
 
 
+def test_what_was_not_evaluated_is_not_spoken_of(make_run):
+    """English left out of every evaluation (E9); German left out of the dense one (B3)."""
+    workdir = make_run()
+    path = workdir / "results.json"
+    results = json.loads(path.read_text())
+    for step in results["prune_steps"]:
+        step["languages"].pop("en")
+        step["en"] = step["retention"]["en"] = None
+    results["prune_steps"][0]["languages"].pop("de")
+    results["prune_steps"][0]["zero_shot_avg"] = 0.987
+    path.write_text(json.dumps(results))
+    text = report.write_report(workdir).read_text()
+    visible = "".join(Outline(text).text)
+    assert "English keeps" not in visible
+    assert ">English<" not in text  # neither a fact nor an entry of the legend
+    assert "98.7 →" not in visible  # a mean over other languages than the last one
+    (german,) = re.findall(r'<th scope="row" class="name">de</th>(.*?)</tr>', text)
+    assert german.startswith("<td>–</td>")
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"), [(0.0, "No other language loses"), (-0.1, "in es (40.0")]
+)
+def test_a_loss_is_only_told_where_there_is_one(make_run, gain, words):
+    workdir = make_run()
+    path = workdir / "results.json"
+    results = json.loads(path.read_text())
+    for number, step in enumerate(results["prune_steps"]):
+        step["languages"] = {"en": 0.9, "es": 0.4 + gain * bool(number)}
+    path.write_text(json.dumps(results))
+    text = report.write_report(workdir).read_text()
+    assert words in "".join(Outline(text).text)
+    assert "mean of 1 " not in text
+    assert "Zero-shot, es" in text
+
+
 def card(make_run, **changes):
     results = json.loads((make_run() / "results.json").read_text())
     options = {

@@ -3,9 +3,11 @@ import dataclasses
 import io
 
 import pytest
+from scipy import stats
 
 from alignreg_jax.reporting import tables
 from alignreg_jax.reporting.results import COLUMNS, Facts, csv_text, summary
+from alignreg_jax.reporting.series import curves
 
 FACTS = Facts("xnli", "l2-mbp", 3, "accuracy", 0.25, ("de", "en", "fr"))
 
@@ -94,13 +96,58 @@ def test_tables_name_the_languages_that_can_be_compared():
 def test_the_language_table_has_english_first_and_then_the_largest_losses():
     table = tables.languages_table(summary([DENSE, PRUNED], FACTS))
     assert [row[0] for row in table.rows] == ["en", "fr", "de"]
-    assert table.rows[1] == ["fr", "50.0", "35.0", "-15.0", "70.0", "40.0"]
+    assert table.rows[1] == ["fr", "50.0 ± 14.8", "35.0 ± 14.2", "-15.0", "70.0", "40.0"]
 
 
 def test_a_language_that_the_last_step_left_out_has_no_final_score():
     table = tables.languages_table(summary([DENSE, PART], FACTS))
     (french,) = [row for row in table.rows if row[0] == "fr"]
-    assert french == ["fr", "50.0", "–", "–", "–", "–"]
+    assert french == ["fr", "50.0 ± 14.8", "–", "–", "–", "–"]
+
+
+def test_a_language_that_the_dense_evaluation_left_out_has_no_dense_score():
+    """It was first evaluated at a step in between: that score is not the dense one (B3)."""
+    events = [evaluation(0, 1.0, {"en": 0.75}), PART, PRUNED]
+    results = summary(events, FACTS)
+    for row in tables.languages_table(results).rows[1:]:
+        assert (row[1], row[3], row[4]) == ("–", "–", "–")
+    assert "de" not in results["prune_steps"][2]["retention"]["languages"]
+    assert [curve.language for curve in curves(results)] == ["en", "de", "fr"]
+
+
+def test_the_same_languages_at_every_step_need_no_column_of_their_own():
+    events = [evaluation(step, 0.9**step, {"en": 0.5, "de": 0.4}) for step in (0, 1)]
+    results = summary(events, FACTS)  # French is never evaluated: no step is complete
+    assert not results["prune_steps"][0]["complete"]
+    assert not any(name.startswith("same") for name in tables.steps_table(results).header)
+
+
+def test_intervals_come_from_the_event_or_for_accuracies_from_their_rows():
+    told = DENSE | {
+        "intervals": {"test": {"en": {"accuracy": [0.6, 0.9]}, "de": {"other": [0, 1]}}},
+        "mean_intervals": {"test": {"zero_shot_avg": [0.5, 0.6]}},
+    }
+    first, second = summary([told, PRUNED], FACTS)["prune_steps"]
+    assert first["intervals"] == {
+        "languages": {"en": [0.6, 0.9]}, "en": [0.6, 0.9], "zero_shot_avg": [0.5, 0.6]
+    }  # fmt: skip
+    low, high = second["intervals"]["languages"]["fr"]
+    known = stats.binomtest(14, 40).proportion_ci(0.95, "wilson")
+    assert (low, high) == (pytest.approx(known.low), pytest.approx(known.high))
+    shown = tables.steps_table(summary([told, PRUNED], FACTS)).rows[0]
+    assert shown[3:5] == ["75.0 ± 15.0", "54.2 ± 5.0"]
+
+
+def test_retention_above_chance_needs_a_dense_score_that_is_clearly_above():
+    facts = dataclasses.replace(FACTS, chance=0.0435)
+    events = [
+        evaluation(0, 1.0, {"en": 0.9, "de": 0.05}),
+        evaluation(1, 0.5, {"en": 0.8, "de": 0.3}),
+    ]
+    above = summary(events, facts)["prune_steps"][1]["retention_chance_corrected"]
+    assert above["languages"]["de"] is None  # it was 3946 %
+    assert above["zero_shot_avg"] is None
+    assert above["languages"]["en"] == pytest.approx((0.8 - 0.0435) / (0.9 - 0.0435))
 
 
 def test_english_alone_has_no_zero_shot_mean():

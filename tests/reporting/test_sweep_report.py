@@ -116,6 +116,7 @@ def test_a_part_of_a_sweep_says_what_is_missing(tmp_path):
     path = write_sweep(tmp_path / "out", facts, runs)
     for name in ("table.html", "table.md", "table.tex"):
         text = path.with_name(name).read_text().replace("&lt;", "<").replace("&gt;", ">")
+        text = text.replace(r"\<", "<").replace(r"\>", ">")
         assert "Failed: random on intents, seed 0: loss is not finite at step <7>" in text
         assert "5 runs are missing; the table is of a part of the sweep" in text
     assert "–" in path.with_name("table.md").read_text()
@@ -159,3 +160,36 @@ def test_a_damaged_run_is_named_and_the_table_written(tmp_path):
     assert "Failed: random on intents, seed 1: " in text
     assert "No test over examples for random: " in text
     assert "de.test.txt: no such file" in text
+
+
+def test_dollars_and_stars_of_a_name_are_themselves_in_every_format(tmp_path):
+    """A $ began a formula in the figures, * and _ emphasis in Markdown."""
+    rows = ("l2-mbp", r"cosine-mbp@tracking.note=$\frac_a_*b*<i>#~^&%")
+    runs = [
+        sweep_cases.write_run(
+            tmp_path / str(place), row, "intents", 0, sweep_cases.gold("x"), skill=(0.6, 0.5)
+        )
+        for place, row in enumerate(rows)
+    ]
+    facts = sweep_cases.facts(rows=rows, seeds=(0,))
+    page = write_sweep(tmp_path / "out", facts, runs)
+    assert "$\\frac_a_*b*" in "".join(Outline(page.read_text()).text)
+    markdown = page.with_name("table.md").read_text()
+    assert r"\$\\frac_a\_\*b\*\<i\>\#\~^\&%" in markdown
+    latex = page.with_name("table.tex").read_text()
+    assert r"\$\textbackslash{}frac\_a\_*b*\textless{}i\textgreater{}\#" in latex
+
+
+def test_one_seed_speaks_of_no_interval(tmp_path):
+    rows = ("l2-mbp", "cosine-mbp@regularizer.weight=1", "cosine-mbp@regularizer.weight=10")
+    runs = [
+        sweep_cases.write_run(
+            tmp_path / str(place), row, "intents", 0, sweep_cases.gold("x"), skill=(0.6, 0.5)
+        )
+        for place, row in enumerate(rows)
+    ]
+    text = write_sweep(tmp_path / "out", sweep_cases.facts(rows=rows, seeds=(0,)), runs).read_text()
+    visible = "".join(Outline(text).text)
+    assert "Score against regularizer.weight" in visible
+    assert "Bars are" not in visible
+    assert "95 % interval (Student" not in visible

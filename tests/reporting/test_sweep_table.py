@@ -503,7 +503,7 @@ def test_markdown_is_a_table_with_emphasis_and_marks():
     lines = formats.markdown(GRID).splitlines()
     assert lines[0] == "|  | 31 % a_b | 31 % paper |"
     assert lines[2] == "| cosine-mbp@regularizer.weight=1e+02 | **50.0 ± 1.0** ↑ | – |"
-    assert lines[3] == "| <script>\\| | 25.0 ↓ | 64.30 |"
+    assert lines[3] == "| \\<script\\>\\| | 25.0 ↓ | 64.30 |"
 
 
 def test_html_has_emphasis_marks_and_no_markup_from_names():

@@ -55,10 +55,13 @@ def _overview(sweep: Sweep, task: str) -> Drawing | None:
         title=what,
     )
     many = count(len(languages), "zero-shot language")
+    points = "A point is one run."
+    if any(line.low != line.high for line in (*means, *english)):
+        points = "A point is the mean over seeds, its band the 95 % interval (Student’s t), cut to"
+        points += " 0 and 100."
     caption = (
         f"{facts.column(task)}: above, the mean over the {many} that every run evaluated at every"
-        f" step ({', '.join(languages)}); below, English, on its own scale. A point is the mean"
-        " over seeds, its band the 95 % interval (Student’s t), cut to 0 and 100. The axis is"
+        f" step ({', '.join(languages)}); below, English, on its own scale. {points} The axis is"
         " logarithmic, so that cuts by the same share are as far apart; hairlines stand where the"
         " table is read. At the right end, the last value of each row."
     )
@@ -116,8 +119,15 @@ def _response(sweep: Sweep, cells: Cells, family: lines.Family, task: str) -> Dr
     label = f"{family.field}, in multiples of the default" if own else family.field
     caption = f"{facts.column(task)}: score against {family.field}"
     caption += f", as a multiple of its default ({defaults})" if own else ""
-    caption += ". Bars are 95 % intervals over seeds. The dashed line is "
-    caption += f"{facts.baseline}, with its interval."
+    several = any(
+        interval.half is not None
+        for line in panels
+        for panel in line
+        for response in panel.responses
+        for interval in response.intervals
+    )
+    caption += ". Bars are 95 % intervals over seeds." if several else "."
+    caption += f" The dashed line is {facts.baseline}{', with its interval' if several else ''}."
     figure = response_figure(panels, label)
     heading, name = f"Score against {family.field}", _name("response", task, sweep)
     return Drawing(heading, name, figure, caption, caption)

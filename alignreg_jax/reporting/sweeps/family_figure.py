@@ -73,7 +73,7 @@ def _draw(axes: Axes, panel: Panel, methods: Sequence[str], zero: float) -> None
         shift = 1.07 ** (turn - (len(methods) - 1) / 2)
         where = np.array([shift * (multiple or zero) for multiple in response.multiples])
         means = FULL * np.array([interval.mean for interval in response.intervals])
-        halves = FULL * np.array([interval.half or 0.0 for interval in response.intervals])
+        halves = FULL * np.array([interval.half or np.nan for interval in response.intervals])
         look = {"color": colour, "linewidth": 2.0, "marker": _MARKERS[turn % len(_MARKERS)]}
         bars = {"elinewidth": 1.0, "capsize": 2.5, "markersize": 5, "zorder": 5 + turn}
         axes.errorbar(where, means, halves, label=response.method, **look, **bars)

@@ -5,7 +5,7 @@ import re
 from itertools import groupby
 
 from alignreg_jax.reporting.sweeps.table import Column, Entry, Grid
-from alignreg_jax.reporting.tables import Table, markdown_table
+from alignreg_jax.reporting.tables import escape_markdown, markdown_lines
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"},
@@ -19,9 +19,9 @@ _WIDE = 6  # columns of numbers that fit a page at their own size
 
 def markdown(grid: Grid) -> str:
     """The grid as GitHub-flavoured Markdown; its title is not in it."""
-    header = ["", *(" ".join(filter(None, (c.group, c.name))) for c in grid.columns)]
-    lines = [[row, *map(_markdown, entries)] for row, entries in grid.rows]
-    return markdown_table(Table(header, lines))
+    names = (" ".join(filter(None, (column.group, column.name))) for column in grid.columns)
+    lines = [[escape_markdown(row), *map(_markdown, entries)] for row, entries in grid.rows]
+    return markdown_lines(["", *map(escape_markdown, names)], lines)
 
 
 def _markdown(entry: Entry) -> str:

@@ -12,7 +12,14 @@ from alignreg_jax.reporting.sweeps.cells import Cells, read_cells
 from alignreg_jax.reporting.sweeps.comparisons import Comparison, Power, compare, powers
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Sweep, SweepFacts, read_sweep
 from alignreg_jax.reporting.sweeps.table import Grid, grids
-from alignreg_jax.reporting.tables import Table, count, html_table, markdown_table, percent
+from alignreg_jax.reporting.tables import (
+    Table,
+    count,
+    escape_markdown,
+    html_table,
+    markdown_table,
+    percent,
+)
 from alignreg_jax.reporting.tracking import atomic_write
 
 PAGE_FILE = "table.html"
@@ -74,14 +81,17 @@ def write_tables(
 def markdown(content: Content) -> str:
     """The text of table.md."""
     sweep, comparisons = content.sweep, content.comparisons
-    parts = [f"# {sweep.facts.title}", verdict.finding(sweep, comparisons, content.powers)]
+    escape = escape_markdown
+    parts = [f"# {escape(sweep.facts.title)}"]
+    parts.append(escape(verdict.finding(sweep, comparisons, content.powers)))
     for grid in content.grids:
-        parts += [f"**{grid.title}**", formats.markdown(grid)]
-    parts += notes.below_table(sweep, content.cells, comparisons)
+        parts += [f"**{escape(grid.title)}**", formats.markdown(grid)]
+    parts += map(escape, notes.below_table(sweep, content.cells, comparisons))
     missing = notes.not_in_table(sweep)
     if missing:
-        parts += ["## Not in the table", "\n".join(f"- {line}" for line in missing)]
-    parts += ["## What differs", *verdict.tests(sweep, comparisons, content.powers)]
+        parts += ["## Not in the table", "\n".join(f"- {escape(line)}" for line in missing)]
+    parts += ["## What differs"]
+    parts += map(escape, verdict.tests(sweep, comparisons, content.powers))
     if comparisons:
         parts.append(markdown_table(comparison_table(sweep, comparisons)))
     parts += ["## How it was made", f"```\n{sweep.facts.command}\n```"]
