@@ -126,7 +126,7 @@ def test_zeros_grow_back_or_are_kept(run, export, tmp_path, caplog):
         "--config.eval.splits=test",
     )
     (grown,) = run(*common, "--config.pruning.steps=0", folders={0: tmp_path / "grown"})
-    assert "70.0% of its prunable weights are exactly zero" in caplog.text
+    assert "70.0% of the encoder's prunable weights are exactly zero" in caplog.text
     assert "pruning.keep_zeros=true" in caplog.text
     assert grown["prune_steps"][0]["remaining"] == 1
     assert grown["prune_steps"][0]["nonzero"] > 0.95

@@ -1,7 +1,7 @@
-"""Hugging Face checkpoint folders to parameters and back, bit for bit over the tensors held.
+"""Hugging Face checkpoint folders to parameters, bit for bit over the tensors held.
 
-In: a folder or Hub id of model_type xlm-roberta with safetensors weights (see storage.py). Out: a
-folder that stock transformers loads.
+In: a folder or Hub id of model_type xlm-roberta with safetensors weights (see storage.py). The way
+back is in saving.py.
 """
 
 import os

@@ -39,7 +39,7 @@ def note(kernels: Mapping[str, Any], *, quantized: bool, kept: bool) -> str | No
     if share <= (_PRUNED_IF_QUANTIZED if quantized else _PRUNED):
         return None
     return (
-        f"the encoder was pruned before: {share:.1%} of its prunable weights are exactly zero. "
+        f"{share:.1%} of the encoder's prunable weights are exactly zero, as pruning leaves them. "
         "Training moves them like all others; pruning.keep_zeros=true keeps them at zero"
     )
 
