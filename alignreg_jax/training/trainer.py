@@ -102,9 +102,13 @@ class Trainer:
             params = {**params, "head": head}
             return steps.init_state(params, method, reference, root, settings.freeze, keep_zeros)
 
-        training, cutting = method.training, method.cutting
+        # What the tree of a state and its places depend on, and so every function that closes over
+        # them: the method as the function sees it, and what of the model is trained
+        training, cutting = (
+            (model, view, settings.freeze, mesh, lift) for view in (method.training, method.cutting)
+        )
         start = programs(
-            ("init", model, training, settings.freeze, keep_zeros, mesh, lift),
+            ("init", training, keep_zeros),
             lambda: jax.jit(
                 lift(initialise, (None, lift.own, None, lift.own)), out_shardings=shardings
             ),
@@ -113,20 +117,18 @@ class Trainer:
         heads = [self.place(head) for head in heads] or [placed["head"]] * len(seeds)
         self.state: TrainState = start(placed, lift.join(heads), kernels, roots)
         self.reference = lift.join([kernels] * len(seeds)) if lift.own_reference else kernels
-        self._member = programs(
-            ("member", model, training, mesh, lift), lambda: _make_member(lift, self.abstract)
-        )
+        self._member = programs(("member", training), lambda: _make_member(lift, self.abstract))
         self._join = programs(
-            ("join", model, training, mesh, lift),
+            ("join", training),
             lambda: jax.jit(lift.join, out_shardings=shardings),
         )
         self._train = programs(
-            ("train", model, training, settings, mesh, lift),
-            lambda: steps.make_train_step(model, training, settings, mesh, shardings, lift),
+            ("train", training, settings),
+            lambda: steps.make_train_step(model, method.training, settings, mesh, shardings, lift),
         )
         self._prune = programs(
-            ("prune", model, cutting, settings.freeze, mesh, lift),
-            lambda: steps.make_prune_step(cutting, shardings, lift),
+            ("prune", cutting),
+            lambda: steps.make_prune_step(method.cutting, shardings, lift),
         )
         self._add_gradients = programs(
             ("gradients", model, method.effective, method.needs, settings.accumulation, mesh, lift),

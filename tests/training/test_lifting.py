@@ -8,6 +8,7 @@ from training_cases import LENGTH, batches, make_trainer, method
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
+from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 from alignreg_jax.training.trainer import InFlight, fetch
 
@@ -158,3 +159,14 @@ def test_one_program_for_each_length_and_none_for_a_seed():
     for first in range(2):
         trainer.dispatch(*dispatches(first))
     assert trainer._train._cache_size() - before <= 1
+
+
+def test_trainers_that_freeze_other_parameters_share_programs():
+    """As the rows `l2-mbp` and `l2-mbp@train.freeze=embeddings` of a sweep do."""
+    shared = Programs()
+    for freeze in ((), ("embeddings",)):
+        trainer = make_trainer(seeds=SEEDS, freeze=freeze, programs=shared)
+        states = [trainer.member(index)[0] for index in range(len(SEEDS))]
+        trainer.restore(states, 0)
+        trained = {path.split("/")[0] for path in states[0].optimizer.mu}
+        assert trained == {"embeddings", "encoder", "head"} - set(freeze)
