@@ -156,6 +156,10 @@ class ExperimentConfig:
     tracking: TrackingConfig = TrackingConfig()
 
 
+XGLUE_STRIPPED = ("th", "zh")
+"""Languages whose pieces lose the mark of a space in XGLUE's baseline; not all tasks have them."""
+
+
 def default_config() -> ConfigDict:
     """Every field with its default, as a locked ConfigDict for a config file to change."""
     return _to_config_dict(ExperimentConfig)
@@ -170,7 +174,7 @@ def paper_config(task: str, arg: str = "") -> ConfigDict:
     config: Any = default_config()  # its fields are dynamic
     config.task.name = task
     config.task.source = get_task(task).sources[0]
-    config.task.strip_space_marker = ("th", "zh")  # as XGLUE's baseline; of token tasks alone
+    config.task.strip_space_marker = XGLUE_STRIPPED
     config.train.batch_size = 32
     config.train.learning_rate = 2e-5 if task == "pos" else 5e-6
     config.pruning.fraction = 0.1
@@ -243,6 +247,10 @@ def resolve(config: Any) -> ExperimentConfig:
     """
     default = default_config()
     sections = {name for name, value in default.items() if isinstance(value, ConfigDict)}
+    if isinstance(config, ConfigDict) and {"base", "methods"} <= set(config):
+        raise UserError(
+            "--config: this is the config of a sweep; python -m alignreg_jax.sweep takes it"
+        )
     if not isinstance(config, ConfigDict) or not sections | {"method"} <= set(config):
         raise UserError("--config: get_config() should change and return config.default_config()")
     if config.method not in PRESETS:

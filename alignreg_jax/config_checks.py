@@ -6,7 +6,7 @@ import types
 import typing
 from collections.abc import Collection
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
@@ -42,17 +42,30 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
     if value is None and isinstance(annotation, types.UnionType):
         return None
     if wanted is tuple and isinstance(value, (str, tuple, list)):
-        # "sw,th" is what one types on a command line; the flag's parser gives ("sw,th",)
+        # "sw, th" or ("0.9,0.8",) is what one types; of a command line flags.words makes words
         items = [value] if isinstance(value, str) else value
         parts = chain.from_iterable(
-            filter(None, item.split(",")) if isinstance(item, str) else [item] for item in items
+            map(str.strip, item.split(",")) if isinstance(item, str) else [item] for item in items
         )
-        return tuple(convert(part, typing.get_args(annotation)[0], path) for part in parts)
+        kind = typing.get_args(annotation)[0]
+        return tuple(convert(_number(part, kind), kind, path) for part in parts if part != "")
+    if value == "None" and isinstance(annotation, types.UnionType) and path not in _CHOICES:
+        return None  # so typed; a choice has a "none" of its own, or none
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     raise UserError(f"{path}={value!r} should be of type {getattr(wanted, '__name__', wanted)}")
+
+
+def _number(part: Any, kind: type) -> Any:
+    """A word of a list of numbers as one, if it is one."""
+    if isinstance(part, str) and kind in (int, float):
+        try:
+            return kind(part)
+        except ValueError:
+            return part
+    return part
 
 
 # The tables are looked up when a config is checked: a user may have added rows
@@ -73,32 +86,77 @@ _CHOICES: dict[str, Collection[Any]] = {
     "regularizer.phases": ("all", "dense"),
     "eval.save_predictions": (False, True, "xglue"),
 }
-_AT_LEAST = {
-    "seed": 0,
-    "seeds": 1,
-    "data_seed": 0,
-    "model.unroll": 0,
-    "task.max_length": 8,
-    "task.train_examples": 0,
-    "train.batch_size": 1,
-    "train.learning_rate": 0,
-    "train.weight_decay": 0,
-    "train.warmup_steps": 0,
-    "train.steps_per_dispatch": 1,
-    "train.accumulation": 1,
-    "train.score_learning_rate": 0,
-    "train.multiplier_learning_rate": 0,
-    "train.max_grad_norm": 0,
-    "pruning.steps": 0,
-    "pruning.epochs_per_step": 0,
-    "pruning.first_epochs": 0,
-    "pruning.gradient_batches": 1,
-    "regularizer.weight": 0,
-    "eval.examples": 0,
-    "eval.batch_size": 1,
-    "checkpoint.every_steps": 1,
-    "checkpoint.keep": 2,  # a damaged newest checkpoint falls back to the one before it
+
+
+class Bounds(NamedTuple):
+    """The least and greatest value of a number, and how an error says so."""
+
+    least: float
+    greatest: float
+    words: str = ""
+
+    def check(self, path: str, value: Any) -> None:
+        """Check a number, or every one in a tuple; None is no number.
+
+        Raises:
+            UserError: names the field, the number and the bounds.
+        """
+        words = self.words or f"at least {self.least:g} and at most {self.greatest}"
+        for number in value if isinstance(value, tuple) else (value,):
+            if number is None:
+                continue
+            if not self.least <= number <= self.greatest:  # NaN fails too
+                raise UserError(f"{path}={number!r} should be {words}")
+            if isinstance(number, float) and 0 < number < _TINY:
+                raise UserError(
+                    f"{path}={number!r} is 0 in float32; give 0, or {_TINY:.1e} or more"
+                )
+
+
+_TINY = 2.0**-126  # float32's smallest: devices take what is smaller for 0
+_SEED = Bounds(0, 2**32 - 1)  # JAX keeps the lower 32 bits: 2**32 would be seed 0 again
+_COUNT = Bounds(0, 2**31 - 1)
+_SIZE = Bounds(1, 2**31 - 1)
+_ROWS = Bounds(1, 2**20)
+_EPOCHS = Bounds(0, 1_000_000)
+_RATE = Bounds(0.0, 3.4e38)  # float32's largest
+_PART = Bounds(0.0, math.nextafter(1, 0), "at least 0 and below 1")
+REMAINING = Bounds(math.ulp(0), 1.0, "above 0 and at most 1")
+_DEVICES = Bounds(-1, 2**31 - 1, "a count of devices, or -1 for the rest")
+BOUNDS: dict[str, Bounds] = {
+    "seed": _SEED,
+    "seeds": Bounds(1, 1000),
+    "data_seed": _SEED,
+    "model.unroll": _COUNT,
+    "model.attention_dropout": _PART,
+    "task.max_length": Bounds(8, 2**31 - 1),
+    "task.train_examples": _COUNT,
+    "train.batch_size": _ROWS,
+    "train.learning_rate": _RATE,
+    "train.weight_decay": _RATE,
+    "train.warmup_steps": _COUNT,
+    "train.steps_per_dispatch": Bounds(1, 10_000),
+    "train.accumulation": _ROWS,
+    "train.max_grad_norm": _RATE,
+    "train.score_learning_rate": _RATE,
+    "train.multiplier_learning_rate": _RATE,
+    "pruning.steps": Bounds(0, 10_000),
+    "pruning.fraction": _PART,
+    "pruning.final": REMAINING,
+    "pruning.explicit": REMAINING,
+    "pruning.epochs_per_step": _EPOCHS,
+    "pruning.first_epochs": _EPOCHS,
+    "pruning.gradient_batches": _SIZE,
+    "regularizer.weight": _RATE,
+    "eval.examples": _COUNT,
+    "eval.batch_size": _ROWS,
+    "checkpoint.every_steps": _SIZE,
+    "checkpoint.keep": Bounds(2, 2**31 - 1),  # a damaged newest one falls back to the one before it
+    "mesh.data": _DEVICES,
+    "mesh.fsdp": _DEVICES,
+    "mesh.tensor": _DEVICES,
 }
+"""Least and greatest value of every number, and of every number in a list."""
 
 
 def validate(config: Any) -> None:
@@ -118,14 +176,13 @@ def validate(config: Any) -> None:
         if value(path) not in choices:
             listed = ", ".join(map(str, choices))
             raise UserError(f"{path}={value(path)!r}: choose from {listed}")
-    for path, least in _AT_LEAST.items():
-        found = value(path)
-        if found is not None and not found >= least:  # NaN fails too
-            raise UserError(f"{path}={found!r} should be at least {least}")
+    for path, bounds in BOUNDS.items():
+        bounds.check(path, value(path))
+    _SEED.check("seed + seeds - 1", config.seed + config.seeds - 1)
     for axis in ("data", "fsdp", "tensor"):
         size = value(f"mesh.{axis}")
-        if size < 1 and size != -1:
-            raise UserError(f"mesh.{axis}={size} should be a count of devices, or -1 for the rest")
+        if size == 0:
+            raise UserError(f"mesh.{axis}={size} should be {_DEVICES.words}")
     if config.train.batch_size % config.train.accumulation:
         raise UserError(
             f"train.accumulation={config.train.accumulation} does not divide "
@@ -134,6 +191,16 @@ def validate(config: Any) -> None:
     _check_task(config.task)
     if not config.eval.splits or set(config.eval.splits) - {"dev", "test"}:
         raise UserError(f"eval.splits={config.eval.splits!r}: choose from dev, test")
+    if config.eval.languages:
+        never = [
+            name for name in config.eval.every_phase_languages if name not in config.eval.languages
+        ]
+        if never:
+            raise UserError(
+                f"eval.every_phase_languages: eval.languages leaves out {', '.join(never)}, whose "
+                "dense score would be unknown; name the same in both, or set "
+                "eval.every_phase_languages="
+            )
     if config.eval.save_predictions == "xglue":
         _check_xglue(config)
     regularizer = config.regularizer

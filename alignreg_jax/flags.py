@@ -2,19 +2,60 @@
 
 import difflib
 import logging
+import os
+import platform
 import re
 import sys
 import traceback
 from collections.abc import Callable, Collection, Sequence
+from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from absl import flags
+from absl import flags as absl_flags
 from ml_collections import config_flags
+from ml_collections.config_flags import tuple_parser
 
+from alignreg_jax import terminal
 from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.termination import Terminated, termination
+
+
+def words(text: str) -> tuple[str, ...]:
+    """The words of a list: `de, is`, `("de", "is")` and `[de,is]` are the same two.
+
+    Any word may stand there, Python's own included; a comma in parentheses is part of its word.
+    """
+    text = text.strip()
+    if text[:1] + text[-1:] in ("()", "[]"):
+        text = text[1:-1]
+    parts = re.split(r",(?![^(]*\))", text)
+    return tuple(word for part in parts if (word := part.strip().strip("\"'").strip()))
+
+
+class _Words(tuple_parser.TupleParser):
+    """Of tuples. The library's own reads a Python literal, where `en,is` is a syntax error."""
+
+    def parse(self, argument: Any) -> tuple[Any, ...]:
+        given = [argument] if isinstance(argument, str) else argument or ()
+        return tuple(
+            word for item in given for word in (words(item) if isinstance(item, str) else (item,))
+        )
+
+
+class _Integer(absl_flags.IntegerParser):
+    def parse(self, argument: Any) -> int | None:
+        return None if argument == "None" else super().parse(argument)
+
+
+class _Float(absl_flags.FloatParser):
+    def parse(self, argument: Any) -> float | None:
+        return None if argument == "None" else super().parse(argument)
+
+
+for _kind, _parser in ((tuple, _Words()), (int, _Integer()), (float, _Float())):
+    config_flags.register_flag_parser_for_type(_kind, _parser)
 
 
 def execute(
@@ -23,15 +64,19 @@ def execute(
     """Do the work of a program, or print its usage if --help asks for it; returns the exit code.
 
     That of `work`, or 2 the user's error, 3 a loss that is not finite, 130 interrupted, 143
-    terminated; each of these with one line on standard error.
+    terminated; each of these with one line on standard error. 141: nobody reads standard error.
     """
+    terminal.tolerate()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "jax", "orbax", "httpx", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
-    if {"--help", "-h", "--helpfull"} & set(arguments):
-        print(usage())
-        return 0
     try:
+        if {"--help", "-h", "--helpfull"} & set(arguments):
+            terminal.show(usage())
+            return 0
+        if "--version" in arguments:
+            terminal.show(_version())
+            return 0
         with termination.handled():
             return work(arguments)
     except UserError as error:
@@ -46,6 +91,20 @@ def execute(
     except Terminated:
         print("terminated; the same command continues from the last checkpoint", file=sys.stderr)
         return 143
+    except BrokenPipeError:
+        terminal.silence()
+        return 141
+
+
+def _version() -> str:
+    def of(package: str) -> str:
+        try:
+            return metadata.version(package)
+        except metadata.PackageNotFoundError:
+            return "(not installed)"
+
+    python = platform.python_version()
+    return f"alignreg_jax {of('alignreg_jax')}, jax {of('jax')}, Python {python}"
 
 
 def one_line(error: BaseException) -> str:
@@ -59,8 +118,8 @@ def parse(
     program: str,
     example: str,
     fields: Callable[[], Collection[str]],
-    define: Callable[[flags.FlagValues], object] = lambda values: None,
-) -> flags.FlagValues:
+    define: Callable[[absl_flags.FlagValues], object] = lambda values: None,
+) -> absl_flags.FlagValues:
     """Read a command line: `config`, a ConfigDict, `workdir`, and what `define` adds.
 
     Args:
@@ -79,23 +138,40 @@ def parse(
     if not path.is_file():
         raise UserError(f"--config: no such file: {path}")
     _check_fields(arguments, fields)
-    values = flags.FlagValues()
+    values = absl_flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[program, *arguments])
-    flags.DEFINE_string("workdir", None, "where the run is kept", flag_values=values)
+    absl_flags.DEFINE_string("workdir", None, "where the run is kept", flag_values=values)
     define(values)
     try:
         rest = values([program, *arguments])[1:]
         getattr(values.config, "method", None)  # where the library keeps a missing file for later
     except UserError:
         raise
-    except flags.Error as error:
+    except absl_flags.Error as error:
         raise UserError(str(error)) from error
     except Exception as error:  # a config file is the user's program, and may raise anything
         cause = error.__cause__ or error
         raise UserError(f"{_place(cause, path)}: {type(cause).__name__}: {cause}") from error
     if rest:
         raise UserError(f"unexpected argument {rest[0]!r}; flags look like --name=value")
+    if values.workdir is not None:
+        values.workdir = _expanded(values.workdir)
     return values
+
+
+def _expanded(workdir: str) -> str:
+    """A folder behind `~`; a shell leaves that to us in `--workdir=~/runs`."""
+    found = os.path.expanduser(workdir)
+    if found.startswith("~"):
+        raise UserError(f"--workdir={workdir}: there is no such home; ./{workdir} is a folder here")
+    if not found:
+        raise UserError("--workdir= is empty; give a folder")
+    return found
+
+
+def given(values: absl_flags.FlagValues) -> set[str]:
+    """The fields that a command line sets by itself, `parse`d before."""
+    return set(config_flags.get_override_values(values["config"]))
 
 
 def override(config: Any, assignments: Sequence[str], fields: Collection[str]) -> None:
@@ -111,12 +187,12 @@ def override(config: Any, assignments: Sequence[str], fields: Collection[str]) -
         if "=" not in assignment:
             raise UserError(f"{assignment!r} should be FIELD=VALUE")
         _check_fields([argument], lambda: fields, shown=len("--config."))
-    values = flags.FlagValues()
+    values = absl_flags.FlagValues()
     program = ["override", *arguments]
     config_flags.DEFINE_config_dict("config", config, flag_values=values, sys_argv=program)
     try:
         values(program)
-    except flags.Error as error:
+    except absl_flags.Error as error:
         raise UserError(one_line(error).replace("flag --config.", "")) from error
 
 

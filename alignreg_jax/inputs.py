@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
 from alignreg_jax import digests
-from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.config import XGLUE_STRIPPED, ExperimentConfig
 from alignreg_jax.data import coverage, encoding, oddities, sources, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
@@ -26,7 +26,8 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import penalties, schedules, zeros
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.training import sharding
-from alignreg_jax.training.state import is_frozen
+from alignreg_jax.training.phases import Phases
+from alignreg_jax.training.state import check_freeze, frozen_counts, is_frozen
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -116,6 +117,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     source = _prepare(config, cache)
     mesh = _mesh(config, source.architecture)
     data = load_data(config, cache)
+    _check_steps(config, data.train.rows)
     head, weights, known = _read_encoder(config, cache, source, data)
     encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
     if encoder.initialised:
@@ -140,6 +142,8 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     key = (digests.of_json(known), cut, pad, config.task.strip_space_marker)
     train, evaluation, active = cache("pieces", key, encode)
     pieces = digests.of_arrays({"rows": active.rows}) if active else None
+    frozen = config.train.freeze
+    cache("frozen", (source.folder, head, frozen), lambda: _say_frozen(encoder, frozen))
     return Inputs(
         data.dataset,
         head,
@@ -191,6 +195,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
     data = load_data(config, cache)
     labels, new_head = data.dataset.labels, config.model.new_head
     checkpoints.check(source.folder, head=_head_form(config), labels=labels, new_head=new_head)
+    _check_steps(config, data.train.rows)
     return data.train.rows
 
 
@@ -236,6 +241,7 @@ def _read_data(config: ExperimentConfig) -> Data:
     )
     odd = oddities.notes(dataset.labels, dataset.train, dataset.dev, dataset.test)
     dataset = replace(dataset, notes=(*dataset.notes, *odd))
+    _check_stripped(config, dataset)
     evaluation = _evaluated(config, dataset)
     scoring.check(dataset.task, evaluation)
     train = draw(dataset.train, config.task.train_examples)
@@ -246,6 +252,37 @@ def _read_data(config: ExperimentConfig) -> Data:
         "labels": digests.of_json(dataset.labels),
     }
     return Data(dataset, train, evaluation, known)
+
+
+def _check_stripped(config: ExperimentConfig, dataset: Dataset) -> None:
+    """Check that the data have the languages whose pieces are to lose the mark of a space.
+
+    XGLUE's own pair may be given to every task.
+    """
+    known = {"en", *dataset.dev, *dataset.test}
+    chosen = config.task.strip_space_marker
+    lacking = [language for language in chosen if language not in known]
+    if lacking and chosen != XGLUE_STRIPPED:
+        raise UserError(
+            f"task.strip_space_marker: no data for {', '.join(lacking)}; "
+            f"there is {', '.join(sorted(known))}"
+        )
+
+
+def _check_steps(config: ExperimentConfig, rows: int) -> None:
+    """Check the length of a run on so many training rows."""
+    phases = Phases.from_config(config.pruning, -(-rows // config.train.batch_size))
+    total, warmup = phases.total_steps, config.train.warmup_steps
+    if total >= 2**31:
+        raise UserError(
+            f"pruning.epochs_per_step={config.pruning.epochs_per_step}: the run would have "
+            f"{total:,} training steps, and they are counted to {2**31 - 1:,}"
+        )
+    if 0 < total < warmup:
+        raise UserError(
+            f"train.warmup_steps={warmup}: the whole run has {total} training steps, so the rate "
+            "would never be reached"
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,6 +328,8 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
     name = config.model.name_or_path
     folder = cache("folder", name, lambda: checkpoints.resolve(name))
     architecture = checkpoints.read_config(folder)
+    slots = checkpoints.name_table(architecture, _head_form(config)).values()
+    check_freeze(config.train.freeze, {slot.path for slot in slots})
     max_length = config.task.max_length or min(task.max_length, architecture.max_length)
     if max_length > architecture.max_length:
         raise UserError(
@@ -351,6 +390,11 @@ def _say(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:
         log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
     if encoder.initialised:
         log.info("new, from the seed: %s", ", ".join(encoder.initialised))
+
+
+def _say_frozen(encoder: checkpoints.Loaded, freeze: Sequence[str]) -> None:
+    for prefix, count in frozen_counts(encoder.params, freeze).items():
+        log.info("train.freeze: %s parameters of %s stay as they are", f"{count:,}", prefix)
 
 
 def _encode(

@@ -4,18 +4,22 @@ import time
 
 _STARTED = time.monotonic()  # before the imports: wall_seconds counts them
 
+import logging  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from dataclasses import replace  # noqa: E402
 from pathlib import Path  # noqa: E402
+from typing import Any  # noqa: E402
 
 from absl import flags as absl_flags  # noqa: E402
 
-from alignreg_jax import flags  # noqa: E402
+from alignreg_jax import flags, terminal  # noqa: E402
+
+log = logging.getLogger(__name__)
 
 _USAGE = """\
-usage: python -m alignreg_jax.main --config FILE[:args] [--workdir DIR]
+usage: python -m alignreg_jax.main --config FILE[:args] [--workdir DIR] [--check] [--version]
                                    [--distributed auto|on|off] [--config.FIELD=VALUE ...]
 
 Fine-tunes, prunes, evaluates and exports, or continues a run that was stopped. Several seeds
@@ -23,6 +27,8 @@ Fine-tunes, prunes, evaluates and exports, or continues a run that was stopped. 
 machines start it on every one, with the same workdir in a folder that all see; it finds the others
 where Slurm, Open MPI or a TPU VM says who they are, or by JAX_COORDINATOR_ADDRESS=host:port,
 JAX_NUM_PROCESSES and JAX_PROCESS_ID (--distributed on: or fails; off: runs alone).
+--check reads the configuration and all input, says what would be done, and writes nothing.
+A list is a,b,c; None is what --help shows as null.
 Fields (defaults; a config file changes some):"""
 
 
@@ -42,35 +48,49 @@ def _usage() -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    config, workdir, distributed = _parse(arguments)
-    from alignreg_jax import experiment, processes, runtime
+    config, values = _parse(arguments)
+    from alignreg_jax import config_effects, experiment, processes, runtime
     from alignreg_jax.config import resolve
-    from alignreg_jax.reporting.tables import languages_table, seeds_table, steps_table, text_table
 
-    runtime.prepare(distributed)
     resolved = resolve(config)
+    wishes = config_effects.values_at(config, flags.given(values))
+    config_effects.check_given(wishes, resolved)
+    runtime.prepare(values.distributed)
+    for note in config_effects.notes(config, resolved):
+        log.info("%s", note)
     stem = f"runs/{flags.config_title(arguments)}-{resolved.method}-s"
     folders = {
-        seed: Path(workdir or f"{stem}{seed}") if resolved.seeds == 1 or not workdir
-        else Path(workdir) / f"s{seed}"
+        seed: Path(values.workdir or f"{stem}{seed}") if resolved.seeds == 1 or not values.workdir
+        else Path(values.workdir) / f"s{seed}"
         for seed in range(resolved.seed, resolved.seed + resolved.seeds)
     }  # fmt: skip
-    command = shlex.join(["python", "-m", "alignreg_jax.main", *arguments])
-    found = experiment.run(replace(resolved, seeds=1), folders, command, _STARTED)
-    if not processes.is_first():
+    of_a_seed = replace(resolved, seeds=1)
+    if values.check:
+        from alignreg_jax.checking import check_runs
+
+        terminal.show(check_runs(of_a_seed, folders))
         return 0
-    for results, folder in zip(found, folders.values(), strict=True):
-        print(text_table(languages_table(results)))
-        print()
-        print(text_table(steps_table(results)))
-        print(f"\n{results['wall_seconds']:.0f} s. Report: {folder / 'report.html'}")
-    if len(found) > 1:
-        print(f"\n{text_table(seeds_table(found))}")
+    command = shlex.join(["python", "-m", "alignreg_jax.main", *arguments])
+    found = experiment.run(of_a_seed, folders, command, _STARTED)
+    if processes.is_first():
+        _show(found, list(folders.values()))
     return 0
 
 
-def _parse(arguments: Sequence[str]) -> tuple:
-    """The ConfigDict, the workdir or None, who else runs; UserError for any mistake."""
+def _show(found: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
+    """The tables of every seed, and of several the table over them."""
+    from alignreg_jax.reporting.tables import languages_table, seeds_table, steps_table, text_table
+
+    for results, folder in zip(found, folders, strict=True):
+        terminal.show(f"{text_table(languages_table(results))}\n")
+        terminal.show(text_table(steps_table(results)))
+        terminal.show(f"\n{results['wall_seconds']:.0f} s. Report: {folder / 'report.html'}")
+    if len(found) > 1:
+        terminal.show(f"\n{text_table(seeds_table(found))}")
+
+
+def _parse(arguments: Sequence[str]) -> tuple[Any, absl_flags.FlagValues]:
+    """The ConfigDict, and all flags; UserError for any mistake."""
 
     def fields() -> list[str]:
         from alignreg_jax.config import field_paths
@@ -79,6 +99,7 @@ def _parse(arguments: Sequence[str]) -> tuple:
 
     def define(values: absl_flags.FlagValues) -> None:
         absl_flags.DEFINE_string("distributed", "auto", "join others", flag_values=values)
+        absl_flags.DEFINE_bool("check", False, "start nothing", flag_values=values)
 
     values = flags.parse(
         arguments,
@@ -87,7 +108,7 @@ def _parse(arguments: Sequence[str]) -> tuple:
         fields=fields,
         define=define,
     )
-    return values.config, values.workdir, values.distributed
+    return values.config, values
 
 
 def run() -> None:

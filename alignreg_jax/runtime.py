@@ -1,9 +1,15 @@
 """Process-wide settings of JAX, made before the first array."""
 
+import logging
+import tempfile
+from pathlib import Path
+
 import jax
 
 from alignreg_jax import processes
 from alignreg_jax.data.encoding import default_cache_dir
+
+log = logging.getLogger(__name__)
 
 
 def prepare(distributed: str = "off") -> None:
@@ -12,6 +18,25 @@ def prepare(distributed: str = "off") -> None:
     Raises:
         UserError: `distributed`, a mode of processes.connect, is none or does not work here.
     """
-    jax.config.update("jax_compilation_cache_dir", str(default_cache_dir() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     processes.connect(distributed)
+    folder = default_cache_dir()
+    trouble = "there is no home folder" if folder is None else _unusable(folder)
+    if folder is None or trouble:
+        log.info(
+            "no cache, so that programs are compiled and texts tokenised again: %s; the environment"
+            " variable ALIGNREG_CACHE says where else",
+            trouble,
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why a cache cannot be kept in a folder, which is made if need be; or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"

@@ -1,6 +1,6 @@
 """Every method on every task with every seed, and the table of them.
 
-`python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list]
+`python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list] [--check]
 [--config.FIELD=VALUE ...]`
 """
 
@@ -13,16 +13,18 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from alignreg_jax import flags
+from alignreg_jax import flags, terminal
+from alignreg_jax.errors import UserError
 
 _USAGE = """\
 usage: python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list]
-                                    [--config.FIELD=VALUE ...]
+                                    [--check] [--version] [--config.FIELD=VALUE ...]
 
 Trains what is not done of a table's runs, or continues, and writes the table.
   --workdir DIR   where all runs are kept; runs/<config> without it
   --shard I/N     only the I-th of N parts, for N machines that see one folder
   --list          show the runs and how far they are; start nothing
+  --check         read all input as well, say what would be done, write nothing
 Fields (defaults; a config file changes some):"""
 
 
@@ -45,22 +47,34 @@ def _run(arguments: Sequence[str]) -> int:
     from alignreg_jax import runtime
     from alignreg_jax.sweeping import config as sweeps
     from alignreg_jax.sweeping.folder import Folder
-    from alignreg_jax.sweeping.plan import parse_shard, plan, shard
+    from alignreg_jax.sweeping.plan import check_given, parse_shard, plan, shard
     from alignreg_jax.sweeping.runner import Runner
     from alignreg_jax.sweeping.table import write_table
+    from alignreg_jax.workdir import check_writable
 
     part = parse_shard(values.shard)
     sweep = sweeps.resolve(values.config)
     planned = plan(sweep)
+    check_given(planned, flags.given(values), sweep)
     mine = shard(planned, *part)
+    if not mine:
+        raise UserError(
+            f"--shard={values.shard}: the sweep has {len(planned)} runs, and none is left"
+        )
     title = flags.config_title(arguments)
     folder = Folder(Path(values.workdir or f"runs/{title}"))
     folder.check(sweep)
     if values.list:
-        print(_listing(planned, mine, folder), end="")
-        print(f"\n{_outlook(sweep, planned, folder)}", end="")
+        terminal.show(_listing(planned, mine, folder))
+        terminal.show(_outlook(sweep, planned, folder).rstrip("\n"))
         return 0
+    check_writable(folder.path)
     runtime.prepare()
+    if values.check:
+        from alignreg_jax.checking import check_sweep
+
+        terminal.show(check_sweep(mine, folder))
+        return 0
     command = shlex.join(["python", "-m", "alignreg_jax.sweep", *_without_shard(arguments)])
     runner = Runner(planned, mine, folder, command, sweep.together)
     runner.check()
@@ -71,8 +85,8 @@ def _run(arguments: Sequence[str]) -> int:
         print(f"failed: {names}; why is in {folder.path / 'failed'}", file=sys.stderr)
     page = write_table(sweep, planned, folder, runner.shared.inputs, title=title, command=command)
     if page is not None:
-        print((folder.path / "table.md").read_text(encoding="utf-8"))
-        print(f"Table: {page}")
+        terminal.show((folder.path / "table.md").read_text(encoding="utf-8"))
+        terminal.show(f"Table: {page}")
     return 1 if runner.failed else 0
 
 
@@ -125,6 +139,7 @@ def _parse(arguments: Sequence[str]) -> Any:
     def define(values: Any) -> None:
         absl_flags.DEFINE_string("shard", "1/1", "which part to do", flag_values=values)
         absl_flags.DEFINE_bool("list", False, "show the runs, start nothing", flag_values=values)
+        absl_flags.DEFINE_bool("check", False, "start nothing", flag_values=values)
 
     return flags.parse(
         arguments,

@@ -9,6 +9,7 @@ import logging
 import os
 import platform
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -169,13 +170,39 @@ def check_free(workdir: Path) -> None:
         InUse: another process runs in the workdir.
         UserError: it cannot be written.
     """
+    check_writable(workdir)
+    if in_use(workdir):
+        raise InUse(f"--workdir={workdir}: another process is running in it")
+
+
+def check_writable(workdir: Path) -> None:
+    """Check that a folder, which need not exist yet, can be written, without leaving a trace.
+
+    Raises:
+        UserError: it cannot.
+    """
     there = next(path for path in (workdir.absolute(), *workdir.absolute().parents)
                  if path.exists())  # fmt: skip
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        raise UserError(f"--workdir={workdir} cannot be written")
-    if (workdir / LOCK).exists():
-        with _opened(workdir) as file:
-            _lock(file, workdir, fcntl.LOCK_SH)
+    reason = None if os.access(there, os.W_OK | os.X_OK) else "no permission"
+    try:  # the system may refuse what permissions allow; the name is one that a kill may leave
+        with tempfile.TemporaryFile(dir=there, prefix=".config.json."):
+            pass
+    except OSError as error:
+        reason = error.strerror
+    if reason:
+        raise UserError(f"--workdir={workdir} cannot be written ({there}: {reason})")
+
+
+def in_use(workdir: Path) -> bool:
+    """Whether another process runs in the workdir; nothing is written, so anybody may ask."""
+    try:
+        with (workdir / LOCK).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody has been there, or may look
+        return False
+    return False
 
 
 @contextmanager

@@ -35,7 +35,7 @@ MAX_LENGTH = 256
 def write(root: Path, rows: int) -> int:
     """Write a tree with that many training rows and ten others a file; returns their bytes."""
     draw = random.Random(0)
-    lines = (TEXTS / "en.train.jsonl").read_text().splitlines()
+    lines = (TEXTS / "en.train.jsonl").read_text(encoding="utf-8").splitlines()
     words = sorted({word for line in lines for word in json.loads(line)["text"].split()})
     folder = root / "NC"
     folder.mkdir(parents=True)

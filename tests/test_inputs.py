@@ -27,7 +27,7 @@ def config(world):
         model=ModelConfig(name_or_path=str(world.encoder)),
         task=TaskConfig(name="folder", source="folder", data_dir=str(world.data)),
         train=TrainConfig(batch_size=8),
-        pruning=PruningConfig(steps=2),
+        pruning=PruningConfig(steps=2, first_epochs=15),
         eval=EvalConfig(batch_size=8),
     )
 

@@ -1,16 +1,25 @@
-"""The README's code runs."""
+"""The README's code runs, and so does every command of the pages and of the configs' docstrings."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
+import docs_commands
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignreg_jax import config
+from alignreg_jax import config, main, sweep
 from alignreg_jax.pruning import masks, methods
 from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.sweeping import config as sweeps
+
+# ml_collections loads a config file in a way that Python will drop
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -45,3 +54,53 @@ def test_the_readmes_method_can_be_chosen_and_prunes_by_its_scores(snippet):
 def test_the_readmes_table_lists_every_method():
     listed = set(re.findall(r"^\| `([\w-]+)` \|", README, re.MULTILINE))
     assert listed == set(methods.PRESETS)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """How every command ended, with --check and small data under the names that it has."""
+    folder = tmp_path_factory.mktemp("reader")
+    command = [sys.executable, docs_commands.__file__, str(folder)]
+    places = f"{docs_commands.ROOT}{os.pathsep}{docs_commands.ROOT / 'tests'}"
+    environment = {**os.environ, "PYTHONPATH": places}
+    subprocess.run(command, cwd=docs_commands.ROOT, env=environment, check=True)
+    assert not (folder / "runs").exists(), "nothing is written"
+    return json.loads((folder / "ended.json").read_text())
+
+
+@pytest.mark.parametrize("command", docs_commands.all_lines())
+def test_commands_come_to_the_end_of_their_input_checks(command, ended):
+    if docs_commands.program(command) is None:
+        assert reasons(command), f"run {command!r}, or say in NOT_RUN why not"
+        return
+    code, out, errors = ended[command]
+    assert code == 0, errors
+    assert out
+
+
+def reasons(command):
+    """Why a command is not run."""
+    first = re.sub(r"^\w+=\$\(", "", command)
+    return [
+        why for begin, why in docs_commands.NOT_RUN.items() if f"{first} ".startswith(f"{begin} ")
+    ]
+
+
+def test_a_command_that_nobody_knows_needs_a_reason():
+    for command in ("python -m something.else", "bash run.sh", "makes demo", "./configure"):
+        assert docs_commands.program(command) is None
+        assert not reasons(command)
+
+
+@pytest.mark.parametrize("flag", docs_commands.flags())
+def test_flags_in_the_text_are_fields_with_such_values(flag, monkeypatch):
+    path, equals, value = flag.removeprefix("--config.").partition("=")
+    if path in config.field_paths():
+        program, file, resolve = main, "configs/pos.py", config.resolve
+    else:
+        assert path in sweeps.field_paths()
+        program, file, resolve = sweep, "configs/table1_demo.py", sweeps.resolve
+    if equals and value != "...":
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)
+        parsed = program._parse(["--config", f"{docs_commands.ROOT}/{file}", flag.rstrip(".,")])
+        resolve(parsed[0] if program is main else parsed.config)

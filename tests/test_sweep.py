@@ -509,6 +509,25 @@ def test_runs_of_an_earlier_version_count_and_that_is_said(folder, config, tmp_p
     assert (copied / "results.csv").read_bytes() == (folder / "results.csv").read_bytes()
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
+    config, monkeypatch, capsys
+):
+    monkeypatch.setattr(reading.sources, "load", lambda *given, **named: pytest.fail("read"))
+    assert main(tiny_sweep.command(config, "/proc/sweep")) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: --workdir=/proc/sweep cannot be written")
+
+
+def test_check_reads_all_input_and_writes_nothing(config, tmp_path, capsys):
+    folder = tmp_path / "sweep"
+    assert main(tiny_sweep.command(config, folder, "--check")) == 0
+    first, later = tiny_sweep.STEPS[0], tiny_sweep.STEPS[1] + tiny_sweep.STEPS[2]
+    runs = len(tiny_sweep.METHODS) * len(tiny_sweep.SEEDS)
+    steps = len(tiny_sweep.SEEDS) * first + runs * later
+    assert f"0 of {runs} runs are done; the others have at most {steps}" in capsys.readouterr().out
+    assert not folder.exists()
+
+
 def test_another_sweep_in_the_folder(folder, config, capsys):
     flags = ["--config.base.train.batch_size=16"]
     assert main(tiny_sweep.command(config, folder, *flags)) == 2

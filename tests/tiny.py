@@ -75,7 +75,7 @@ def build(folder: Path) -> World:
     """Write the same world every time: weights and texts come from fixed seeds."""
     world = World(folder)
     words = {language: [f"{language}{index}" for index in range(20)] for language in LANGUAGES}
-    _write_encoder(world.encoder, [word for listed in words.values() for word in listed])
+    write_encoder(world.encoder, [word for listed in words.values() for word in listed])
     world.data.mkdir(parents=True)
     for language, known in words.items():
         for split, rows in ROWS.items():
@@ -153,7 +153,8 @@ def _rows(seed: str, words: list[str], rows: int) -> list[str]:
     return lines
 
 
-def _write_encoder(folder: Path, words: list[str]) -> None:
+def write_encoder(folder: Path, words: list[str], positions: int = POSITIONS) -> None:
+    """A folder as of the Hub, whose pieces are words."""
     folder.mkdir(parents=True)
     pieces = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     pieces += [(f"▁{word}", -1.0 - index / 100) for index, word in enumerate(words)]
@@ -173,7 +174,7 @@ def _write_encoder(folder: Path, words: list[str]) -> None:
         "num_hidden_layers": LAYERS,
         "num_attention_heads": HEADS,
         "intermediate_size": INNER,
-        "max_position_embeddings": POSITIONS,
+        "max_position_embeddings": positions,
         "type_vocab_size": 1,
         "layer_norm_eps": 1e-5,
         "hidden_dropout_prob": 0.1,
@@ -181,10 +182,12 @@ def _write_encoder(folder: Path, words: list[str]) -> None:
     }
     fixed = {"model_type": "xlm-roberta", "pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
     (folder / "config.json").write_text(json.dumps({**fixed, "hidden_act": "gelu", **shape}))
-    save_file(_tensors(len(pieces)), folder / "model.safetensors", metadata={"format": "pt"})
+    save_file(
+        _tensors(len(pieces), positions), folder / "model.safetensors", metadata={"format": "pt"}
+    )
 
 
-def _tensors(vocabulary: int) -> dict[str, np.ndarray]:
+def _tensors(vocabulary: int, positions: int) -> dict[str, np.ndarray]:
     """Random weights under transformers' names, without a head."""
     random_state = np.random.RandomState(0)
     tensors: dict[str, np.ndarray] = {}
@@ -200,7 +203,7 @@ def _tensors(vocabulary: int) -> dict[str, np.ndarray]:
         normal(f"{name}.weight", HIDDEN, mean=1.0)
         normal(f"{name}.bias", HIDDEN)
 
-    for kind, rows in (("word", vocabulary), ("position", POSITIONS), ("token_type", 1)):
+    for kind, rows in (("word", vocabulary), ("position", positions), ("token_type", 1)):
         normal(f"embeddings.{kind}_embeddings.weight", rows, HIDDEN, deviation=0.5)
     layer_norm("embeddings.LayerNorm")
     for index in range(LAYERS):

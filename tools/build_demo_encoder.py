@@ -268,10 +268,12 @@ def main() -> None:
     compact = json.dumps(trimmed(spec, kept), ensure_ascii=False, separators=(",", ":"))
     (out / "tokenizer.json").write_text(compact, encoding="utf-8")
     for name, content in (("config", config), ("tokenizer_config", tokenizer_config)):
-        (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n")
-    (out / "LICENSE").write_text(LICENSE)
+        (out / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (out / "LICENSE").write_text(LICENSE, encoding="utf-8")
     texts_are = "/".join(arguments.texts.parts[-2:])
-    (out / "README.md").write_text(README.format(pieces=len(kept), texts=texts_are))
+    (out / "README.md").write_text(
+        README.format(pieces=len(kept), texts=texts_are), encoding="utf-8"
+    )
     size = sum(path.stat().st_size for path in out.iterdir())
     print(f"{len(kept)} pieces, {size:,} bytes in {out}")
     if arguments.limit and size > arguments.limit:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from alignreg_jax import flags
+from alignreg_jax import flags, terminal
 from alignreg_jax.config import ExperimentConfig, field_paths, resolve
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tables import Table, text_table
@@ -131,7 +131,7 @@ def _run(arguments: Sequence[str]) -> int:
         spot = spot_hours(undisturbed, options.preemptions_per_day, options.minutes_lost)
         rows.append(["hours on Spot", f"{spot:.1f}"])
         rows.append(["cost on Spot", f"{spot * options.spot_price_per_hour:.2f}"])
-    print(text_table(Table(["", config.task.name], rows)))
+    terminal.show(text_table(Table(["", config.task.name], rows)))
     return 0
 
 

@@ -36,7 +36,7 @@ class Known:
 
 
 def extract(
-    path: Path, wanted: Collection[str], name: str, cache_dir: Path, known: Known
+    path: Path, wanted: Collection[str], name: str, cache_dir: Path | None, known: Known
 ) -> tuple[Path, tuple[str, ...]]:
     """Return a folder of the cache with the wanted members of an archive, and notes for the log.
 
@@ -44,13 +44,18 @@ def extract(
         path: the archive.
         wanted: members, with "/" and without "./"; those that it lacks are no error.
         name: of the folder, beside a digest of path, size and time of the archive.
-        cache_dir: where it is unpacked.
+        cache_dir: where it is unpacked; None: there is no place.
         known: what the archive should be; a note says if it is not.
 
     Raises:
         UserError: the archive cannot be read to its end, a member would land outside of the
             folder or is no file, or the cache cannot be written.
     """
+    if cache_dir is None:
+        raise UserError(
+            f"{path}: cannot be unpacked, there is no home folder; the environment variable "
+            "ALIGNREG_CACHE says where else"
+        )
     try:
         stat = path.stat()
     except OSError as error:

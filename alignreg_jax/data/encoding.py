@@ -63,9 +63,14 @@ class Encoded:
         return self.words is not None
 
 
-def default_cache_dir() -> Path:
-    """Return where tokenised data are cached: $ALIGNREG_CACHE, or ~/.cache/alignreg_jax."""
-    return Path(os.environ.get("ALIGNREG_CACHE") or "~/.cache/alignreg_jax").expanduser()
+def default_cache_dir() -> Path | None:
+    """Return where tokenised data are cached: $ALIGNREG_CACHE, or ~/.cache/alignreg_jax.
+
+    None where nobody has a home, as a user of a container that no passwd file names.
+    """
+    named = os.environ.get("ALIGNREG_CACHE") or "~/.cache/alignreg_jax"
+    path = os.path.expanduser(named)  # leaves the ~ of nobody; Path's raises
+    return None if path.startswith("~") else Path(path)
 
 
 def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:

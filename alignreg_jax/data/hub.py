@@ -16,6 +16,7 @@ from pathlib import Path
 
 import huggingface_hub
 
+from alignreg_jax.caches import check_hub_cache
 from alignreg_jax.data import parquet, xglue
 from alignreg_jax.data.catalogue import Catalogue, check_languages
 from alignreg_jax.data.labels import renamed
@@ -85,6 +86,7 @@ def catalogue(task: Task, folder: Path, where: str | None = None) -> Catalogue:
 
 def _fetch(task: Task, name: str, languages: Sequence[str], splits: Sequence[str]) -> Path:
     """The local snapshot of the Hub data set, without what is not used."""
+    check_hub_cache("task.source=hub")
     patterns = ["README.md", "en/train*.parquet", f"{task.hub_config}/train*.parquet"]
     for language in languages:
         for split in (SPLITS[split] for split in splits):

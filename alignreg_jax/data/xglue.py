@@ -86,7 +86,7 @@ def catalogue(
     )
 
 
-def unpack(task: Task, path: Path, cache_dir: Path) -> tuple[Path, tuple[str, ...]]:
+def unpack(task: Task, path: Path, cache_dir: Path | None) -> tuple[Path, tuple[str, ...]]:
     """Return the folder with a task's files out of the archive, and notes for the log.
 
     Raises:

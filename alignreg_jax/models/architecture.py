@@ -57,7 +57,9 @@ def read_config(folder: Path) -> XlmrConfig:
             raise UserError(f"{path}: {field} is missing")
         accepted = (int, float) if kind is float else int
         number = isinstance(value, accepted) and not isinstance(value, bool)
-        if not ((number and value >= (default is _REQUIRED)) or value is default is None):
+        below = 1 if kind is float else 2**31  # dropouts and epsilon; sizes
+        least = default is _REQUIRED
+        if not ((number and least <= value < below) or value is default is None):
             raise UserError(f"{path}: {field} is {value!r}, not a usable {kind.__name__}")
         values[name] = value
     if values["hidden_size"] % values["num_heads"]:

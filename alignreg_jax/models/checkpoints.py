@@ -16,6 +16,7 @@ import numpy as np
 from flax import traverse_util
 from tokenizers import Tokenizer
 
+from alignreg_jax.caches import check_hub_cache
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import heads, names, storage, xlmr
 from alignreg_jax.models.architecture import ADAPTER, CONFIG, read_config, read_json
@@ -78,6 +79,7 @@ def resolve(name_or_path: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
+    check_hub_cache(f"model.name_or_path={name_or_path}")
     try:
         return Path(snapshot_download(name_or_path, allow_patterns=_DOWNLOADS))
     except (OSError, HFValidationError) as error:  # OSError: also every error of the Hub's

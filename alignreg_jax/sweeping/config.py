@@ -14,9 +14,9 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
-from alignreg_jax import flags
+from alignreg_jax import config_effects, flags
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.config_checks import convert
+from alignreg_jax.config_checks import REMAINING, Bounds, convert
 from alignreg_jax.data import tasks as data_tasks
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import schedules
@@ -25,7 +25,7 @@ from alignreg_jax.reporting.sweeps.runs import TOLERANCE
 
 # A run's fields that the sweep sets, and where it takes them from
 _SET = {"method": "methods", "seed": "seeds", "seeds": "seeds", "task.name": "tasks"}
-_TABLE = {
+TABLE = {
     "methods": tuple[str, ...],
     "tasks": tuple[str, ...],
     "seeds": tuple[int, ...],
@@ -110,7 +110,7 @@ def demo_config(*, train_examples: int, first_epochs: int, epochs_per_step: int)
 
 def field_paths() -> list[str]:
     """Every field of a sweep that a flag may set, such as "base.train.batch_size"."""
-    return [*(f"base.{path}" for path in configuration.field_paths() if path not in _SET), *_TABLE]
+    return [*(f"base.{path}" for path in configuration.field_paths() if path not in _SET), *TABLE]
 
 
 def resolve(config: Any) -> SweepConfig:
@@ -120,12 +120,17 @@ def resolve(config: Any) -> SweepConfig:
         UserError: names the field.
     """
     default = default_config()
+    if _alike(config, default.base):
+        raise UserError(
+            "--config: this is the config of a single run; python -m alignreg_jax.main takes it (a "
+            "sweep's changes and returns sweeping.config.default_config())"
+        )
     if not _alike(config, default) or not _alike(config.base, default.base):
         raise UserError(
             "--config: get_config() should change and return sweeping.config.default_config()"
         )
     values: dict[str, Any] = {}
-    for name, kind in _TABLE.items():
+    for name, kind in TABLE.items():
         if name in ("methods", "tasks", "comparisons"):
             values[name] = _labels(config[name], name)
         else:
@@ -142,11 +147,8 @@ def resolve(config: Any) -> SweepConfig:
             raise UserError(
                 f"methods: {_parts(label)[0]!r} is unknown; choose from {', '.join(PRESETS)}"
             )
-    for fraction in values["remaining"]:
-        if not 0 < fraction <= 1:
-            raise UserError(f"remaining={fraction!r}: give fractions above 0 and at most 1")
-    if values["together"] < 0:
-        raise UserError(f"together={values['together']}: 0 or more")
+    REMAINING.check("remaining", values["remaining"])
+    Bounds(0, 1000).check("together", values["together"])
     if values["baseline"] not in values["methods"]:
         listed = ", ".join(values["methods"])
         raise UserError(f"baseline={values['baseline']!r} is not among methods: {listed}")
@@ -189,6 +191,8 @@ def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> Experim
     try:
         resolved = configuration.resolve(config)
         schedules.validate(**_schedule(resolved))
+        own = config_effects.values_at(config, overridden(method))
+        config_effects.check_given(own, resolved)
     except UserError as error:
         raise UserError(f"{method} on {task}: {error}") from None
     return resolved
@@ -211,11 +215,16 @@ def check_readings(sweep: SweepConfig, method: str, task: str, config: Experimen
             )
 
 
+def overridden(label: str) -> set[str]:
+    """The fields that the label of a row or task changes."""
+    return {text.partition("=")[0] for text in _parts(label)[1:]}
+
+
 def to_dict(sweep: SweepConfig) -> dict[str, Any]:
     """Plain values with lists for tuples, as sweep.json holds them."""
     base = {name: value for name, value in sweep.base.items() if name not in _SET}
     base["task"] = {name: value for name, value in base["task"].items() if name != "name"}
-    return json.loads(json.dumps({"base": base, **{name: getattr(sweep, name) for name in _TABLE}}))
+    return json.loads(json.dumps({"base": base, **{name: getattr(sweep, name) for name in TABLE}}))
 
 
 def _alike(config: Any, default: Any) -> bool:

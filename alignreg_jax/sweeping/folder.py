@@ -117,11 +117,8 @@ class Folder:
         workdir = self.workdir(run)
         if self.done(run):
             return "done"
-        if workdir.exists():
-            try:
-                workdirs.check_free(workdir)
-            except workdirs.InUse:
-                return "running"
+        if workdirs.in_use(workdir):
+            return "running"
         if self.failure(run):
             return "failed"
         return "part" if self.begun(run) else "to do"

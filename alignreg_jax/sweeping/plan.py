@@ -4,13 +4,14 @@ Pure: configurations in, runs out. Nothing is read and nothing is started.
 """
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.config_effects import is_default, value_at, without_effect
 from alignreg_jax.errors import UserError
-from alignreg_jax.sweeping.config import SweepConfig, check_readings, run_config
+from alignreg_jax.sweeping.config import SweepConfig, check_readings, overridden, run_config
 from alignreg_jax.sweeping.dense import dense_key
 
 _LONGEST = 100  # characters of a label in a folder's name; file systems take 255
@@ -61,6 +62,29 @@ def plan(sweep: SweepConfig) -> tuple[Run, ...]:
         for row in sweep.methods:
             _check_different([run for run in runs if (run.row, run.seed) == (row, seed)])
     return tuple(runs)
+
+
+def check_given(runs: Sequence[Run], given: Collection[str], sweep: SweepConfig) -> None:
+    """Refuse a field that is set for several runs, and that none of them uses.
+
+    Args:
+        runs: all that are planned.
+        given: paths of the sweep's fields on the command line, such as "base.train.freeze".
+        sweep: where their values are.
+
+    Raises:
+        UserError: names the field, as given or in a task's label.
+    """
+    of_base = {path.removeprefix("base.") for path in given if path.startswith("base.")}
+    of_base = {path for path in of_base if not is_default(path, value_at(sweep.base, path))}
+    wishes = [("base.", path, runs) for path in sorted(of_base)]
+    for task in sweep.tasks:
+        of_task = [run for run in runs if run.task == task]
+        wishes += [(f"tasks: {task}: ", path, of_task) for path in sorted(overridden(task))]
+    for where, path, concerned in wishes:
+        reasons = [without_effect(run.config).get(path) for run in concerned]
+        if all(reasons):
+            raise UserError(f"{where}{path} has no effect: {reasons[0]}")
 
 
 def groups(runs: Iterable[Run]) -> list[list[Run]]:

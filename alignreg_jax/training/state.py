@@ -1,6 +1,8 @@
 """What a training step reads and writes, as one tree."""
 
-from collections.abc import Mapping, Sequence
+import difflib
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.errors import UserError
 from alignreg_jax.training import optimizers
 
 Tree = Mapping[str, Any]
@@ -139,6 +142,44 @@ def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
 def is_frozen(path: str, freeze: tuple[str, ...]) -> bool:
     """Whether one of the prefixes `freeze` names a leaf or a folder that it is in."""
     return any(path == prefix or path.startswith(prefix + "/") for prefix in freeze)
+
+
+def check_freeze(freeze: Sequence[str], paths: Collection[str]) -> None:
+    """Check that every prefix names something, and that something is left to train.
+
+    Raises:
+        UserError: a prefix that is neither a leaf nor a folder of `paths`; what there is.
+    """
+    folders = sorted({path[:end] for path in paths for end in _ends(path)})
+    for prefix in freeze:
+        if prefix in folders:
+            continue
+        # As PyTorch, a checkpoint or a shell spell it; layers are stacked and have no number here
+        spelt = re.sub(r"/+", "/", prefix.replace(".", "/")).strip("/").removeprefix("roberta/")
+        near = (
+            [spelt] if spelt in folders else difflib.get_close_matches(spelt, folders, cutoff=0.5)
+        )
+        hint = f"did you mean {' or '.join(near)}? There are " if near else "there are "
+        if re.search(r"(^|/)layers?/\d+(/|$)", spelt):
+            hint = "layers are stacked, so that one alone cannot be frozen; there are "
+        known = [name for name in folders if name not in paths and name.count("/") < 2]
+        raise UserError(f"train.freeze={prefix!r} names no parameters; {hint}{', '.join(known)}")
+    if all(is_frozen(path, tuple(freeze)) for path in paths):
+        raise UserError(f"train.freeze={','.join(freeze)} leaves nothing to train")
+
+
+def _ends(path: str) -> list[int]:
+    """Where the folders that a leaf is in end in its path, and where it does itself."""
+    return [match.start() for match in re.finditer("/|$", path)]
+
+
+def frozen_counts(params: Tree, freeze: Sequence[str]) -> dict[str, int]:
+    """Numbers of parameters that each prefix freezes."""
+    flat = flatten(params)
+    return {
+        prefix: sum(leaf.size for path, leaf in flat.items() if is_frozen(path, (prefix,)))
+        for prefix in freeze
+    }
 
 
 def partition(params: Tree, freeze: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, Any]]:

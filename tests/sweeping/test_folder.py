@@ -1,6 +1,7 @@
 """What a sweep's folder says of itself and of its runs."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -122,3 +123,24 @@ def test_failures_of_other_runs_stay(folder, planned):
     folder.record(second, "two")
     folder.forgive(first)
     assert folder.failure(second) == "two"
+
+
+def test_the_state_of_a_run_is_read_where_nothing_can_be_written(folder, run, monkeypatch):
+    """Whether another process holds its lock, too."""
+    workdir = folder.workdir(run)
+    with workdirs.locked(workdir):
+        workdirs.write_config(workdir, run.config, "the command", {})
+        opened = Path.open
+
+        def read_only(path, mode="r", *given, **named):
+            if mode not in ("r", "rb"):
+                raise PermissionError(30, "Read-only file system")
+            return opened(path, mode, *given, **named)
+
+        monkeypatch.setattr(Path, "open", read_only)
+        monkeypatch.setattr("os.access", lambda *given: False)
+        assert folder.state(run) == "running"
+    assert folder.state(run) == "part"
+    (workdir / ".lock").unlink()
+    assert folder.state(run) == "part"
+    assert not (workdir / ".lock").exists()

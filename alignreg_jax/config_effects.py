@@ -1,0 +1,114 @@
+"""Fields that change nothing in a run, because another one switches them off."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from alignreg_jax.config import ExperimentConfig, default_config
+from alignreg_jax.data.tasks import get_task
+from alignreg_jax.errors import UserError
+from alignreg_jax.pruning.method import GRADIENTS
+from alignreg_jax.pruning.methods import CRITERIA
+from alignreg_jax.pruning.penalties import GATED
+
+_PENALTY = tuple(f"regularizer.{name}" for name in "weight reference norm reduce phases".split())
+_CUTS = tuple(
+    f"pruning.{name}"
+    for name in "criterion scope schedule fraction final explicit gradient_batches".split()
+)
+_RATES = tuple(
+    f"train.{name}" for name in "learning_rate warmup_steps schedule max_grad_norm".split()
+)
+# Set for all tasks alike by paper_config; those without words do not mind
+_UNSAID = ("task.strip_space_marker",)
+
+
+def without_effect(config: ExperimentConfig) -> dict[str, str]:
+    """The fields that a resolved configuration does not use, each with the reason."""
+    found: dict[str, str] = {}
+
+    def off(reason: str, *paths: str) -> None:
+        found.update(dict.fromkeys(paths, reason))
+
+    task, pruning, regularizer = get_task(config.task.name), config.pruning, config.regularizer
+    if task.kind == "token":
+        off(f"the head of {task.name}, which tags words, has one form only", "model.head")
+    else:
+        off(f"{task.name} has no words, but texts", *_UNSAID)
+    if config.method == "none":
+        off("nothing is pruned", "pruning.steps")
+    if not pruning.steps:
+        off("nothing is pruned", *_CUTS, "eval.every_phase_languages")
+        if pruning.first_epochs != pruning.epochs_per_step:
+            off("nothing is pruned", "pruning.epochs_per_step")
+    else:
+        if pruning.steps == 1:
+            off("no phase is between the first and the last", "eval.every_phase_languages")
+        if pruning.schedule == "explicit":
+            off("pruning.schedule is explicit", "pruning.fraction", "pruning.final")
+        else:
+            off(f"pruning.schedule is {pruning.schedule}, not explicit", "pruning.explicit")
+            if pruning.final is not None:
+                off("pruning.final says what is left at the end", "pruning.fraction")
+        if not CRITERIA[str(pruning.criterion)].needs & GRADIENTS:
+            off(f"pruning.criterion={pruning.criterion} takes none", "pruning.gradient_batches")
+    if regularizer.name == "none":
+        off("there is no penalty", *_PENALTY)
+    elif not pruning.steps and (regularizer.name in GATED or regularizer.reference == "finetuned"):
+        off("there is no penalty before the first cut", *_PENALTY, "train.score_learning_rate")
+    elif regularizer.name != "frobenius":
+        what = f"regularizer.name is {regularizer.name}, not frobenius"
+        off(what, "regularizer.norm", "regularizer.reduce")
+    if regularizer.name not in GATED:
+        off("nothing but weights is learned", "train.score_learning_rate")
+    if regularizer.name != "l0-target":
+        off("there are no multipliers", "train.multiplier_learning_rate")
+    if not pruning.first_epochs and not (pruning.steps and pruning.epochs_per_step):
+        off("nothing is trained", *_RATES)
+    return found
+
+
+def check_given(given: Mapping[str, Any], config: ExperimentConfig) -> None:
+    """Refuse what was asked for this very run and would change nothing.
+
+    Args:
+        given: path of a field -> its value; a default is no wish.
+        config: resolved.
+
+    Raises:
+        UserError: names the field, and what switches it off.
+    """
+    for path, reason in without_effect(config).items():
+        if path in given and not is_default(path, given[path]):
+            raise UserError(f"{path}={_shown(given[path])} has no effect: {reason}")
+
+
+def notes(config: Any, resolved: ExperimentConfig) -> list[str]:
+    """What a config file sets, a ConfigDict, and this run does not use."""
+    found = []
+    for path, reason in without_effect(resolved).items():
+        value = value_at(config, path)
+        by_name = resolved.method == "none" and reason == "nothing is pruned"
+        if not is_default(path, value) and not by_name and path not in _UNSAID:
+            found.append(f"{path}={_shown(value)} has no effect: {reason}")
+    return found
+
+
+def values_at(config: Any, paths: Collection[str]) -> dict[str, Any]:
+    """Some fields of a ConfigDict, or of nested dicts, by their paths."""
+    return {path: value_at(config, path) for path in paths}
+
+
+def value_at(config: Any, path: str) -> Any:
+    """A field of a ConfigDict, or of nested dicts."""
+    for name in path.split("."):
+        config = config[name]
+    return config
+
+
+def is_default(path: str, value: Any) -> bool:
+    """Whether a value is what the field has anyway; no steps are what the method none has."""
+    return value == value_at(default_config(), path) or (path == "pruning.steps" and value == 0)
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
