@@ -115,7 +115,8 @@ class EvalConfig:
 class CheckpointConfig:
     """When to save; a phase's end is always saved."""
 
-    every_steps: int = 1000
+    every_minutes: float = 10.0  # 0: not by time
+    every_steps: int = 0  # 0: not by steps
     keep: int = 2
     keep_finished: bool = True  # of a run that is complete; they are most of its size
 

@@ -150,7 +150,8 @@ BOUNDS: dict[str, Bounds] = {
     "regularizer.weight": _RATE,
     "eval.examples": _COUNT,
     "eval.batch_size": _ROWS,
-    "checkpoint.every_steps": _SIZE,
+    "checkpoint.every_minutes": _RATE,
+    "checkpoint.every_steps": _COUNT,
     "checkpoint.keep": Bounds(2, 2**31 - 1),  # a damaged newest one falls back to the one before it
     "mesh.data": _DEVICES,
     "mesh.fsdp": _DEVICES,

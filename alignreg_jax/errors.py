@@ -1,4 +1,13 @@
-"""The one exception that is the user's to fix: a single line, exit code 2, no traceback."""
+"""What is the user's to fix: a single line, exit code 2, no traceback."""
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class UserError(Exception):
@@ -7,3 +16,44 @@ class UserError(Exception):
 
 class NonFiniteLoss(Exception):
     """A loss, gradient or logit is not finite; exit code 3, nothing saved after it."""
+
+
+@contextmanager
+def writing(place: str | Path, size: int = 0) -> Iterator[None]:
+    """What writes files, `size` bytes of them, at `place`, a folder or a file.
+
+    Raises:
+        UserError: the disk is full, or may not be written; it says where, and how much is needed.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        if line := storage_trouble(error, place, size):
+            raise UserError(line) from error
+        raise
+
+
+def storage_trouble(error: Exception, place: str | Path, size: int = 0) -> str | None:
+    """The line for a user whose disk is full or may not be written; None: it is something else."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code is None:  # orbax, safetensors and shutil.copytree only repeat the system's words
+        text = str(error)
+        code = next((code for code in _FULL + _FORBIDDEN if os.strerror(code) in text), None)
+    if code in _FULL:
+        needed = f", which needs {_bytes(size)}" if size else ""
+        return (
+            f"{place}: {os.strerror(code)} to write this{needed}; make room there, and the same"
+            " command continues"
+        )
+    if code in _FORBIDDEN:
+        return (
+            f"{place}: cannot be written ({os.strerror(code)}); allow that, and the same command"
+            " continues"
+        )
+    return None
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{max(size / 1e6, 0.1):.1f} MB"

@@ -2,12 +2,13 @@
 
 Phase 0 is fine-tuning; phase k prunes to the schedule's fraction, trains, and evaluates: that is
 prune_step k. A method that learns what to prune has the first half of the phase for it. Checkpoints
-are saved at the end of every phase's training and every so many steps; the same command goes on
-from the newest sound one. Several seeds can be trained side by side: one program, and each of them
-leaves the folder that it would have left alone.
+are saved at the end of every phase's training and every so many minutes, while the run trains on;
+the same command goes on from the newest sound one. Several seeds can be trained side by side: one
+program, and each of them leaves the folder that it would have left alone.
 """
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -21,16 +22,18 @@ from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sampl
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.inputs import Inputs, identify, load_inputs
-from alignreg_jax.member import Follower, Member, finished
+from alignreg_jax.member import CHECKPOINTS, Follower, Member, finished
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, zeros
 from alignreg_jax.pruning.method import GRADIENTS
 from alignreg_jax.reporting.progress import progress
 from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.termination import termination
-from alignreg_jax.training.checkpointing import Position, common
+from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.companions import common, companions
 from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.phases import Phases
+from alignreg_jax.training.saving import SaveClock, Saver
 from alignreg_jax.training.trainer import InFlight, fetch
 
 log = logging.getLogger(__name__)
@@ -88,8 +91,19 @@ def run(
         if not workdirs.knows_inputs(folders[seed]):
             log.info("an earlier version made it, without digests: its inputs cannot be checked")
     if inputs:
-        experiment = Experiment(config, inputs, left, command, started, shared)
-        found |= dict(zip(left, experiment.run(), strict=True))
+        groups = companions({
+            seed: Checkpoints(folder / CHECKPOINTS, config.checkpoint.keep)
+            for seed, folder in left.items()
+        })  # fmt: skip
+        if len(groups) > 1:
+            told = ", then ".join(" and ".join(map(str, group)) for group in groups)
+            log.info("these seeds have no checkpoint in common, so seed %s", told)
+        for number, group in enumerate(groups):
+            own = {seed: left[seed] for seed in group}
+            begun = time.monotonic() if number else started
+            experiment = Experiment(config, inputs, own, command, begun, shared)
+            found |= dict(zip(group, experiment.run(), strict=True))
+            del experiment  # and what it has on the device
     return [found[seed] for seed in folders]
 
 
@@ -114,6 +128,8 @@ class Experiment:
             for seed, folder in folders.items()
         ]
         self._pace = Pace(started)
+        saved = config.checkpoint
+        self._saver, self._clock = Saver(), SaveClock(saved.every_minutes, saved.every_steps)
         rows = config.train.batch_size
         self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
         kernels, _ = prunable.split(inputs.encoder.params)
@@ -147,6 +163,7 @@ class Experiment:
             with processes.together():
                 for member in self.members:
                     member.check_seen()
+            held.enter_context(self._saver)
             position = self._restore()
             self._enter(position.phase, cut=self.trainer.step > self._cut_step(position.phase))
             while True:
@@ -196,7 +213,7 @@ class Experiment:
         total = self.phases.steps(phase)
         name = f"phase {phase}/{self.phases.last} at {self.phases.remaining(phase):.1%}"
         initial = total - sum(len(dispatches[0].rows) for _, _, dispatches in ahead)
-        saved_at = self.trainer.step
+        self._clock.saved(self.trainer.step)
         with progress(total, name, "steps", initial=initial) as bar, termination.deferred():
             for epoch, index, dispatches in ahead:
                 if self._cut_due:
@@ -204,13 +221,13 @@ class Experiment:
                     self._prune()
                 with self._pace.training:
                     self._look_at(self.trainer.dispatch(*dispatches), bar)
-                unsaved = self.trainer.step - saved_at
+                self._saver.look()
                 stop = processes.stop_wanted()
-                if unsaved >= self.config.checkpoint.every_steps or stop:
+                if self._clock.due(self.trainer.step) or stop:
                     self._look_at(self.trainer.drain(), bar)
                     self._save(epoch, index + 1)
-                    saved_at = self.trainer.step
                 if stop:
+                    self._saver.wait()
                     return  # the end of the deferral stops the run
             with self._pace.training:
                 self._look_at(self.trainer.drain(), bar)
@@ -264,6 +281,7 @@ class Experiment:
             weights = measure(served, state.masks, reference, self.inputs.absent_parameters)
             scores = member.evaluated(predictions, self.phase)
             remaining = weights.pop("remaining")
+            self._saver.wait()  # what the tables tell of, the run can continue from
             self._event(member, "eval", self.trainer.step, remaining, **weights, **scores)
             member.tabulate(self._pace.facts())
             if self.phase == 0:
@@ -293,13 +311,14 @@ class Experiment:
         try:
             found = fetch(dispatch)
         except NonFiniteLoss as error:
+            self._saver.wait()
             newest = [member.checkpoints.newest() for member in self.members]
             saved = ", ".join(str(checkpoint) for checkpoint in newest if checkpoint)
             good = f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved"
             raise NonFiniteLoss(
                 f"{error}; {good}; lower train.learning_rate, with another --workdir"
             ) from None
-        self._pace.examples += sum(values["examples"] for values in found)
+        self._pace.examples += found[0]["examples"]
         bar.update(dispatch.count)
         self.shared.stepped(dispatch.count * len(found))
         step = dispatch.first_step + dispatch.count
@@ -313,10 +332,16 @@ class Experiment:
         member.tracker.log(kind, step=step, phase=self.phase, remaining=remaining, **values)
 
     def _save(self, epoch: int, dispatch: int) -> None:
-        for index, member in enumerate(self.members):
-            member.tracker.sync()
-            tree = self._checkpoint(*self.trainer.member(index), self.phase)
-            member.checkpoints.save(tree, self._position(member, epoch, dispatch))
+        """Save all seeds in the background; nothing that follows changes what is saved."""
+
+        def saves() -> Iterator[tuple[Checkpoints, Any, Position]]:
+            for index, member in enumerate(self.members):
+                member.tracker.sync()
+                tree = self._checkpoint(*self.trainer.snapshot(index), self.phase)
+                yield member.checkpoints, tree, self._position(member, epoch, dispatch)
+
+        self._saver.start(saves())
+        self._clock.saved(self.trainer.step)
 
     def _position(
         self, member: Member, epoch: int, dispatch: int, *, evaluated: bool = False
@@ -342,7 +367,7 @@ class Experiment:
 
     def _restore(self) -> Position:
         """Go on where all seeds have a sound checkpoint; returns what is next."""
-        place = common([member.checkpoints for member in self.members])
+        place = common({member.config.seed: member.checkpoints for member in self.members})
         abstract = self.trainer.abstract, self.trainer.abstract_reference
         found = [
             member.checkpoints.restore(
@@ -352,7 +377,7 @@ class Experiment:
         ]
         positions = [Position.start_of(0) if one is None else one[1] for one in found]
         for member, position in zip(self.members, positions, strict=True):
-            member.tracker.cut_back(position.events)
+            member.go_back(position)
         restored = [one[0] for one in found if one is not None]
         if not restored:
             return positions[0]

@@ -5,8 +5,11 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import jax
+import numpy as np
 from tokenizers import Tokenizer
 
+from alignreg_jax.errors import UserError, writing
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.reporting.tracking import atomic_write
@@ -26,16 +29,25 @@ def write_export(
 
     Everything is written beside `folder` and renamed into place, so that a kill leaves no half of a
     model. An export that is already there is replaced.
+
+    Raises:
+        UserError: there is no room for it; one that is already there stays.
     """
     folder = Path(folder)
     partial = folder.with_name(f".{folder.name}.partial")
     retired = folder.with_name(f".{folder.name}.retired")
     for leftover in (partial, retired):  # of an earlier run that was killed here
         shutil.rmtree(leftover, ignore_errors=True)
-    checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
-    atomic_write(partial / "README.md", card)
-    for file in partial.iterdir():
-        _sync(file)
+    size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(dict(params)))
+    try:
+        with writing(folder, size):
+            checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
+            atomic_write(partial / "README.md", card)
+            for file in partial.iterdir():
+                _sync(file)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
+        raise
     if folder.exists():
         folder.rename(retired)
     partial.rename(folder)

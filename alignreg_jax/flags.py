@@ -18,7 +18,7 @@ from ml_collections import config_flags
 from ml_collections.config_flags import tuple_parser
 
 from alignreg_jax import terminal
-from alignreg_jax.errors import NonFiniteLoss, UserError
+from alignreg_jax.errors import NonFiniteLoss, UserError, storage_trouble
 from alignreg_jax.termination import Terminated, termination
 
 
@@ -70,6 +70,8 @@ def execute(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     for noisy in ("absl", "jax", "orbax", "httpx", "asyncio"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
+    # Orbax's threads tell there, in hundreds of lines, what they also raise
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
         if {"--help", "-h", "--helpfull"} & set(arguments):
             terminal.show(usage())
@@ -94,6 +96,12 @@ def execute(
     except BrokenPipeError:
         terminal.silence()
         return 141
+    except OSError as error:  # of a file whose writer does not say what it is for
+        line = storage_trouble(error, error.filename or "a file that cannot be named")
+        if line is None:
+            raise
+        print("error:", one_line(UserError(line)), file=sys.stderr)
+        return 2
 
 
 def _version() -> str:

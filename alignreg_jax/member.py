@@ -13,11 +13,12 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.scoring import score
 from alignreg_jax.inputs import Inputs
-from alignreg_jax.reporting.tracking import Silent, Tracker
+from alignreg_jax.reporting.tracking import METRICS_FILE, Silent, Tracker
 from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 
 log = logging.getLogger(__name__)
+CHECKPOINTS = "checkpoints"  # a folder in the workdir
 
 
 def finished(workdir: Path) -> dict[str, Any] | None:
@@ -39,7 +40,7 @@ class Member:
         self.config, self.workdir, self._inputs = config, workdir, inputs
         self._command = command
         self._artifacts = Artifacts(workdir, config, inputs, command)
-        self.checkpoints = Checkpoints(workdir / "checkpoints", config.checkpoint.keep)
+        self.checkpoints = Checkpoints(workdir / CHECKPOINTS, config.checkpoint.keep)
 
     @contextmanager
     def held(self, shared: Shared) -> Iterator[None]:
@@ -55,6 +56,12 @@ class Member:
                 shared.dense.adopt(self.config, inputs, self.workdir)
             with Tracker(self.workdir, self.config.tracking.tensorboard) as self.tracker:
                 yield
+
+    def go_back(self, position: Position) -> None:
+        """Cut the history back to where the run goes on; checkpoints further on keep theirs."""
+        own = self.checkpoints.history(position)
+        self.checkpoints.keep_history(position.place, self.workdir / METRICS_FILE)
+        self.tracker.cut_back(position.events, own)
 
     def evaluated(self, predictions: dict[tuple[str, str], Any], phase: int) -> dict[str, Any]:
         """Score predictions, and write them if they are asked for; returns the scores."""
@@ -118,6 +125,9 @@ class Follower(Member):
                 f"--workdir={self.workdir} is not there for every process; several of them need a"
                 " folder that all see"
             )
+
+    def go_back(self, position: Position) -> None:
+        """Nothing."""
 
     def evaluated(self, predictions: dict[tuple[str, str], Any], phase: int) -> dict[str, Any]:
         """Nothing: scores are the first one's."""

@@ -61,6 +61,12 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
     content = _read(workdir)
     if content is None:
         if workdir.exists() and not all(map(_is_leftover, workdir.iterdir())):
+            if seeds := sorted(path.parent.name for path in workdir.glob("s[0-9]*/config.json")):
+                raise UserError(
+                    f"--workdir={workdir} holds seeds that were trained side by side"
+                    f" ({', '.join(seeds)}); go on with several (--config.seeds), or with one of"
+                    f" them: --workdir={workdir / seeds[0]}"
+                )
             raise UserError(f"--workdir={workdir} is not empty and holds no run; give another")
         return False
     try:

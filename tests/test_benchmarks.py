@@ -87,3 +87,33 @@ def test_rows_that_fail_or_do_not_fit_leave_the_others_alone(tmp_path, capsys):
     lines = [json.loads(line) for line in lines]
     assert [line.get("name") for line in lines] == ["broken", "alone", "good", None]
     assert lines[-1] == {"left_out": ["slow"]}
+
+
+def test_what_a_save_costs_is_what_a_run_with_more_of_them_loses():
+    import whole_run
+
+    without = whole_run.Run(examples=900, training=30.0, whole=40.0, saves=2, held=0.5, size=1)
+    with_saves = whole_run.Run(examples=900, training=34.0, whole=50.0, saves=12, held=2.5, size=1)
+    found = whole_run.figures(without, with_saves)
+    assert found.step == 30
+    assert found.whole == 18
+    assert found.seconds_per_save == pytest.approx((4 + 2) / 10)
+    assert found.share(10) == pytest.approx(600 / 600.6)
+
+
+def test_a_whole_run_is_measured_by_its_own_files(world, tmp_path):
+    import whole_run
+    from test_experiment import configured
+
+    config = configured(world, "--config.method=none", "--config.export=False")
+    run = whole_run.measure(config, tmp_path / "run", whole_run.Shared())
+    assert run.examples == 2 * 40
+    assert 0 < run.held
+    assert 0 < run.training < run.whole
+    assert run.saves == 4  # after 4 and 8 of 10 steps, as dispatches of two end, and at both ends
+    assert run.size > 10_000
+    whole_run.write_rows(tmp_path / "data", 6, 3)
+    assert len((tmp_path / "data" / "en.train.jsonl").read_text().splitlines()) == 6
+    config = whole_run.configured(tmp_path / "data", True, ["train.batch_size=4"])
+    assert config.train.batch_size == 4
+    assert config.checkpoint.every_minutes == 0

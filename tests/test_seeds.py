@@ -2,14 +2,20 @@
 
 import csv
 import json
+import logging
+import time
 
 import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file
+from test_experiment import configured
 from test_resume import kill_when, saving
 
-from alignreg_jax.training.checkpointing import Checkpoints, Position, common
+from alignreg_jax import experiment as experiments
+from alignreg_jax.sweeping.shared import Shared
+from alignreg_jax.training.checkpointing import problem
+from alignreg_jax.training.trainer import Trainer
 
 SEEDS = (0, 1)
 # Everything that is a seed's own: gradients, a reference of its own, a head of its own
@@ -96,21 +102,45 @@ def test_one_of_them_goes_on_alone(world, together, tmp_path):
     assert rows(workdir) == expected
 
 
-def test_the_newest_place_that_all_have(tmp_path):
-    def positions(name, phases):
-        checkpoints = Checkpoints(tmp_path / name, keep=2)
-        for phase in phases:
-            tree = {"state": np.zeros(2, np.float32)}
-            checkpoints.save(tree, Position(phase, phase, 1, 0, 5, float(phase)))
-        return checkpoints
+class Killed(BaseException):
+    """As kill -9 would end the run."""
 
-    ahead, behind = positions("ahead", (0, 1, 2)), positions("behind", (0, 1))
-    assert common([ahead]) is None
-    assert common([ahead, behind]) == (1, 1, 0, False)
-    _, position = ahead.restore(lambda position: None, common([ahead, behind]))
-    assert position.phase == 1
-    assert [place.phase for place in ahead.sound()] == [1]
-    fresh = Checkpoints(tmp_path / "fresh", keep=2)
-    place = common([behind, fresh])
-    assert behind.restore(lambda position: None, place) is None
-    assert behind.sound() == fresh.sound() == []
+
+def furthest(folder):
+    """The step of the newest sound checkpoint."""
+    return max(
+        (
+            json.loads(manifest.read_text())["position"]["step"]
+            for manifest in folder.glob("checkpoints/*.json")
+            if problem(manifest.with_suffix("")) is None
+        ),
+        default=0,
+    )
+
+
+def test_started_again_with_other_seeds_nothing_is_lost(world, tmp_path, monkeypatch, caplog):
+    """Killed after so many dispatches, as one seed, then with another one beside it."""
+    config = configured(world, "--config.checkpoint.every_steps=1", "--config.pruning.steps=1")
+    dispatch, before, steps = Trainer.dispatch, {}, []
+    shared = Shared()  # compiled once
+    for seeds, dispatches in (((0,), 3), ((0, 1), 1), ((1, 0), 2)):
+        left = dispatches
+
+        def mortal(self, *parts):
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Killed
+            return dispatch(self, *parts)
+
+        monkeypatch.setattr(Trainer, "dispatch", mortal)
+        folders = {seed: tmp_path / f"s{seed}" for seed in seeds}
+        with pytest.raises(Killed), caplog.at_level(logging.INFO):
+            experiments.run(config, folders, "the command", time.monotonic(), shared)
+        after = {seed: furthest(tmp_path / f"s{seed}") for seed in range(2)}
+        assert all(after[seed] >= step for seed, step in before.items()), (before, after)
+        before = after
+        steps.append(after[0])
+    assert "these seeds have no checkpoint in common, so seed 0, then 1" in caplog.text
+    assert f"continuing from step {steps[0]} in phase 0" in caplog.text
+    assert before[1] > 0

@@ -175,6 +175,13 @@ def test_killed_before_config_json_was_there(tmp_path, name):
     assert not workdirs.check_same(tmp_path, CONFIG)
 
 
+def test_the_folder_of_several_seeds_is_not_that_of_one(tmp_path):
+    for seed in (2, 3):
+        workdirs.write_config(tmp_path / f"s{seed}", CONFIG, "the command", INPUTS)
+    with pytest.raises(UserError, match=rf"\(s2, s3\).* or with one of them: .*{tmp_path}/s2$"):
+        workdirs.check_same(tmp_path, CONFIG)
+
+
 @pytest.mark.parametrize("name", ["x", ".bashrc", ".config.json", "model.safetensors"])
 def test_not_empty(tmp_path, name):
     (tmp_path / name).touch()

@@ -5,10 +5,11 @@ import math
 import os
 import tempfile
 from collections.abc import Mapping
+from io import FileIO
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import UserError, writing
 
 METRICS_FILE = "metrics.jsonl"
 Event = dict[str, Any]
@@ -19,10 +20,18 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
 
     Text is UTF-8. A path whose bytes are not has surrogates in Python; they become "\udce9" and
     the like, which JSON reads back as they were.
+
+    Raises:
+        UserError: there is no room for it, or it may not be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
+    with writing(path, len(data)):
+        _write(path, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
@@ -93,7 +102,7 @@ class Tracker:
             UserError: TensorBoard is asked for and tensorboardX is not installed.
         """
         self.path = Path(workdir) / METRICS_FILE
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
         self._position = len(read_events(self.path))
         self._boards = _BoardWriter(self.path.parent / "tensorboard") if tensorboard else None
 
@@ -108,9 +117,11 @@ class Tracker:
         event = jsonable({**head, "remaining": remaining, **values})
         if self._file is None:
             self.cut_back(self._position)  # a torn last line would swallow the one that follows
-            self._file = self.path.open("a", encoding="utf-8")
-        self._file.write(json.dumps(event, allow_nan=False) + "\n")
-        self._file.flush()
+            self._file = self.path.open("ab", buffering=0)  # or closing would try again
+        line = (json.dumps(event, allow_nan=False) + "\n").encode()
+        with writing(self.path, len(line)):
+            while line:
+                line = line[self._file.write(line) :]
         self._position += 1
         if self._boards:
             self._boards.write(event)
@@ -120,17 +131,22 @@ class Tracker:
         if self._file is not None:
             os.fsync(self._file.fileno())
 
-    def cut_back(self, position: int) -> None:
+    def cut_back(self, position: int, history: Path | None = None) -> None:
         """Drop every event from `position` on, and a half-written last line.
+
+        Args:
+            position: how many events are left.
+            history: a file to take them from instead.
 
         Raises:
             UserError: the history is shorter than `position`; part of it was deleted.
         """
         self._close_file()
-        events, lines = read_events(self.path), _lines(self.path)
+        source = history or self.path
+        events, lines = read_events(source), _lines(source)
         if len(events) < position:
             raise UserError(
-                f"{self.path}: holds {len(events)} events, but the checkpoint comes after"
+                f"{source}: holds {len(events)} events, but the checkpoint comes after"
                 f" {position}; restore the file, or give another --workdir"
             )
         kept = b"".join(line + b"\n" for line in lines[:position])
@@ -169,7 +185,7 @@ class Silent:
     def sync(self) -> None:
         """Nothing."""
 
-    def cut_back(self, position: int) -> None:
+    def cut_back(self, position: int, history: Path | None = None) -> None:
         """Nothing."""
 
 

@@ -19,6 +19,7 @@ from alignreg_jax import config as configuration
 from alignreg_jax import digests
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.digests import Digests
+from alignreg_jax.errors import writing
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.training import checkpointing
@@ -97,12 +98,13 @@ class DensePhases:
             return
         partial = self._folder / f".{target.name}.{secrets.token_hex(4)}"
         content = partial / _CONTENT
-        _link_tree(checkpoint, content / _CHECKPOINT)
-        shutil.copyfile(workdir / METRICS_FILE, content / METRICS_FILE)  # the run writes on
-        for folder in _PREDICTIONS:
-            if (workdir / folder).is_dir():
-                _link_tree(workdir / folder, content / folder)
-        checkpointing.commit(content, position)
+        with writing(self._folder):
+            _link_tree(checkpoint, content / _CHECKPOINT)
+            shutil.copyfile(workdir / METRICS_FILE, content / METRICS_FILE)  # the run writes on
+            for folder in _PREDICTIONS:
+                if (workdir / folder).is_dir():
+                    _link_tree(workdir / folder, content / folder)
+            checkpointing.commit(content, position)
         if target.exists():
             log.warning("%s is damaged; writing it again", target)
             shutil.rmtree(target)
@@ -127,7 +129,8 @@ class DensePhases:
             log.warning("%s %s; training the dense phase again", source, problem)
             return False
         try:
-            _take_over(source / _CONTENT, workdir, checkpoints)
+            with writing(workdir):
+                _take_over(source / _CONTENT, workdir, checkpoints)
         except (FileNotFoundError, shutil.Error):  # deleted by a process that plans fewer runs
             return False
         log.info("the dense phase is shared: continuing after it, from %s", source)

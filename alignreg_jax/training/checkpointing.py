@@ -4,6 +4,11 @@ A checkpoint is the folder `checkpoints/000007` that orbax writes and, written l
 rename, `checkpoints/000007.json`: where the run stood, and the digest of every file. Without its
 manifest a folder is an unfinished save; with a digest that does not match it is damaged. Either way
 the one before it is used.
+
+Newest is what stands furthest on in the run, not what was written last: seeds that are trained side
+by side go back to where all of them have a checkpoint, and the sound ones further on stay until the
+run has passed them. Each of those keeps the events that led to it in
+`checkpoints/000007.metrics.jsonl`, because the run writes its own history anew from there.
 """
 
 import hashlib
@@ -11,7 +16,8 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +26,15 @@ import jax
 from orbax.checkpoint import v1 as ocp
 
 from alignreg_jax import processes
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import UserError, writing
 from alignreg_jax.reporting.tracking import atomic_write
 
 log = logging.getLogger(__name__)
 
 
 Place = tuple[int, int, int, bool]
-_NOWHERE: Place = (-1, 0, 0, False)
+_HISTORY = ".metrics.jsonl"
+_LONGEST_SAVE = 24 * 3600  # seconds; orbax gives up after twenty minutes
 
 
 @dataclass(frozen=True)
@@ -63,24 +70,40 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int):
         """Look into `folder` (made by the first save); `keep` complete checkpoints are kept."""
-        self._folder, self._keep = folder.absolute(), keep
+        self.folder, self._keep = folder.absolute(), keep
+        self._troubles: dict[Path, str | None] = {}
 
     def save(self, tree: Any, position: Position) -> Path:
-        """Write a tree of arrays and commit it; then drop checkpoints beyond the newest `keep`."""
+        """Write a tree of arrays, commit it and drop those it supersedes; returns its folder."""
+        save = self.begin(tree, position)
+        save.finish()
+        self.drop_before(position.place)
+        return save.folder
+
+    def begin(self, tree: Any, position: Position) -> "Save":
+        """Copy a tree of arrays to the host and start to write it; `finish` commits it.
+
+        On a CPU there is no copy: the arrays must not be donated before it is finished.
+        """
         # Of one process: in another's eyes the save that this one has begun is there already
         (number,) = processes.decide(self._next)
-        target = self._folder / f"{number:06d}"
-        self._folder.mkdir(parents=True, exist_ok=True)
-        with _uncompressed():
-            ocp.save(str(target), tree)
+        target = self.folder / f"{number:06d}"
+        with _options():
+            return Save(target, position, ocp.save_async(str(target), tree))
+
+    def drop_before(self, place: Place) -> None:
+        """Drop checkpoints up to `place` but for the newest `keep` of them.
+
+        Those further on are kept: the run went back behind them, and has not passed them yet.
+        """
         if processes.is_first():
-            commit(target, position)
-            for old in self._committed()[: -self._keep]:
-                _manifest(old).unlink()  # first, so that a kill in between breaks no promise
-                shutil.rmtree(old)
-        return target
+            passed = [folder for at, folder in self._placed() if at <= place]
+            for old in passed[: -self._keep]:
+                _discard(old)
 
     def _next(self) -> tuple[int]:
+        with writing(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
         return (max((int(path.name) for path in self._folders()), default=-1) + 1,)
 
     def restore(
@@ -89,11 +112,11 @@ class Checkpoints:
         """The newest sound checkpoint, or that of `place`, on the devices as `abstract` says.
 
         Unsound ones that are newer are named in the log, and deleted once a sound one has been
-        read: the run goes on from there and will write them again.
+        read: the run goes on from there and will write them again. Sound ones are never deleted.
 
         Args:
             abstract: position -> shapes with shardings of the tree that was saved there.
-            place: of `common`; None: the newest.
+            place: of companions.common; None: the newest.
 
         Returns:
             The tree and its position, or None when no save was ever finished, or none at `place`.
@@ -104,19 +127,20 @@ class Checkpoints:
         (number,) = processes.decide(lambda: self._choose(place))
         found = None
         if number >= 0:
-            folder = self._folder / f"{number:06d}"
+            folder = self.folder / f"{number:06d}"
             position = position_of(folder)
             found = ocp.load(str(folder), abstract(position)), position
         if processes.is_first():
-            for other in self._folders():
-                if int(other.name) > number or not _manifest(other).exists():
-                    _discard(other)
+            unsound = {folder for folder, trouble in self._troubles.items() if trouble}
+            for folder in self._folders():
+                if not _manifest(folder).exists() or (found and folder in unsound):
+                    _discard(folder)
         return found
 
     def _choose(self, place: Place | None) -> tuple[int]:
         """The number of the checkpoint to restore, or -1."""
-        for folder in reversed(self._folders()):
-            trouble = problem(folder)
+        for folder in self._newest_first():
+            trouble = self._trouble(folder)
             if trouble is None:
                 if place in (None, position_of(folder).place):
                     return (int(folder.name),)
@@ -126,33 +150,56 @@ class Checkpoints:
             raise self._all_damaged()
         return (-1,)
 
+    def _trouble(self, folder: Path) -> str | None:
+        """What is wrong with a checkpoint; its files are read once."""
+        if folder not in self._troubles:
+            self._troubles[folder] = problem(folder)
+        return self._troubles[folder]
+
     def sound(self) -> list[Position]:
         """Where the sound checkpoints are, newest first.
 
         Raises:
             UserError: there are checkpoints, and every one is damaged.
         """
-        folders = [folder for folder in reversed(self._folders()) if problem(folder) is None]
+        folders = [folder for folder in self._newest_first() if self._trouble(folder) is None]
         if self._committed() and not folders:
             raise self._all_damaged()
         return [position_of(folder) for folder in folders]
 
     def _all_damaged(self) -> UserError:
         return UserError(
-            f"{self._folder}: every checkpoint is damaged; bring one back, or start again in "
+            f"{self.folder}: every checkpoint is damaged; bring one back, or start again in "
             "an empty workdir"
         )
 
+    def keep_history(self, place: Place, metrics: Path) -> None:
+        """Copy the history that checkpoints beyond `place` need, before the run goes back there."""
+        lines = metrics.read_bytes().splitlines(keepends=True) if metrics.exists() else []
+        for at, folder in self._placed():
+            events = position_of(folder).events
+            kept = folder.with_suffix(_HISTORY)
+            if at > place and events <= len(lines) and not kept.exists():
+                atomic_write(kept, b"".join(lines[:events]))
+
+    def history(self, position: Position) -> Path | None:
+        """The history that a checkpoint kept of its own; None: metrics.jsonl has it."""
+        for _, folder in reversed(self._placed()):
+            kept = folder.with_suffix(_HISTORY)
+            if position_of(folder) == position and kept.exists():
+                return kept
+        return None
+
     def adopt(self, checkpoint: Path, position: Position) -> None:
         """Begin with another run's checkpoint, as links to its files, committed at `position`."""
-        target = self._folder / "000000"
+        target = self.folder / "000000"
         _discard(target)
         shutil.copytree(checkpoint, target, copy_function=link)
         commit(target, position)
 
     def delete(self) -> None:
         """Delete them all: the run is complete."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def step(self) -> int:
         """The step that the newest committed checkpoint says it is at; 0 where none does."""
@@ -163,43 +210,68 @@ class Checkpoints:
             return 0
 
     def newest(self) -> Path | None:
-        """The newest committed checkpoint, for messages."""
-        return (self._committed() or [None])[-1]
+        """The newest committed checkpoint."""
+        placed = [folder for _, folder in self._placed()]
+        return (placed or self._committed() or [None])[-1]
+
+    def places(self) -> set[Place]:
+        """Where the committed checkpoints are, sound or not."""
+        return {place for place, _ in self._placed()}
 
     def _folders(self) -> list[Path]:
-        if not self._folder.exists():
+        if not self.folder.exists():
             return []
-        names = {path.name.split(".")[0] for path in self._folder.iterdir()}
-        return [self._folder / name for name in sorted(names) if name.isdigit()]
+        names = {path.name.split(".")[0] for path in self.folder.iterdir()}
+        return [self.folder / name for name in sorted(names) if name.isdigit()]
 
     def _committed(self) -> list[Path]:
         return [folder for folder in self._folders() if _manifest(folder).exists()]
 
+    def _placed(self) -> list[tuple[Place, Path]]:
+        """The committed checkpoints whose manifests can be read, newest last."""
+        found = []
+        for folder in self._committed():
+            try:
+                found.append((position_of(folder).place, folder))
+            except ValueError:  # damaged; `restore` says so
+                continue
+        return sorted(found)
 
-def common(runs: Sequence[Checkpoints]) -> Place | None:
-    """The newest place at which all runs have a sound checkpoint, for `restore`.
-
-    They are saved one after the other, so a kill can leave some of them one ahead. None for a
-    single run: its newest, whatever that is.
-
-    Raises:
-        UserError: every checkpoint of a run is damaged.
-    """
-    if len(runs) == 1:
-        return None
-
-    def find() -> Place:
-        first, *others = ([position.place for position in run.sound()] for run in runs)
-        return next((place for place in first if all(place in other for other in others)), _NOWHERE)
-
-    phase, epoch, dispatch, evaluated = processes.decide(find, size=4)
-    return phase, epoch, dispatch, bool(evaluated)
+    def _newest_first(self) -> list[Path]:
+        """Unfinished and unreadable ones come first: they may be the newest."""
+        placed = [folder for _, folder in self._placed()]
+        unclear = [folder for folder in self._folders() if folder not in placed]
+        return [*reversed(unclear), *reversed(placed)]
 
 
-def _uncompressed() -> ocp.Context:
+@dataclass(frozen=True)
+class Save:
+    """A checkpoint that is being written in the background."""
+
+    folder: Path
+    position: Position
+    writing: Any  # orbax's response
+
+    def finish(self) -> None:
+        """Wait until it is written, digest it, and commit it; also from another thread."""
+        self.writing.result()
+        if processes.is_first():
+            commit(self.folder, self.position)
+
+    def abandon(self) -> None:
+        """Remove what was written but not committed, so that a full disk has room again."""
+        with suppress(Exception):
+            self.writing.result()  # it must not be written on meanwhile
+        if processes.is_first() and not _manifest(self.folder).exists():
+            with suppress(OSError):
+                _discard(self.folder)
+
+
+def _options() -> ocp.Context:
     """Weights in float32 hardly shrink, and trying takes six times as long as writing them."""
     context = ocp.Context()
     context.array.saving.use_compression = False
+    context.async_options.timeout_secs = _LONGEST_SAVE
     return context
 
 
@@ -210,8 +282,8 @@ def _manifest(folder: Path) -> Path:
 def _discard(folder: Path) -> None:
     _manifest(folder).unlink(missing_ok=True)
     # orbax writes to <name>.orbax-checkpoint-tmp-... before it renames
-    for path in folder.parent.glob(f"{folder.name}*"):
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in [folder, *folder.parent.glob(f"{folder.name}.*")]:
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def _digests(folder: Path) -> dict[str, str]:

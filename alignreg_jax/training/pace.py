@@ -26,7 +26,7 @@ class Pace:
     Attributes:
         earlier: seconds that killed runs spent, up to the checkpoint they left.
         training: runs while the run trains.
-        examples: trained on, in this process.
+        examples: trained on in this process, of one seed: seeds side by side have equally many.
     """
 
     def __init__(self, started: float):
@@ -41,7 +41,7 @@ class Pace:
 
     @property
     def examples_per_second(self) -> float | None:
-        """None where nothing was trained: all of it was done before."""
+        """Of every seed, not their sum; None where nothing was trained: it was done before."""
         return self.examples / self.training.seconds if self.examples else None
 
     def facts(self) -> dict[str, Any]:

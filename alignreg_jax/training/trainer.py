@@ -188,6 +188,16 @@ class Trainer:
             return self.state, self.reference
         return self._member(self.state, self.reference, self.place(np.int32(index)))
 
+    def snapshot(self, index: int) -> tuple[TrainState, Any]:
+        """As `member`, in buffers that no later step overwrites before they are on the host.
+
+        A CPU's buffers are the host's: they would be donated to the next step while they are saved.
+        """
+        state, reference = self.member(index)
+        if self._lift.seeds is None and jax.default_backend() == "cpu":
+            state = jax.tree.map(jnp.copy, state)
+        return state, reference
+
     def restore(self, states: Sequence[TrainState], step: int) -> None:
         """Continue from restored states, one of every seed."""
         self.state = states[0] if self._lift.seeds is None else self._join(states)

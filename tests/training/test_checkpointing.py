@@ -169,6 +169,32 @@ def test_first_save_unfinished_starts_again(folder, caplog):
     assert "was not finished" in caplog.text
 
 
+def test_a_kill_at_any_byte_of_a_save_loses_nothing_before_it(saved, tmp_path):
+    """Every file that the newest save wrote, cut at its start, middle and end, none after it."""
+    written = [saved / "000001.json", *files(saved / "000001")]
+    written.sort(key=lambda path: (path.suffix == ".json", path.stat().st_mtime_ns))
+    tried = 0
+    for count, cut in enumerate(written):
+        content = cut.read_bytes()
+        for size in sorted({0, len(content) // 2, max(0, len(content) - 1)}):
+            case = shutil.copytree(saved, tmp_path / f"{tried}")
+            for path in written[count + 1 :]:
+                (case / path.relative_to(saved)).unlink()
+            # A manifest gets its name when it is whole
+            name = cut.name if cut.suffix != ".json" else ".000001.json.abcdefgh"
+            (case / cut.relative_to(saved)).unlink()
+            (case / cut.relative_to(saved)).with_name(name).write_bytes(content[:size])
+            if tried % 2:  # orbax, too, renames its folder when it is whole
+                (case / "000001").rename(case / "000001.orbax-checkpoint-tmp")
+            assert restored(case) == 10
+            if tried % 4 < 2:
+                Checkpoints(case, 2).save(tree(20), replace(START, step=20))
+                assert restored(case) == 20
+            shutil.rmtree(case)
+            tried += 1
+    assert tried > 20
+
+
 def test_remains_of_a_kill_while_old_ones_were_dropped_are_swept(folder):
     Checkpoints(folder, 9).save(tree(30), replace(START, step=30))
     (folder / "000000.json").unlink()
@@ -215,7 +241,7 @@ def test_another_runs_checkpoint(saved, tmp_path):
     folder = tmp_path / "checkpoints"
     checkpoints = Checkpoints(folder, 2)
     assert checkpoints.step() == 0
-    position = replace(START, step=20, evaluated=True)
+    position = replace(START, step=20, phase=0, evaluated=True)
     for _ in range(2):  # a kill may come before it is known to be done
         checkpoints.adopt(saved / "000001", position)
     found, at = Checkpoints(folder, 2).restore(lambda where: shapes() if where == position else {})
@@ -227,6 +253,8 @@ def test_another_runs_checkpoint(saved, tmp_path):
     assert restored(folder) == 40
     assert restored(saved) == 20  # and the other run has its own
     (folder / "000002.json").write_text("{}")
+    assert checkpoints.step() == 30  # where the run would go on
+    (folder / "000001.json").write_text("{}")
     assert checkpoints.step() == 0
 
 
