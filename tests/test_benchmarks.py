@@ -89,15 +89,16 @@ def test_rows_that_fail_or_do_not_fit_leave_the_others_alone(tmp_path, capsys):
     assert lines[-1] == {"left_out": ["slow"]}
 
 
-def test_what_a_save_costs_is_what_a_run_with_more_of_them_loses():
+def test_a_save_is_reckoned_as_if_the_steps_stood_still_for_it():
     import whole_run
 
-    without = whole_run.Run(examples=900, training=30.0, whole=40.0, saves=2, held=0.5, size=1)
-    with_saves = whole_run.Run(examples=900, training=34.0, whole=50.0, saves=12, held=2.5, size=1)
+    saves = {"saves": 10, "held": 2.0, "beside": 4.0, "evaluated": 5, "size": 1}
+    without = whole_run.Run(examples=900, training=30.0, whole=40.0, **saves)
+    with_saves = whole_run.Run(examples=900, training=29.0, whole=50.0, **saves)
     found = whole_run.figures(without, with_saves)
     assert found.step == 30
     assert found.whole == 18
-    assert found.seconds_per_save == pytest.approx((4 + 2) / 10)
+    assert found.seconds_per_save == pytest.approx((4 + 2) / 10)  # and no guess from noisy steps
     assert found.share(10) == pytest.approx(600 / 600.6)
 
 
@@ -109,6 +110,8 @@ def test_a_whole_run_is_measured_by_its_own_files(world, tmp_path):
     run = whole_run.measure(config, tmp_path / "run", whole_run.Shared())
     assert run.examples == 2 * 40
     assert 0 < run.held
+    assert 0 < run.beside
+    assert run.evaluated == 3 * (10 + 18)
     assert 0 < run.training < run.whole
     assert run.saves == 4  # after 4 and 8 of 10 steps, as dispatches of two end, and at both ends
     assert run.size > 10_000
