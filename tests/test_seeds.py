@@ -4,6 +4,7 @@ import csv
 import json
 import logging
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from test_resume import kill_when, saving
 from alignreg_jax import experiment as experiments
 from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.training.checkpointing import problem
-from alignreg_jax.training.trainer import Trainer
+from alignreg_jax.training.pace import Pace
+from alignreg_jax.training.trainer import InFlight, Trainer
 
 SEEDS = (0, 1)
 # Everything that is a seed's own: gradients, a reference of its own, a head of its own
@@ -100,6 +102,20 @@ def test_one_of_them_goes_on_alone(world, together, tmp_path):
     assert code == 0, errors
     assert "continuing from step 1" in errors  # 15 or 18 of 20
     assert rows(workdir) == expected
+
+
+def test_the_rate_is_that_of_each_seed_and_not_their_sum(monkeypatch):
+    """A dispatch of two seeds, 8 rows each, that took two seconds."""
+    told = []
+    monkeypatch.setattr(experiments, "fetch", lambda _: [{"examples": 8.0}] * 2)
+    experiment = object.__new__(experiments.Experiment)
+    experiment._pace, experiment.shared, experiment.members = Pace(0.0), Shared(), SEEDS
+    experiment._pace.training.seconds = 2.0
+    experiment.phases, experiment._remaining = SimpleNamespace(steps_per_epoch=5), 1.0
+    experiment._event = lambda *_, **values: told.append(values["examples_per_second"])
+    experiment._look_at(InFlight({}, 0, 1, SEEDS), SimpleNamespace(update=lambda _: None))
+    assert told == [4.0, 4.0]
+    assert experiment._pace.facts()["examples_per_second"] == 4.0
 
 
 class Killed(BaseException):
