@@ -1,8 +1,11 @@
 """Process-wide settings of JAX, made before the first array."""
 
 import logging
+import re
 import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
 import jax
 
@@ -30,6 +33,26 @@ def prepare(distributed: str = "off") -> None:
         return
     jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    _drop_damaged_programs(folder / "xla")
+
+
+def _drop_damaged_programs(folder: Path) -> None:
+    """Remove compiled programs that turn out damaged, for JAX never writes over one.
+
+    A kill or a full disk while one is written leaves half of it; JAX warns, and compiles instead.
+    """
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+        found = re.match(r"Error reading persistent compilation cache .* '(.+?)'", str(message))
+        if found is None:
+            shown(message, *where, **more)
+            return
+        for program in folder.glob(f"{found[1]}-*"):
+            program.unlink(missing_ok=True)
+        log.info("%s: a damaged program (%s) is removed and compiled again", folder, found[1])
+
+    warnings.showwarning = show
 
 
 def _unusable(folder: Path) -> str | None:

@@ -31,7 +31,9 @@ LOCK = ".lock"
 TEMPORARY_FILES = ".*." + "?" * 8  # of atomic_write: .<name>.<eight random characters>
 
 # May differ between the runs that continue each other: they change how, not what
-FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
+_FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
+# An out-of-memory run goes on with model.remat
+_FREE_FIELDS = (("model", "remat"), ("model", "unroll"), ("model", "attention"))
 # Where inputs lie; what they are is told by their digests
 PATHS = (("model", "name_or_path"), ("task", "data_dir"))
 # Of which an earlier version took the first rows and this one draws them
@@ -74,8 +76,7 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
         old, new = map(configuration.with_later_fields, (content["config"], now))
         known = isinstance(content.get("inputs"), dict)
         for fields in (old, new):
-            for section in FREE_SECTIONS:
-                fields.pop(section)
+            drop_free(fields)
             for section, name in PATHS:  # by content, if that is known
                 path = fields[section].pop(name)
                 if not known:
@@ -88,6 +89,14 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
             f"{how_to_start_over(workdir)}"
         )
     return True
+
+
+def drop_free(fields: dict[str, Any]) -> None:
+    """Remove, in place, the fields of a whole configuration that may differ in one workdir."""
+    for section in _FREE_SECTIONS:
+        fields.pop(section)
+    for section, name in _FREE_FIELDS:
+        fields[section].pop(name)
 
 
 def other_inputs(workdir: Path, inputs: Digests) -> list[str]:

@@ -2,11 +2,15 @@
 
 import logging
 import os
+import warnings
+import zlib
 
 import jax
 import pytest
 import tiny
 from huggingface_hub import constants
+from jax._src import compilation_cache
+from jax._src.compiler import _cache_read  # whose words are read
 
 from alignreg_jax import runtime
 from alignreg_jax.data.archive import Known, extract
@@ -59,6 +63,31 @@ def test_a_cache_that_can_be_written(monkeypatch, settings, caplog, tmp_path):
         runtime.prepare()
     assert settings["jax_compilation_cache_dir"] == str(tmp_path / "deep" / "cache" / "xla")
     assert caplog.text == ""
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_program_that_a_kill_left_half_written_is_removed(
+    monkeypatch, settings, caplog, tmp_path
+):
+    """JAX would compile it in every run and never write it again."""
+    told = []
+    monkeypatch.setattr(warnings, "showwarning", lambda message, *_, **__: told.append(message))
+    monkeypatch.setenv("ALIGNREG_CACHE", str(tmp_path))
+    runtime.prepare()
+    (tmp_path / "xla").mkdir()
+    for name in ("jit_train-1-cache", "jit_predict-2-cache"):
+        (tmp_path / "xla" / name).write_bytes(b"half")
+    with caplog.at_level(logging.INFO), monkeypatch.context() as patch:
+        patch.setattr(compilation_cache, "get_executable_and_time", broken)
+        assert _cache_read("jit_train", "jit_train-1", None, None, None) == (None, None)
+        warnings.warn("something else", stacklevel=1)
+    assert [path.name for path in (tmp_path / "xla").iterdir()] == ["jit_predict-2-cache"]
+    assert "a damaged program (jit_train) is removed" in caplog.text
+    assert list(map(str, told)) == ["something else"]
+
+
+def broken(*arguments):
+    raise zlib.error("incomplete or truncated stream")
 
 
 def test_all_input_is_read_without_a_home(homeless, settings, world, tmp_path, monkeypatch, capsys):

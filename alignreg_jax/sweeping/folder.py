@@ -149,8 +149,7 @@ class Folder:
 def _compared(base: dict[str, Any]) -> dict[str, Any]:
     """What must stay the same in a folder: fields of `base`, at their defaults if they lack."""
     fields = configuration.merged(default_config().base.to_dict(), base)
-    for section in workdirs.FREE_SECTIONS:
-        fields.pop(section)
+    workdirs.drop_free(fields)
     for section, name in workdirs.PATHS:
         fields[section].pop(name)
     return configuration.plain(fields)

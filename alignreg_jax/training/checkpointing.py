@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import shutil
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -263,8 +264,12 @@ class Save:
         with suppress(Exception):
             self.writing.result()  # it must not be written on meanwhile
         if processes.is_first() and not _manifest(self.folder).exists():
-            with suppress(OSError):
-                _discard(self.folder)
+            for _ in range(20):  # after the first failure orbax's other threads write on for a bit
+                with suppress(OSError):
+                    _discard(self.folder)
+                time.sleep(0.1)
+                if not any(self.folder.parent.glob(f"{self.folder.name}*")):
+                    break
 
 
 def _options() -> ocp.Context:

@@ -38,7 +38,7 @@ def test_rows_tasks_and_seeds_may_grow_and_shrink(folder, configured):
         {"methods": ("lamp",), "baseline": "lamp"},
     ):
         folder.check(resolved(configured, **fields))
-    folder.check(resolved(configured, {"mesh.data": 2, "checkpoint.keep": 5}))
+    folder.check(resolved(configured, {"mesh.data": 2, "checkpoint.keep": 5, "model.remat": True}))
 
 
 def test_what_all_runs_have_in_common_may_not_change(folder, configured):
