@@ -17,7 +17,7 @@ LANGUAGES = ("en", "de", "sw")
 LABELS = ("off", "on", "open")
 ROWS = {"train": 40, "dev": 10, "test": 18}
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 40
-# A quarter of the time, other bits: no optimisation, no emitters that lower fusions through MLIR
+# Half of the time or less, other bits: no optimisation, no emitters that lower fusions by MLIR
 FAST_COMPILE = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
 ROOT = Path(__file__).parent.parent
 
