@@ -111,10 +111,5 @@ def _parse(arguments: Sequence[str]) -> tuple[Any, absl_flags.FlagValues]:
     return values.config, values
 
 
-def run() -> None:
-    """Entry point of the `alignreg` command."""
-    sys.exit(main(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    run()
+    sys.exit(main(sys.argv[1:]))

@@ -150,10 +150,5 @@ def _parse(arguments: Sequence[str]) -> Any:
     )
 
 
-def run() -> None:
-    """Entry point of the program."""
-    sys.exit(main(sys.argv[1:]))
-
-
 if __name__ == "__main__":
-    run()
+    sys.exit(main(sys.argv[1:]))

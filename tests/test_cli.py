@@ -1,0 +1,59 @@
+"""One command for all programs; configs are found in a source tree and in a wheel."""
+
+import shutil
+import tomllib
+
+import pytest
+import tiny
+
+from alignreg_jax import cli, main, sweep
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What was started, with which arguments."""
+    found = []
+    for program in (main, sweep):
+        name = program.__name__
+        monkeypatch.setattr(
+            program, "main", lambda given, name=name: found.append((name, list(given))) or 7
+        )
+    return found
+
+
+@pytest.mark.parametrize(
+    ("typed", "program", "arguments"),
+    [
+        ("run --config a.py", "main", ["--config", "a.py"]),
+        ("sweep --config a.py --list", "sweep", ["--config", "a.py", "--list"]),
+        ("--config a.py --check", "main", ["--config", "a.py", "--check"]),
+        ("demo", "main", ["--config", "DEMO"]),
+        ("demo smoke --check", "main", ["--config", "DEMO:smoke", "--check"]),
+        ("demo --workdir smoke", "main", ["--config", "DEMO", "--workdir", "smoke"]),
+    ],
+)
+def test_commands_are_the_programs(started, typed, program, arguments):
+    demo = str(tiny.ROOT / "configs" / "demo.py")
+    assert cli.execute(typed.split()) == 7
+    expected = [argument.replace("DEMO", demo) for argument in arguments]
+    assert started == [(f"alignreg_jax.{program}", expected)]
+
+
+def test_what_is_no_command(capsys, started):
+    assert cli.execute(["prune"]) == 2
+    assert capsys.readouterr().err.startswith("error: alignreg prune: choose one of run, sweep, ")
+    for arguments in ([], ["--help"]):
+        assert cli.execute(arguments) == 0
+        assert "alignreg demo [smoke]" in capsys.readouterr().out
+    assert cli.execute(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("alignreg_jax ")
+    assert not started
+
+
+def test_configs_ship_in_the_wheel(tmp_path, monkeypatch):
+    build = tomllib.loads((tiny.ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
+    place = build["targets"]["wheel"]["force-include"]["configs"]
+    shutil.copytree(tiny.ROOT / "configs", tmp_path / place)
+    monkeypatch.setattr(cli, "__file__", str(tmp_path / "alignreg_jax" / "cli.py"))
+    assert cli.config_folder() == tmp_path / place
+    assert (cli.config_folder() / "demo.py").exists()
