@@ -10,11 +10,9 @@ import resource
 import shutil
 from contextlib import contextmanager
 
-import jax
 import pytest
 import test_export
 import tiny
-from jax.experimental.compilation_cache import compilation_cache
 from test_export import source  # noqa: F401  # a fixture
 
 from alignreg_jax import flags
@@ -36,17 +34,8 @@ def largest_file(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.fixture
-def _no_program_cache():
-    """JAX warns where it cannot keep a program, and the run goes on; that is not tested here."""
-    jax.config.update("jax_enable_compilation_cache", False)
-    compilation_cache.reset_cache()  # JAX looks at the setting once
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
-
-
-@pytest.mark.usefixtures("_no_program_cache")
+# JAX warns where a program does not fit into its cache, and the run goes on
+@pytest.mark.filterwarnings("default:Error .* persistent compilation cache")
 def test_a_run_that_finds_no_room_says_where_and_goes_on_when_there_is(world, tmp_path, capsys):
     """First for config.json, then for a checkpoint."""
     workdir = tmp_path / "run"

@@ -6,11 +6,12 @@ would do to them is weight decay, which is computed at the end: exactly, while f
 would round it in every step (optimizers.shrinkage).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from flax import traverse_util
 from jaxtyping import Float, Int
 
 from alignreg_jax import processes
@@ -63,14 +64,10 @@ class ActiveVocabulary:
 
 
 def _table(params: Params) -> Float[np.ndarray, "rows hidden"]:
-    value: Any = params
-    for name in PATH.split("/"):
-        value = value[name]
-    return value
+    leaves: Any = traverse_util.flatten_dict(dict(params), keep_empty_nodes=True, sep="/")
+    return leaves[PATH]
 
 
 def _with_table(params: Params, table: np.ndarray) -> dict[str, Any]:
-    def put(tree: Mapping[str, Any], first: str, *rest: str) -> dict[str, Any]:
-        return {**tree, first: put(tree[first], *rest) if rest else table}
-
-    return put(params, *PATH.split("/"))
+    leaves: Any = traverse_util.flatten_dict(dict(params), keep_empty_nodes=True, sep="/")
+    return traverse_util.unflatten_dict({**leaves, PATH: table}, sep="/")

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from flax import traverse_util
 from jaxtyping import Array, Bool, Float
 
 # The order is a promise: it decides ties in a global cut, so results repeat on any machine. JAX
@@ -23,6 +24,11 @@ Masks = dict[str, Bool[Array, "layers _ _"]]
 """True where a weight is kept; the structure of `Kernels`."""
 
 
+def kernel_path(name: str) -> str:
+    """Where a kernel is in the parameters, and in their flat form."""
+    return f"encoder/{name}/kernel"
+
+
 def split(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Take the prunable kernels out of a parameter tree.
 
@@ -35,19 +41,16 @@ def split(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     Returns:
         The kernels as a flat dictionary in the order of `KERNELS`, and the tree without them.
     """
-    rest: dict[str, Any] = dict(params)
-    kernels = {}
-    for name in KERNELS:
-        rest, kernels[name] = _pop(rest, _path(name))
-    return kernels, rest
+    flat: Any = traverse_util.flatten_dict(dict(params), keep_empty_nodes=True, sep="/")
+    kernels = {name: flat.pop(kernel_path(name)) for name in KERNELS}
+    return kernels, traverse_util.unflatten_dict(flat, sep="/")
 
 
 def merge(kernels: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
     """Put the kernels back: the inverse of `split`."""
-    params: dict[str, Any] = dict(rest)
-    for name in KERNELS:
-        params = _put(params, _path(name), kernels[name])
-    return params
+    flat: Any = traverse_util.flatten_dict(dict(rest), keep_empty_nodes=True, sep="/")
+    flat |= {kernel_path(name): kernels[name] for name in KERNELS}
+    return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def sizes(kernels: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
@@ -57,21 +60,3 @@ def sizes(kernels: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
 
 def _weights(shape: tuple[int, ...]) -> int:
     return shape[1] * shape[2]
-
-
-def _path(name: str) -> tuple[str, ...]:
-    return ("encoder", *name.split("/"), "kernel")
-
-
-def _pop(tree: Mapping[str, Any], path: tuple[str, ...]) -> tuple[dict[str, Any], Any]:
-    key, *deeper = path
-    copy = dict(tree)
-    if not deeper:
-        return copy, copy.pop(key)
-    copy[key], leaf = _pop(copy[key], tuple(deeper))
-    return copy, leaf
-
-
-def _put(tree: Mapping[str, Any], path: tuple[str, ...], leaf: Any) -> dict[str, Any]:
-    key, *deeper = path
-    return {**tree, key: _put(tree.get(key, {}), tuple(deeper), leaf) if deeper else leaf}

@@ -82,7 +82,6 @@ class Method:
         anchors_rest: the penalty also sees the other pretrained parameters that are trained.
         cuts_halfway: the cut of a phase comes halfway through its training instead of before it:
             what is learned aims at that cut, and stands still when none is ahead in its phase.
-        nested: masks only ever shrink.
         zero_pruned: pruned weights are exactly zero after every update; otherwise only the
             effective ones are.
     """
@@ -98,7 +97,6 @@ class Method:
     labels: tuple[tuple[str, str], ...] = ()
     anchors_rest: bool = False
     cuts_halfway: bool = False
-    nested: bool = True
     zero_pruned: bool = True
 
     @property
@@ -112,7 +110,6 @@ class Method:
             renew=None,
             needs=frozenset(),
             cuts_halfway=False,
-            nested=True,
         )
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-from alignreg_jax.pruning.kernels import KERNELS, Masks
+from alignreg_jax.pruning.kernels import KERNELS, Masks, kernel_path
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8  # PyTorch's AdamW
@@ -85,11 +85,6 @@ def method_rates(
             else:
                 raise ValueError(f"label {label!r} is neither scores nor ascent")
     return rates
-
-
-def kernel_path(name: str) -> str:
-    """The path of a prunable kernel in the flat parameters."""
-    return f"encoder/{name}/kernel"
 
 
 def mask_kernels(flat: Flat, masks: Masks) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 from jaxtyping import Array, Int
 
 from alignreg_jax.data.encoding import Encoded
@@ -129,14 +130,7 @@ def flatten(tree: Tree) -> dict[str, Any]:
 
 def unflatten(flat: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of `flatten` for a tree of dicts."""
-    tree: dict[str, Any] = {}
-    for path, leaf in flat.items():
-        *parents, name = path.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
+    return traverse_util.unflatten_dict(dict(flat), sep="/")
 
 
 def is_frozen(path: str, freeze: tuple[str, ...]) -> bool:

@@ -216,6 +216,7 @@ def make_train_step(
         def one_seed(
             state: TrainState, reference: Weights, rows: Array
         ) -> tuple[TrainState, Metrics]:
+            @partial(jax.jit, inline=True)  # traced once, for the shapes and in the loop
             def run(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
                 return one_step(state, reference, data, rows, hyper, clock, length)
 

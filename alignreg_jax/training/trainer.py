@@ -26,7 +26,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import GRADIENTS, Method, Weights
-from alignreg_jax.training import optimizers, sharding, signals, steps
+from alignreg_jax.training import sharding, signals, steps
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import DeviceData, TrainState, partition
@@ -333,7 +333,7 @@ def _make_member(lift: Lift, abstract: TrainState) -> Callable[..., tuple[TrainS
 
 def _anchors(params: Params, freeze: tuple[str, ...]) -> dict[str, Any]:
     """Copies of what is pretrained, trained, and neither a kernel nor the head, by path."""
-    kernels = {optimizers.kernel_path(name) for name in KERNELS}
+    kernels = {prunable.kernel_path(name) for name in KERNELS}
     trainable, _ = partition(params, freeze)
     return {
         path: jnp.copy(leaf)

@@ -11,9 +11,8 @@ from training_cases import HYPER, batches, make_trainer, method, prune, train
 
 from alignreg_jax.pruning import gates
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.pruning.kernels import KERNELS, kernel_path
 from alignreg_jax.training.checkpointing import Checkpoints, Position
-from alignreg_jax.training.optimizers import kernel_path
 from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 

@@ -51,11 +51,9 @@ def story(trainer, own, tuned=False):
 @pytest.mark.parametrize(
     ("criterion", "regularizer", "tuned", "layout"),
     [
-        ("magnitude", "frobenius", False, (1, 1, 1)),
         ("magnitude", "frobenius", False, (2, 2, 2)),
         ("gradient", "cosine", True, (1, 1, 1)),
         ("random", "l2sp", False, (1, 1, 1)),
-        ("magnitude", "l0-target", False, (1, 1, 1)),
         ("magnitude", "l0-target", False, (2, 2, 2)),
     ],
 )

@@ -24,9 +24,9 @@ from training_cases import (
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import regularizers
-from alignreg_jax.pruning.kernels import KERNELS, split
+from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
 from alignreg_jax.training import steps
-from alignreg_jax.training.optimizers import decays, kernel_path
+from alignreg_jax.training.optimizers import decays
 from alignreg_jax.training.state import flatten
 
 # ---- Hyper-parameters and frozen leaves ---------------------------------------------------------

@@ -22,9 +22,8 @@ from training_cases import (
 )
 
 from alignreg_jax.models import xlmr
-from alignreg_jax.pruning.kernels import KERNELS, split
+from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
 from alignreg_jax.training import steps
-from alignreg_jax.training.optimizers import kernel_path
 from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 

@@ -10,8 +10,8 @@ from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels, masks, methods
+from alignreg_jax.pruning.kernels import kernel_path
 from alignreg_jax.training import sharding
-from alignreg_jax.training.optimizers import kernel_path
 from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 from alignreg_jax.training.steps import StepSettings
