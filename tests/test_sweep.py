@@ -9,12 +9,9 @@ import sys
 import time
 from collections import Counter
 
-import jax
-import numpy as np
 import pytest
 import tiny
 import tiny_sweep
-from safetensors.numpy import load
 from test_experiment import compiled
 
 from alignreg_jax import artifacts, runtime
@@ -176,31 +173,14 @@ def test_the_time_left_is_told_from_the_steps_that_are_left(done):
 
 @pytest.mark.parametrize("row", ["random", "frobenius-finetuned"])
 def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
-    """Though another run has trained their dense phase: to the bit, or as near as programs are.
+    """To the bit, though another run has trained their dense phase.
 
-    Alone, the second trains that phase with another program, with a penalty of weight 0; how one
-    compiles may round another way, which shows in the last digits of weights and losses.
+    Alone, the second would train that phase with another program: a penalty of weight 0.
     """
     run = next(run for run in runs_of(config) if (run.row, run.seed) == (row, 1))
     experiments.run(run.config, {1: tmp_path / "alone"}, "alone", time.monotonic())
-    ours, alone = (tiny.outcome(folder) for folder in (done[0] / run.name, tmp_path / "alone"))
-    events = [told(folder) for folder in (done[0] / run.name, tmp_path / "alone")]
-    if row == "frobenius-finetuned":
-        weights = [load(found.pop("export/model.safetensors")) for found in (ours, alone)]
-        assert weights[0].keys() == weights[1].keys()
-        for name, tensor in weights[0].items():
-            if not name.endswith("attention.self.key.bias"):  # its true gradient is 0
-                np.testing.assert_allclose(tensor, weights[1][name], rtol=1e-5, atol=1e-6)
-        for found, its_own in zip((ours, alone), events, strict=True):
-            its_own.append(found.pop("results.json"))
-        leaves, structures = zip(*map(jax.tree.flatten, events), strict=True)
-        assert structures[0] == structures[1]
-        for one, other in zip(*leaves, strict=True):
-            words = isinstance(one, str)
-            assert one == (other if words else pytest.approx(other, rel=1e-5, abs=1e-7))
-    else:
-        assert events[0] == events[1]
-    assert ours == alone
+    assert tiny.outcome(done[0] / run.name) == tiny.outcome(tmp_path / "alone")
+    assert told(done[0] / run.name) == told(tmp_path / "alone")
 
 
 def told(workdir):

@@ -64,7 +64,7 @@ class ActiveVocabulary:
 
 
 def _table(params: Params) -> Float[np.ndarray, "rows hidden"]:
-    leaves: Any = traverse_util.flatten_dict(dict(params), keep_empty_nodes=True, sep="/")
+    leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
     return leaves[PATH]
 
 
