@@ -336,7 +336,7 @@ def test_the_weight_is_traced(make_kernels):
 def test_defaults_of_a_method(make_kernels):
     weights = make_kernels(0)
     method = of_preset("l2-mbp")
-    assert (method.nested, method.zero_pruned, method.needs) == (True, True, frozenset())
+    assert (method.zero_pruned, method.needs) == (True, frozenset())
     assert method.init(weights, weights, KEY) == {}
     kept = {name: jnp.abs(weights[name]) > 1 for name in KERNELS}
     expected = masks.apply(weights, kept)
