@@ -9,6 +9,8 @@ WORKDIR ?= runs/demo
 PYTEST_ARGS ?= -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 BIN := $(VENV)/bin
+# Tests start a hundred processes, and each would compile all of its modules again
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo smoke test lint clean
 
@@ -18,8 +20,10 @@ demo: $(VENV)/.demo
 smoke: $(VENV)/.demo
 	$(BIN)/python -m alignreg_jax.main --config configs/demo.py:smoke --workdir $(WORKDIR)-smoke
 
+# The second group is compiled by other flags (tests/conftest.py), which a process can have once
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not torch" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not torch and not exact" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "exact" $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -395,9 +395,11 @@ class Experiment:
         regularizer, method = self.config.regularizer, self.trainer.method
         no_reference = regularizer.reference == "finetuned" and phase == 0
         over = regularizer.phases == "dense" and phase > 0
-        quiet = {"regularizer_weight"} if no_reference or over else set()
+        quiet = {"regularizer_weight"} if over else set()
         if method.cuts_halfway and not self._cut_ahead:  # nothing to learn for
             quiet |= {"regularizer_weight", "score_learning_rate", "multiplier_learning_rate"}
         clock = self.phases.clock(phase, halfway=method.cuts_halfway, cut_ahead=self._cut_ahead)
         self._remaining = clock[0]
-        self.trainer.enter_phase(phase, *clock, **dict.fromkeys(quiet, 0.0))
+        self.trainer.enter_phase(
+            phase, *clock, penalized=not no_reference, **dict.fromkeys(quiet, 0.0)
+        )

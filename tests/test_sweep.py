@@ -173,10 +173,7 @@ def test_the_time_left_is_told_from_the_steps_that_are_left(done):
 
 @pytest.mark.parametrize("row", ["random", "frobenius-finetuned"])
 def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
-    """To the bit, though another run has trained their dense phase.
-
-    Alone, the second would train that phase with another program: a penalty of weight 0.
-    """
+    """To the bit, though another run has trained their dense phase."""
     run = next(run for run in runs_of(config) if (run.row, run.seed) == (row, 1))
     experiments.run(run.config, {1: tmp_path / "alone"}, "alone", time.monotonic())
     assert tiny.outcome(done[0] / run.name) == tiny.outcome(tmp_path / "alone")
@@ -184,10 +181,9 @@ def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
 
 
 def told(workdir):
-    """Events without what a clock says, and without what a penalty of weight 0 would be."""
-    unsaid = ("examples_per_second", "regularizer")
+    """Events without what a clock says."""
     events = tiny.events(workdir)
-    return [{k: v for k, v in event.items() if k not in unsaid} for event in events]
+    return [{k: v for k, v in event.items() if k != "examples_per_second"} for event in events]
 
 
 def test_main_takes_a_run_of_a_sweep_for_its_own(folder, config, caplog):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from alignreg_jax.pruning import masks
@@ -56,6 +57,18 @@ def _stored(
 
 def _folded(kernels: Kernels, masks_: Masks, state: State) -> Kernels:
     return masks.apply(kernels, masks_)
+
+
+def no_penalty(
+    weights: Weights,
+    masks_: Masks,
+    reference: Weights,
+    state: State,
+    hyper: Scalars,
+    clock: Scalars,
+) -> Penalty:
+    """Add nothing to the task's loss."""
+    return jnp.float32(0), {}
 
 
 def _not_here(*arguments: Any) -> Any:
@@ -111,6 +124,11 @@ class Method:
             needs=frozenset(),
             cuts_halfway=False,
         )
+
+    @property
+    def unpenalized(self) -> "Method":
+        """The training view without the penalty: equal for all methods that differ in that only."""
+        return replace(self.training, penalty=no_penalty, anchors_rest=False)
 
     @property
     def cutting(self) -> "Method":

@@ -5,12 +5,11 @@ from functools import cache, partial
 from typing import Any, cast
 
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from alignreg_jax.pruning import gates, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Masks
-from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights
+from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights, no_penalty
 
 GATED = ("l0", "l0-target")
 """Regularizers that act on learned gates; the second has multipliers."""
@@ -26,6 +25,8 @@ def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Pe
     """Make the penalty of a regularizer; the same arguments give the same function."""
     if name in GATED:
         return _of_gates(constrained=name == "l0-target")
+    if name == "none":
+        return no_penalty
     distance = _distances(norm=norm, reduce=reduce, signed=signed)[name]
 
     def penalty(
@@ -36,19 +37,16 @@ def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Pe
         hyper: Scalars,
         clock: Scalars,
     ) -> Penalty:
-        if distance is None:
-            return jnp.float32(0), {}
         value = distance(weights, jax.lax.stop_gradient(reference))
         return hyper["regularizer_weight"] * value, {"regularizer": value}
 
     return penalty
 
 
-def _distances(*, norm: str, reduce: str, signed: bool) -> dict[str, Distance | None]:
+def _distances(*, norm: str, reduce: str, signed: bool) -> dict[str, Distance]:
     cosine = partial(regularizers.cosine, signed=signed)
     frobenius = partial(regularizers.frobenius, squared=norm == "squared", reduce=cast(Any, reduce))
     return {
-        "none": None,
         "cosine": lambda weights, reference: cosine(weights.kernels, reference.kernels),
         "cosine-layer": lambda weights, reference: cosine(
             weights.kernels, reference.kernels, per_unit=False

@@ -122,10 +122,18 @@ class Trainer:
             ("join", training),
             lambda: jax.jit(lift.join, out_shardings=shardings),
         )
-        self._train = programs(
-            ("train", training, settings),
-            lambda: steps.make_train_step(model, method.training, settings, mesh, shardings, lift),
-        )
+
+        def train_step(view: Method) -> steps.TrainStep:
+            return programs(
+                ("train", (model, view, settings.freeze, mesh, lift), settings),
+                lambda: steps.make_train_step(model, view, settings, mesh, shardings, lift),
+            )
+
+        # By whether there is a penalty
+        self._train_steps = {
+            True: train_step(method.training),
+            False: train_step(method.unpenalized),
+        }
         self._prune = programs(
             ("prune", cutting),
             lambda: steps.make_prune_step(method.cutting, shardings, lift),
@@ -218,6 +226,7 @@ class Trainer:
         remaining: float,
         target: float | None = None,
         since: int = 0,
+        penalized: bool = True,
         **hyper: float,
     ) -> None:
         """Set the clock, and hyper-parameters that hold for this phase.
@@ -227,9 +236,12 @@ class Trainer:
             remaining: fraction of the prunable weights that remains in it.
             target: what the cut that is learned for will leave; None: as `remaining`.
             since: the step at which what the method learns was new.
+            penalized: False trains by the program of methods without a penalty, and so to the same
+                bits as they do; a penalty of weight 0 would round otherwise.
             hyper: what replaces the run's hyper-parameters meanwhile.
         """
-        self._phase = phase
+        self._phase, self._penalized = phase, penalized
+        self._train = self._train_steps[penalized]
         clock = {
             "total_steps": self._total_steps,
             "phase": phase,
@@ -285,7 +297,7 @@ class Trainer:
         count = len(dispatches[0].rows)
         self.state, metrics = self._train(
             self.state,
-            Weights(self.reference, self._anchors),
+            Weights(self.reference, self._anchors if self._penalized else {}),
             self._data,
             *self._batches(dispatches),
             self._traced_hyper,

@@ -32,6 +32,7 @@ from alignreg_jax.training.state import flatten
 # ---- Hyper-parameters and frozen leaves ---------------------------------------------------------
 
 
+@pytest.mark.exact
 def test_regularizer_of_weight_0_is_none():
     plain = make_trainer(clip=True)
     weightless = make_trainer(
