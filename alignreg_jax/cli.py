@@ -4,8 +4,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignreg_jax import flags, main, sweep
+from alignreg_jax import main, sweep
 from alignreg_jax.errors import UserError
+from alignreg_jax.support import flags
 
 _USAGE = """\
 usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, export

@@ -14,7 +14,7 @@ from typing import Any  # noqa: E402
 
 from absl import flags as absl_flags  # noqa: E402
 
-from alignreg_jax import flags, terminal  # noqa: E402
+from alignreg_jax.support import flags, terminal  # noqa: E402
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,15 @@ def _usage() -> str:
 
 def _run(arguments: Sequence[str]) -> int:
     config, values = _parse(arguments)
-    from alignreg_jax import config_effects, experiment, processes, runtime
-    from alignreg_jax.config import resolve
+    from alignreg_jax.config import effects, resolve
+    from alignreg_jax.run import experiment
+    from alignreg_jax.support import processes, runtime
 
     resolved = resolve(config)
-    wishes = config_effects.values_at(config, flags.given(values))
-    config_effects.check_given(wishes, resolved)
+    wishes = effects.values_at(config, flags.given(values))
+    effects.check_given(wishes, resolved)
     runtime.prepare(values.distributed)
-    for note in config_effects.notes(config, resolved):
+    for note in effects.notes(config, resolved):
         log.info("%s", note)
     stem = f"runs/{flags.config_title(arguments)}-{resolved.method}-s"
     folders = {
@@ -66,7 +67,7 @@ def _run(arguments: Sequence[str]) -> int:
     }  # fmt: skip
     of_a_seed = replace(resolved, seeds=1)
     if values.check:
-        from alignreg_jax.checking import check_runs
+        from alignreg_jax.run.checking import check_runs
 
         terminal.show(check_runs(of_a_seed, folders))
         return 0

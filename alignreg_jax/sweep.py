@@ -13,8 +13,8 @@ from typing import Any
 
 from absl import flags as absl_flags
 
-from alignreg_jax import flags, terminal
 from alignreg_jax.errors import UserError
+from alignreg_jax.support import flags, terminal
 
 _USAGE = """\
 usage: python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list]
@@ -44,13 +44,13 @@ def _usage() -> str:
 
 def _run(arguments: Sequence[str]) -> int:
     values = _parse(arguments)
-    from alignreg_jax import runtime
+    from alignreg_jax.run.workdir import check_writable
+    from alignreg_jax.support import runtime
     from alignreg_jax.sweeping import config as sweeps
     from alignreg_jax.sweeping.folder import Folder
     from alignreg_jax.sweeping.plan import check_given, parse_shard, plan, shard
     from alignreg_jax.sweeping.runner import Runner
     from alignreg_jax.sweeping.table import write_table
-    from alignreg_jax.workdir import check_writable
 
     part = parse_shard(values.shard)
     sweep = sweeps.resolve(values.config)
@@ -71,7 +71,7 @@ def _run(arguments: Sequence[str]) -> int:
     check_writable(folder.path)
     runtime.prepare()
     if values.check:
-        from alignreg_jax.checking import check_sweep
+        from alignreg_jax.sweeping.checking import check_sweep
 
         terminal.show(check_sweep(mine, folder))
         return 0

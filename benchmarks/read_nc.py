@@ -57,7 +57,8 @@ def write(root: Path, rows: int) -> int:
 
 def ours(root: Path) -> dict[str, Any]:
     from alignreg_jax.data import encoding, sources, tasks
-    from alignreg_jax.reporting.progress import progress
+    from alignreg_jax.support.caches import default_cache_dir
+    from alignreg_jax.support.progress import progress
 
     tokenizer = encoding.load_tokenizer(ENCODER, 10092)
     resident = peak()
@@ -69,7 +70,7 @@ def ours(root: Path) -> dict[str, Any]:
             data.train,
             tokenizer,
             MAX_LENGTH,
-            cache_dir=encoding.default_cache_dir(),
+            cache_dir=default_cache_dir(),
             progress=bar.update,
         )
     end = time.perf_counter()

@@ -24,9 +24,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from alignreg_jax import experiment, flags, runtime
 from alignreg_jax.config import ExperimentConfig, default_config, field_paths, resolve
-from alignreg_jax.sweeping.shared import Shared
+from alignreg_jax.run import experiment
+from alignreg_jax.run.shared import Shared
+from alignreg_jax.support import flags, runtime
 from alignreg_jax.training.saving import Saver
 
 LANGUAGES = ("en", "de", "sw")

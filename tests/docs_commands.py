@@ -24,7 +24,7 @@ import xglue_tree
 
 from alignreg_jax import main, sweep
 from alignreg_jax.data.tasks import get_task
-from alignreg_jax.training.phases import Phases
+from alignreg_jax.run.phases import Phases
 
 ROOT = Path(__file__).parent.parent
 PAGES = ("README.md", "tpu/README.md")

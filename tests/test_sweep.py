@@ -14,14 +14,15 @@ import tiny
 import tiny_sweep
 from test_experiment import compiled
 
-from alignreg_jax import artifacts, runtime
-from alignreg_jax import experiment as experiments
-from alignreg_jax import inputs as reading
-from alignreg_jax import workdir as workdirs
-from alignreg_jax.flags import parse
-from alignreg_jax.inputs import Cache, identify
-from alignreg_jax.reporting.progress import LogLines
 from alignreg_jax.reporting.report import write_report
+from alignreg_jax.run import artifacts
+from alignreg_jax.run import experiment as experiments
+from alignreg_jax.run import inputs as reading
+from alignreg_jax.run import workdir as workdirs
+from alignreg_jax.run.inputs import Cache, identify
+from alignreg_jax.support import runtime
+from alignreg_jax.support.flags import parse
+from alignreg_jax.support.progress import LogLines
 from alignreg_jax.sweep import main
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping import plan as planning

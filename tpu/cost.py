@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from alignreg_jax import flags, terminal
 from alignreg_jax.config import ExperimentConfig, field_paths, resolve
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tables import Table, text_table
-from alignreg_jax.training.phases import Phases
+from alignreg_jax.run.phases import Phases
+from alignreg_jax.support import flags, terminal
 
 
 @dataclass(frozen=True)

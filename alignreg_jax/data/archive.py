@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting.progress import progress
+from alignreg_jax.support.progress import progress
 
 BYTES_PER_READ = 2**20
 FACTS = "archive.json"

@@ -6,7 +6,6 @@ longest first, as in the code whose settings the paper copies.
 """
 
 import hashlib
-import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -61,16 +60,6 @@ class Encoded:
     def per_token(self) -> bool:
         """Whether pieces have labels, not rows."""
         return self.words is not None
-
-
-def default_cache_dir() -> Path | None:
-    """Return where tokenised data are cached: $ALIGNREG_CACHE, or ~/.cache/alignreg_jax.
-
-    None where nobody has a home, as a user of a container that no passwd file names.
-    """
-    named = os.environ.get("ALIGNREG_CACHE") or "~/.cache/alignreg_jax"
-    path = os.path.expanduser(named)  # leaves the ~ of nobody; Path's raises
-    return None if path.startswith("~") else Path(path)
 
 
 def load_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import huggingface_hub
 
-from alignreg_jax.caches import check_hub_cache
 from alignreg_jax.data import parquet, xglue
 from alignreg_jax.data.catalogue import Catalogue, check_languages
 from alignreg_jax.data.labels import renamed
@@ -24,6 +23,7 @@ from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, Task
 from alignreg_jax.errors import UserError
+from alignreg_jax.support.caches import check_hub_cache
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 FILE_NAME = re.compile(r"(train|validation|test)(?:\.([A-Za-z-]+))?(-.*)?\.parquet")

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from alignreg_jax.data import encoding, folders, jsonl, labels, xglue
+from alignreg_jax.data import folders, jsonl, labels, xglue
 from alignreg_jax.data.catalogue import Catalogue, choose
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Dataset, Rows, Split
 from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting.progress import progress
+from alignreg_jax.support.caches import default_cache_dir
+from alignreg_jax.support.progress import progress
 
 __all__ = ["Dataset", "Split", "load"]
 
@@ -121,7 +122,7 @@ def _at(
         notes: tuple[str, ...] = ()
         root = xglue.find(path)
         if path.is_file():
-            root, notes = xglue.unpack(task, path, encoding.default_cache_dir())
+            root, notes = xglue.unpack(task, path, default_cache_dir())
         if root is not None:
             return xglue.catalogue(task, root, languages, splits), notes
         if task.hub_config is not None and any(path.glob("*/*.parquet")):

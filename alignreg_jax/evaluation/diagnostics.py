@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from alignreg_jax import processes
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
+from alignreg_jax.support import processes
 
 
 def measure(

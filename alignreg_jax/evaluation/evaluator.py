@@ -10,7 +10,7 @@ from jaxtyping import Array
 from alignreg_jax.data.batching import bucket_edges, evaluation_plan
 from alignreg_jax.data.encoding import Encoded, concatenate
 from alignreg_jax.errors import NonFiniteLoss
-from alignreg_jax.reporting.progress import progress
+from alignreg_jax.support.progress import progress
 from alignreg_jax.training.state import DeviceData
 from alignreg_jax.training.steps import NOT_FINITE
 

@@ -16,7 +16,6 @@ import numpy as np
 from flax import traverse_util
 from tokenizers import Tokenizer
 
-from alignreg_jax.caches import check_hub_cache
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import heads, names, storage, xlmr
 from alignreg_jax.models.architecture import ADAPTER, CONFIG, read_config, read_json
@@ -24,6 +23,7 @@ from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
 from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, save
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
+from alignreg_jax.support.caches import check_hub_cache
 
 __all__ = [
     "TOKENIZER", "Loaded", "Slot", "check", "load", "name_table", "read_config", "resolve", "save",

@@ -14,9 +14,9 @@ import numpy as np
 from flax import traverse_util
 from jaxtyping import Float, Int
 
-from alignreg_jax import processes
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models.xlmr import Params, XlmrConfig
+from alignreg_jax.support import processes
 
 PATH = "embeddings/word/embedding"
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, Shaped, UInt16, UInt32
 
-from alignreg_jax import processes
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
+from alignreg_jax.support import processes
 
 Scope = Literal["layer", "global"]
 """One cut for each of the 72 matrices, or one for all of them together."""

@@ -26,7 +26,8 @@ from alignreg_jax.reporting.tables import (
     steps_table,
     tags_table,
 )
-from alignreg_jax.reporting.tracking import METRICS_FILE, Event, atomic_write, read_events
+from alignreg_jax.reporting.tracking import METRICS_FILE, Event, read_events
+from alignreg_jax.support.files import atomic_write
 
 REPORT_FILE = "report.html"
 PICTURE_FILE = "accuracy.png"

@@ -3,46 +3,16 @@
 import json
 import math
 import os
-import tempfile
 from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from alignreg_jax.errors import UserError, writing
+from alignreg_jax.support.files import atomic_write
 
 METRICS_FILE = "metrics.jsonl"
 Event = dict[str, Any]
-
-
-def atomic_write(path: str | Path, content: bytes | str) -> None:
-    r"""Write a file so that a reader, or a kill at any moment, sees the old file or the new one.
-
-    Text is UTF-8. A path whose bytes are not has surrogates in Python; they become "\udce9" and
-    the like, which JSON reads back as they were.
-
-    Raises:
-        UserError: there is no room for it, or it may not be written.
-    """
-    path = Path(path)
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
-    with writing(path, len(data)):
-        _write(path, data)
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's 0600 would hide results from a group
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def jsonable(value: Any) -> Any:
@@ -230,10 +200,3 @@ def _scalars(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, flo
         elif isinstance(value, (int, float)) and name not in ("n", "step"):
             found.append((prefix + name, float(value)))
     return found
-
-
-def _umask() -> int:
-    """The process's mask for new files; the system call can only read it by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

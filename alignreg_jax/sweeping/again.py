@@ -15,15 +15,15 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from alignreg_jax import flags
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
 from alignreg_jax.evaluation.summary import summarize
-from alignreg_jax.inputs import Cache, load_data
 from alignreg_jax.reporting.sweeps.records import RESULTS_COLUMNS
 from alignreg_jax.reporting.sweeps.report import write_tables
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Run, Sweep, SweepFacts
+from alignreg_jax.run.inputs import Cache, load_data
+from alignreg_jax.support import flags
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.table import sweep_facts
 

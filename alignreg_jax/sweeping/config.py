@@ -14,14 +14,14 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
-from alignreg_jax import config_effects, flags
-from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.config_checks import REMAINING, Bounds, convert
+from alignreg_jax.config import ExperimentConfig, effects
+from alignreg_jax.config.checks import REMAINING, Bounds, convert
 from alignreg_jax.data import tasks as data_tasks
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import schedules
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE
+from alignreg_jax.support import flags
 
 # A run's fields that the sweep sets, and where it takes them from
 _SET = {"method": "methods", "seed": "seeds", "seeds": "seeds", "task.name": "tasks"}
@@ -191,8 +191,8 @@ def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> Experim
     try:
         resolved = configuration.resolve(config)
         schedules.validate(**_schedule(resolved))
-        own = config_effects.values_at(config, overridden(method))
-        config_effects.check_given(own, resolved)
+        own = effects.values_at(config, overridden(method))
+        effects.check_given(own, resolved)
     except UserError as error:
         raise UserError(f"{method} on {task}: {error}") from None
     return resolved

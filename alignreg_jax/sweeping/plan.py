@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.config_effects import is_default, value_at, without_effect
+from alignreg_jax.config.effects import is_default, value_at, without_effect
 from alignreg_jax.errors import UserError
+from alignreg_jax.run.dense import dense_key
 from alignreg_jax.sweeping.config import SweepConfig, check_readings, overridden, run_config
-from alignreg_jax.sweeping.dense import dense_key
 
 _LONGEST = 100  # characters of a label in a folder's name; file systems take 255
 

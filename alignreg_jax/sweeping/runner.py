@@ -7,19 +7,19 @@ import traceback
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-from alignreg_jax import experiment
 from alignreg_jax.errors import NonFiniteLoss, UserError
-from alignreg_jax.flags import one_line
-from alignreg_jax.inputs import check_inputs, identify, prepared
-from alignreg_jax.reporting.progress import progress
-from alignreg_jax.sweeping.dense import DensePhases
+from alignreg_jax.run import experiment
+from alignreg_jax.run.dense import DensePhases
+from alignreg_jax.run.inputs import check_inputs, identify, prepared
+from alignreg_jax.run.phases import Phases
+from alignreg_jax.run.shared import Shared
+from alignreg_jax.run.workdir import InUse
+from alignreg_jax.support.flags import one_line
+from alignreg_jax.support.progress import progress
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import Run, groups, side_by_side
 from alignreg_jax.sweeping.room import memory_of_a_device, seeds_that_fit
-from alignreg_jax.sweeping.shared import Shared
 from alignreg_jax.training.checkpointing import Checkpoints
-from alignreg_jax.training.phases import Phases
-from alignreg_jax.workdir import InUse
 
 log = logging.getLogger(__name__)
 

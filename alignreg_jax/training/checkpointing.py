@@ -26,9 +26,9 @@ from typing import Any
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from alignreg_jax import processes
 from alignreg_jax.errors import UserError, writing
-from alignreg_jax.reporting.tracking import atomic_write
+from alignreg_jax.support import processes
+from alignreg_jax.support.files import atomic_write
 
 log = logging.getLogger(__name__)
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
-from alignreg_jax import processes
 from alignreg_jax.errors import UserError
+from alignreg_jax.support import processes
 from alignreg_jax.training.checkpointing import Checkpoints, Place
 
 _NOWHERE: Place = (-1, 0, 0, False)  # nothing was saved

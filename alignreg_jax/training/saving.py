@@ -8,8 +8,8 @@ from typing import Any
 
 import jax
 
-from alignreg_jax import processes
 from alignreg_jax.errors import writing
+from alignreg_jax.support import processes
 from alignreg_jax.training.checkpointing import Checkpoints, Position, Save
 
 log = logging.getLogger(__name__)

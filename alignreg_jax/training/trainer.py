@@ -17,7 +17,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding
 
-from alignreg_jax import processes
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.errors import NonFiniteLoss
@@ -26,6 +25,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import GRADIENTS, Method, Weights
+from alignreg_jax.support import processes
 from alignreg_jax.training import sharding, signals, steps
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.programs import Programs

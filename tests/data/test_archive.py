@@ -248,7 +248,7 @@ def test_progress_shows_when_it_takes_long(packed, unpack, monkeypatch, capsys):
     unpack(packed)
     assert capsys.readouterr().err == ""
     clock = itertools.count(0.0, 20.0)
-    monkeypatch.setattr("alignreg_jax.reporting.progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("alignreg_jax.support.progress.time.monotonic", lambda: next(clock))
     os.utime(packed, ns=(1, 1))
     unpack(packed)
     assert "unpacking xglue.tar.gz: 100%" in capsys.readouterr().err

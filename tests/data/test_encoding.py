@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignreg_jax.data import encoding
-from alignreg_jax.data.encoding import concatenate, default_cache_dir, encode, load_tokenizer
+from alignreg_jax.data.encoding import concatenate, encode, load_tokenizer
 from alignreg_jax.data.schema import Split
 from alignreg_jax.errors import UserError
+from alignreg_jax.support.caches import default_cache_dir
 
 START, END = 0, 2
 MANY = settings(deadline=None, max_examples=60)

@@ -8,13 +8,13 @@ import references
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignreg_jax.artifacts import Artifacts
 from alignreg_jax.config import default_config, resolve
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.data.tasks import TASKS, get_task
 from alignreg_jax.evaluation import scoring
 from alignreg_jax.evaluation.xglue_predictions import read, text
-from alignreg_jax.inputs import Inputs
+from alignreg_jax.run.artifacts import Artifacts
+from alignreg_jax.run.inputs import Inputs
 
 XGLUE = [name for name, task in TASKS.items() if task.xglue]
 SIZES = (3, 1, 4, 2, 5)  # of queries and of sentences

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from alignreg_jax.reporting.results import Facts, csv_text, summary
-from alignreg_jax.reporting.tracking import METRICS_FILE, Tracker, atomic_write, read_events
+from alignreg_jax.reporting.tracking import METRICS_FILE, Tracker, read_events
+from alignreg_jax.support.files import atomic_write
 
 LANGUAGES = (
     *(

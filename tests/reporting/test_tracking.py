@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import progress as progress_module
-from alignreg_jax.reporting.tracking import METRICS_FILE, Tracker, atomic_write, read_events
+from alignreg_jax.reporting.tracking import METRICS_FILE, Tracker, read_events
+from alignreg_jax.support import progress as progress_module
+from alignreg_jax.support.files import atomic_write
 
 
 def train(tracker, step, **values):

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from alignreg_jax import workdir as workdirs
 from alignreg_jax.errors import UserError
+from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.folder import Folder
 

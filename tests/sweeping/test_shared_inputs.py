@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tiny
 
-from alignreg_jax import inputs as reading
 from alignreg_jax.config import (
     EvalConfig,
     ExperimentConfig,
@@ -17,8 +16,9 @@ from alignreg_jax.config import (
     TaskConfig,
     TrainConfig,
 )
-from alignreg_jax.inputs import Cache, check_inputs, load_inputs
 from alignreg_jax.models import checkpoints
+from alignreg_jax.run import inputs as reading
+from alignreg_jax.run.inputs import Cache, check_inputs, load_inputs
 
 
 @pytest.fixture

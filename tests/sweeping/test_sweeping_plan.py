@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from alignreg_jax.config import ExperimentConfig, differences, to_dict
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
-from alignreg_jax.flags import parse
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
 from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.support.flags import parse
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.plan import (
     Run,

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.member import Member
 from alignreg_jax.reporting.tracking import Tracker
+from alignreg_jax.run.member import Member
 from alignreg_jax.training import checkpointing
 from alignreg_jax.training.checkpointing import Checkpoints, Position, problem
 from alignreg_jax.training.companions import common, companions

@@ -11,10 +11,10 @@ import pytest
 from test_checkpointing import START, restored, tree
 from training_cases import LENGTH, batches, make_trainer
 
-from alignreg_jax import processes
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import UserError
-from alignreg_jax.termination import Terminated
+from alignreg_jax.support import processes
+from alignreg_jax.support.termination import Terminated
 from alignreg_jax.training import checkpointing
 from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.saving import SaveClock, Saver

@@ -20,7 +20,7 @@ from alignreg_jax.reporting.tables import (
     markdown_table,
     percent,
 )
-from alignreg_jax.reporting.tracking import atomic_write
+from alignreg_jax.support.files import atomic_write
 
 PAGE_FILE = "table.html"
 PICTURE_FILE = "table1.png"

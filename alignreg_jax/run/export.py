@@ -1,0 +1,87 @@
+"""The folder that a run hands on: a model that stock transformers loads, with its card."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+from tokenizers import Tokenizer
+
+from alignreg_jax.errors import UserError, writing
+from alignreg_jax.models import checkpoints
+from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
+from alignreg_jax.support.files import atomic_write
+
+
+def write_export(
+    folder: str | Path,
+    *,
+    params: Params,
+    config: XlmrConfig,
+    head: Head,
+    labels: tuple[str, ...],
+    source: Path,
+    card: str,
+) -> None:
+    """Write the model, the tokenizer of `source` and the card as README.md.
+
+    Everything is written beside `folder` and renamed into place, so that a kill leaves no half of a
+    model. An export that is already there is replaced.
+
+    Raises:
+        UserError: there is no room for it; one that is already there stays.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    retired = folder.with_name(f".{folder.name}.retired")
+    for leftover in (partial, retired):  # of an earlier run that was killed here
+        shutil.rmtree(leftover, ignore_errors=True)
+    size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(dict(params)))
+    try:
+        with writing(folder, size):
+            checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
+            atomic_write(partial / "README.md", card)
+            for file in partial.iterdir():
+                _sync(file)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
+        raise
+    if folder.exists():
+        folder.rename(retired)
+    partial.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
+    """Load the export's configuration and tokenizer as a user of transformers does, and compare.
+
+    transformers may rebuild a tokenizer's pipeline from its class; ids that differ from
+    tokenizer.json's would be read from other rows of the embedding without a word.
+
+    Raises:
+        RuntimeError: the ids of a text differ, which is a defect of the export.
+    """
+    # Here, not at the top: the import takes seconds and says that PyTorch is missing
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    from transformers import AutoConfig, AutoTokenizer
+
+    AutoConfig.from_pretrained(folder)
+    stock = AutoTokenizer.from_pretrained(folder)
+    own = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    own.no_truncation()
+    own.no_padding()
+    for text, ids in zip(texts, stock(list(texts))["input_ids"], strict=True):
+        if own.encode(text).ids != ids:
+            raise RuntimeError(f"{folder}: transformers tokenises {text!r} in another way")
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or the names in a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,470 @@
+"""Everything a run reads, read and checked before anything is written."""
+
+import logging
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jax.sharding import Mesh
+from tokenizers import Tokenizer
+
+from alignreg_jax.config import XGLUE_STRIPPED, ExperimentConfig
+from alignreg_jax.data import coverage, encoding, oddities, sources, tasks
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.data.schema import Dataset, Split
+from alignreg_jax.data.subset import draw
+from alignreg_jax.errors import UserError
+from alignreg_jax.evaluation import scoring
+from alignreg_jax.models import checkpoints, special_ids, vocabulary
+from alignreg_jax.models.vocabulary import ActiveVocabulary
+from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import penalties, schedules, zeros
+from alignreg_jax.run import digests
+from alignreg_jax.run.digests import Digests
+from alignreg_jax.run.phases import Phases
+from alignreg_jax.support.caches import default_cache_dir
+from alignreg_jax.support.progress import progress
+from alignreg_jax.training import sharding
+from alignreg_jax.training.state import check_freeze, frozen_counts, is_frozen
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The data set, tokenised, the encoder with a head for it, and the devices to run on.
+
+    `evaluation` maps (split, language) to tokenised rows, `gold` to the rows themselves; `head` is
+    the form of the classifier; `max_length` is in pieces, specials included. With a `vocabulary`
+    pieces are numbered in it, while `encoder` still has them all. `digests` are of all of it.
+    """
+
+    dataset: Dataset
+    head: Head
+    encoder: checkpoints.Loaded
+    encoder_folder: Path
+    train: Encoded
+    evaluation: Mapping[tuple[str, str], Encoded]
+    gold: Mapping[tuple[str, str], Split]
+    max_length: int
+    mesh: Mesh
+    digests: Digests
+    vocabulary: ActiveVocabulary | None = None
+
+    def heads(self, seeds: Sequence[int]) -> list[Params]:
+        """The head that each seed starts from; they differ if the checkpoint has none."""
+        return [
+            checkpoints.with_seed(self.encoder, head=self.head, seed=seed).params["head"]
+            for seed in seeds
+        ]
+
+    @property
+    def absent_parameters(self) -> int:
+        """Parameters of the whole model in rows of the word embedding that are not trained."""
+        if self.vocabulary is None:
+            return 0
+        config = self.encoder.config
+        return (config.vocab_size - len(self.vocabulary.rows)) * config.hidden_size
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, and what of it a run uses: training rows, and (split, language) to rows.
+
+    `digests` are of the rows that are used, and of the labels.
+    """
+
+    dataset: Dataset
+    train: Split
+    evaluation: Mapping[tuple[str, str], Split]
+    digests: Digests
+
+
+class Cache:
+    """What the runs of one process read alike, so that it is read once.
+
+    Of each kind of thing the latest is kept and no other: a sweep goes through its tasks one after
+    the other, and an encoder takes a gigabyte.
+    """
+
+    def __init__(self) -> None:
+        """Nothing is kept yet."""
+        self._kept: dict[str, tuple[Hashable, Any]] = {}
+
+    def __call__(self, kind: str, key: Hashable, read: Callable[[], T]) -> T:
+        """Return the thing of that kind if it was read for an equal key; else read it."""
+        if kind not in self._kept or self._kept[kind][0] != key:
+            self._kept.pop(kind, None)  # first, so that there are never two of them
+            self._kept[kind] = key, read()
+        return self._kept[kind][1]
+
+
+def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
+    """Read data and encoder, tokenise; what is missing or odd but usable is logged.
+
+    Args:
+        config: resolved.
+        cache: of earlier runs of this process; what they have read is not read again. Arrays are
+            shared with them.
+
+    Raises:
+        UserError: names the field, the language, or the file and line.
+    """
+    cache = cache or Cache()
+    source = _prepare(config, cache)
+    mesh = _mesh(config, source.architecture)
+    data = load_data(config, cache)
+    _check_steps(config, data.train.rows)
+    head, weights, known = _read_encoder(config, cache, source, data)
+    encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
+    if encoder.initialised:
+        _check_learns_head(config)
+    max_length = source.max_length
+    cut = cuts_vocabulary(config)
+
+    def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded], ActiveVocabulary | None]:
+        # Nothing is said before everything has been checked: an error is one line on its own
+        _say(data, encoder, config.pruning.keep_zeros)
+        stripped = config.task.strip_space_marker
+        train, evaluation = _encode(data, source.tokenizer, max_length, stripped)
+        _say_coverage(source, data, train, evaluation)
+        if not cut:
+            return train, evaluation, None
+        active = ActiveVocabulary.of((train, *evaluation.values()), encoder.config.pad_token_id)
+        numbered = {key: active.encode(encoded) for key, encoded in evaluation.items()}
+        return active.encode(train), numbered, active
+
+    # By content: a file may have changed since another run of this process has read it
+    pad = encoder.config.pad_token_id
+    key = (digests.of_json(known), cut, pad, config.task.strip_space_marker)
+    train, evaluation, active = cache("pieces", key, encode)
+    pieces = digests.of_arrays({"rows": active.rows}) if active else None
+    frozen = config.train.freeze
+    cache("frozen", (source.folder, head, frozen), lambda: _say_frozen(encoder, frozen))
+    return Inputs(
+        data.dataset,
+        head,
+        encoder,
+        source.folder,
+        train,
+        evaluation,
+        data.evaluation,
+        max_length,
+        mesh,
+        known | {"active_pieces": pieces},
+        active,
+    )
+
+
+def identify(config: ExperimentConfig, cache: Cache) -> Digests:
+    """The digests of what a run reads, but for what is known only after tokenising.
+
+    Args:
+        config: resolved.
+        cache: of earlier runs of this process.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    source, data = _prepare(config, cache), load_data(config, cache)
+    return _read_encoder(config, cache, source, data)[-1]
+
+
+def cuts_vocabulary(config: ExperimentConfig) -> bool:
+    """Whether the run trains on the rows of the word embedding that its data use.
+
+    Not with decay and a pull back to the start: through Adam they move the other rows, too, in a
+    way that nothing but training them tells.
+    """
+    decayed = config.train.weight_decay > 0 and not is_frozen(vocabulary.PATH, config.train.freeze)
+    pulled = config.regularizer.name in penalties.ANCHORED
+    return config.model.active_vocabulary and not (decayed and pulled)
+
+
+def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
+    """Check all of a run's input but the encoder's values; returns the number of training rows.
+
+    Raises:
+        UserError: names the field, the language, or the file and line.
+    """
+    source = _prepare(config, cache)
+    _mesh(config, source.architecture)
+    data = load_data(config, cache)
+    labels, new_head = data.dataset.labels, config.model.new_head
+    checkpoints.check(source.folder, head=_head_form(config), labels=labels, new_head=new_head)
+    _check_steps(config, data.train.rows)
+    return data.train.rows
+
+
+def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
+    """The encoder's architecture, and most pieces in a row; for whoever plans runs.
+
+    Raises:
+        UserError: names the field.
+    """
+    source = _prepare(config, cache)
+    return source.architecture, source.max_length
+
+
+def load_data(config: ExperimentConfig, cache: Cache) -> Data:
+    """Read the data set and choose the rows that are used.
+
+    Raises:
+        UserError: names the field, the language, or the file and line.
+    """
+    return cache("data", _data_key(config), partial(_read_data, config))
+
+
+def _data_key(config: ExperimentConfig) -> Hashable:
+    chosen = config.eval
+    return (
+        config.task,
+        chosen.languages,
+        chosen.every_phase_languages,
+        chosen.splits,
+        chosen.examples,
+    )
+
+
+def _read_data(config: ExperimentConfig) -> Data:
+    dataset = sources.load(
+        tasks.get_task(config.task.name),
+        source=config.task.source,
+        data_dir=config.task.data_dir,
+        languages=config.task.languages or None,
+        hub_id=config.task.hub_id,
+        drop_blanked=config.task.drop_blanked,
+        splits=config.eval.splits,
+    )
+    odd = oddities.notes(dataset.labels, dataset.train, dataset.dev, dataset.test)
+    dataset = replace(dataset, notes=(*dataset.notes, *odd))
+    _check_stripped(config, dataset)
+    evaluation = _evaluated(config, dataset)
+    scoring.check(dataset.task, evaluation)
+    train = draw(dataset.train, config.task.train_examples)
+    used = {"en.train": train}
+    used |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
+    known = {
+        "rows": {name: digests.of_rows(rows, dataset.labels) for name, rows in used.items()},
+        "labels": digests.of_json(dataset.labels),
+    }
+    return Data(dataset, train, evaluation, known)
+
+
+def _check_stripped(config: ExperimentConfig, dataset: Dataset) -> None:
+    """Check that the data have the languages whose pieces are to lose the mark of a space.
+
+    XGLUE's own pair may be given to every task.
+    """
+    known = {"en", *dataset.dev, *dataset.test}
+    chosen = config.task.strip_space_marker
+    lacking = [language for language in chosen if language not in known]
+    if lacking and chosen != XGLUE_STRIPPED:
+        raise UserError(
+            f"task.strip_space_marker: no data for {', '.join(lacking)}; "
+            f"there is {', '.join(sorted(known))}"
+        )
+
+
+def _check_steps(config: ExperimentConfig, rows: int) -> None:
+    """Check the length of a run on so many training rows."""
+    phases = Phases.from_config(config.pruning, -(-rows // config.train.batch_size))
+    total, warmup = phases.total_steps, config.train.warmup_steps
+    if total >= 2**31:
+        raise UserError(
+            f"pruning.epochs_per_step={config.pruning.epochs_per_step}: the run would have "
+            f"{total:,} training steps, and they are counted to {2**31 - 1:,}"
+        )
+    if 0 < total < warmup:
+        raise UserError(
+            f"train.warmup_steps={warmup}: the whole run has {total} training steps, so the rate "
+            "would never be reached"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The encoder's folder and what is read there before the weights; most pieces in a row."""
+
+    folder: Path
+    architecture: XlmrConfig
+    tokenizer: Tokenizer
+    tokenizer_digest: str
+    max_length: int
+
+
+def _read_encoder(
+    config: ExperimentConfig, cache: Cache, source: _Source, data: Data
+) -> tuple[Head, checkpoints.Loaded, Digests]:
+    """The form of the head, the encoder with one of any seed, and digests of all but the pieces."""
+    head, labels, new_head = _head_form(config), data.dataset.labels, config.model.new_head
+
+    def read() -> tuple[checkpoints.Loaded, Digests]:
+        found = checkpoints.load(
+            source.folder, head=head, labels=labels, seed=config.seed, new_head=new_head
+        )
+        own = None if found.initialised else digests.of_arrays(found.params["head"])
+        return found, {"encoder": digests.of_encoder(found.params, found.config), "head": own}
+
+    weights, known = cache("encoder", (source.folder, head, labels, new_head), read)
+    read_before = {"tokenizer": source.tokenizer_digest, "max_length": source.max_length}
+    return head, weights, data.digests | read_before | known
+
+
+def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
+    """What comes before data and weights, checked."""
+    pruning = config.pruning
+    schedules.validate(
+        pruning.schedule,
+        steps=pruning.steps or 0,
+        fraction=pruning.fraction,
+        final=pruning.final,
+        explicit=pruning.explicit,
+    )
+    task = tasks.get_task(config.task.name)
+    name = config.model.name_or_path
+    folder = cache("folder", name, lambda: checkpoints.resolve(name))
+    architecture = checkpoints.read_config(folder)
+    slots = checkpoints.name_table(architecture, _head_form(config)).values()
+    check_freeze(config.train.freeze, {slot.path for slot in slots})
+    max_length = config.task.max_length or min(task.max_length, architecture.max_length)
+    if max_length > architecture.max_length:
+        raise UserError(
+            f"task.max_length={max_length}: the encoder has positions for "
+            f"{architecture.max_length} pieces"
+        )
+
+    def read() -> tuple[Tokenizer, str]:
+        tokenizer = encoding.load_tokenizer(folder, architecture.vocab_size)
+        special_ids.check(folder / checkpoints.TOKENIZER, tokenizer)
+        return tokenizer, digests.of_tokenizer(folder / checkpoints.TOKENIZER)
+
+    tokenizer, digest = cache("tokenizer", folder, read)
+    return _Source(folder, architecture, tokenizer, digest, max_length)
+
+
+def _check_learns_head(config: ExperimentConfig) -> None:
+    """Raise UserError if a new head would never be trained: its scores would be those of chance."""
+    pruning, train = config.pruning, config.train
+    later = pruning.epochs_per_step if pruning.steps else 0
+    if is_frozen("head", train.freeze):
+        why = "train.freeze=head"
+    elif not train.learning_rate:
+        why = "train.learning_rate=0"
+    elif not pruning.first_epochs and not later:
+        why = "pruning.first_epochs=0 and no epoch after it"
+    else:
+        if not pruning.first_epochs:
+            log.info("pruning.first_epochs=0: the dense scores are those of a head never trained")
+        return
+    raise UserError(
+        f"model.name_or_path={config.model.name_or_path} has no head for the task, and {why} never"
+        " trains a new one: all scores would be those of a random head"
+    )
+
+
+def _say_coverage(
+    source: _Source, data: Data, train: Encoded, evaluation: Mapping[tuple[str, str], Encoded]
+) -> None:
+    named = {"en.train": train}
+    named |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
+    unknown = source.tokenizer.token_to_id("<unk>")
+    special = source.tokenizer.num_special_tokens_to_add(data.train.text_b is not None)
+    for note in coverage.notes(named, unknown, source.max_length, special):
+        log.info("%s", note)
+
+
+def _head_form(config: ExperimentConfig) -> Any:
+    return "token" if tasks.get_task(config.task.name).kind == "token" else config.model.head
+
+
+def _say(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:
+    kernels, _ = prunable.split(encoder.params)
+    pruned = zeros.note(kernels, quantized=encoder.quantized, kept=keep_zeros)
+    for note in (*data.dataset.notes, *encoder.notes, *([pruned] if pruned else ())):
+        log.info("%s", note)
+    if encoder.skipped:
+        log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
+    if encoder.initialised:
+        log.info("new, from the seed: %s", ", ".join(encoder.initialised))
+
+
+def _say_frozen(encoder: checkpoints.Loaded, freeze: Sequence[str]) -> None:
+    for prefix, count in frozen_counts(encoder.params, freeze).items():
+        log.info("train.freeze: %s parameters of %s stay as they are", f"{count:,}", prefix)
+
+
+def _encode(
+    data: Data, tokenizer: Tokenizer, max_length: int, stripped: Sequence[str]
+) -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
+    """Tokenise the training rows and those that are evaluated.
+
+    The languages `stripped` lose the mark of a space, if rows are cut into words.
+    """
+    total = data.train.rows + sum(split.rows for split in data.evaluation.values())
+    with progress(total, "tokenising", "rows") as bar:
+
+        def encode(split: Split, language: str) -> Encoded:
+            return encoding.encode(
+                split,
+                tokenizer,
+                max_length,
+                cache_dir=default_cache_dir(),
+                progress=bar.update,
+                strip_space_marker=language in stripped,
+            )
+
+        train = encode(data.train, "en")
+        return train, {key: encode(split, key[1]) for key, split in data.evaluation.items()}
+
+
+def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:
+    """The mesh, if model and batches divide over it."""
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.fsdp, config.mesh.tensor)
+    train = config.train
+    sizes = {
+        "train.batch_size / train.accumulation": train.batch_size // train.accumulation,
+        "eval.batch_size": config.eval.batch_size,
+    }
+    sharding.check(mesh, architecture, sizes)
+    return mesh
+
+
+def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, str], Split]:
+    """The splits that any phase evaluates, test first, in the data set's order of languages.
+
+    A split that is asked for and has no labels in any language is an error: the user may have
+    XGLUE's first archive, whose test files came without, and would miss the scores at the end.
+    """
+    known = {*dataset.dev, *dataset.test, *(language for _, language in dataset.unlabelled)}
+    for field in ("languages", "every_phase_languages"):
+        for language in getattr(config.eval, field):
+            if language not in known:
+                raise UserError(
+                    f"eval.{field}: no data for {language!r}; there is {', '.join(sorted(known))} "
+                    f"with eval.splits={','.join(config.eval.splits)}"
+                )
+    wanted = {*config.eval.languages, *config.eval.every_phase_languages}
+    if not config.eval.languages:
+        wanted = known
+    found = {
+        (name, language): draw(split, config.eval.examples, scoring.units(dataset.task, split))
+        for name, splits in (("test", dataset.test), ("dev", dataset.dev))
+        if name in config.eval.splits
+        for language, split in splits.items()
+        if language in wanted
+    }
+    for name in config.eval.splits:
+        lacking = [language for split, language in dataset.unlabelled if split == name]
+        if lacking and name not in {split for split, _ in found}:
+            raise UserError(
+                f"eval.splits={config.eval.splits}: the {name} files of {', '.join(lacking)} have "
+                "no labels, so there is nothing to evaluate; eval.splits=dev does without"
+            )
+    if not found:
+        raise UserError(f"eval.splits={config.eval.splits}: none of the languages has such data")
+    return found

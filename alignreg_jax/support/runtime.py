@@ -1,0 +1,65 @@
+"""Process-wide settings of JAX, made before the first array."""
+
+import logging
+import re
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from alignreg_jax.support import processes
+from alignreg_jax.support.caches import default_cache_dir
+
+log = logging.getLogger(__name__)
+
+
+def prepare(distributed: str = "off") -> None:
+    """Keep compiled programs between runs, beside the tokenised data; join other processes.
+
+    Raises:
+        UserError: `distributed`, a mode of processes.connect, is none or does not work here.
+    """
+    processes.connect(distributed)
+    folder = default_cache_dir()
+    trouble = "there is no home folder" if folder is None else _unusable(folder)
+    if folder is None or trouble:
+        log.info(
+            "no cache, so that programs are compiled and texts tokenised again: %s; the environment"
+            " variable ALIGNREG_CACHE says where else",
+            trouble,
+        )
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    _drop_damaged_programs(folder / "xla")
+
+
+def _drop_damaged_programs(folder: Path) -> None:
+    """Remove compiled programs that turn out damaged, for JAX never writes over one.
+
+    A kill or a full disk while one is written leaves half of it; JAX warns, and compiles instead.
+    """
+    shown = warnings.showwarning
+
+    def show(message: Warning | str, *where: Any, **more: Any) -> None:
+        found = re.match(r"Error reading persistent compilation cache .* '(.+?)'", str(message))
+        if found is None:
+            shown(message, *where, **more)
+            return
+        for program in folder.glob(f"{found[1]}-*"):
+            program.unlink(missing_ok=True)
+        log.info("%s: a damaged program (%s) is removed and compiled again", folder, found[1])
+
+    warnings.showwarning = show
+
+
+def _unusable(folder: Path) -> str | None:
+    """Why a cache cannot be kept in a folder, which is made if need be; or None."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return None
+    except OSError as error:
+        return f"{folder} cannot be written ({error.strerror})"

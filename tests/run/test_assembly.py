@@ -1,0 +1,53 @@
+"""What is built from a configuration."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.run import assembly
+
+BASE = XlmrConfig(250002, 768, 12, 12, 3072, 514)
+
+
+CPU = SimpleNamespace(device_kind="cpu")
+V100 = SimpleNamespace(device_kind="Tesla V100", compute_capability="7.0")
+MI250 = SimpleNamespace(device_kind="AMD Instinct MI250X", compute_capability="gfx90a")
+A100 = SimpleNamespace(device_kind="A100", compute_capability="8.0")
+B200 = SimpleNamespace(device_kind="B200", compute_capability="10.0")
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "device", "said"),
+    [
+        ({}, "bfloat16", CPU, "8.0 or newer, and this is cpu"),
+        ({}, "bfloat16", V100, "8.0 or newer, and this is Tesla V100 7.0"),
+        ({}, "bfloat16", MI250, "8.0 or newer, and this is AMD Instinct MI250X gfx90a"),
+        ({}, "float32", A100, "needs model.dtype=bfloat16"),
+        ({"num_heads": 4}, "bfloat16", A100, "the encoder's have 192"),
+        ({"num_heads": 64}, "bfloat16", A100, "the encoder's have 12"),
+    ],
+)
+def test_fused_attention_where_it_cannot_be(changes, dtype, device, said):
+    with pytest.raises(UserError, match=f"^model.attention=cudnn .*{said}$"):
+        assembly._attention("cudnn", replace(BASE, **changes), dtype, [device])
+    assert assembly._attention("auto", replace(BASE, **changes), dtype, [device]) == "einsum"
+
+
+def test_fused_attention_says_that_it_has_no_dropout(caplog):
+    caplog.set_level("INFO")
+    still = replace(BASE, attention_dropout=0.0)
+    assert assembly._attention("cudnn", still, "bfloat16", [B200]) == "cudnn"
+    assert assembly._attention("auto", BASE, "bfloat16", [A100]) == "cudnn"
+    assert not caplog.text
+    assert assembly._attention("cudnn", BASE, "bfloat16", [A100]) == "cudnn"
+    assert "attention dropout of 0.1 without it" in caplog.text
+
+
+def test_attention_by_itself_is_fused_on_one_device_only():
+    """On several, how cuDNN's kernel is divided has not been tried."""
+    assert assembly._attention("auto", BASE, "bfloat16", [A100, A100]) == "einsum"
+    assert assembly._attention("cudnn", BASE, "bfloat16", [A100, A100]) == "cudnn"
+    assert assembly._attention("einsum", BASE, "bfloat16", [A100]) == "einsum"
