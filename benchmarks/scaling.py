@@ -16,7 +16,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 
 DEVICES = 8
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
@@ -28,7 +28,7 @@ from jax.sharding import NamedSharding  # noqa: E402
 
 from alignreg_jax.models import xlmr  # noqa: E402
 from alignreg_jax.pruning import kernels, methods  # noqa: E402
-from alignreg_jax.pruning.method import Weights  # noqa: E402
+from alignreg_jax.pruning.method import Clock, Hyper, Weights  # noqa: E402
 from alignreg_jax.training import sharding, steps  # noqa: E402
 from alignreg_jax.training.lifting import Lift  # noqa: E402
 from alignreg_jax.training.state import DeviceData  # noqa: E402
@@ -42,8 +42,6 @@ SHARES = {
     "collective-permute": lambda n: 1,
 }
 BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32}
-CLOCK = ("total_steps", "phase", "remaining", "target")
-HYPER = ("learning_rate", "weight_decay", "warmup_steps", "max_grad_norm", "regularizer_weight")
 
 
 def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, length: int) -> str:
@@ -54,7 +52,7 @@ def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, leng
     method = methods.build(criterion="magnitude", scope="layer", regularizer="frobenius")
     params = jax.eval_shape(lambda key: xlmr.init_params(model, key), jax.random.key(0))
     state = jax.eval_shape(
-        lambda params, key: steps.init_state(params, method, kernels.split(params)[0], key, ()),
+        lambda params, key: steps.init_state(params, method, key, ()),
         params,
         jax.random.key(0),
     )
@@ -68,15 +66,17 @@ def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, leng
     scalar = array((), jnp.float32)
     rows = 10_000
     data = DeviceData(array((rows * 40,), jnp.int32), *[array((rows,), jnp.int32)] * 3)
-    step = steps.make_train_step(model, method.training, steps.StepSettings(), mesh, where, Lift())
+    places, settings = sharding.Places.of(where), steps.StepSettings()
+    step = steps.make_train_step(model, method.training, settings, mesh, places, Lift())
     lowered = step.lower(
         state,
         Weights(kernels.split(state.params)[0], {}),
         data,
         array((16, batch), jnp.int32),
         array((), jnp.int32),
-        dict.fromkeys((*HYPER, "train_examples"), scalar),
-        {**dict.fromkeys(CLOCK, scalar), "since": array((), jnp.int32)},
+        None,
+        Hyper(*[scalar] * len(fields(Hyper))),
+        Clock(array((), jnp.int32), scalar, scalar, array((), jnp.bool_)),
         length=length,
     )
     return lowered.compile().as_text()

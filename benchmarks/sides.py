@@ -19,14 +19,6 @@ TINY = XlmrConfig(16, 16, 2, 2, 32, 16)
 
 
 @cache
-def _programs() -> Any:
-    """Functions that one job in this process leaves to the next, as in a sweep."""
-    from alignreg_jax.training.programs import Programs
-
-    return Programs()
-
-
-@cache
 def _initialiser(model: Any) -> Any:
     """Compiled random parameters of a model."""
     import jax
@@ -43,8 +35,9 @@ class Ours:
         import jax
 
         from alignreg_jax.models import xlmr
-        from alignreg_jax.models.attention import by_itself
+        from alignreg_jax.models.attention import default_implementation
         from alignreg_jax.pruning import methods
+        from alignreg_jax.pruning.method import Hyper
         from alignreg_jax.training import sharding, steps
         from alignreg_jax.training.trainer import Trainer
 
@@ -53,7 +46,7 @@ class Ours:
         size = job.config.hidden_size // job.config.num_heads
         attention: Any = job.attention
         if attention == "auto":
-            attention = by_itself(size, jax.numpy.dtype(job.dtype), jax.devices()[:1])
+            attention = default_implementation(size, jax.numpy.dtype(job.dtype), jax.devices()[:1])
         unroll = layers if job.unroll else xlmr.unrolled(jax.default_backend(), layers)
         model = xlmr.XlmrModel(
             replace(job.config, attention_dropout=job.attention_dropout),
@@ -79,19 +72,16 @@ class Ours:
             params=params,
             train=job.rows,
             seeds=range(job.seeds),
-            hyper={
-                "learning_rate": 1e-5,
-                "weight_decay": 0.01,
-                "warmup_steps": 0,
-                "max_grad_norm": 0,
-                "regularizer_weight": 5e-4,
-                "score_learning_rate": 0.1,
-                "multiplier_learning_rate": 0.01,
-            },
+            hyper=Hyper(
+                learning_rate=1e-5,
+                weight_decay=0.01,
+                regularizer_weight=5e-4,
+                score_learning_rate=0.1,
+                multiplier_learning_rate=0.01,
+            ),
             total_steps=1000,
             batch_size=job.batch,
             steps_per_dispatch=STEPS,
-            programs=_programs(),
         )
         del params
         self.predict = steps.make_predict(model.clone(unroll=1), mesh)

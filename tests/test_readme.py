@@ -46,7 +46,7 @@ def test_the_readmes_method_can_be_chosen_and_prunes_by_its_scores(snippet):
     random = np.random.default_rng(0)
     kernels = {name: jnp.asarray(random.normal(size=(1, 8, 8))) for name in KERNELS}
     kernels["output"] = kernels["output"] * 1000
-    kept = method.prune(kernels, masks.ones(kernels), {}, {}, 6 * 32, jax.random.key(0))
+    kept, _ = method.cut(kernels, masks.ones(kernels), {}, {}, 6 * 32, jax.random.key(0))
     assert sum(int(mask.sum()) for mask in kept.values()) == 6 * 32
     assert int(kept["output"].sum()) < 64
 

@@ -20,7 +20,7 @@ from typing import NoReturn
 from alignreg_jax.config import ExperimentConfig, field_paths, resolve
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tables import Table, text_table
-from alignreg_jax.run.phases import Phases
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.support import flags, terminal
 
 

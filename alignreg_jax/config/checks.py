@@ -233,7 +233,7 @@ def validate(config: Any) -> None:
 
 
 def _check_xglue(config: Any) -> None:
-    """Whether XGLUE's evaluation script could score the predictions."""
+    """Raise UserError unless XGLUE's evaluation script could score the predictions."""
     known = [name for name, task in TASKS.items() if task.xglue]
     if config.task.name not in known:
         raise UserError(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
-from seqeval.metrics.sequence_labeling import get_entities
 
 from alignreg_jax.evaluation import metrics
 from alignreg_jax.evaluation.metrics import Answers
@@ -72,7 +71,7 @@ PARTS: dict[str, Callable[[Answers, Answers, Answers], Parts]] = {
 def _spans(gold: Answers, predicted: Answers) -> Iterator[tuple[set, set]]:
     with metrics.quiet():
         for tags in zip(gold, predicted, strict=True):
-            right, said = (set(get_entities(list(side))) for side in tags)
+            right, said = map(metrics.entities, tags)
             yield right, said
 
 

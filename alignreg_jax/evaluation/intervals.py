@@ -5,11 +5,11 @@ query. docs/statistics.md has which interval is used where.
 """
 
 from collections.abc import Mapping, Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from alignreg_jax.evaluation.examples import PARTS, aligned, ratio
 from alignreg_jax.evaluation.metrics import Answers
@@ -17,7 +17,7 @@ from alignreg_jax.evaluation.metrics import Answers
 LEVEL = 0.95
 DRAWS = 1000
 _SEED = 19270101  # fixed, so that the same predictions give the same interval
-_Z = float(stats.norm.ppf(0.5 + LEVEL / 2))
+_Z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
 Interval = list[float]  # low, high: as JSON holds it
 Drawn = Float[np.ndarray, " draws"]

@@ -1,4 +1,8 @@
-"""Scores of one language, as XGLUE's own script computes them; all are fractions."""
+"""Scores of one language, as XGLUE's own script computes them; all are fractions.
+
+scikit-learn and seqeval are imported where they are called: they take two seconds, which would be
+half of the time until a run begins to train.
+"""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -7,8 +11,6 @@ from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
-from seqeval.metrics import f1_score, precision_score
-from sklearn.metrics import accuracy_score, matthews_corrcoef, ndcg_score
 
 from alignreg_jax.errors import UserError
 
@@ -43,12 +45,14 @@ def score(
 
 def accuracy(gold: Answers, predicted: Answers, queries: Answers) -> float:
     """Share of rows that are right: XNLI, PAWSX, NC, QAM, QADSM."""
+    from sklearn.metrics import accuracy_score
+
     return float(accuracy_score(gold, predicted))
 
 
 def word_accuracy(gold: Answers, predicted: Answers, queries: Answers) -> float:
     """Share of words that are right; a lost word is wrong."""
-    return float(accuracy_score([*chain(*gold)], [*chain(*predicted)]))
+    return accuracy([*chain(*gold)], [*chain(*predicted)], ())
 
 
 def entity_f1(gold: Answers, predicted: Answers, queries: Answers) -> float:
@@ -56,6 +60,8 @@ def entity_f1(gold: Answers, predicted: Answers, queries: Answers) -> float:
 
     Lenient, because XGLUE's files mix IOB1 (English, German) and IOB2 (Spanish, Dutch).
     """
+    from seqeval.metrics import f1_score
+
     with quiet():
         found: Any = f1_score([*gold], [*predicted], **_NOTHING)
         return float(found)
@@ -68,6 +74,8 @@ def chunk_precision(gold: Answers, predicted: Answers, queries: Answers) -> floa
     scheme: those with an S stand alone, others merge while they are equal. A lost word is no
     prediction, so that precision does not see it.
     """
+    from seqeval.metrics import precision_score
+
     with quiet():
         found: Any = precision_score(chunk_tags(gold), chunk_tags(predicted), **_NOTHING)
         return float(found)
@@ -80,8 +88,17 @@ def ndcg(gold: Answers, predicted: Answers, queries: Answers) -> float:
 
 def matthews(gold: Answers, predicted: Answers, queries: Answers) -> float:
     """Correlation of labels and predictions; no score of XGLUE, but what Figure 5 is said to be."""
+    from sklearn.metrics import matthews_corrcoef
+
     with quiet():
         return float(matthews_corrcoef(gold, predicted))
+
+
+def entities(tags: Sequence[str]) -> set[tuple]:
+    """Spans of one sentence's IOB tags, (type, first, last), as seqeval reads them leniently."""
+    from seqeval.metrics.sequence_labeling import get_entities
+
+    return set(get_entities(list(tags)))
 
 
 METRICS: dict[str, Callable[[Answers, Answers, Answers], float]] = {
@@ -100,6 +117,8 @@ def query_scores(gold: Answers, predicted: Answers, queries: Answers) -> list[fl
     Raises:
         UserError: there is no such query.
     """
+    from sklearn.metrics import ndcg_score
+
     return [
         float(ndcg_score([_gains(gold[first:last])], [_gains(predicted[first:last])]))
         for first, last in query_spans(queries)

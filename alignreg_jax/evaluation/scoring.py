@@ -70,7 +70,9 @@ def score(
 
 
 def check(task: Task, gold: Mapping[tuple[str, str], Split]) -> None:
-    """Whether `score` can score the rows, whatever is predicted; predictions take long to get.
+    """Raise UserError unless `score` can score the rows, whatever is predicted.
+
+    Called before predictions are made, which takes long.
 
     Args:
         task: says which metrics.

@@ -4,8 +4,6 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from seqeval.metrics.sequence_labeling import get_entities
-
 from alignreg_jax.evaluation import metrics
 from alignreg_jax.evaluation.metrics import Answers
 
@@ -41,7 +39,7 @@ def _items(tags: list[str], entities: bool) -> set[tuple]:
     if not entities:
         return {(tag, place) for place, tag in enumerate(tags)}
     with metrics.quiet():
-        return set(get_entities(tags))
+        return metrics.entities(tags)
 
 
 def summarize(by_language: Mapping[str, TagScores]) -> dict[str, dict[str, dict | None]]:

@@ -16,15 +16,15 @@ Heads = Float[Array, "batch heads length head_size"]
 
 
 def precision(dtype: Any) -> jax.lax.Precision | None:
-    """Of matrix products: float32 means float32.
+    """Matmul precision: full float32 for float32 inputs.
 
     By default a GPU rounds float32 operands to TensorFloat-32 and a TPU to bfloat16.
     """
     return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
-def trouble_with_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
-    """Why cuDNN's attention (without dropout) cannot be used; None: it can."""
+def why_not_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
+    """The reason why cuDNN's attention (without dropout) cannot be used, or None if it can."""
     capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
     if not (re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8):
         found = f"{device.device_kind} {capability}".rstrip()
@@ -36,10 +36,12 @@ def trouble_with_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
     return None
 
 
-def by_itself(head_size: int, dtype: Any, devices: Sequence[Any]) -> Literal["einsum", "cudnn"]:
-    """What computes attention without dropout where nobody says: cuDNN where one device can."""
+def default_implementation(
+    head_size: int, dtype: Any, devices: Sequence[Any]
+) -> Literal["einsum", "cudnn"]:
+    """What computes attention without dropout when model.attention=auto: cuDNN on one device that can."""
     alone = len(devices) == 1  # how its kernel is divided over several has not been tried
-    return "cudnn" if alone and not trouble_with_cudnn(head_size, dtype, devices[0]) else "einsum"
+    return "cudnn" if alone and not why_not_cudnn(head_size, dtype, devices[0]) else "einsum"
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(5,))

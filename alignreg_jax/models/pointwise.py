@@ -22,7 +22,7 @@ def add_bias(
     inputs: Float[Array, "*rows width"], bias: Float[Array, " width"]
 ) -> Float[Array, "*rows width"]:
     """`inputs + bias` in the dtype of `inputs`; bias and its gradient are float32."""
-    return (inputs.astype(jnp.float32) + along_rows(bias, inputs)).astype(inputs.dtype)
+    return (inputs.astype(jnp.float32) + broadcast_last_axis(bias, inputs)).astype(inputs.dtype)
 
 
 def _add_bias_forward(inputs: Array, bias: Array) -> tuple[Array, None]:
@@ -30,7 +30,7 @@ def _add_bias_forward(inputs: Array, bias: Array) -> tuple[Array, None]:
 
 
 def _add_bias_backward(_: None, pull: Array) -> tuple[Array, Array]:
-    return pull, over_rows(pull.astype(jnp.float32))
+    return pull, sum_leading_axes(pull.astype(jnp.float32))
 
 
 add_bias.defvjp(_add_bias_forward, _add_bias_backward)
@@ -49,7 +49,7 @@ def gelu(
         inputs: of any floating dtype, which is the result's.
         bias: float32.
     """
-    value = inputs.astype(jnp.float32) + along_rows(bias, inputs)
+    value = inputs.astype(jnp.float32) + broadcast_last_axis(bias, inputs)
     return (value * _normal_cdf(value)).astype(inputs.dtype)
 
 
@@ -63,11 +63,11 @@ def _gelu_forward(inputs: Array, bias: Array) -> tuple[Array, tuple[Array, Array
 
 def _gelu_backward(residuals: tuple[Array, Array], pull: Array) -> tuple[Array, Array]:
     inputs, bias = jax.lax.optimization_barrier(residuals)
-    value = inputs.astype(jnp.float32) + along_rows(bias, inputs)
+    value = inputs.astype(jnp.float32) + broadcast_last_axis(bias, inputs)
     density = jnp.exp(-0.5 * value * value) * (2 * jnp.pi) ** -0.5
     moved = pull.astype(jnp.float32) * (_normal_cdf(value) + value * density)
     moved = jax.lax.optimization_barrier(moved.astype(inputs.dtype))
-    return moved, over_rows(moved.astype(jnp.float32))
+    return moved, sum_leading_axes(moved.astype(jnp.float32))
 
 
 gelu.defvjp(_gelu_forward, _gelu_backward)
@@ -100,7 +100,7 @@ def _layer_norm_forward(
     variance = jnp.mean(jnp.square(inputs - mean), axis=-1, keepdims=True)
     factor = jax.lax.rsqrt(variance + epsilon)
     normal = (inputs - mean) * factor
-    result = normal * along_rows(scale, inputs) + along_rows(bias, inputs)
+    result = normal * broadcast_last_axis(scale, inputs) + broadcast_last_axis(bias, inputs)
     return result, (inputs, mean, factor, scale)
 
 
@@ -110,25 +110,25 @@ def _layer_norm_backward(
     del epsilon
     inputs, mean, factor, scale = jax.lax.optimization_barrier(residuals)
     normal = (inputs - mean) * factor
-    scaled = pull * along_rows(scale, inputs)
+    scaled = pull * broadcast_last_axis(scale, inputs)
     # Less its projections on the constant vector and on the normalised row
     constant = jnp.mean(scaled, axis=-1, keepdims=True)
     along = jnp.mean(scaled * normal, axis=-1, keepdims=True)
     moved = factor * (scaled - constant - normal * along)
     moved = jax.lax.optimization_barrier(moved)
-    return moved, over_rows(pull * normal), over_rows(pull)
+    return moved, sum_leading_axes(pull * normal), sum_leading_axes(pull)
 
 
 layer_norm.defvjp(_layer_norm_forward, _layer_norm_backward)
 
 
-def along_rows(vector: Array, like: Array) -> Array:
-    """A vector with as many axes as `like`, whose last one it goes along."""
+def broadcast_last_axis(vector: Array, like: Array) -> Array:
+    """Reshape a vector so that it broadcasts along the last axis of `like`."""
     return vector.reshape((1,) * (like.ndim - 1) + vector.shape)
 
 
-def over_rows(values: Float[Array, "*rows width"]) -> Float[Array, " width"]:
-    """The sum of all rows, in two steps: one alone gives a GPU too few columns to be busy."""
+def sum_leading_axes(values: Float[Array, "*rows width"]) -> Float[Array, " width"]:
+    """Sum over all axes but the last, in two steps: in one, too few columns keep a GPU busy."""
     if values.ndim > 2:
         values = jax.lax.optimization_barrier(jnp.sum(values, axis=-2))
     return jnp.sum(values, axis=range(values.ndim - 1))

@@ -6,7 +6,7 @@ from jaxtyping import Array, Key
 
 from alignreg_jax.pruning import gates, masks
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
-from alignreg_jax.pruning.method import Scalars, State
+from alignreg_jax.pruning.method import Clock, Hyper, State
 
 LABELS = (("gates", "scores"), ("multipliers", "ascent"))
 """Gates descend at a rate of their own; the Lagrangian's multipliers climb."""
@@ -17,14 +17,14 @@ LABELS = (("gates", "scores"), ("multipliers", "ascent"))
 _DAMPING = 5.0
 
 
-def init(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
+def init(kernels: Kernels, key: Key[Array, ""]) -> State:
     """A gate for every weight, open."""
     return {"gates": gates.init(kernels)}
 
 
-def init_constrained(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
+def init_constrained(kernels: Kernels, key: Key[Array, ""]) -> State:
     """Gates, and the multipliers of the Lagrangian that drives them to a target."""
-    return {**init(kernels, reference, key), "multipliers": _multipliers()}
+    return {**init(kernels, key), "multipliers": _multipliers()}
 
 
 def _multipliers() -> dict[str, Array]:
@@ -45,14 +45,14 @@ def effective(
     kernels: Kernels,
     masks_: Masks,
     state: State,
-    hyper: Scalars,
-    clock: Scalars,
+    hyper: Hyper,
+    clock: Clock,
     key: Key[Array, ""] | None,
     train: bool,
 ) -> Kernels:
     """Weights times gates: a sample for the whole batch while gates learn, else the test gates.
 
-    Gates whose rate is 0 stand still, and weights then train as they are evaluated.
+    Where they stand still, weights train as they are evaluated.
     """
     if not train or key is None:
         return gates.fold(kernels, state["gates"])
@@ -64,8 +64,7 @@ def effective(
     def held(log_alpha: Kernels) -> Kernels:
         return {name: gates.deterministic(log_alpha[name]) for name in KERNELS}
 
-    learning = hyper["score_learning_rate"] > 0
-    used = jax.lax.cond(learning, sampled, held, state["gates"])
+    used = jax.lax.cond(clock.learn, sampled, held, state["gates"])
     return {name: kernels[name] * used[name] for name in KERNELS}
 
 

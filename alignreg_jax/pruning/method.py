@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
@@ -13,11 +14,6 @@ from alignreg_jax.pruning.kernels import Kernels, Masks
 State = dict[str, Any]
 """What a method learns or remembers beside weights and masks (a pytree); {} for most."""
 
-Scalars = Mapping[str, Any]
-"""Traced scalars. `hyper` holds numbers that a sweep varies; `clock` step, total_steps, phase,
-remaining; target, what the cut that is learned for will leave; since, the step at which what is
-learned was new."""
-
 Signals = Mapping[str, Any]
 """What the training loop measured for a criterion, by the names in `needs`."""
 
@@ -25,6 +21,51 @@ Penalty = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
 
 GRADIENTS = frozenset({"grad", "grad_abs", "grad_squared"})
 """Signals that cost a pass over training batches."""
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Hyper:
+    """Hyper-parameters that are numbers: traced scalars, so that a sweep over them compiles once.
+
+    Attributes:
+        learning_rate: of the weights, before warm-up and schedule.
+        weight_decay: per unit of the rate (AdamW).
+        warmup_steps: steps until the full rate.
+        max_grad_norm: longest gradient of the weights, where the step clips.
+        regularizer_weight: what a penalty is multiplied by.
+        score_learning_rate: of what a method learns, on the schedule of `learning_rate`.
+        multiplier_learning_rate: of the multipliers that climb, without a schedule.
+        train_examples: rows of the training set.
+    """
+
+    learning_rate: Any = 0.0
+    weight_decay: Any = 0.0
+    warmup_steps: Any = 0.0
+    max_grad_norm: Any = 0.0
+    regularizer_weight: Any = 0.0
+    score_learning_rate: Any = 0.0
+    multiplier_learning_rate: Any = 0.0
+    train_examples: Any = 1.0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Clock:
+    """Where the run stands, as traced scalars.
+
+    Attributes:
+        step: training steps done.
+        total_steps: of the whole run.
+        target: share of the weights that the next cut will leave; after a phase's last cut, what
+            is left.
+        learn: whether what a method learns is trained; it stands still where no cut is ahead.
+    """
+
+    step: Any = 0
+    total_steps: Any = 1.0
+    target: Any = 1.0
+    learn: Any = False
 
 
 class Weights(NamedTuple):
@@ -37,7 +78,7 @@ class Weights(NamedTuple):
     rest: dict[str, Float[Array, "..."]]
 
 
-def _no_state(kernels: Kernels, reference: Kernels, key: Key[Array, ""]) -> State:
+def _no_state(kernels: Kernels, key: Key[Array, ""]) -> State:
     return {}
 
 
@@ -45,8 +86,8 @@ def _stored(
     kernels: Kernels,
     masks_: Masks,
     state: State,
-    hyper: Scalars,
-    clock: Scalars,
+    hyper: Hyper,
+    clock: Clock,
     key: Key[Array, ""] | None,
     train: bool,
 ) -> Kernels:
@@ -55,7 +96,16 @@ def _stored(
     return kernels
 
 
-def _folded(kernels: Kernels, masks_: Masks, state: State) -> Kernels:
+def masked(
+    kernels: Kernels,
+    masks_: Masks,
+    state: State,
+    hyper: Hyper,
+    clock: Clock,
+    key: Key[Array, ""] | None,
+    train: bool,
+) -> Kernels:
+    """The weights that the masks leave: `Method.effective` where pruned weights may return."""
     return masks.apply(kernels, masks_)
 
 
@@ -64,73 +114,83 @@ def no_penalty(
     masks_: Masks,
     reference: Weights,
     state: State,
-    hyper: Scalars,
-    clock: Scalars,
+    hyper: Hyper,
+    clock: Clock,
 ) -> Penalty:
     """Add nothing to the task's loss."""
     return jnp.float32(0), {}
 
 
-def _not_here(*arguments: Any) -> Any:
-    raise AssertionError("this view of the method leaves the function out")
+def _no_cut(
+    kernels: Kernels,
+    masks_: Masks,
+    state: State,
+    signals: Signals,
+    keep: masks.Keep,
+    key: Key[Array, ""],
+) -> tuple[Masks, State]:
+    return masks_, state
+
+
+def _folded(kernels: Kernels, masks_: Masks, state: State) -> Kernels:
+    return masks.apply(kernels, masks_)
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way of pruning. Every function is pure and runs inside jit.
+    """A way of pruning. Every function is pure and runs inside jit; the defaults prune nothing.
 
     Attributes:
         name: for logs.
-        prune: (kernels, masks, state, signals, keep, key) -> masks; `keep` from `keep_counts`.
-        penalty: (weights, masks, reference, state, hyper, clock) -> (weighted scalar, logs); both
-            `weights` and `reference` are `Weights`, the first as the network uses them.
-        init: (kernels, reference, key) -> state.
+        init: (kernels, key) -> state.
         effective: (kernels, masks, state, hyper, clock, key, train) -> what the network uses;
             the default suits `zero_pruned` only. `key` is None when `train` is False.
-        finalize: (kernels, masks, state) -> the kernels to export.
-        renew: state -> the state that is learned anew after a cut; None: it goes on as it is.
-        needs: signals the loop must supply: those of `GRADIENTS`, "layernorm".
+        penalty: (weights, masks, reference, state, hyper, clock) -> (weighted scalar, logs); both
+            `weights` and `reference` are `Weights`, the first as the network uses them.
+        step_masks: (kernels, masks, state, keep) -> the masks of one training step, for methods
+            whose masks change while they train; `keep` from `keep_counts`, for that step.
         labels: (name, label) for the entries of the state that are trained: "scores" descend at a
             rate of their own, "ascent" (multipliers) climb. Entries not named stay as they are.
         anchors_rest: the penalty also sees the other pretrained parameters that are trained.
-        cuts_halfway: the cut of a phase comes halfway through its training instead of before it:
-            what is learned aims at that cut, and stands still when none is ahead in its phase.
         zero_pruned: pruned weights are exactly zero after every update; otherwise only the
             effective ones are.
+        cut: (kernels, masks, state, signals, keep, key) -> (masks, state); `keep` from
+            `keep_counts`. What is trained of the state starts anew, with an optimiser of its own.
+        cut_at: the share of a phase's training that comes before its cut. Above 0 the state learns
+            for that cut, and stands still where none is ahead in its phase.
+        needs: signals that `cut` reads: those of `GRADIENTS`, "layernorm".
+        finalize: (kernels, masks, state) -> the kernels to export.
     """
 
-    name: str
-    prune: Callable[[Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], Masks]
-    penalty: Callable[[Weights, Masks, Weights, State, Scalars, Scalars], Penalty]
-    init: Callable[[Kernels, Kernels, Key[Array, ""]], State] = _no_state
+    name: str = ""
+    init: Callable[[Kernels, Key[Array, ""]], State] = _no_state
     effective: Callable[..., Kernels] = _stored
-    finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
-    renew: Callable[[State], State] | None = None
-    needs: frozenset[str] = frozenset()
+    penalty: Callable[[Weights, Masks, Weights, State, Hyper, Clock], Penalty] = no_penalty
+    step_masks: Callable[[Kernels, Masks, State, masks.Keep], Masks] | None = None
     labels: tuple[tuple[str, str], ...] = ()
     anchors_rest: bool = False
-    cuts_halfway: bool = False
     zero_pruned: bool = True
+    cut: Callable[
+        [Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], tuple[Masks, State]
+    ] = _no_cut
+    cut_at: float = 0.0
+    needs: frozenset[str] = frozenset()
+    finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
 
     @property
     def training(self) -> "Method":
-        """The method as a training step sees it: equal for two that only score differently."""
-        return replace(
-            self,
-            name="",
-            prune=_not_here,
-            finalize=_not_here,
-            renew=None,
-            needs=frozenset(),
-            cuts_halfway=False,
-        )
+        """What a training step depends on: equal for two methods that only cut differently."""
+        return replace(self, name="", cut=_no_cut, cut_at=0.0, needs=frozenset(), finalize=_folded)
 
     @property
     def unpenalized(self) -> "Method":
-        """The training view without the penalty: equal for all methods that differ in that only."""
+        """The same without the penalty: equal for all methods that differ in that only."""
         return replace(self.training, penalty=no_penalty, anchors_rest=False)
 
     @property
     def cutting(self) -> "Method":
-        """The method as a pruning step sees it: equal for two that only train differently."""
-        return replace(self, name="", penalty=_not_here, effective=_not_here, finalize=_not_here)
+        """What a cut depends on: equal for two methods that only train differently."""
+        return replace(
+            self, name="", cut_at=0.0, effective=_stored, penalty=no_penalty, step_masks=None,
+            anchors_rest=False, finalize=_folded,
+        )  # fmt: skip

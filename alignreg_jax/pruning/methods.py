@@ -129,7 +129,7 @@ def build(
     Args:
         criterion: a name in `CRITERIA`.
         scope: "layer" or "global".
-        regularizer: a name in `REGULARIZERS`; its weight is `hyper["regularizer_weight"]`.
+        regularizer: a name in `REGULARIZERS`; its weight is `Hyper.regularizer_weight`.
         norm: of the Frobenius distance, "squared" or "norm".
         reduce: of the Frobenius distance over matrices, "sum" or "mean".
         signed: the cosine without the paper's absolute value.
@@ -151,7 +151,7 @@ def build(
     penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
     common = {
         "name": f"{criterion}-{scope}-{regularizer}",
-        "prune": _pruner(row.score, cast(masks.Scope, scope), gated),
+        "cut": _cut(row.score, cast(masks.Scope, scope), gated),
         "penalty": penalty,
         "needs": row.needs,
         "anchors_rest": regularizer in penalties.ANCHORED,
@@ -164,30 +164,30 @@ def build(
         init=gated_kernels.init_constrained if constrained else gated_kernels.init,
         effective=gated_kernels.effective,
         finalize=gated_kernels.finalize,
-        renew=gated_kernels.renew,
         labels=gated_kernels.LABELS,
-        cuts_halfway=True,
+        cut_at=0.5,
     )
 
 
 @cache
-def _pruner(
+def _cut(
     score: Callable[[Kernels, Signals, Key[Array, ""]], Kernels], scope: masks.Scope, gated: bool
-) -> Callable[..., Masks]:
-    def prune(
+) -> Callable[..., tuple[Masks, State]]:
+    def cut(
         kernels: Kernels,
         masks_: Masks,
         state: State,
         signals: Signals,
         keep: masks.Keep,
         key: Key[Array, ""],
-    ) -> Masks:
+    ) -> tuple[Masks, State]:
         if scope == "global":  # with the key of the other scope, both would draw the same weights
             key = jax.random.fold_in(key, 1)
         used = gated_kernels.ranked(kernels, state) if gated else kernels
-        return masks.top_k(score(used, {**signals, **state}, key), masks_, keep, scope)
+        kept = masks.top_k(score(used, {**signals, **state}, key), masks_, keep, scope)
+        return kept, gated_kernels.renew(state) if gated else state
 
-    return prune
+    return cut
 
 
 def _check(field: str, value: str, choices: tuple[str, ...]) -> None:

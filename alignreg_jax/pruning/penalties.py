@@ -5,11 +5,12 @@ from functools import cache, partial
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from alignreg_jax.pruning import gates, regularizers
 from alignreg_jax.pruning.kernels import KERNELS, Masks
-from alignreg_jax.pruning.method import Penalty, Scalars, State, Weights, no_penalty
+from alignreg_jax.pruning.method import Clock, Hyper, Penalty, State, Weights, no_penalty
 
 GATED = ("l0", "l0-target")
 """Regularizers that act on learned gates; the second has multipliers."""
@@ -34,11 +35,11 @@ def make(name: str, *, norm: str, reduce: str, signed: bool) -> Callable[..., Pe
         masks: Masks,
         reference: Weights,
         state: State,
-        hyper: Scalars,
-        clock: Scalars,
+        hyper: Hyper,
+        clock: Clock,
     ) -> Penalty:
         value = distance(weights, jax.lax.stop_gradient(reference))
-        return hyper["regularizer_weight"] * value, {"regularizer": value}
+        return hyper.regularizer_weight * value, {"regularizer": value}
 
     return penalty
 
@@ -74,17 +75,18 @@ def _of_gates(constrained: bool) -> Callable[..., Penalty]:
         masks: Masks,
         reference: Weights,
         state: State,
-        hyper: Scalars,
-        clock: Scalars,
+        hyper: Hyper,
+        clock: Clock,
     ) -> Penalty:
         remaining = gates.expected_remaining(state["gates"], masks)
         value, logs = remaining, {"open_gates": remaining}
         if constrained:
-            target = clock["target"]
+            target = clock.target
             value = gates.lagrangian(1 - remaining, 1 - target, state["multipliers"])
             logs |= {"open_gates_target": target}
             logs |= {f"multiplier_{name}": leaf for name, leaf in state["multipliers"].items()}
-        value = value * (sum(masks[name].size for name in KERNELS) / hyper["train_examples"])
-        return hyper["regularizer_weight"] * value, {"regularizer": value, **logs}
+        value = value * (sum(masks[name].size for name in KERNELS) / hyper.train_examples)
+        weight = jnp.where(clock.learn, hyper.regularizer_weight, 0.0)
+        return weight * value, {"regularizer": value, **logs}
 
     return penalty

@@ -17,7 +17,6 @@ from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
 from alignreg_jax.reporting import results as reporting
 from alignreg_jax.reporting.card import model_card
-from alignreg_jax.reporting.report import write_report
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
 from alignreg_jax.run.digests import of_tokenizer
 from alignreg_jax.run.export import check_stock_tokenizer, write_export
@@ -121,6 +120,8 @@ class Artifacts:
 
     def report(self) -> Path:
         """Write report.html."""
+        from alignreg_jax.reporting.report import write_report  # its drawings take a second
+
         return write_report(self.workdir)
 
 

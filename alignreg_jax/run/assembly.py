@@ -11,13 +11,13 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.models import vocabulary, xlmr
-from alignreg_jax.models.attention import by_itself, trouble_with_cudnn
+from alignreg_jax.models.attention import default_implementation, why_not_cudnn
 from alignreg_jax.models.xlmr import Attention, XlmrConfig, XlmrModel
 from alignreg_jax.pruning import methods
+from alignreg_jax.pruning.method import Hyper
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.support import processes
 from alignreg_jax.training import optimizers, steps
-from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import is_frozen
 from alignreg_jax.training.trainer import Trainer
 
@@ -51,8 +51,8 @@ def _attention(choice: str, config: XlmrConfig, dtype: str, devices: Sequence[An
     if choice == "einsum":
         return "einsum"
     if choice == "auto":
-        return by_itself(size, kind, devices)
-    trouble = trouble_with_cudnn(size, kind, devices[0])
+        return default_implementation(size, kind, devices)
+    trouble = why_not_cudnn(size, kind, devices[0])
     if trouble:
         raise UserError(f"model.attention=cudnn {trouble}")
     if config.attention_dropout:
@@ -70,12 +70,8 @@ def build_trainer(
     model: XlmrModel,
     total_steps: int,
     seeds: Sequence[int],
-    programs: Programs | None = None,
 ) -> Trainer:
-    """State and steps on the mesh, for one seed or for several side by side.
-
-    `programs` of earlier runs are used again.
-    """
+    """State and steps on the mesh, for one seed or for several side by side."""
     train, pruning, regularizer = config.train, config.pruning, config.regularizer
     method = methods.build(
         criterion=str(pruning.criterion),
@@ -102,19 +98,18 @@ def build_trainer(
         heads=inputs.heads(seeds),
         own_reference=regularizer.reference == "finetuned",
         keep_zeros=pruning.keep_zeros,
-        hyper={
-            "learning_rate": train.learning_rate,
-            "weight_decay": train.weight_decay,
-            "warmup_steps": train.warmup_steps,
-            "max_grad_norm": train.max_grad_norm,
-            "score_learning_rate": train.score_learning_rate or 0.0,
-            "multiplier_learning_rate": train.multiplier_learning_rate,
-            "regularizer_weight": regularizer.weight or 0.0,
-        },
+        hyper=Hyper(
+            learning_rate=train.learning_rate,
+            weight_decay=train.weight_decay,
+            warmup_steps=train.warmup_steps,
+            max_grad_norm=train.max_grad_norm,
+            score_learning_rate=train.score_learning_rate or 0.0,
+            multiplier_learning_rate=train.multiplier_learning_rate,
+            regularizer_weight=regularizer.weight or 0.0,
+        ),
         total_steps=total_steps,
         batch_size=train.batch_size,
         steps_per_dispatch=train.steps_per_dispatch,
-        programs=programs,
     )
 
 
@@ -123,15 +118,11 @@ def build_evaluator(
     inputs: Inputs,
     model: XlmrModel,
     trainer: Trainer,
-    programs: Programs,
 ) -> Evaluator:
     """Predictions for every split and language that is evaluated."""
     return Evaluator(
         inputs.evaluation,
-        predict=programs(
-            ("predict", model, inputs.mesh),
-            lambda: steps.make_predict(model.clone(unroll=1), inputs.mesh),
-        ),
+        predict=steps.make_predict(model.clone(unroll=1), inputs.mesh),
         place=trainer.place,
         batch_size=config.eval.batch_size,
         steps_per_dispatch=config.train.steps_per_dispatch,

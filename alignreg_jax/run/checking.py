@@ -14,7 +14,7 @@ from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.member import finished
-from alignreg_jax.run.phases import Phases
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.support import processes
 
 
@@ -66,8 +66,7 @@ def _state(folder: Path, config: ExperimentConfig) -> str:
 def phases_of(config: ExperimentConfig, rows: int) -> Phases:
     """The time table of a run on so many training rows."""
     phases = Phases.from_config(config.pruning, -(-rows // config.train.batch_size))
-    if config.regularizer.name in GATED:
-        phases.check_halves()
+    phases.check_learning(0.5 if config.regularizer.name in GATED else 0.0)
     return phases
 
 

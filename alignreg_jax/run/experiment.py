@@ -16,25 +16,27 @@ from pathlib import Path
 from typing import Any, cast
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample, split
+from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, zeros
 from alignreg_jax.pruning.method import GRADIENTS
-from alignreg_jax.run import assembly
+from alignreg_jax.run import assembly, plan
 from alignreg_jax.run import workdir as workdirs
+from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs, identify, load_inputs
 from alignreg_jax.run.member import CHECKPOINTS, Follower, Member, finished
-from alignreg_jax.run.phases import Phases
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import processes
 from alignreg_jax.support.progress import progress
 from alignreg_jax.support.termination import termination
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.checkpointing import LAYOUT, Checkpoints, Position
 from alignreg_jax.training.companions import common, companions
 from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.saving import SaveClock, Saver
+from alignreg_jax.training.state import as_layout_1, from_layout_1
 from alignreg_jax.training.trainer import InFlight, fetch
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,7 @@ class Experiment:
     ):
         """Place everything on the devices; nothing is compiled yet. `folders` by seed."""
         self.config, self.inputs, self.shared = config, inputs, shared or Shared()
+        self._seeds = tuple(folders)
         # All processes compute the same, and the first one writes it down
         kind = Member if processes.is_first() else Follower
         self.members = [
@@ -138,12 +141,17 @@ class Experiment:
         masks.keep_counts(self._sizes, 1.0, cast(masks.Scope, config.pruning.scope))  # it can
         if config.pruning.keep_zeros:
             self._keep_zeros(zeros.standing(kernels))
-        programs, total_steps, seeds = self.shared.programs, self.phases.total_steps, list(folders)
-        model = assembly.build_model(config, inputs)
-        self.trainer = assembly.build_trainer(config, inputs, model, total_steps, seeds, programs)
-        if self.trainer.method.cuts_halfway:
-            self.phases.check_halves()
-        self.evaluator = assembly.build_evaluator(config, inputs, model, self.trainer, programs)
+        model, total_steps = assembly.build_model(config, inputs), self.phases.total_steps
+        self.trainer = assembly.build_trainer(config, inputs, model, total_steps, self._seeds)
+        self.phases.check_learning(self.trainer.method.cut_at)
+        self.plan = plan.events(
+            self.phases,
+            cut_at=self.trainer.method.cut_at,
+            reference=str(config.regularizer.reference),
+            penalty=str(config.regularizer.phases),
+        )
+        self.batches = Batches(config, inputs, self.phases, self.trainer.method.cut_at)
+        self.evaluator = assembly.build_evaluator(config, inputs, model, self.trainer)
 
     def _keep_zeros(self, standing: zeros.Standing) -> None:
         """Tell phases by what is left where weights are zero from the start."""
@@ -166,107 +174,67 @@ class Experiment:
                     member.check_seen()
             held.enter_context(self._saver)
             position = self._restore()
-            self._enter(position.phase, cut=self.trainer.step > self._cut_step(position.phase))
-            while True:
-                if not position.evaluated:
-                    self._train(position)
-                    self._evaluate()
-                if self.phase == self.phases.last:
-                    return self._finish()
-                position = Position.start_of(self.phase + 1)
-                self._begin(position.phase)
+            for event in plan.left(
+                self.plan, position.phase, position.step, evaluated=position.evaluated
+            ):
+                match event:
+                    case plan.Train():
+                        self._train(event)
+                    case plan.Cut():
+                        self._cut(event)
+                    case plan.Anchor():
+                        self.trainer.anchor()
+                    case plan.Evaluate():
+                        self._evaluate(event)
+            return self._finish()
 
-    def _begin(self, phase: int) -> None:
-        if self.config.regularizer.reference == "finetuned" and phase == 1:
-            self.trainer.reference = self.trainer.copy_kernels(self.trainer.state.params)
-        self._enter(phase, cut=False)
-        if self._cut_due:
-            self._prune()
+    def _train(self, event: plan.Train) -> None:
+        """What is left of an event, dispatch by dispatch; saves at the end of its phase."""
+        quiet = {"regularizer_weight": 0.0} if event.weightless else {}
+        self.trainer.set_clock(event.target, learn=event.learn, penalized=event.penalized, **quiet)
+        ahead = list(self.batches.of(event, self._seeds, self.trainer.step))
+        steps = event.end - event.first
+        name = f"phase {event.phase}/{self.phases.last} at {event.remaining:.1%}"
+        initial = steps - sum(len(dispatches[0].rows) for _, _, dispatches in ahead)
+        self._clock.saved(self.trainer.step)
+        with progress(steps, name, "steps", initial=initial) as bar, termination.deferred():
+            for epoch, index, dispatches in ahead:
+                with self._pace.training:
+                    self._look_at(self.trainer.dispatch(*dispatches), event, bar)
+                self._saver.look()
+                stop = processes.stop_wanted()
+                if self._clock.due(self.trainer.step) or stop:
+                    self._look_at(self.trainer.drain(), event, bar)
+                    self._save(event.phase, epoch, index + 1)
+                if stop:
+                    self._saver.wait()
+                    return  # the end of the deferral stops the run
+            with self._pace.training:
+                self._look_at(self.trainer.drain(), event, bar)
+            if event.closes and (ahead or not steps):
+                self._save(event.phase, self.phases.epochs(event.phase), 0)
 
-    def _cut_step(self, phase: int) -> int:
-        return self.phases.cut_step(phase, halfway=self.trainer.method.cuts_halfway)
-
-    @property
-    def _cut_due(self) -> bool:
-        return self._cut_ahead and self.trainer.step == self._cut_step(self.phase)
-
-    def _prune(self) -> None:
-        phase, scope = self.phase, cast(masks.Scope, self.config.pruning.scope)
-        keep = masks.keep_counts(self._sizes, self._asked(phase), scope)
+    def _cut(self, event: plan.Cut) -> None:
+        """Prune every seed to the count of the schedule, by the method's criterion."""
+        scope = cast(masks.Scope, self.config.pruning.scope)
+        keep = masks.keep_counts(self._sizes, self._asked(event.phase), scope)
         measured: dict[str, Any] = {}
         plans: list[list[Dispatch]] = []
         if self.trainer.method.needs & GRADIENTS:
-            plans = [self._gradient_batches(member, phase) for member in self.members]
+            plans = [self.batches.drawn(event.phase, seed) for seed in self._seeds]
             measured = {"gradient_batches": sum(len(part.rows) for part in plans[0])}
-        self.trainer.prune(keep, self.trainer.gradients(*plans))
+        self.trainer.prune(keep, event.phase, self.trainer.gradients(*plans))
         for index, member in enumerate(self.members):
             state, _ = self.trainer.member(index)
             counts = masks.statistics(prunable.split(state.params)[0], state.masks)
             log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
             remaining = counts["kept"] / counts["prunable"]
-            self._event(member, "prune", self.trainer.step, remaining, **counts, **measured)
-        self._enter(phase, cut=True)
+            self._event(member, "prune", event.phase, remaining, **counts, **measured)
 
-    def _train(self, position: Position) -> None:
-        """The epochs of a phase, from `position` on; saves at the end of it."""
-        phase, epochs = self.phase, self.phases.epochs(self.phase)
-        ahead = list(self._dispatches(position))
-        total = self.phases.steps(phase)
-        name = f"phase {phase}/{self.phases.last} at {self.phases.remaining(phase):.1%}"
-        initial = total - sum(len(dispatches[0].rows) for _, _, dispatches in ahead)
-        self._clock.saved(self.trainer.step)
-        with progress(total, name, "steps", initial=initial) as bar, termination.deferred():
-            for epoch, index, dispatches in ahead:
-                if self._cut_due:
-                    self._look_at(self.trainer.drain(), bar)
-                    self._prune()
-                with self._pace.training:
-                    self._look_at(self.trainer.dispatch(*dispatches), bar)
-                self._saver.look()
-                stop = processes.stop_wanted()
-                if self._clock.due(self.trainer.step) or stop:
-                    self._look_at(self.trainer.drain(), bar)
-                    self._save(epoch, index + 1)
-                if stop:
-                    self._saver.wait()
-                    return  # the end of the deferral stops the run
-            with self._pace.training:
-                self._look_at(self.trainer.drain(), bar)
-            if ahead or not epochs:
-                self._save(epochs, 0)
-
-    def _dispatches(self, start: Position) -> Iterator[tuple[int, int, tuple[Dispatch, ...]]]:
-        """What is left of a phase: epoch of the phase, index in its plan, every seed's dispatch."""
-        for epoch in range(start.epoch, self.phases.epochs(start.phase)):
-            plans = (self._plan(member, start.phase, epoch) for member in self.members)
-            together = list(zip(*plans, strict=True))
-            first = start.dispatch if epoch == start.epoch else 0
-            yield from ((epoch, index, together[index]) for index in range(first, len(together)))
-
-    def _plan(self, member: Member, phase: int, epoch: int) -> list[Dispatch]:
-        """An epoch of a phase; no dispatch crosses the cut."""
-        number = self.phases.first_epoch(phase) + epoch
-        plan = epoch_plan(
-            self.inputs.train.lengths,
-            batch_size=self.config.train.batch_size,
-            steps_per_dispatch=self.config.train.steps_per_dispatch,
-            edges=bucket_edges(self.inputs.max_length),
-            data_seed=self.config.data_seed,
-            epoch=number,
-            seed=member.config.seed,
-            bucketing=self.config.train.bucketing,
-        )
-        return split(plan, self._cut_step(phase) - number * self.phases.steps_per_epoch)
-
-    def _gradient_batches(self, member: Member, phase: int) -> list[Dispatch]:
-        """Batches for criteria that are gradients: a draw from the phase's first epoch."""
-        epoch, seed = self.phases.first_epoch(phase), self.config.data_seed
-        plan, batches = self._plan(member, phase, 0), self.config.pruning.gradient_batches
-        return sample(plan, batches, data_seed=seed, epoch=epoch)
-
-    def _evaluate(self) -> None:
-        languages = self.config.eval.languages
-        if 0 < self.phase < self.phases.last:
+    def _evaluate(self, event: plan.Evaluate) -> None:
+        """Score every seed in the languages of this event, and write the tables anew."""
+        phase, languages = event.phase, self.config.eval.languages
+        if 0 < phase < self.phases.last:
             languages = self.config.eval.every_phase_languages or languages
         keys = [key for key in self.inputs.evaluation if not languages or key[1] in languages]
         description = f"evaluating {len({key[1] for key in keys})} languages"
@@ -276,20 +244,21 @@ class Experiment:
             try:
                 predictions = self.evaluator.predictions(served, keys, description)
             except NonFiniteLoss as error:
-                where = f"seed {member.config.seed}, phase {self.phase}"
+                where = f"seed {member.config.seed}, phase {phase}"
                 raise NonFiniteLoss(f"{where}: {error}") from None
             # Shares are of the whole model: rows that are not trained are there, too
             weights = measure(served, state.masks, reference, self.inputs.absent_parameters)
-            scores = member.evaluated(predictions, self.phase)
+            scores = member.evaluated(predictions, phase)
             remaining = weights.pop("remaining")
             self._saver.wait()  # what the tables tell of, the run can continue from
-            self._event(member, "eval", self.trainer.step, remaining, **weights, **scores)
+            self._event(member, "eval", phase, remaining, **weights, **scores)
             member.tabulate(self._pace.facts())
-            if self.phase == 0:
-                position = self._position(member, self.phases.epochs(0), 0, evaluated=True)
+            if phase == 0:
+                position = self._position(member, 0, self.phases.epochs(0), 0, evaluated=True)
                 member.publish_dense(self.shared, position)
 
     def _finish(self) -> list[dict[str, Any]]:
+        """Write down masks, results and the pruned model of every seed."""
         found = []
         for index, member in enumerate(self.members):
             state, _ = self.trainer.member(index)
@@ -305,7 +274,7 @@ class Experiment:
 
     # ---- What is said, saved and restored -----------------------------------------------------
 
-    def _look_at(self, dispatch: InFlight | None, bar: Any) -> None:
+    def _look_at(self, dispatch: InFlight | None, event: plan.Train, bar: Any) -> None:
         """Log a dispatch that has come home; stop if its loss is not finite."""
         if dispatch is None:
             return
@@ -327,34 +296,40 @@ class Experiment:
         rate = self._pace.examples_per_second
         for member, values in zip(self.members, found, strict=True):
             facts = {"epoch": epoch, "examples_per_second": rate}
-            self._event(member, "train", step, self._remaining, **facts, **values)
+            member.tracker.log(
+                "train", step=step, phase=event.phase, remaining=event.remaining, **facts, **values
+            )
 
-    def _event(self, member: Member, kind: str, step: int, remaining: float, **values: Any) -> None:
-        member.tracker.log(kind, step=step, phase=self.phase, remaining=remaining, **values)
+    def _event(
+        self, member: Member, kind: str, phase: int, remaining: float, **values: Any
+    ) -> None:
+        step = self.trainer.step
+        member.tracker.log(kind, step=step, phase=phase, remaining=remaining, **values)
 
-    def _save(self, epoch: int, dispatch: int) -> None:
+    def _save(self, phase: int, epoch: int, dispatch: int) -> None:
         """Save all seeds in the background; nothing that follows changes what is saved."""
 
         def saves() -> Iterator[tuple[Checkpoints, Any, Position]]:
             for index, member in enumerate(self.members):
                 member.tracker.sync()
-                tree = self._checkpoint(*self.trainer.snapshot(index), self.phase)
-                yield member.checkpoints, tree, self._position(member, epoch, dispatch)
+                tree = self._checkpoint(*self.trainer.snapshot(index), phase)
+                yield member.checkpoints, tree, self._position(member, phase, epoch, dispatch)
 
         self._saver.start(saves())
         self._clock.saved(self.trainer.step)
 
     def _position(
-        self, member: Member, epoch: int, dispatch: int, *, evaluated: bool = False
+        self, member: Member, phase: int, epoch: int, dispatch: int, *, evaluated: bool = False
     ) -> Position:
         return Position(
             step=self.trainer.step,
-            phase=self.phase,
+            phase=phase,
             epoch=epoch,
             dispatch=dispatch,
             events=member.tracker.position,
             seconds=self._pace.seconds,
             evaluated=evaluated,
+            layout=LAYOUT,
         )
 
     def _checkpoint(self, state: Any, reference: Any, phase: int) -> dict[str, Any]:
@@ -369,13 +344,13 @@ class Experiment:
     def _restore(self) -> Position:
         """Go on where all seeds have a sound checkpoint; returns what is next."""
         place = common({member.config.seed: member.checkpoints for member in self.members})
-        abstract = self.trainer.abstract, self.trainer.abstract_reference
-        found = [
-            member.checkpoints.restore(
-                lambda position: self._checkpoint(*abstract, position.phase), place
-            )
-            for member in self.members
-        ]
+        abstract, reference = self.trainer.abstract, self.trainer.abstract_reference
+
+        def saved(position: Position) -> dict[str, Any]:
+            state = as_layout_1(abstract) if position.layout == 1 else abstract
+            return self._checkpoint(state, reference, position.phase)
+
+        found = [member.checkpoints.restore(saved, place) for member in self.members]
         positions = [Position.start_of(0) if one is None else one[1] for one in found]
         for member, position in zip(self.members, positions, strict=True):
             member.go_back(position)
@@ -383,24 +358,13 @@ class Experiment:
         if not restored:
             return positions[0]
         position = positions[0]
-        self.trainer.restore([tree["state"] for tree in restored], position.step)
+        states = [
+            from_layout_1(tree["state"]) if own.layout == 1 else tree["state"]
+            for tree, own in zip(restored, positions, strict=True)
+        ]
+        self.trainer.restore(states, position.step)
         if "reference" in restored[0]:
             self.trainer.restore_reference([tree["reference"] for tree in restored])
         self._pace.earlier = max(position.seconds for position in positions)
         log.info("continuing from step %d in phase %d", position.step, position.phase)
         return position
-
-    def _enter(self, phase: int, *, cut: bool) -> None:
-        """Set the clock of a phase, before or after its cut; phase 0 has none."""
-        self.phase, self._cut_ahead = phase, phase > 0 and not cut
-        regularizer, method = self.config.regularizer, self.trainer.method
-        no_reference = regularizer.reference == "finetuned" and phase == 0
-        over = regularizer.phases == "dense" and phase > 0
-        quiet = {"regularizer_weight"} if over else set()
-        if method.cuts_halfway and not self._cut_ahead:  # nothing to learn for
-            quiet |= {"regularizer_weight", "score_learning_rate", "multiplier_learning_rate"}
-        clock = self.phases.clock(phase, halfway=method.cuts_halfway, cut_ahead=self._cut_ahead)
-        self._remaining = clock[0]
-        self.trainer.enter_phase(
-            phase, *clock, penalized=not no_reference, **dict.fromkeys(quiet, 0.0)
-        )

@@ -24,7 +24,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import penalties, schedules, zeros
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
-from alignreg_jax.run.phases import Phases
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
 from alignreg_jax.training import sharding

@@ -115,7 +115,7 @@ class Follower(Member):
         yield
 
     def check_seen(self) -> None:
-        """Whether this process sees the folder that the first one writes to.
+        """Raise UserError unless this process sees the folder that the first one writes to.
 
         Raises:
             UserError: it does not.

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from alignreg_jax.run.dense import DensePhases
 from alignreg_jax.run.inputs import Cache
-from alignreg_jax.training.programs import Programs
 
 
 def _nothing(count: int) -> None:
@@ -18,12 +17,10 @@ class Shared:
 
     Attributes:
         inputs: data sets, pieces and encoders that were read.
-        programs: compiled functions.
         dense: dense phases; None: every run trains its own.
         stepped: told the number of steps whenever some have been trained.
     """
 
     inputs: Cache = field(default_factory=Cache)
-    programs: Programs = field(default_factory=Programs)
     dense: DensePhases | None = None
     stepped: Callable[[int], object] = _nothing

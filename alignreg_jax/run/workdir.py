@@ -121,7 +121,7 @@ def other_inputs(workdir: Path, inputs: Digests) -> list[str]:
 
 
 def check_inputs(workdir: Path, inputs: Digests) -> None:
-    """Whether the run in the workdir, if there is one, was begun with the same inputs.
+    """Raise UserError unless the run in the workdir, if any, was begun with the same inputs.
 
     Raises:
         UserError: it was not; names what differs.
@@ -177,7 +177,7 @@ def write_config(workdir: Path, config: ExperimentConfig, command: str, inputs: 
 
 
 def check_free(workdir: Path) -> None:
-    """Whether `locked` would succeed, without leaving a trace.
+    """Raise UserError unless `locked` would succeed; leaves no trace.
 
     The processes of one run may ask at the same time.
 

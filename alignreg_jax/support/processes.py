@@ -129,7 +129,7 @@ def decide(find: Callable[[], Sequence[int]], size: int = 1) -> tuple[int, ...]:
 
 
 def check_alike(values: Mapping[str, Any]) -> None:
-    """Whether all processes hold equal values, which are plain: digests of what they have read.
+    """Raise UserError unless all processes hold equal values: digests of what they have read.
 
     Raises:
         UserError: one of them does not; names the values.

@@ -11,7 +11,7 @@ from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.run import experiment
 from alignreg_jax.run.dense import DensePhases
 from alignreg_jax.run.inputs import check_inputs, identify, prepared
-from alignreg_jax.run.phases import Phases
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.run.workdir import InUse
 from alignreg_jax.support.flags import one_line

@@ -34,6 +34,9 @@ log = logging.getLogger(__name__)
 
 
 Place = tuple[int, int, int, bool]
+LAYOUT = 2
+"""Of the trees that are saved now: Adam's states are by label."""
+
 _HISTORY = ".metrics.jsonl"
 _LONGEST_SAVE = 24 * 3600  # seconds; orbax gives up after twenty minutes
 
@@ -44,7 +47,8 @@ class Position:
 
     Past the last epoch of a phase, its evaluation is next. `events` is the length of the history
     in metrics.jsonl, `seconds` the time spent so far. `evaluated`: the phase's evaluation is done,
-    too, so that the next phase is next.
+    too, so that the next phase is next. `layout` is that of the saved tree: 1 where a version
+    before this layout wrote it (`state.as_layout_1`).
     """
 
     step: int
@@ -54,6 +58,7 @@ class Position:
     events: int
     seconds: float
     evaluated: bool = False
+    layout: int = 1  # of a manifest that does not say
 
     @property
     def place(self) -> "Place":
@@ -63,7 +68,7 @@ class Position:
     @classmethod
     def start_of(cls, phase: int) -> "Position":
         """The first dispatch of a phase; of a fresh run, for phase 0."""
-        return cls(step=0, phase=phase, epoch=0, dispatch=0, events=0, seconds=0.0)
+        return cls(step=0, phase=phase, epoch=0, dispatch=0, events=0, seconds=0.0, layout=LAYOUT)
 
 
 class Checkpoints:

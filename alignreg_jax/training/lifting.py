@@ -13,7 +13,7 @@ from alignreg_jax.pruning.method import Weights
 
 @dataclass(frozen=True)
 class Lift:
-    """How what is written for one seed is done for several.
+    """Vectorises single-seed functions over a leading seed axis.
 
     Attributes:
         seeds: how many; arrays that are a seed's own then have a leading axis of that length. None:

@@ -1,8 +1,10 @@
-"""AdamW over flat trainable leaves: decay on matrices only, moments that forget the pruned."""
+"""AdamW over flat leaves: a state for each label, decay on matrices only, pruned moments zero."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -14,6 +16,7 @@ BETAS = (0.9, 0.999)
 EPSILON = 1e-8  # PyTorch's AdamW
 
 METHOD = "method/"  # in front of the paths of what a method learns
+WEIGHTS = "weights"  # the label of all other trained leaves
 
 Flat = Mapping[str, Any]
 
@@ -63,30 +66,6 @@ def shrinkage(
     return float(np.prod(1.0 - rate * weight_decay * np.asarray(factors, np.float64)))
 
 
-def method_rates(
-    paths: Sequence[str], labels: Mapping[str, str], hyper: Mapping[str, Any], factor: Array
-) -> dict[str, Array]:
-    """Rates of what a method learns, by path: scores follow the schedule, multipliers climb.
-
-    Args:
-        paths: of all trained leaves; those under "method/" are meant.
-        labels: entry of the method's state -> "scores" or "ascent".
-        hyper: `score_learning_rate` and `multiplier_learning_rate`, as far as they are needed.
-        factor: of `rate_factor`.
-    """
-    rates = {}
-    for path in paths:
-        if path.startswith(METHOD):
-            label = labels[path.removeprefix(METHOD).split("/")[0]]
-            if label == "scores":
-                rates[path] = hyper["score_learning_rate"] * factor
-            elif label == "ascent":
-                rates[path] = -hyper["multiplier_learning_rate"]
-            else:
-                raise ValueError(f"label {label!r} is neither scores nor ascent")
-    return rates
-
-
 def mask_kernels(flat: Flat, masks: Masks) -> dict[str, Any]:
     """Zero the pruned entries of the six kernels, wherever they stand in a flat tree."""
     masked = {
@@ -105,77 +84,65 @@ def clip_by_global_norm(
     return {path: gradient * factor for path, gradient in gradients.items()}
 
 
+def init(weights: Flat, learned: Mapping[str, Flat]) -> dict[str, Any]:
+    """Adam's states with zero moments, one for each label: "weights" and those of `learned`."""
+    return {WEIGHTS: adam().init(dict(weights))} | {
+        label: adam().init(dict(leaves)) for label, leaves in learned.items()
+    }
+
+
 def update(
     params: Flat,
     gradients: Flat,
-    state: Any,
+    states: Mapping[str, Any],
     *,
-    rate: Array,
+    rates: Mapping[str, Array],
     weight_decay: Array,
-    rates: Mapping[str, Array] | None = None,
-    age: Int[Array, ""] | None = None,
-) -> tuple[dict[str, Any], Any]:
+    learn: Array | bool = True,
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """One step of AdamW (decoupled decay, Loshchilov and Hutter 2019).
 
     Args:
-        params: trainable leaves by path, float32.
+        params: trained leaves by path, float32.
         gradients: the same structure.
-        state: of `adam()`.
-        rate: learning rate of this step.
-        rates: path -> rate, for leaves that have their own; a negative one climbs.
+        states: of `init`; each says by its moments which leaves are its own.
+        rates: label -> learning rate of this step; a negative one climbs.
         weight_decay: decay per unit of rate; a number, traced or not.
-        age: steps since the moments of the leaves with a rate of their own were zero, which those
-            of the others were at the first; None: as long.
+        learn: whether leaves other than weights move; otherwise their states stand still, too.
 
     Returns:
-        The new leaves and the new state.
+        The new leaves and the new states.
     """
-    rates = rates or {}
-    others = [path for path in gradients if path not in rates]
-    directions, moved_state = _directions(others, gradients, state, state.count)
-    if rates:
-        # Adam's bias correction by an age that is not theirs would make their first steps longer
-        count = state.count if age is None else age
-        own, own_state = _directions(list(rates), gradients, state, count)
-        directions |= own
-        moved_state = moved_state._replace(
-            mu={**moved_state.mu, **own_state.mu}, nu={**moved_state.nu, **own_state.nu}
-        )
-    moved = {
-        path: leaf
-        - rates.get(path, rate)
-        * (directions[path] + (weight_decay * leaf if decays(path) else 0.0))
-        for path, leaf in params.items()
-    }
-    return moved, moved_state
+    moved, moved_states = dict(params), {}
+    for label, state in states.items():
+        directions, new = _direction(gradients, state)
+        rate = rates[label]
+        if label != WEIGHTS:
+            new = jax.tree.map(partial(jnp.where, learn), new, state)
+            rate = jnp.where(learn, rate, 0.0)
+        moved_states[label] = new
+        for path, direction in directions.items():
+            decay = weight_decay * params[path] if decays(path) else 0.0
+            moved[path] = params[path] - rate * (direction + decay)
+    return moved, moved_states
 
 
-def _directions(
-    paths: Sequence[str], gradients: Flat, state: Any, count: Int[Array, ""]
-) -> tuple[dict[str, Any], Any]:
-    """Adam's, of some of the leaves, after `count` steps."""
-
-    def part(tree: Flat) -> dict[str, Any]:
-        return {path: tree[path] for path in paths}
-
-    found: Any = adam().update(
-        part(gradients), state._replace(count=count, mu=part(state.mu), nu=part(state.nu))
-    )
+def _direction(gradients: Flat, state: Any) -> tuple[dict[str, Any], Any]:
+    """Adam's step of unit rate for the leaves that a state knows, and its next state."""
+    found: Any = adam().update({path: gradients[path] for path in state.mu}, state)
     return found
 
 
-def forget_pruned(state: Any, masks: Masks) -> Any:
+def forget_pruned(states: Mapping[str, Any], masks: Masks) -> dict[str, Any]:
     """Clear the moments of pruned weights; else momentum would move them."""
-    return state._replace(mu=mask_kernels(state.mu, masks), nu=mask_kernels(state.nu, masks))
+    state = states[WEIGHTS]
+    cleared = state._replace(mu=mask_kernels(state.mu, masks), nu=mask_kernels(state.nu, masks))
+    return {**states, WEIGHTS: cleared}
 
 
-def forget_learned(state: Any) -> Any:
-    """Clear the moments of what a method learns."""
-
-    def forget(moments: Flat) -> dict[str, Any]:
-        return {
-            path: jnp.zeros_like(leaf) if path.startswith(METHOD) else leaf
-            for path, leaf in moments.items()
-        }
-
-    return state._replace(mu=forget(state.mu), nu=forget(state.nu))
+def forget_learned(states: Mapping[str, Any]) -> dict[str, Any]:
+    """Start anew for all but the weights."""
+    return {
+        label: state if label == WEIGHTS else adam().init(state.mu)
+        for label, state in states.items()
+    }

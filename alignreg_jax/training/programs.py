@@ -1,22 +1,24 @@
-"""Compiled functions, shared by the runs of one process that need the same ones."""
+"""Compiled functions are made once in a process for what they depend on."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
+_factories: list[Any] = []
 
-class Programs:
-    """Keeps every function that was made, under what it depends on.
 
-    A sweep gives one of these to all its runs: methods that differ only in how they score weights
-    train with one program, and so do seeds and values of λ.
+def made_once(factory: Callable[..., Any]) -> Any:
+    """Cache what a factory of jitted functions returns by all of its arguments.
+
+    A factory closes over nothing else, so methods that differ only in how they score weights train
+    with one program, and so do seeds and values of λ.
     """
+    cached = cache(factory)
+    _factories.append(cached)
+    return cached
 
-    def __init__(self) -> None:
-        """Nothing is made yet."""
-        self._made: dict[Hashable, Any] = {}
 
-    def __call__(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """Return what `make` made when it was first called under an equal key."""
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+def forget() -> None:
+    """Let all of them be made, and compiled, again."""
+    for factory in _factories:
+        factory.cache_clear()

@@ -6,6 +6,7 @@ reference follow the kernel they belong to.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -60,7 +61,7 @@ def make_mesh(data: int, fsdp: int, tensor: int, devices: Sequence[Any] | None =
 
 
 def check(mesh: Mesh, config: XlmrConfig, batch_sizes: dict[str, int]) -> None:
-    """Whether the model and the batches divide over the mesh.
+    """Raise UserError unless the model and the batches divide over the mesh.
 
     Args:
         mesh: of `make_mesh`.
@@ -112,6 +113,25 @@ def pins(mesh: Mesh) -> Pins:
     )
 
 
+@dataclass(frozen=True)
+class Places:
+    """The shardings of a tree, as one value that can be compared and hashed."""
+
+    structure: Any
+    leaves: tuple[NamedSharding, ...]
+
+    @classmethod
+    def of(cls, tree: Any) -> "Places":
+        """Of a tree of shardings."""
+        leaves, structure = jax.tree.flatten(tree)
+        return cls(structure, tuple(leaves))
+
+    @property
+    def tree(self) -> Any:
+        """The shardings in their tree."""
+        return jax.tree.unflatten(self.structure, self.leaves)
+
+
 def for_params(tree: Any, mesh: Mesh) -> Any:
     """Shardings of a tree of parameters, nested or flat by path."""
     flat = {path: NamedSharding(mesh, spec(path)) for path in flatten(tree)}
@@ -145,9 +165,10 @@ def for_state(state: TrainState, mesh: Mesh) -> TrainState:
             for path, leaf in flat.items()
         }
 
-    optimizer = state.optimizer._replace(
-        count=replicated, mu=moments(state.optimizer.mu), nu=moments(state.optimizer.nu)
-    )
+    optimizer = {
+        label: own._replace(count=replicated, mu=moments(own.mu), nu=moments(own.nu))
+        for label, own in state.optimizer.items()
+    }
     paths = flatten(state.method)
     method = {path: method_leaf(METHOD + path, leaf) for path, leaf in paths.items()}
     return TrainState(

@@ -1,6 +1,7 @@
 """What a criterion wants to know of the data: gradients of the task loss, summed over batches."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,9 +13,10 @@ from jaxtyping import Array
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.kernels import KERNELS, Kernels
-from alignreg_jax.pruning.method import GRADIENTS, Method
+from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper
 from alignreg_jax.training import sharding
 from alignreg_jax.training.lifting import Lift
+from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import DeviceData, TrainState
 from alignreg_jax.training.steps import accumulate, count_targets, task_loss
 
@@ -25,6 +27,7 @@ _TERMS = {"grad": lambda leaf: leaf, "grad_abs": jnp.abs, "grad_squared": jnp.sq
 assert _TERMS.keys() == GRADIENTS
 
 
+@made_once
 def make_zeros(needs: frozenset[str], mesh: Mesh, lift: Lift) -> Callable[..., Any]:
     """Compile `zeros(kernels)`: sums to start from, float32, for the gradients in `needs`.
 
@@ -42,8 +45,14 @@ def make_zeros(needs: frozenset[str], mesh: Mesh, lift: Lift) -> Callable[..., A
     return zeros
 
 
+@made_once
 def make_accumulate(
-    model: xlmr.XlmrModel, method: Method, accumulation: int, mesh: Mesh, lift: Lift
+    model: xlmr.XlmrModel,
+    effective: Callable[..., Kernels],
+    needs: frozenset[str],
+    accumulation: int,
+    mesh: Mesh,
+    lift: Lift,
 ) -> Callable[..., Any]:
     """Compile `accumulate(sums, state, data, rows, count, hyper, clock, *, length)`.
 
@@ -61,13 +70,13 @@ def make_accumulate(
         data: DeviceData,
         rows: Array,
         count: Array,
-        hyper: dict[str, Any],
-        clock: dict[str, Any],
+        hyper: Hyper,
+        clock: Clock,
         length: int,
     ) -> Signals:
         kernels, rest = prunable.split(state.params)
-        clock = {**clock, "step": state.step}
-        used = method.effective(kernels, state.masks, state.method, hyper, clock, None, False)
+        clock = replace(clock, step=state.step)
+        used = effective(kernels, state.masks, state.method, hyper, clock, None, False)
 
         def loss(used: Kernels, rows: Array, key: Array) -> Array:
             batch = jax.lax.with_sharding_constraint(
@@ -97,7 +106,7 @@ def make_accumulate(
         jax.jit,
         donate_argnums=0,
         static_argnames="length",
-        out_shardings=_shardings(method.needs, mesh, lift),
+        out_shardings=_shardings(needs, mesh, lift),
     )
     def add_up(
         sums: Any,
@@ -105,8 +114,8 @@ def make_accumulate(
         data: DeviceData,
         rows: Array,
         count: Array,
-        hyper: dict[str, Any],
-        clock: dict[str, Any],
+        hyper: Hyper,
+        clock: Clock,
         *,
         length: int,
     ) -> Any:

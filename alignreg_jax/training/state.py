@@ -32,8 +32,8 @@ class TrainState:
         params: the nested dict of models/xlmr.py.
         masks: Boolean, one for every prunable kernel.
         method: learned state of the pruning method.
-        optimizer: Adam's moments for the trained leaves only, flat dicts from path to moment; the
-            leaves of `method` that are trained stand under "method/".
+        optimizer: label -> Adam's state of the leaves trained under it, flat dicts from path to
+            moment: "weights", and the labels of what the method learns, under "method/".
     """
 
     step: Any
@@ -46,6 +46,25 @@ class TrainState:
     def replace(self, **changes: Any) -> "TrainState":
         """A copy with some fields changed."""
         return replace(self, **changes)
+
+
+def as_layout_1(state: TrainState) -> TrainState:
+    """A state as earlier versions saved it: one state of Adam, that of the weights.
+
+    Raises:
+        UserError: the method learns; its own moments were then among those of the weights.
+    """
+    if set(state.optimizer) != {optimizers.WEIGHTS}:
+        raise UserError(
+            "--workdir: an earlier version began this run, and its checkpoints keep what the method"
+            " learns in another form; finish it with that version, or give another --workdir"
+        )
+    return state.replace(optimizer=state.optimizer[optimizers.WEIGHTS])
+
+
+def from_layout_1(state: TrainState) -> TrainState:
+    """The inverse of `as_layout_1`."""
+    return state.replace(optimizer={optimizers.WEIGHTS: state.optimizer})
 
 
 class Batch(NamedTuple):
@@ -184,6 +203,15 @@ def partition(params: Tree, freeze: tuple[str, ...]) -> tuple[dict[str, Any], di
         {path: leaf for path, leaf in flat.items() if path not in frozen},
         {path: leaf for path, leaf in flat.items() if path in frozen},
     )
+
+
+def by_label(method_state: Tree, labels: Sequence[tuple[str, str]]) -> dict[str, dict[str, Any]]:
+    """The leaves of a method's state that are trained, by label, then by path as in `learned`."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, label in labels:
+        if name in method_state:
+            found.setdefault(label, {}).update(learned(method_state, [(name, label)]))
+    return found
 
 
 def learned(method_state: Tree, labels: Sequence[tuple[str, str]]) -> dict[str, Any]:

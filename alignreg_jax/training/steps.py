@@ -5,7 +5,7 @@ values. Numbers a sweep varies are traced leaves of `hyper`, so they never recom
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,12 +19,14 @@ from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import Kernels
-from alignreg_jax.pruning.method import Method, Weights
+from alignreg_jax.pruning.method import Clock, Hyper, Method, Weights
 from alignreg_jax.training import optimizers, sharding
 from alignreg_jax.training.lifting import Lift
+from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import (
     DeviceData,
     TrainState,
+    by_label,
     learned,
     partition,
     relearned,
@@ -39,7 +41,6 @@ _PRUNE, _INIT = 2**31 - 1, 2**31 - 2
 NOT_FINITE = -2
 """In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
 
-Scalars = dict[str, Any]
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
@@ -67,7 +68,6 @@ def task_loss(
 def init_state(
     params: Any,
     method: Method,
-    reference: Kernels,
     root: Array,
     freeze: Any,
     keep_zeros: bool = False,
@@ -78,29 +78,61 @@ def init_state(
     """
     kernels, _ = prunable.split(params)
     trainable, _ = partition(params, freeze)
-    state = method.init(kernels, reference, jax.random.fold_in(root, _INIT))
+    state = method.init(kernels, jax.random.fold_in(root, _INIT))
     return TrainState(
         step=jnp.int32(0),
         key=root,
         params=params,
         masks=masks.nonzero(kernels) if keep_zeros else masks.ones(kernels),
         method=state,
-        optimizer=optimizers.adam().init({**trainable, **learned(state, method.labels)}),
+        optimizer=optimizers.init(trainable, by_label(state, method.labels)),
     )
 
 
+@made_once
+def make_init(
+    method: Method, freeze: tuple[str, ...], keep_zeros: bool, places: sharding.Places, lift: Lift
+) -> Callable[..., TrainState]:
+    """Compile `start(params, head, root)`: states at step 0, born where they belong."""
+
+    def start(params: Any, head: Any, root: Array) -> TrainState:
+        return init_state({**params, "head": head}, method, root, freeze, keep_zeros)
+
+    return jax.jit(lift(start, (None, lift.own, lift.own)), out_shardings=places.tree)
+
+
+@made_once
+def make_join(places: sharding.Places, lift: Lift) -> Callable[..., TrainState]:
+    """Compile `join(states)`: the states of single seeds to that of all of them."""
+    return jax.jit(lift.join, out_shardings=places.tree)
+
+
+@made_once
+def make_member(alone: sharding.Places, lift: Lift) -> Callable[..., tuple[TrainState, Any]]:
+    """Compile `member(state, reference, index)`: one seed's own, where it would be if `alone`."""
+
+    @partial(jax.jit, out_shardings=(alone.tree, alone.tree.masks))
+    def member(state: TrainState, reference: Any, index: Any) -> tuple[TrainState, Any]:
+        kernels = lift.member(reference, index) if lift.own_reference else reference
+        return lift.member(state, index), kernels
+
+    return member
+
+
+@made_once
 def make_train_step(
     model: xlmr.XlmrModel,
     method: Method,
     settings: StepSettings,
     mesh: Mesh,
-    shardings: TrainState,
+    places: sharding.Places,
     lift: Lift,
 ) -> TrainStep:
-    """Compile `train(state, reference, data, rows, count, hyper, clock, *, length)`.
+    """Compile `train(state, reference, data, rows, count, keeps, hyper, clock, *, length)`.
 
     `rows` is `[steps, batch]`; only its first `count` (traced) steps are run, so a short dispatch
-    needs no program of its own. `state` is donated. Returns the new state and metrics `[steps]`,
+    needs no program of its own. `keeps` has the counts of every step for `method.step_masks`, or is
+    None. `state` is donated. Returns the new state and metrics `[steps]`,
     of which the first `count` mean something. State, rows and metrics of several seeds have a
     leading axis.
     """
@@ -113,13 +145,18 @@ def make_train_step(
         reference: Weights,
         data: DeviceData,
         rows: Array,
-        hyper: Scalars,
-        clock: Scalars,
+        keep: masks.Keep,
+        hyper: Hyper,
+        clock: Clock,
         length: int,
     ) -> tuple[TrainState, Metrics]:
+        if method.step_masks:
+            kernels, _ = prunable.split(state.params)
+            new = method.step_masks(kernels, state.masks, state.method, keep)
+            state = state.replace(masks=new)
         key = jax.random.fold_in(state.key, state.step)
         dropout_key, method_key = (jax.random.fold_in(key, i) for i in (_DROPOUT, _METHOD))
-        clock = {**clock, "step": state.step}
+        clock = replace(clock, step=state.step)
         trainable, frozen = partition(state.params, settings.freeze)
         trained = {**trainable, **learned(state.method, method.labels)}
 
@@ -159,21 +196,24 @@ def make_train_step(
         of_weights = {path: gradients[path] for path in trainable}
         norm = optax.tree.norm(of_weights)
         if settings.clip:
-            gradients |= optimizers.clip_by_global_norm(of_weights, norm, hyper["max_grad_norm"])
+            gradients |= optimizers.clip_by_global_norm(of_weights, norm, hyper.max_grad_norm)
         factor = optimizers.rate_factor(
             state.step,
-            warmup=hyper["warmup_steps"],
-            total=clock["total_steps"],
+            warmup=hyper.warmup_steps,
+            total=clock.total_steps,
             schedule=settings.schedule,
         )
         moved, optimizer = optimizers.update(
             trained,
             gradients,
             state.optimizer,
-            rate=hyper["learning_rate"] * factor,
-            weight_decay=hyper["weight_decay"],
-            rates=optimizers.method_rates(tuple(trained), dict(method.labels), hyper, factor),
-            age=state.step - clock["since"],
+            rates={
+                "weights": hyper.learning_rate * factor,
+                "scores": hyper.score_learning_rate * factor,
+                "ascent": -hyper.multiplier_learning_rate,
+            },
+            weight_decay=hyper.weight_decay,
+            learn=clock.learn,
         )
         if method.zero_pruned:
             moved = optimizers.mask_kernels(moved, state.masks)
@@ -182,7 +222,7 @@ def make_train_step(
             "task_loss": task_sum / targets,
             "penalty": penalty_value,
             "grad_norm": norm,
-            "learning_rate": hyper["learning_rate"] * factor,
+            "learning_rate": hyper.learning_rate * factor,
             "examples": jnp.sum(rows >= 0).astype(jnp.float32),
             **logs,
         }
@@ -200,7 +240,7 @@ def make_train_step(
         jax.jit,
         donate_argnums=0,
         static_argnames="length",
-        out_shardings=(shardings, replicated),
+        out_shardings=(places.tree, replicated),
     )
     def train(
         state: TrainState,
@@ -208,24 +248,28 @@ def make_train_step(
         data: DeviceData,
         rows: Array,
         count: Array,
-        hyper: Scalars,
-        clock: Scalars,
+        keeps: Any,
+        hyper: Hyper,
+        clock: Clock,
         *,
         length: int,
     ) -> tuple[TrainState, Metrics]:
+        def keep_of(index: Any) -> masks.Keep:
+            return jax.tree.map(lambda leaf: leaf[index], keeps)
+
         def one_seed(
             state: TrainState, reference: Weights, rows: Array
         ) -> tuple[TrainState, Metrics]:
             @partial(jax.jit, inline=True)  # traced once, for the shapes and in the loop
-            def run(state: TrainState, rows: Array) -> tuple[TrainState, Metrics]:
-                return one_step(state, reference, data, rows, hyper, clock, length)
+            def run(state: TrainState, rows: Array, keep: masks.Keep) -> tuple[TrainState, Metrics]:
+                return one_step(state, reference, data, rows, keep, hyper, clock, length)
 
-            shapes = jax.eval_shape(run, state, rows[0])[1]
+            shapes = jax.eval_shape(run, state, rows[0], keep_of(0))[1]
             start = {name: jnp.zeros(rows.shape[0], leaf.dtype) for name, leaf in shapes.items()}
 
             def body(index: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
                 state, history = carry
-                state, metrics = run(state, rows[index])
+                state, metrics = run(state, rows[index], keep_of(index))
                 return state, {name: history[name].at[index].set(metrics[name]) for name in history}
 
             return jax.lax.fori_loop(0, count, body, (state, start))
@@ -263,11 +307,14 @@ def accumulate(
     return total
 
 
-def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callable[..., TrainState]:
+@made_once
+def make_prune_step(
+    method: Method, places: sharding.Places, lift: Lift
+) -> Callable[..., TrainState]:
     """Compile `prune(state, keep, phase, signals)`: new masks, zeroed weights, cleared moments.
 
     `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
-    the parameters here. What the method learns goes on as its `renew` says.
+    the parameters here.
     """
 
     def cut(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
@@ -275,13 +322,12 @@ def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callab
         key = jax.random.fold_in(jax.random.fold_in(state.key, _PRUNE), phase)
         if "layernorm" in method.needs:
             signals = {**signals, "layernorm": _layer_norm_scales(rest)}
-        new = method.prune(kernels, state.masks, state.method, signals, keep, key)
-        state = state.replace(masks=new)
-        if method.renew:
-            state = state.replace(
-                method=method.renew(state.method),
-                optimizer=optimizers.forget_learned(state.optimizer),
-            )
+        new, learned_anew = method.cut(kernels, state.masks, state.method, signals, keep, key)
+        state = state.replace(
+            masks=new,
+            method=learned_anew,
+            optimizer=optimizers.forget_learned(state.optimizer),
+        )
         if not method.zero_pruned:
             return state
         return state.replace(
@@ -289,7 +335,7 @@ def make_prune_step(method: Method, shardings: TrainState, lift: Lift) -> Callab
             optimizer=optimizers.forget_pruned(state.optimizer, new),
         )
 
-    @partial(jax.jit, donate_argnums=0, out_shardings=shardings)
+    @partial(jax.jit, donate_argnums=0, out_shardings=places.tree)
     def prune(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
         return lift(cut, (lift.own, None, None, lift.own))(state, keep, phase, signals)
 
@@ -306,17 +352,19 @@ def _layer_norm_scales(params: dict[str, Any]) -> dict[str, Array]:
     }
 
 
-def make_serve(method: Method) -> Callable[[TrainState], Any]:
+@made_once
+def make_serve(finalize: Callable[..., Kernels]) -> Callable[[TrainState], Any]:
     """Compile `serve(state)`: the parameters to evaluate and export, pruned weights exactly 0."""
 
     @jax.jit
     def serve(state: TrainState) -> Any:
         kernels, rest = prunable.split(state.params)
-        return prunable.merge(method.finalize(kernels, state.masks, state.method), rest)
+        return prunable.merge(finalize(kernels, state.masks, state.method), rest)
 
     return serve
 
 
+@made_once
 def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array, Array]]:
     """Compile `predict(predictions, params, data, rows, count, *, length)`.
 

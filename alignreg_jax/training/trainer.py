@@ -7,9 +7,8 @@ Several seeds are trained side by side in one program (lifting.py): what is a se
 leading axis on the device, and comes and goes here as one value a seed.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -24,11 +23,10 @@ from alignreg_jax.models.xlmr import Params, XlmrModel
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.pruning.method import GRADIENTS, Method, Weights
+from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper, Method, Weights
 from alignreg_jax.support import processes
 from alignreg_jax.training import sharding, signals, steps
 from alignreg_jax.training.lifting import Lift
-from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import DeviceData, TrainState, partition
 
 
@@ -58,11 +56,10 @@ class Trainer:
         heads: Sequence[Params] = (),
         own_reference: bool = False,
         keep_zeros: bool = False,
-        hyper: Mapping[str, float],
+        hyper: Hyper,
         total_steps: int,
         batch_size: int,
         steps_per_dispatch: int,
-        programs: Programs | None = None,
     ):
         """Place parameters, reference and data on the mesh, and build (not compile) the steps.
 
@@ -78,12 +75,10 @@ class Trainer:
             heads: the head of every seed; none: all have that of `params`.
             own_reference: whether the reference will differ between the seeds.
             keep_zeros: whether kernels that are zero count as pruned from the start.
-            hyper: learning_rate, weight_decay, warmup_steps, max_grad_norm, regularizer_weight; for
-                a method that learns, score_learning_rate and multiplier_learning_rate.
+            hyper: host numbers; `train_examples` is set here.
             total_steps: of the whole run, for the rate's schedule.
             batch_size: rows in a step.
             steps_per_dispatch: most steps in a dispatch.
-            programs: compiled functions of earlier runs of this process, to be used again.
         """
         self.mesh, self.method, self.seeds = mesh, method, tuple(seeds)
         self._rows = (steps_per_dispatch, batch_size)
@@ -94,78 +89,40 @@ class Trainer:
         # Buffers of its own: the state is donated, the reference is not
         kernels = self.copy_kernels(placed)
         self._anchors = _anchors(placed, settings.freeze) if method.anchors_rest else {}
-        programs = programs or Programs()
-        self.abstract = self._abstract(placed, kernels, method, settings)
-        shardings = lift.shardings(jax.tree.map(lambda leaf: leaf.sharding, self.abstract))
-
-        def initialise(params: Params, head: Params, reference: Any, root: Any) -> TrainState:
-            params = {**params, "head": head}
-            return steps.init_state(params, method, reference, root, settings.freeze, keep_zeros)
-
-        # What the tree of a state and its places depend on, and so every function that closes over
-        # them: the method as the function sees it, and what of the model is trained
-        training, cutting = (
-            (model, view, settings.freeze, mesh, lift) for view in (method.training, method.cutting)
-        )
-        start = programs(
-            ("init", training, keep_zeros),
-            lambda: jax.jit(
-                lift(initialise, (None, lift.own, None, lift.own)), out_shardings=shardings
-            ),
-        )
+        self.abstract = self._abstract(placed, settings.freeze)
+        alone = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
+        places = sharding.Places.of(lift.shardings(alone))
+        training, freeze = method.training, settings.freeze
+        start = steps.make_init(training, freeze, keep_zeros, places, lift)
         roots = lift.join([self.place(jax.random.key(seed)) for seed in seeds])
         heads = [self.place(head) for head in heads] or [placed["head"]] * len(seeds)
-        self.state: TrainState = start(placed, lift.join(heads), kernels, roots)
+        self.state: TrainState = start(placed, lift.join(heads), roots)
         self.reference = lift.join([kernels] * len(seeds)) if lift.own_reference else kernels
-        self._member = programs(("member", training), lambda: _make_member(lift, self.abstract))
-        self._join = programs(
-            ("join", training),
-            lambda: jax.jit(lift.join, out_shardings=shardings),
-        )
-
-        def train_step(view: Method) -> steps.TrainStep:
-            return programs(
-                ("train", (model, view, settings.freeze, mesh, lift), settings),
-                lambda: steps.make_train_step(model, view, settings, mesh, shardings, lift),
-            )
-
+        self._member = steps.make_member(sharding.Places.of(alone), lift)
+        self._join = steps.make_join(places, lift)
         # By whether there is a penalty
         self._train_steps = {
-            True: train_step(method.training),
-            False: train_step(method.unpenalized),
+            penalized: steps.make_train_step(model, view, settings, mesh, places, lift)
+            for penalized, view in ((True, training), (False, method.unpenalized))
         }
-        self._prune = programs(
-            ("prune", cutting),
-            lambda: steps.make_prune_step(method.cutting, shardings, lift),
+        self._prune = steps.make_prune_step(method.cutting, places, lift)
+        self._add_gradients = signals.make_accumulate(
+            model, method.effective, method.needs, settings.accumulation, mesh, lift
         )
-        self._add_gradients = programs(
-            ("gradients", model, method.effective, method.needs, settings.accumulation, mesh, lift),
-            lambda: signals.make_accumulate(model, method, settings.accumulation, mesh, lift),
-        )
-        self._no_gradients = programs(
-            ("no gradients", method.needs, mesh, lift),
-            lambda: signals.make_zeros(method.needs, mesh, lift),
-        )
-        self.serve = programs(
-            ("serve", model, method.finalize, mesh), lambda: steps.make_serve(method)
-        )
+        self._no_gradients = signals.make_zeros(method.needs, mesh, lift)
+        self.serve = steps.make_serve(method.finalize)
         self._data = self.place(DeviceData.from_encoded(train))
-        self._hyper = {**hyper, "train_examples": train.rows}
+        self._hyper = replace(hyper, train_examples=train.rows)
         self._total_steps = total_steps
         self._step = 0
         self._in_flight: InFlight | None = None
-        self.enter_phase(0, 1.0)
+        self.set_clock(1.0)
 
-    def _abstract(
-        self, placed: Params, kernels: Any, method: Method, settings: steps.StepSettings
-    ) -> TrainState:
+    def _abstract(self, placed: Params, freeze: tuple[str, ...]) -> TrainState:
         """Shapes and places of one seed's state."""
         shapes = jax.eval_shape(
-            lambda params, reference, root: steps.init_state(
-                params, method, reference, root, settings.freeze
-            ),
+            lambda params, root: steps.init_state(params, self.method, root, freeze),
             placed,
-            kernels,
             jax.random.key(0),
         )
         return jax.tree.map(
@@ -186,6 +143,10 @@ class Trainer:
     def step(self) -> int:
         """Steps done, dispatched ones included."""
         return self._step
+
+    def anchor(self) -> None:
+        """Compare with the weights as they are now from here on."""
+        self.reference = self.copy_kernels(self.state.params)
 
     def member(self, index: int) -> tuple[TrainState, Any]:
         """State and reference kernels of one seed, by its place in `seeds`.
@@ -220,39 +181,29 @@ class Trainer:
         """Shapes and places of one seed's reference kernels."""
         return prunable.split(self.abstract.params)[0]
 
-    def enter_phase(
-        self,
-        phase: int,
-        remaining: float,
-        target: float | None = None,
-        since: int = 0,
-        penalized: bool = True,
-        **hyper: float,
+    def set_clock(
+        self, target: float, *, learn: bool = True, penalized: bool = True, **hyper: float
     ) -> None:
-        """Set the clock, and hyper-parameters that hold for this phase.
+        """Say what holds from the next dispatch on.
 
         Args:
-            phase: its number.
-            remaining: fraction of the prunable weights that remains in it.
-            target: what the cut that is learned for will leave; None: as `remaining`.
-            since: the step at which what the method learns was new.
+            target: share of the weights that the next cut will leave, or the last one left.
+            learn: whether what the method learns is trained.
             penalized: False trains by the program of methods without a penalty, and so to the same
                 bits as they do; a penalty of weight 0 would round otherwise.
             hyper: what replaces the run's hyper-parameters meanwhile.
         """
-        self._phase, self._penalized = phase, penalized
+        self._penalized = penalized
         self._train = self._train_steps[penalized]
-        clock = {
-            "total_steps": self._total_steps,
-            "phase": phase,
-            "remaining": remaining,
-            "target": remaining if target is None else target,
-        }
-        clock = {name: np.float32(value) for name, value in clock.items()}
-        self._clock = self.place({**clock, "since": np.int32(since)})  # to be exact in long runs
-        self._traced_hyper = self.place(
-            {name: np.float32(value) for name, value in {**self._hyper, **hyper}.items()}
+        self._clock = self.place(
+            Clock(
+                step=np.int32(0),  # the step counts for itself
+                total_steps=np.float32(self._total_steps),
+                target=np.float32(target),
+                learn=np.bool_(learn),
+            )
         )
+        self._traced_hyper = self.place(jax.tree.map(np.float32, replace(self._hyper, **hyper)))
 
     def gradients(self, *plans: Sequence[Dispatch]) -> dict[str, Any]:
         """The gradient signals that the method needs, summed over the batches of each seed's plan.
@@ -283,13 +234,23 @@ class Trainer:
                 )
         return sums
 
-    def prune(self, keep: masks.Keep, measured: Mapping[str, Any] | None = None) -> None:
-        """Cut to the given counts, with the signals of `gradients`: masks, weights and moments."""
-        phase = np.int32(self._phase)
-        self.state = self._prune(self.state, *self.place((keep, phase)), dict(measured or {}))
+    def prune(
+        self, keep: masks.Keep, phase: int, measured: Mapping[str, Any] | None = None
+    ) -> None:
+        """Cut to the given counts, with the signals of `gradients`: masks, weights and moments.
 
-    def dispatch(self, *dispatches: Dispatch) -> InFlight | None:
+        `phase` is the number of the cut, which its randomness depends on.
+        """
+        self.state = self._prune(
+            self.state, *self.place((keep, np.int32(phase))), dict(measured or {})
+        )
+
+    def dispatch(self, *dispatches: Dispatch, keeps: Sequence[masks.Keep] = ()) -> InFlight | None:
         """Queue a dispatch of every seed, all of one shape.
+
+        Args:
+            dispatches: one a seed.
+            keeps: of every step how many weights stay, for a method with masks for every step.
 
         Returns:
             The one before it, whose metrics are ready or nearly so.
@@ -300,6 +261,7 @@ class Trainer:
             Weights(self.reference, self._anchors if self._penalized else {}),
             self._data,
             *self._batches(dispatches),
+            self._keeps(keeps),
             self._traced_hyper,
             self._clock,
             length=dispatches[0].length,
@@ -319,6 +281,13 @@ class Trainer:
             own[:count] = dispatch.rows
         return self.place((rows if self._lift.seeds else rows[0], np.int32(count)))
 
+    def _keeps(self, keeps: Sequence[masks.Keep]) -> Any:
+        """Counts of every step, filled up to the one shape there is."""
+        if not self.method.step_masks:
+            return None
+        filled = [*keeps, *keeps[-1:] * (self._rows[0] - len(keeps))]
+        return self.place(jax.tree.map(lambda *counts: np.stack(counts), *filled))
+
     def drain(self) -> InFlight | None:
         """The last dispatch, to be looked at before anything is saved or evaluated."""
         finished, self._in_flight = self._in_flight, None
@@ -329,18 +298,6 @@ class Trainer:
 def _are_finite(tree: Any) -> Any:
     """Of every leaf whether all of it is finite."""
     return jax.tree.map(lambda leaf: jnp.all(jnp.isfinite(leaf)), tree)
-
-
-def _make_member(lift: Lift, abstract: TrainState) -> Callable[..., tuple[TrainState, Any]]:
-    """Compile `member(state, reference, index)`: one seed's own, where it would be if alone."""
-    where = jax.tree.map(lambda leaf: leaf.sharding, abstract)
-
-    @partial(jax.jit, out_shardings=(where, where.masks))
-    def member(state: TrainState, reference: Any, index: Any) -> tuple[TrainState, Any]:
-        kernels = lift.member(reference, index) if lift.own_reference else reference
-        return lift.member(state, index), kernels
-
-    return member
 
 
 def _anchors(params: Params, freeze: tuple[str, ...]) -> dict[str, Any]:

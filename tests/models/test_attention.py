@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from alignreg_jax.models.attention import attend, precision, trouble_with_cudnn
+from alignreg_jax.models.attention import attend, precision, why_not_cudnn
 
 BATCH, HEADS, LENGTH, SIZE = 3, 2, 7, 8
 LENGTHS = np.array([7, 4, 0])  # the last row is nothing but padding
@@ -100,9 +100,9 @@ CPU = SimpleNamespace(device_kind="cpu")
 
 
 def test_what_keeps_cudnn_from_it():
-    assert trouble_with_cudnn(64, jnp.dtype("bfloat16"), A100) is None
-    assert trouble_with_cudnn(64, jnp.dtype("float32"), A100) == "needs model.dtype=bfloat16"
-    assert "this is cpu" in str(trouble_with_cudnn(64, jnp.dtype("bfloat16"), CPU))
+    assert why_not_cudnn(64, jnp.dtype("bfloat16"), A100) is None
+    assert why_not_cudnn(64, jnp.dtype("float32"), A100) == "needs model.dtype=bfloat16"
+    assert "this is cpu" in str(why_not_cudnn(64, jnp.dtype("bfloat16"), CPU))
 
 
 def test_a_shared_offset_of_keys_and_values_stays_out_of_the_gradient_of_queries():

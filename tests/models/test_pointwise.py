@@ -95,7 +95,7 @@ def test_layer_norm_of_a_shifted_row_is_that_of_the_row():
 
 
 @pytest.mark.parametrize("shape", [(4,), (3, 4), (2, 3, 4), (2, 3, 5, 4)])
-def test_over_rows(shape):
+def test_sum_leading_axes(shape):
     values = jnp.arange(np.prod(shape), dtype=jnp.float32).reshape(shape)
     expected = np.asarray(values).reshape(-1, 4).sum(0)
-    np.testing.assert_array_equal(pointwise.over_rows(values), expected)
+    np.testing.assert_array_equal(pointwise.sum_leading_axes(values), expected)

@@ -70,7 +70,7 @@ def test_random_and_random_global_are_two_draws_at_one_seed():
         keep = masks.keep_counts(kernels.sizes(weights), 0.31, scope)
         method = methods.build(criterion="random", scope=scope)
         everything = masks.ones(weights)
-        found = method.prune(weights, everything, {}, {}, keep, jax.random.key(3))
+        found, _ = method.cut(weights, everything, {}, {}, keep, jax.random.key(3))
         kept[scope] = np.concatenate([np.ravel(found[name]) for name in KERNELS])
     agree = float(np.mean(kept["layer"] == kept["global"]))
     expected = 0.31**2 + 0.69**2

@@ -18,7 +18,7 @@ from alignreg_jax.pruning import (
     regularizers,
 )
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.pruning.method import Weights
+from alignreg_jax.pruning.method import Clock, Hyper, Weights
 
 TABLE_1 = (
     "none random random-global l0-mbp l2-mbp l2-global-mbp gradient-mbp lookahead lamp cosine-mbp"
@@ -27,9 +27,9 @@ TABLE_1 = (
 CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 KEY = jax.random.key(0)
 TOP_K = jax.jit(masks.top_k, static_argnames="scope")
-CLOCK = {"step": 0, "total_steps": 1, "phase": 0, "remaining": 1.0, "target": 0.4}
-HYPER = {"regularizer_weight": jnp.float32(1), "train_examples": jnp.float32(10)}
-LEARNS = {"score_learning_rate": jnp.float32(0.1)}
+CLOCK = Clock(target=0.4, learn=True)
+HYPER = Hyper(regularizer_weight=jnp.float32(1), train_examples=jnp.float32(10))
+STILL = dataclasses.replace(CLOCK, learn=False)
 OPEN = 1 / (1 + np.exp(-2.4 - 2 / 3 * np.log(11)))  # that a gate is open at its start
 
 
@@ -87,7 +87,7 @@ def test_a_preset_prunes_by_its_criterion_and_scope(make_kernels, name):
     else:
         score = EXPECTED_SCORES.get(name, lambda kernels, _: criteria.magnitude(kernels))
         scores = score(weights, measured)
-    found = jax.jit(method.prune)(
+    found, _ = jax.jit(method.cut)(
         weights, masks.ones(weights), state, {"grad": measured}, keep, KEY
     )
     scope = "global" if name in ("random-global", "l2-global-mbp", "lamp", "l0") else "layer"
@@ -110,7 +110,7 @@ def test_variants_of_gradient_pruning_say_what_they_need(make_kernels, criterion
     method = methods.build(criterion=criterion, scope="layer")
     assert method.needs == {signal}
     keep = masks.keep_counts(kernels.sizes(weights), 0.4, "layer")
-    found = method.prune(weights, masks.ones(weights), {}, {signal: sums}, keep, KEY)
+    found, _ = method.cut(weights, masks.ones(weights), {}, {signal: sums}, keep, KEY)
     scores = TOP_K(expected(weights, sums), masks.ones(weights), keep, scope="layer")
     jax.tree.map(np.testing.assert_array_equal, found, scores)
 
@@ -126,7 +126,7 @@ def test_boundaries_of_lookahead(make_kernels, boundary):
     method = methods.build(criterion=f"lookahead-{boundary}", scope="layer")
     assert method.needs == ({"layernorm"} if boundary == "residual" else set())
     keep = masks.keep_counts(kernels.sizes(weights), 0.4, "layer")
-    found = method.prune(weights, masks.ones(weights), {}, {"layernorm": scales}, keep, KEY)
+    found, _ = method.cut(weights, masks.ones(weights), {}, {"layernorm": scales}, keep, KEY)
     scores = lookahead.lookahead(weights, boundary=boundary, layernorm=scales)
     expected = TOP_K(scores, masks.ones(weights), keep, scope="layer")
     jax.tree.map(np.testing.assert_array_equal, found, expected)
@@ -146,7 +146,7 @@ def test_methods_that_share_a_penalty_share_its_function():
 def test_l2sp_is_frobenius_to_the_bit_on_the_kernels(make_kernels):
     """And so all that AlignReg's regularizer adds to L2-SP is what it leaves free."""
     pruned, reference = make_kernels(0), make_kernels(1)
-    hyper = {"regularizer_weight": jnp.float32(5e-4)}
+    hyper = Hyper(regularizer_weight=jnp.float32(5e-4))
 
     def value(name):
         method = of_preset(name)
@@ -175,7 +175,7 @@ def test_l2sp_pulls_everything_else_that_is_pretrained(make_kernels):
 def test_l0_counts_open_gates_per_training_example(make_kernels):
     weights = make_kernels(0)
     method = methods.build(criterion="magnitude", scope="layer", regularizer="l0")
-    state = method.init(weights, weights, KEY)
+    state = method.init(weights, KEY)
     assert state.keys() == {"gates"}
     penalty, logs = penalty_of(method, weights, weights, state=state)
     number = sum(leaf.size for leaf in weights.values())
@@ -193,7 +193,7 @@ def test_lagrangians_of_l0(make_kernels, name):
     """Towards what the cut will leave: with open gates the pull is to shut them."""
     weights, target = make_kernels(0), 0.4
     method = of_preset(name)
-    state = method.init(weights, weights, KEY)
+    state = method.init(weights, KEY)
     assert state["multipliers"] == {"linear": 0, "quadratic": 5}
     assert dict(method.labels) == {"gates": "scores", "multipliers": "ascent"}
 
@@ -229,16 +229,16 @@ def test_shut_gates_are_cut_in_their_order_and_not_by_position(make_kernels):
     state = {"gates": jax.tree.map(lambda leaf: -4 + 0.1 * leaf, make_kernels(2))}
     assert not any(jnp.any(leaf) for leaf in gates.fold(weights, state["gates"]).values())
     keep = masks.keep_counts(kernels.sizes(weights), 0.25, "layer")
-    prune = of_preset("l0-mbp").prune
-    found = prune(weights, masks.ones(weights), state, {}, keep, KEY)
+    cut = of_preset("l0-mbp").cut
+    found, _ = cut(weights, masks.ones(weights), state, {}, keep, KEY)
     expected = TOP_K(state["gates"], masks.ones(weights), keep, scope="layer")
     jax.tree.map(np.testing.assert_array_equal, found, expected)
 
 
 def test_a_sample_of_the_gates_is_the_steps(make_kernels):
     weights, method = make_kernels(0), of_preset("l0-mbp")
-    state = method.init(weights, weights, KEY)
-    args = (weights, masks.ones(weights), state, LEARNS, CLOCK)
+    state = method.init(weights, KEY)
+    args = (weights, masks.ones(weights), state, HYPER, CLOCK)
     first, again, other = (
         method.effective(*args, key, True) for key in (KEY, KEY, jax.random.key(1))
     )
@@ -252,11 +252,11 @@ def test_a_sample_of_the_gates_is_the_steps(make_kernels):
 def test_gates_that_stand_still_are_not_sampled(make_kernels):
     """So weights are trained as they are evaluated."""
     weights, method = make_kernels(0), of_preset("l0")
-    state = {**method.init(weights, weights, KEY), "gates": make_kernels(2)}
-    args, still = (weights, masks.ones(weights), state), {"score_learning_rate": jnp.float32(0)}
-    trained = jax.jit(method.effective, static_argnums=6)(*args, still, CLOCK, KEY, True)
-    sampled = jax.jit(method.effective, static_argnums=6)(*args, LEARNS, CLOCK, KEY, True)
-    tested = method.effective(*args, still, CLOCK, None, False)
+    state = {**method.init(weights, KEY), "gates": make_kernels(2)}
+    args = (weights, masks.ones(weights), state, HYPER)
+    trained = jax.jit(method.effective, static_argnums=6)(*args, STILL, KEY, True)
+    sampled = jax.jit(method.effective, static_argnums=6)(*args, CLOCK, KEY, True)
+    tested = method.effective(*args, STILL, None, False)
     for name in KERNELS:
         np.testing.assert_allclose(trained[name], tested[name], rtol=1e-5, atol=1e-7)
         assert np.mean(np.abs(sampled[name] - tested[name]) > 1e-3) > 0.5
@@ -290,7 +290,7 @@ def test_a_criterion_of_gates_needs_gates():
 def test_penalty_is_the_weighted_regularizer(make_kernels, fields, expected):
     pruned, reference = make_kernels(0), make_kernels(1)
     method = methods.build(criterion="magnitude", scope="layer", **fields)
-    hyper = {"regularizer_weight": jnp.float32(3)}
+    hyper = Hyper(regularizer_weight=jnp.float32(3))
     penalty, logs = penalty_of(method, pruned, reference, hyper)
     value = expected(pruned, reference)
     assert logs["regularizer"] == value
@@ -298,7 +298,7 @@ def test_penalty_is_the_weighted_regularizer(make_kernels, fields, expected):
 
 
 def test_no_regularizer_costs_and_logs_nothing(make_kernels):
-    penalty, logs = penalty_of(of_preset("l2-mbp"), make_kernels(0), make_kernels(1), {})
+    penalty, logs = penalty_of(of_preset("l2-mbp"), make_kernels(0), make_kernels(1), Hyper())
     assert penalty == 0
     assert logs == {}
 
@@ -306,7 +306,7 @@ def test_no_regularizer_costs_and_logs_nothing(make_kernels):
 @pytest.mark.parametrize("name", ["cosine", "frobenius"])
 def test_the_reference_is_data(make_kernels, name):
     method = methods.build(criterion="magnitude", scope="layer", regularizer=name)
-    hyper = {"regularizer_weight": 1.0}
+    hyper = Hyper(regularizer_weight=1.0)
 
     def penalty(pruned, reference):
         return penalty_of(method, pruned, reference, hyper)[0]
@@ -326,7 +326,7 @@ def test_the_weight_is_traced(make_kernels):
         return penalty_of(of_preset("frobenius-mbp"), pruned, reference, hyper)[0]
 
     values = [
-        float(penalty(make_kernels(0), make_kernels(1), {"regularizer_weight": jnp.float32(w)}))
+        float(penalty(make_kernels(0), make_kernels(1), Hyper(regularizer_weight=jnp.float32(w))))
         for w in (1, 2, 4)
     ]
     assert values == pytest.approx([values[0], 2 * values[0], 4 * values[0]])
@@ -337,11 +337,11 @@ def test_defaults_of_a_method(make_kernels):
     weights = make_kernels(0)
     method = of_preset("l2-mbp")
     assert (method.zero_pruned, method.needs) == (True, frozenset())
-    assert method.init(weights, weights, KEY) == {}
+    assert method.init(weights, KEY) == {}
     kept = {name: jnp.abs(weights[name]) > 1 for name in KERNELS}
     expected = masks.apply(weights, kept)
     # The network sees the store, where zero_pruned keeps pruned weights at zero
-    seen = method.effective(expected, kept, {}, {}, CLOCK, KEY, True)
+    seen = method.effective(expected, kept, {}, HYPER, CLOCK, KEY, True)
     exported = method.finalize(weights, kept, {})
     for name in KERNELS:
         assert seen[name] is expected[name]
@@ -355,7 +355,7 @@ def test_pruned_weights_stay_zero_under_adamw_when_masks_are_applied(make_kernel
     # Without the last line of `step`, decay and momentum would move them; the test would see it.
     method, reference = of_preset(name), make_kernels(0)
     optimizer = optax.adamw(1e-2, weight_decay=0.1)
-    weights, hyper = reference, {"regularizer_weight": 1.0}
+    weights, hyper = reference, Hyper(regularizer_weight=1.0)
     moments = optimizer.init(weights)
     kept = masks.ones(weights)
 
@@ -370,7 +370,7 @@ def test_pruned_weights_stay_zero_under_adamw_when_masks_are_applied(make_kernel
 
     weights, moments = step(weights, moments)
     keep = masks.keep_counts(kernels.sizes(weights), 0.5, "layer")
-    kept = jax.jit(method.prune)(weights, kept, {}, {}, keep, KEY)
+    kept, _ = jax.jit(method.cut)(weights, kept, {}, {}, keep, KEY)
     weights = masks.apply(weights, kept)
     for _ in range(5):
         moved, moments = step(weights, moments)

@@ -50,7 +50,7 @@ def guarded():
 
     with pytest.MonkeyPatch.context() as patch:
         for owner, names in (
-            (Trainer, ("dispatch", "drain", "prune", "enter_phase")),
+            (Trainer, ("dispatch", "drain", "prune", "set_clock")),
             (Evaluator, ("predictions",)),
             (experiments, ("fetch",)),
         ):

@@ -1,19 +1,17 @@
 """What a method learns beside the weights: gates at their own rate, climbing multipliers."""
 
-from itertools import pairwise
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy.stats import spearmanr
-from training_cases import HYPER, batches, make_trainer, method, prune, train
+from training_cases import HYPER, batches, make_trainer, method, moments, prune, train
 
 from alignreg_jax.pruning import gates
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path
+from alignreg_jax.training import programs
 from alignreg_jax.training.checkpointing import Checkpoints, Position
-from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 
 RATES = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.02, "regularizer_weight": 1.0}
@@ -34,7 +32,7 @@ def learned(trainer):
 def test_every_leaf_moves_at_its_own_rate():
     """Adam's first step is the rate times the sign of the gradient, but for epsilon."""
     trainer = make(hyper={"weight_decay": 0.0})
-    trainer.enter_phase(0, 1.0, 0.4)
+    trainer.set_clock(0.4)
     before = flatten(jax.device_get(trainer.state.params)), learned(trainer)
     train(trainer, batches(0, 1))
     after = flatten(jax.device_get(trainer.state.params)), learned(trainer)
@@ -49,7 +47,7 @@ def test_every_leaf_moves_at_its_own_rate():
 
 def test_multipliers_follow_no_schedule_and_gates_do():
     trainer = make(hyper={"warmup_steps": 10.0})
-    trainer.enter_phase(0, 1.0, 0.4)
+    trainer.set_clock(0.4)
     before = learned(trainer)
     train(trainer, batches(0, 1))
     after = learned(trainer)
@@ -63,8 +61,8 @@ def test_gates_reach_their_target_in_every_phase_and_large_weights_stay():
     trainer = make("l0-target", "gate", hyper={"multiplier_learning_rate": 0.01})
     weights = prunable.split(jax.device_get(trainer.state.params))[0]
     total = sum(kernel.size for kernel in weights.values())
-    for phase, (left, target) in enumerate(pairwise((1.0, 0.56, 0.3138, 0.1772)), start=1):
-        trainer.enter_phase(phase, left, target, trainer.step)
+    for phase, target in enumerate((0.56, 0.3138, 0.1772), start=1):
+        trainer.set_clock(target)
         history = [train(trainer, batches(5 * part % 45, 5))["open_gates"] for part in range(18)]
         assert history[-1][-1] == pytest.approx(target, abs=0.05)
         assert np.min(history) > target - 0.15  # undamped it swings further
@@ -86,7 +84,7 @@ def test_gates_reach_their_target_in_every_phase_and_large_weights_stay():
 
 def test_gates_of_pruned_weights_neither_count_nor_learn():
     trainer = make("l0-target", "gate")
-    trainer.enter_phase(0, 1.0, 0.5)
+    trainer.set_clock(0.5)
     train(trainer, batches(0, 3))
     ranked = learned(trainer)
     kept = prune(trainer, 0.5)
@@ -97,7 +95,6 @@ def test_gates_of_pruned_weights_neither_count_nor_learn():
     for name in KERNELS:  # the lowest gates went
         pruned = ranked[f"gates/{name}"][0][~kept[name][0]]
         assert pruned.max() <= ranked[f"gates/{name}"][0][kept[name][0]].min()
-    trainer.enter_phase(1, 0.5, 0.5)
     metrics = train(trainer, batches(0, 3))
     assert (metrics["open_gates"] < 0.5).all()
     after = learned(trainer)
@@ -114,7 +111,7 @@ def test_a_cut_renews_what_was_learned():
     """Later phases learn as the first one does, and what a cut has left is not scaled."""
     trainer = make("l0-target", "gate")
     start = learned(trainer)
-    trainer.enter_phase(1, 1.0, 0.5, since=0)
+    trainer.set_clock(0.5)
     train(trainer, batches(0, 5))
     moved = learned(trainer)
     prune(trainer, 0.5)
@@ -122,11 +119,10 @@ def test_a_cut_renews_what_was_learned():
     for path in start:
         assert np.any(moved[path] != start[path])
         np.testing.assert_array_equal(after[path], start[path])
-    moments = jax.device_get((trainer.state.optimizer.mu, trainer.state.optimizer.nu))
-    for part in moments:
+    for part in moments(jax.device_get(trainer.state)):
         assert not any(np.any(leaf) for path, leaf in part.items() if path.startswith("method/"))
         assert np.any(part[kernel_path("output")])
-    trainer.enter_phase(2, 0.5, 0.25, since=5)
+    trainer.set_clock(0.25)
     train(trainer, batches(0, 1))
     kept = jax.device_get(trainer.state.masks["output"])
     steps = np.abs(learned(trainer)["gates/output"] - after["gates/output"])[kept]
@@ -136,14 +132,19 @@ def test_a_cut_renews_what_was_learned():
 
 
 def test_learning_is_as_new_after_millions_of_steps():
-    """The step at which it began is an integer: the float next to it may be a step later."""
+    """Its optimizer counts for itself, from where the method began to learn."""
     trainer = make("l0-target", "gate")
     step = 2**24 + 1
     trainer.state = trainer.state.replace(
         step=trainer.place(np.int32(step)),
-        optimizer=trainer.state.optimizer._replace(count=trainer.place(np.int32(step))),
+        optimizer={
+            **trainer.state.optimizer,
+            "weights": trainer.state.optimizer["weights"]._replace(
+                count=trainer.place(np.int32(step))
+            ),
+        },
     )
-    trainer.enter_phase(7, 1.0, 0.5, since=step)
+    trainer.set_clock(0.5)
     before = learned(trainer)
     train(trainer, batches(0, 1))
     steps = np.abs(learned(trainer)["gates/output"] - before["gates/output"])
@@ -173,7 +174,7 @@ def test_gates_take_no_part_in_the_norm_that_clips_weights():
     norm = np.sqrt(
         sum(
             np.sum((leaf / 0.1).astype(np.float64) ** 2)
-            for path, leaf in jax.device_get(trainer.state.optimizer.mu).items()
+            for path, leaf in moments(jax.device_get(trainer.state))[0].items()
             if not path.startswith("method/")
         )
     )
@@ -201,16 +202,16 @@ def test_learned_state_is_sharded_like_its_kernels_and_trains_alike(layout):
     found = {}
     for where in (layout, (1, 1, 1)):
         trainer = make(layout=where)
-        trainer.enter_phase(0, 1.0, 0.4)
+        trainer.set_clock(0.4)
         metrics = train(trainer, batches(0, 1))
         # What Adam saw, not what it did: the sign of a gradient that is noise would decide that
-        moments = jax.device_get(trainer.state.optimizer.mu)
-        found[where] = metrics, {p: leaf for p, leaf in moments.items() if p.startswith("method/")}
+        seen = moments(jax.device_get(trainer.state))[0]
+        found[where] = metrics, {p: leaf for p, leaf in seen.items() if p.startswith("method/")}
         for name in KERNELS:
             kernel = flatten(trainer.state.params)[kernel_path(name)]
             for leaf in (
                 trainer.state.method["gates"][name],
-                trainer.state.optimizer.mu[f"method/gates/{name}"],
+                moments(trainer.state)[0][f"method/gates/{name}"],
             ):
                 assert leaf.sharding == kernel.sharding
     ours, one = found[layout], found[1, 1, 1]
@@ -225,12 +226,12 @@ def test_learned_state_is_sharded_like_its_kernels_and_trains_alike(layout):
 
 def test_learned_state_resumes_to_the_bit(tmp_path):
     whole = make("l0-target", "gate")
-    whole.enter_phase(0, 1.0, 0.4)
+    whole.set_clock(0.4)
     train(whole, batches(0, 2))
     checkpoints = Checkpoints(tmp_path, keep=1)
     checkpoints.save({"state": whole.state}, Position(2, 0, 0, 1, 0, 0.0))
     other = make("l0-target", "gate", seed=1)
-    other.enter_phase(0, 1.0, 0.4)
+    other.set_clock(0.4)
     restored, position = checkpoints.restore(lambda position: {"state": other.abstract})
     other.restore([restored["state"]], position.step)
     for trainer in (whole, other):
@@ -245,8 +246,9 @@ def test_learned_state_resumes_to_the_bit(tmp_path):
 
 
 def test_targets_compile_once():
-    trainer = make(programs=Programs())
+    programs.forget()
+    trainer = make()
     for steps in (3, 1):
-        trainer.enter_phase(0, 1.0, 1.0 / steps)
+        trainer.set_clock(1.0 / steps)
         train(trainer, batches(0, steps))
     assert trainer._train._cache_size() == 1

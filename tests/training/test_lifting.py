@@ -3,12 +3,11 @@
 import jax
 import numpy as np
 import pytest
-from training_cases import LENGTH, batches, make_trainer, method
+from training_cases import LENGTH, batches, make_trainer, method, moments
 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
-from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 from alignreg_jax.training.trainer import InFlight, fetch
 
@@ -36,14 +35,14 @@ def story(trainer, own, tuned=False):
         trainer.dispatch(*(dispatches(first)[index] for index in own))
         found.append(fetch(trainer.drain()))
 
-    trainer.enter_phase(0, 1.0, 0.6)
+    learn = trainer._hyper.score_learning_rate > 0
+    trainer.set_clock(0.6, learn=learn)
     train(0)
     if tuned:
         trainer.reference = trainer.copy_kernels(trainer.state.params)
-    trainer.enter_phase(1, 0.6, 0.6)
     signals = trainer.gradients(*([dispatches(2)[index]] for index in own))
     sizes = prunable.sizes(trainer.member(0)[1])
-    trainer.prune(masks.keep_counts(sizes, 0.6, "layer"), signals)
+    trainer.prune(masks.keep_counts(sizes, 0.6, "layer"), 1, signals)
     train(1)
     return found
 
@@ -98,15 +97,15 @@ def test_what_is_learned_of_each_seed():
     """Gradients only: Adam moves a gate without one by its whole rate, whichever way it rounds."""
     options = {"method_": method(regularizer="l0-target"), "hyper": RATES}
     together = make_trainer(seeds=SEEDS, **options)
-    together.enter_phase(0, 1.0, 0.4)
+    together.set_clock(0.4)
     one_step = [Dispatch(LENGTH, batches(index, 1)) for index in range(len(SEEDS))]
     together.dispatch(*one_step)
     for index, seed in enumerate(SEEDS):
         alone = make_trainer(seeds=(seed,), **options)
-        alone.enter_phase(0, 1.0, 0.4)
+        alone.set_clock(0.4)
         alone.dispatch(one_step[index])
         found, expected = (
-            jax.device_get(state.optimizer.mu) for state in (together.member(index)[0], alone.state)
+            moments(jax.device_get(state))[0] for state in (together.member(index)[0], alone.state)
         )
         assert any(path.startswith("method/gates") for path in expected)
         assert any(path.startswith("method/multiplier") for path in expected)
@@ -161,10 +160,9 @@ def test_one_program_for_each_length_and_none_for_a_seed():
 
 def test_trainers_that_freeze_other_parameters_share_programs():
     """As the rows `l2-mbp` and `l2-mbp@train.freeze=embeddings` of a sweep do."""
-    shared = Programs()
     for freeze in ((), ("embeddings",)):
-        trainer = make_trainer(seeds=SEEDS, freeze=freeze, programs=shared)
+        trainer = make_trainer(seeds=SEEDS, freeze=freeze)
         states = [trainer.member(index)[0] for index in range(len(SEEDS))]
         trainer.restore(states, 0)
-        trained = {path.split("/")[0] for path in states[0].optimizer.mu}
+        trained = {path.split("/")[0] for path in moments(states[0])[0]}
         assert trained == {"embeddings", "encoder", "head"} - set(freeze)

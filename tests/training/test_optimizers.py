@@ -30,13 +30,13 @@ def gradients(step):
 @pytest.fixture(scope="module")
 def ours():
     params = jax.tree.map(jnp.asarray, leaves(0))
-    state = optimizers.adam().init(params)
+    states = optimizers.init(params, {})
     for step, rate in enumerate(RATES):
-        params, state = jax.jit(optimizers.update)(
+        params, states = jax.jit(optimizers.update)(
             params,
             jax.tree.map(jnp.asarray, gradients(step)),
-            state,
-            rate=jnp.float32(rate),
+            states,
+            rates={"weights": jnp.float32(rate)},
             weight_decay=jnp.float32(DECAY),
         )
     return jax.device_get(params)
@@ -129,29 +129,27 @@ def test_rate_is_never_negative_past_the_end():
     assert found == 0
 
 
-def test_rates_of_what_a_method_learns():
-    paths = ("encoder/output/kernel", "method/gates/output", "method/multipliers/linear")
-    hyper = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.01, "learning_rate": 1.0}
-    labels = {"gates": "scores", "multipliers": "ascent"}
-    found = optimizers.method_rates(paths, labels, hyper, jnp.float32(0.5))
-    assert found == {"method/gates/output": 0.05, "method/multipliers/linear": -0.01}
-    with pytest.raises(ValueError, match="label 'other' is neither"):
-        optimizers.method_rates(paths, {**labels, "gates": "other"}, hyper, jnp.float32(0.5))
-
-
 def test_a_leaf_with_a_rate_of_its_own_does_not_decay_and_may_climb():
     params = {"encoder/output/kernel": 1.0, "method/gates/output": 2.0, "method/multipliers/x": 3.0}
     params = {path: jnp.full(2, value) for path, value in params.items()}
     gradients = {path: jnp.array([0.5, -0.5]) for path in params}
-    rates = {"method/gates/output": jnp.float32(0.1), "method/multipliers/x": jnp.float32(-0.01)}
-    found, _ = optimizers.update(
-        params, gradients, optimizers.adam().init(params), rates=rates,
-        rate=jnp.float32(1e-3), weight_decay=jnp.float32(0.5),
-    )  # fmt: skip
+    kernel, gate, multiplier = ({path: params[path]} for path in params)
+    states = optimizers.init(kernel, {"scores": gate, "ascent": multiplier})
+    rates = dict(weights=jnp.float32(1e-3), scores=jnp.float32(0.1), ascent=jnp.float32(-0.01))
+    options = {"rates": rates, "weight_decay": jnp.float32(0.5)}
+    found, _ = optimizers.update(params, gradients, states, **options)
     step = np.array([1.0, -1.0])  # Adam's first direction is the sign
     np.testing.assert_allclose(found["encoder/output/kernel"], 1 - 1e-3 * (step + 0.5), rtol=1e-6)
     np.testing.assert_allclose(found["method/gates/output"], 2 - 0.1 * step, rtol=1e-6)
     np.testing.assert_allclose(found["method/multipliers/x"], 3 + 0.01 * step, rtol=1e-6)
+
+    still, after = optimizers.update(params, gradients, states, learn=jnp.bool_(False), **options)
+    np.testing.assert_array_equal(still["encoder/output/kernel"], found["encoder/output/kernel"])
+    for path in ("method/gates/output", "method/multipliers/x"):
+        np.testing.assert_array_equal(still[path], params[path])
+    assert after["weights"].count == 1
+    for label in ("scores", "ascent"):
+        jax.tree.map(np.testing.assert_array_equal, after[label], states[label])
 
 
 def clipped(tree, largest):

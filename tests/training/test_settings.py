@@ -125,7 +125,7 @@ def test_l2sp_pulls_all_that_is_pretrained_and_trained():
     trainer = make_trainer(
         QUIET, method_=method(regularizer="l2sp"), freeze=("embeddings",), hyper={"weight_decay": 0}
     )
-    trainer.enter_phase(0, 1.0, regularizer_weight=0.0)
+    trainer.set_clock(1.0, regularizer_weight=0.0)
     train(trainer, batches(0, 3))
     moved, first, _ = state_of(trainer)
     start = flatten(params())
@@ -133,7 +133,7 @@ def test_l2sp_pulls_all_that_is_pretrained_and_trained():
     kept = jax.tree.map(lambda leaf: leaf.copy(), trainer.state)
     for weight in (0.0, 0.3):
         trainer.restore([jax.tree.map(lambda leaf: leaf.copy(), kept)], 3)
-        trainer.enter_phase(0, 1.0, regularizer_weight=weight)
+        trainer.set_clock(1.0, regularizer_weight=weight)
         metrics = train(trainer, batches(3, 1))
         found[weight] = state_of(trainer)[1]
     pretrained = [path for path in first if not path.startswith("head/")]

@@ -14,6 +14,7 @@ from training_cases import (
     make_trainer,
     mesh,
     method,
+    moments,
     params,
     prune,
     train,
@@ -50,8 +51,7 @@ def shard_shapes(state):
     """Shape of a device's piece of every leaf, by name."""
     trees = {
         "params": state.params,
-        "mu": state.optimizer.mu,
-        "nu": state.optimizer.nu,
+        **dict(zip(("mu", "nu"), moments(state), strict=True)),
         "masks": state.masks,
     }
     return {

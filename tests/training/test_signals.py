@@ -15,7 +15,7 @@ from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels, masks, methods
 from alignreg_jax.pruning.kernels import KERNELS, merge, split
 from alignreg_jax.pruning.methods import Criterion, build
-from alignreg_jax.training.programs import Programs
+from alignreg_jax.training import programs
 
 ALL = frozenset({"grad", "grad_abs", "grad_squared"})
 PLAN = [Dispatch(LENGTH, batches(0, 2)), Dispatch(24, batches(2, 1))]
@@ -85,13 +85,13 @@ def test_microbatches_change_nothing(parts):
 
 def test_pruned_weights_have_gradients_and_stay_pruned():
     trainer = make_trainer(method_=method(criterion="gradient"), clip=True)
-    trainer.prune(keep(trainer, 0.5), trainer.gradients(PLAN))
+    trainer.prune(keep(trainer, 0.5), 0, trainer.gradients(PLAN))
     first = jax.device_get(trainer.state.masks)
     train(trainer, batches(0, 2))
     sums = trainer.gradients(PLAN)
     for name in KERNELS:
         assert np.mean(np.asarray(sums["grad"][name])[~first[name]] != 0) > 0.9
-    trainer.prune(keep(trainer, 0.2), sums)
+    trainer.prune(keep(trainer, 0.2), 0, sums)
     second = jax.device_get(trainer.state.masks)
     for name in KERNELS:
         assert not np.any(second[name] & ~first[name])
@@ -106,7 +106,8 @@ def keep(trainer, remaining):
 
 
 def test_a_method_that_needs_nothing_costs_nothing():
-    trainer = make_trainer(programs=Programs())
+    programs.forget()
+    trainer = make_trainer()
     assert trainer.gradients(PLAN) == {}
     assert trainer._add_gradients._cache_size() == 0
 
@@ -151,10 +152,10 @@ def test_layer_norm_scales_reach_the_criterion(monkeypatch):
 
 def test_programs_are_shared_by_what_they_depend_on():
     """Two criteria and two seeds train with one program; another penalty needs its own."""
-    programs = Programs()
+    programs.forget()
     kinds = ("magnitude", "random", "magnitude", "lamp")
     trainers = [
-        make_trainer(method_=method(criterion=kind), seed=seed, clip=True, programs=programs)
+        make_trainer(method_=method(criterion=kind), seed=seed, clip=True)
         for seed, kind in enumerate(kinds)
     ]
     assert len({trainer._train for trainer in trainers}) == 1
@@ -163,7 +164,7 @@ def test_programs_are_shared_by_what_they_depend_on():
     assert trainers[0]._train._cache_size() == 1
     alone = make_trainer(method_=method(criterion="lamp"), seed=3, clip=True)
     assert train(alone, batches(0, 2))["loss"].tolist() == losses[3] != losses[0]
-    other = make_trainer(method_=method(regularizer="cosine"), clip=True, programs=programs)
+    other = make_trainer(method_=method(regularizer="cosine"), clip=True)
     assert other._train is not trainers[0]._train
     assert other._prune is trainers[0]._prune
 

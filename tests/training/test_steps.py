@@ -23,8 +23,7 @@ from training_cases import (
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
-from alignreg_jax.training import steps
-from alignreg_jax.training.programs import Programs
+from alignreg_jax.training import programs, steps
 from alignreg_jax.training.state import flatten
 
 PARTIAL = np.array([[40, 41, 42, -1, -1, -1, -1, -1]], np.int32)
@@ -166,9 +165,9 @@ def test_masks_hold_whatever_the_moments_say():
     """Momentum left over would move a pruned weight on a gradient of zero."""
     trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True)
     masks = prune(trainer, 1 / 3)
-    optimizer = trainer.state.optimizer
-    optimizer = optimizer._replace(mu=jax.tree.map(lambda leaf: leaf + 1, optimizer.mu))
-    trainer.state = trainer.state.replace(optimizer=optimizer)
+    weights = trainer.state.optimizer["weights"]
+    weights = weights._replace(mu=jax.tree.map(lambda leaf: leaf + 1, weights.mu))
+    trainer.state = trainer.state.replace(optimizer={"weights": weights})
     train(trainer, batches(0, 1))
     assert not pruned_entries(state_of(trainer)[0], masks).any()
 
@@ -224,11 +223,11 @@ def test_one_dispatch_equals_many():
 
 def test_numbers_of_a_sweep_compile_once():
     """Three weights, two rates, other counts of steps: one program for each length."""
-    own = Programs()
-    trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True, programs=own)
+    programs.forget()
+    trainer = make_trainer(method_=method(regularizer="frobenius"), clip=True)
     losses = []
     for phase, weight in enumerate((0.0, 1e-3, 1.0)):
-        trainer.enter_phase(phase, 0.5, regularizer_weight=weight, learning_rate=1e-3 * weight)
+        trainer.set_clock(0.5, regularizer_weight=weight, learning_rate=1e-3 * weight)
         losses += train(trainer, batches(0, phase + 1))["loss"].tolist()
     assert trainer._train._cache_size() == 1
     prune(trainer, 0.5)

@@ -90,9 +90,9 @@ def test_kernels_copied_as_the_reference_outlive_the_state():
 
 def test_hyper_parameters_of_a_phase_hold_for_that_phase():
     trainer = make_trainer(clip=True)
-    trainer.enter_phase(1, 0.9, learning_rate=0.5)
+    trainer.set_clock(0.9, learning_rate=0.5)
     assert train(trainer, batches(0, 1))["learning_rate"] == [0.5]
-    trainer.enter_phase(2, 0.8)
+    trainer.set_clock(0.8)
     assert train(trainer, batches(0, 1))["learning_rate"] == [np.float32(1e-3)]
 
 

@@ -11,8 +11,8 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels, masks, methods
 from alignreg_jax.pruning.kernels import kernel_path
+from alignreg_jax.pruning.method import Hyper
 from alignreg_jax.training import sharding
-from alignreg_jax.training.programs import Programs
 from alignreg_jax.training.state import flatten
 from alignreg_jax.training.steps import StepSettings
 from alignreg_jax.training.trainer import Trainer
@@ -27,7 +27,6 @@ CONFIG = xlmr.XlmrConfig(
 )
 QUIET = xlmr.XlmrConfig(**{**vars(CONFIG), "hidden_dropout": 0.0, "attention_dropout": 0.0})
 LABELS, LENGTH, BATCH, ROWS = 5, 16, 8, 48
-PROGRAMS = Programs()  # tests of one process compile once what they share; to count, take your own
 HYPER = {
     "learning_rate": 1e-3,
     "weight_decay": 0.01,
@@ -100,7 +99,6 @@ def make_trainer(
     batch_size=BATCH,
     steps_per_dispatch=5,
     hyper=(),
-    programs=PROGRAMS,
     train_rows=None,
     network=None,
     **settings,
@@ -115,11 +113,10 @@ def make_trainer(
         seeds=seeds or (seed,),
         heads=heads,
         own_reference=own_reference,
-        hyper={**HYPER, **dict(hyper)},
+        hyper=Hyper(**{**HYPER, **dict(hyper)}),
         total_steps=total_steps,
         batch_size=batch_size,
         steps_per_dispatch=steps_per_dispatch,
-        programs=programs,
     )
 
 
@@ -137,14 +134,23 @@ def train(trainer, batches, length=LENGTH):
     return {name: values[: finished.count] for name, values in metrics.items()}
 
 
-def prune(trainer, remaining, scope="layer"):
-    trainer.prune(masks.keep_counts(kernels.sizes(trainer.reference), remaining, scope))
+def prune(trainer, remaining, scope="layer", phase=0):
+    trainer.prune(masks.keep_counts(kernels.sizes(trainer.reference), remaining, scope), phase)
     return jax.device_get(trainer.state.masks)
 
 
 def first_gradients(trainer):
     """What the first step's optimizer saw: its first moments, over 1 - beta."""
-    return {path: leaf / 0.1 for path, leaf in jax.device_get(trainer.state.optimizer.mu).items()}
+    return {path: leaf / 0.1 for path, leaf in moments(jax.device_get(trainer.state))[0].items()}
+
+
+def moments(state):
+    """Adam's first and second ones of all labels, flat."""
+    states = state.optimizer.values()
+    return tuple(
+        {path: leaf for own in states for path, leaf in getattr(own, name).items()}
+        for name in ("mu", "nu")
+    )
 
 
 def pruned_entries(tree, masks):
@@ -155,7 +161,7 @@ def pruned_entries(tree, masks):
 def state_of(trainer):
     """Host copies of parameters and moments, flat."""
     state = jax.device_get(trainer.state)
-    return flatten(state.params), state.optimizer.mu, state.optimizer.nu
+    return flatten(state.params), *moments(state)
 
 
 def worst_error(found, expected):
