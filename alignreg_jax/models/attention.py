@@ -39,7 +39,7 @@ def why_not_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
 def default_implementation(
     head_size: int, dtype: Any, devices: Sequence[Any]
 ) -> Literal["einsum", "cudnn"]:
-    """What computes attention without dropout when model.attention=auto: cuDNN on one device that can."""
+    """What computes attention when model.attention=auto: cuDNN where one device can."""
     alone = len(devices) == 1  # how its kernel is divided over several has not been tried
     return "cudnn" if alone and not why_not_cudnn(head_size, dtype, devices[0]) else "einsum"
 

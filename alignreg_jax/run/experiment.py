@@ -31,7 +31,7 @@ from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import processes
 from alignreg_jax.support.progress import progress
-from alignreg_jax.support.termination import termination
+from alignreg_jax.support.termination import Terminated, termination
 from alignreg_jax.training.checkpointing import LAYOUT, Checkpoints, Position
 from alignreg_jax.training.companions import common, companions
 from alignreg_jax.training.pace import Pace
@@ -143,6 +143,7 @@ class Experiment:
             self._keep_zeros(zeros.standing(kernels))
         model, total_steps = assembly.build_model(config, inputs), self.phases.total_steps
         self.trainer = assembly.build_trainer(config, inputs, model, total_steps, self._seeds)
+        self._midway = 0 < self.trainer.method.cut_at < 1
         self.phases.check_learning(self.trainer.method.cut_at)
         self.plan = plan.events(
             self.phases,
@@ -181,7 +182,8 @@ class Experiment:
                     case plan.Train():
                         self._train(event)
                     case plan.Cut():
-                        self._cut(event)
+                        with termination.deferred(stop=not self._midway):
+                            self._cut(event)
                     case plan.Anchor():
                         self.trainer.anchor()
                     case plan.Evaluate():
@@ -197,7 +199,9 @@ class Experiment:
         name = f"phase {event.phase}/{self.phases.last} at {event.remaining:.1%}"
         initial = steps - sum(len(dispatches[0].rows) for _, _, dispatches in ahead)
         self._clock.saved(self.trainer.step)
-        with progress(steps, name, "steps", initial=initial) as bar, termination.deferred():
+        # A stop before a cut midway through a phase waits for the step after it, to save that
+        deferred = termination.deferred(stop=event.closes)
+        with progress(steps, name, "steps", initial=initial) as bar, deferred:
             for epoch, index, dispatches in ahead:
                 with self._pace.training:
                     self._look_at(self.trainer.dispatch(*dispatches), event, bar)
@@ -208,7 +212,7 @@ class Experiment:
                     self._save(event.phase, epoch, index + 1)
                 if stop:
                     self._saver.wait()
-                    return  # the end of the deferral stops the run
+                    raise Terminated
             with self._pace.training:
                 self._look_at(self.trainer.drain(), event, bar)
             if event.closes and (ahead or not steps):

@@ -43,14 +43,18 @@ class Termination:
             log.warning("asked to stop; saving first")
 
     @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """While inside only note the first request: whoever is inside looks at `asked`."""
+    def deferred(self, *, stop: bool = True) -> Iterator[None]:
+        """While inside only note the first request: whoever is inside looks at `asked`.
+
+        Afterwards the program ends if it was asked to; not if `stop` is False, for what comes next
+        then looks.
+        """
         self._deferring = True
         try:
             yield
         finally:
             self._deferring = False
-        if self.asked:
+        if self.asked and stop:
             raise Terminated
 
     def _answer(self, number: int, frame: Any) -> None:

@@ -224,7 +224,7 @@ def test_one_process_at_a_time(tmp_path):
                 refuse(workdir)
     workdirs.check_free(workdir)
     holder = (
-        "import sys, time, pathlib; from alignreg_jax import workdir\n"
+        "import sys, time, pathlib; from alignreg_jax.run import workdir\n"
         "with workdir.locked(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
