@@ -17,7 +17,7 @@ from alignreg_jax.models import saving, xlmr
 from alignreg_jax.models.slicing import check_sizes, sliced
 from alignreg_jax.training.state import flatten
 
-LAYERS, HEADS, HEAD_SIZE, FFN, LABELS = 3, 4, 4, 12, 3
+LAYERS, HEADS, HEAD_SIZE, FFN, LABELS = 2, 4, 4, 12, 3
 CONFIG = xlmr.XlmrConfig(
     vocab_size=30,
     hidden_size=HEADS * HEAD_SIZE,
@@ -87,7 +87,7 @@ def loss_and_gradients(network, params, key=None):
 
 
 def assert_close(found, expected, tolerance):
-    found, expected = flatten(found), flatten(expected)
+    found, expected = (flatten(jax.device_get(tree)) for tree in (found, expected))
     assert found.keys() == expected.keys()
     for path, leaf in expected.items():
         assert found[path].shape == leaf.shape, path
@@ -104,7 +104,7 @@ def pattern(heads, ffn):
     }
 
 
-UNEVEN = pattern((2, 0, 4), (5, 12, 0))
+UNEVEN = pattern((2, 0), (0, 5))
 patterns = st.fixed_dictionaries(
     {"heads": arrays(bool, (LAYERS, HEADS)), "ffn": arrays(bool, (LAYERS, FFN))}
 )
@@ -112,7 +112,7 @@ patterns = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=5)
 @example(units=UNEVEN, head="token")
-@example(units=pattern((0, 0, 0), (0, 0, 0)), head="dense-tanh-out")
+@example(units=pattern((0, 0), (0, 0)), head="dense-tanh-out")
 @given(units=patterns, head=st.sampled_from(["token", "dense-tanh-out"]))
 def test_without_units_it_computes_what_it_does_with_their_output_rows_at_zero(units, head):
     params = parameters(head)
@@ -151,8 +151,9 @@ def test_the_loop_computes_what_the_scan_does():
 
 def test_uneven_layers_train_with_dropout_and_rematerialisation():
     smaller, config = sliced(parameters(), CONFIG, UNEVEN)
-    plain = loss_and_gradients(model(config), smaller, KEY)
-    again = loss_and_gradients(model(config, remat=True), smaller, KEY)
+    dropping = replace(config, hidden_dropout=0.0)  # attention weights only: less to compile
+    plain = loss_and_gradients(model(dropping), smaller, KEY)
+    again = loss_and_gradients(model(dropping, remat=True), smaller, KEY)
     assert_close({"loss": again[0], **again[1]}, {"loss": plain[0], **plain[1]}, 1e-6)
     assert abs(plain[0] - loss_and_gradients(model(config), smaller)[0]) > 1e-3
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain))
@@ -184,22 +185,23 @@ def test_every_layer_of_a_loop_drops_other_elements():
 
 
 def test_parameters_are_stacked_where_layers_are_even_and_otherwise_by_layer():
-    whole, config = sliced(parameters(), CONFIG, pattern((4, 4, 4), (12, 12, 12)))
+    whole, config = sliced(parameters(), CONFIG, pattern((4, 4), (12, 12)))
     assert config == CONFIG
     assert_close(whole, parameters(), 0)
-    halves, config = sliced(parameters(), CONFIG, pattern((2, 2, 2), (6, 6, 6)))
+    halves, config = sliced(parameters(), CONFIG, pattern((2, 2), (6, 6)))
     assert config == replace(CONFIG, num_heads=2, intermediate_size=6, head_size=HEAD_SIZE)
-    assert halves["encoder"]["attention"]["output"]["kernel"].shape == (3, 8, 16)
-    assert halves["encoder"]["intermediate"]["kernel"].shape == (3, 16, 6)
+    assert halves["encoder"]["attention"]["output"]["kernel"].shape == (2, 8, 16)
+    assert halves["encoder"]["intermediate"]["kernel"].shape == (2, 16, 6)
 
     smaller, config = sliced(parameters(), CONFIG, UNEVEN)
-    assert (config.heads, config.ffn) == ((2, 0, 4), (5, 12, 0))
+    assert (config.heads, config.ffn) == ((2, 0), (0, 5))
     drawn = jax.eval_shape(lambda key: xlmr.init_params(model(config), key), KEY)
     shapes = {path: leaf.shape for path, leaf in flatten(drawn).items()}
     assert shapes == {path: leaf.shape for path, leaf in flatten(smaller).items()}
     assert shapes["encoder/1/attention/query/kernel"] == (16, 0)
     assert shapes["encoder/1/attention/output/kernel"] == (0, 16)
-    assert shapes["encoder/2/output/bias"] == (16,)
+    assert shapes["encoder/0/output/kernel"] == (0, 16)
+    assert shapes["encoder/0/output/bias"] == (16,)
     assert all(leaf.dtype == np.float32 for leaf in flatten(drawn).values())
 
 
@@ -245,17 +247,17 @@ def test_a_head_size_that_is_stated_changes_no_operation(options):
 
 def test_sizes_that_disagree_are_an_error_that_names_the_layer():
     smaller, config = sliced(parameters(), CONFIG, UNEVEN)
-    more = replace(config, heads=(2, 1, 4))
-    said = r"encoder layer 1: attention/query/kernel is \[16, 0\], .* 1 heads of 4 and 12 feed-"
+    more = replace(config, heads=(2, 1))
+    said = r"encoder layer 1: attention/query/kernel is \[16, 0\], .* 1 heads of 4 and 5 feed-"
     for function in (xlmr.logits, xlmr.hidden_states):
         with pytest.raises(ValueError, match=said):
             jax.eval_shape(lambda f=function: f(model(more), smaller, *batch()))
-    with pytest.raises(ValueError, match=r"layer 2: intermediate/kernel is \[16, 0\]"):
-        check_sizes(smaller["encoder"], replace(config, ffn=(5, 12, 1)))
+    with pytest.raises(ValueError, match=r"layer 0: intermediate/kernel is \[16, 0\]"):
+        check_sizes(smaller["encoder"], replace(config, ffn=(1, 5)))
     with pytest.raises(ValueError, match=r"layer 0: attention/query/kernel is \[16, 16\], .*of 8"):
         check_sizes(parameters()["encoder"], replace(CONFIG, head_size=8))
-    fewer = replace(config, num_layers=2, heads=(2, 0), ffn=(5, 12))
-    with pytest.raises(ValueError, match=r"of layers 0, 1, 2; the architecture has 0, 1$"):
+    fewer = replace(config, num_layers=1, heads=(2,), ffn=(0,))
+    with pytest.raises(ValueError, match=r"of layers 0, 1; the architecture has 0$"):
         check_sizes(smaller["encoder"], fewer)
     with pytest.raises(ValueError, match=r"are stacked layers, .* a subtree for each layer"):
         check_sizes(parameters()["encoder"], config)
@@ -265,16 +267,16 @@ def test_sizes_that_disagree_are_an_error_that_names_the_layer():
 
 def test_other_errors():
     smaller, config = sliced(parameters(), CONFIG, UNEVEN)
-    with pytest.raises(ValueError, match="heads lists 2 layers of 3"):
-        replace(CONFIG, heads=(2, 2))
+    with pytest.raises(ValueError, match="heads lists 3 layers of 2"):
+        replace(CONFIG, heads=(2, 2, 2))
     with pytest.raises(ValueError, match="only stacked layers"):
         sliced(smaller, config, UNEVEN)
-    with pytest.raises(ValueError, match=r"mask of ffn is \[2, 12\], the encoder has \[3, 12\]"):
-        sliced(parameters(), CONFIG, {**UNEVEN, "ffn": UNEVEN["ffn"][:2]})
+    with pytest.raises(ValueError, match=r"mask of ffn is \[1, 12\], the encoder has \[2, 12\]"):
+        sliced(parameters(), CONFIG, {**UNEVEN, "ffn": UNEVEN["ffn"][:1]})
 
 
 def test_what_transformers_cannot_load_is_not_written(tmp_path):
-    for units in (UNEVEN, pattern((2, 2, 2), (6, 6, 6))):
+    for units in (UNEVEN, pattern((2, 2), (6, 6))):
         params, config = sliced(parameters(), CONFIG, units)
         with pytest.raises(ValueError, match="no stock form"):
             saving.save(tmp_path / "to", params, config, head="token", labels=(), source=tmp_path)
