@@ -1,11 +1,93 @@
-"""The architecture that a Hugging Face config.json describes."""
+"""The architecture of an encoder, and the one that a Hugging Face config.json describes."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models.xlmr import XlmrConfig
+
+
+class LayerSizes(NamedTuple):
+    """Sizes of one encoder layer: attention heads, units of a head, feed-forward units."""
+
+    heads: int
+    head_size: int
+    ffn: int
+
+
+@dataclass(frozen=True)
+class XlmrConfig:
+    """The architecture, as a config.json of model_type xlm-roberta states it.
+
+    `max_positions` counts the rows of the position table (514 in XLM-R base), of which the first
+    `pad_token_id + 1` never serve a token.
+
+    Layers have equal sizes and stacked parameters, unless `heads` or `ffn` lists a size for each
+    layer (0 is allowed): then every layer has parameters of its own. `with_sizes` chooses.
+    """
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    num_heads: int
+    intermediate_size: int
+    max_positions: int
+    type_vocab_size: int = 1
+    layer_norm_eps: float = 1e-5
+    pad_token_id: int = 1
+    hidden_dropout: float = 0.1
+    attention_dropout: float = 0.1
+    classifier_dropout: float | None = None  # None: as hidden_dropout
+    head_size: int | None = None  # None: hidden_size / num_heads
+    heads: tuple[int, ...] | None = None  # of each layer; None: num_heads in all
+    ffn: tuple[int, ...] | None = None  # of each layer; None: intermediate_size in all
+
+    def __post_init__(self):
+        for name in ("heads", "ffn"):
+            listed = getattr(self, name)
+            if listed is not None and len(listed) != self.num_layers:
+                raise ValueError(f"{name} lists {len(listed)} layers of {self.num_layers}")
+
+    @property
+    def stacked(self) -> bool:
+        """Whether encoder parameters carry a leading `[layers]` axis."""
+        return self.heads is None and self.ffn is None
+
+    @property
+    def layers(self) -> tuple[LayerSizes, ...]:
+        """The sizes of every layer."""
+        head_size = self.head_size
+        if head_size is None:
+            head_size = self.hidden_size // self.num_heads
+        heads = self.heads or (self.num_heads,) * self.num_layers
+        ffn = self.ffn or (self.intermediate_size,) * self.num_layers
+        return tuple(
+            LayerSizes(count, head_size, units) for count, units in zip(heads, ffn, strict=True)
+        )
+
+    def with_sizes(self, heads: Sequence[int], ffn: Sequence[int]) -> "XlmrConfig":
+        """The architecture with so many heads and feed-forward units in each layer.
+
+        `num_heads` and `intermediate_size` become those of the largest layer.
+        """
+        head_size, most = self.layers[0].head_size, max(heads)
+        uneven = len(set(heads)) > 1 or len(set(ffn)) > 1
+        return replace(
+            self,
+            num_heads=most,
+            intermediate_size=max(ffn),
+            head_size=None if most * head_size == self.hidden_size else head_size,
+            heads=tuple(heads) if uneven else None,
+            ffn=tuple(ffn) if uneven else None,
+        )
+
+    @property
+    def max_length(self) -> int:
+        """Longest input in pieces, specials included."""
+        return self.max_positions - self.pad_token_id - 1
+
 
 CONFIG = "config.json"
 ADAPTER = "adapter_config.json"

@@ -49,4 +49,4 @@ def random_bits(key: Array, shape: tuple[int, ...]) -> UInt16[Array, "..."]:
         counter += jax.lax.broadcasted_iota(jnp.uint32, blocks, axis) * jnp.uint32(stride)
     words = threefry2x32_p.bind(*jax.random.key_data(key), jnp.zeros_like(counter), counter)
     halves = jax.lax.bitcast_convert_type(jnp.stack(words, axis=-1), jnp.uint16)
-    return halves.reshape(*leading, -1)[..., :last]
+    return halves.reshape(*leading, 4 * blocks[-1])[..., :last]

@@ -49,7 +49,15 @@ def save(
     head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`). tokenizer.json is
     copied from `source` byte for byte. Files are written in place: give a temporary folder and
     rename it.
+
+    Raises:
+        ValueError: sizes that transformers' XLM-R cannot have.
     """
+    if config.head_size is not None or not config.stacked:
+        raise ValueError(
+            "no stock form: transformers' XLM-R has layers of equal sizes, and heads of "
+            "hidden_size / num_attention_heads"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / CONFIG, _config_json(config, head, labels, source))
     shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)

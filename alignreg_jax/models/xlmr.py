@@ -1,15 +1,17 @@
-"""XLM-RoBERTa in Flax: encoder and classification heads, layers stacked along a leading axis.
+"""XLM-RoBERTa in Flax: embeddings, encoder and classification heads.
 
-The one file that imports `flax.linen`. Everything outside sees plain nested dicts of parameters:
+This file and layer.py alone import `flax.linen`. Everything outside sees plain nested dicts of
+parameters:
 
     embeddings/{word,position,token_type}/embedding, embeddings/layer_norm/{scale,bias}
     encoder/attention/{query,key,value,output}/{kernel,bias}, encoder/attention/layer_norm/...
     encoder/{intermediate,output}/{kernel,bias}, encoder/layer_norm/{scale,bias}
     head/dense/{kernel,bias}, head/out/{kernel,bias}
 
-Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. The arithmetic
-follows PyTorch's XLM-R: post-LayerNorm with the two-pass variance, exact GELU, positions counted
-from padding, dropout in PyTorch's places.
+Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. Layers of uneven
+sizes cannot be stacked: each has a subtree of its own, `encoder/0/attention/query/kernel` and so
+on, with the leaves of one layer. Masks, pruning and sharding rules know the stacked form only.
+Positions are counted from padding, as PyTorch does.
 
 In bfloat16 the matrix products are, as under PyTorch's autocast; what enters and leaves LayerNorm
 (the residual stream) and every sum over rows is float32. docs/performance.md has what that gains
@@ -26,40 +28,12 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int
 
-from alignreg_jax.models import dropout, pointwise
-from alignreg_jax.models.attention import attend, precision
+from alignreg_jax.models.architecture import XlmrConfig
+from alignreg_jax.models.layer import Attention, Dense, Dropout, EncoderLayer, LayerNorm
+from alignreg_jax.models.slicing import check_sizes
 
 Params = Mapping[str, Any]
 Head = Literal["dense-tanh-out", "linear", "token"]
-# How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
-Attention = Literal["einsum", "xla", "cudnn"]
-
-
-@dataclass(frozen=True)
-class XlmrConfig:
-    """The architecture, as a config.json of model_type xlm-roberta states it.
-
-    `max_positions` counts the rows of the position table (514 in XLM-R base), of which the first
-    `pad_token_id + 1` never serve a token.
-    """
-
-    vocab_size: int
-    hidden_size: int
-    num_layers: int
-    num_heads: int
-    intermediate_size: int
-    max_positions: int
-    type_vocab_size: int = 1
-    layer_norm_eps: float = 1e-5
-    pad_token_id: int = 1
-    hidden_dropout: float = 0.1
-    attention_dropout: float = 0.1
-    classifier_dropout: float | None = None  # None: as hidden_dropout
-
-    @property
-    def max_length(self) -> int:
-        """Longest input in pieces, specials included."""
-        return self.max_positions - self.pad_token_id - 1
 
 
 @dataclass(frozen=True)
@@ -81,55 +55,6 @@ class Pins:
 def pin(array: Array, where: NamedSharding | None) -> Array:
     """Constrain an array to a sharding, if there is one."""
     return array if where is None else jax.lax.with_sharding_constraint(array, where)
-
-
-class Dropout(nn.Module):
-    """Inverted dropout from the `dropout` stream; without the stream, or at rate 0, identity."""
-
-    rate: float
-
-    @nn.compact
-    def __call__(self, inputs: Array) -> Array:
-        if self.rate == 0.0 or not self.has_rng("dropout"):
-            return inputs
-        return dropout.dropout(inputs, self.rate, self.make_rng("dropout"))
-
-
-class LayerNorm(nn.Module):
-    """The parameters of LayerNorm, and its application; float32."""
-
-    config: XlmrConfig
-
-    @nn.compact
-    def __call__(self, inputs: Float[Array, "*rows hidden"]) -> Float[Array, "*rows hidden"]:
-        width = inputs.shape[-1:]
-        # Parameters may be host arrays
-        scale = jnp.asarray(self.param("scale", nn.initializers.ones, width))
-        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, width))
-        return pointwise.layer_norm(inputs, scale, bias, self.config.layer_norm_eps)
-
-
-class Dense(nn.Module):
-    """A dense layer whose product is computed in `dtype`, and GELU if that is what follows.
-
-    Not nn.Dense: that adds the bias in `dtype`, too, and so sums the bias' gradient over rows with
-    too few digits.
-    """
-
-    width: int
-    dtype: Any
-    gelu: bool = False
-
-    @nn.compact
-    def __call__(self, inputs: Float[Array, "*rows units"]) -> Float[Array, "*rows width"]:
-        shape = (inputs.shape[-1], self.width)
-        kernel = jnp.asarray(self.param("kernel", nn.initializers.lecun_normal(), shape))
-        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, shape[1:]))
-        # Cast here, for each product: the gradients of what several of them read add up in float32
-        product = jnp.matmul(
-            inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision(self.dtype)
-        )
-        return (pointwise.gelu if self.gelu else pointwise.add_bias)(product, bias)
 
 
 class Embeddings(nn.Module):
@@ -163,71 +88,6 @@ class Embeddings(nn.Module):
         return Dropout(config.hidden_dropout)(hidden)
 
 
-class SelfAttention(nn.Module):
-    """Multi-head self-attention, its output projection, residual and LayerNorm."""
-
-    config: XlmrConfig
-    dtype: Any
-    attention: Attention
-
-    @nn.compact
-    def __call__(
-        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
-    ) -> Float[Array, "batch length hidden"]:
-        config = self.config
-        heads = config.num_heads
-        head_size = config.hidden_size // heads
-
-        def project(name: str) -> Float[Array, "batch length heads head_size"]:
-            projected = Dense(config.hidden_size, self.dtype, name=name)(hidden)
-            return projected.reshape(*projected.shape[:2], heads, head_size)
-
-        query, key, value = project("query"), project("key"), project("value")
-        # No fused kernel draws dropout on the weights: where it is on they are computed here
-        rate = config.attention_dropout if self.has_rng("dropout") else 0.0
-        if self.attention == "einsum" or rate:
-            by_head = [jnp.swapaxes(part, 1, 2) for part in (query, key, value)]
-            kept, scale = None, 1.0
-            if rate:
-                shape = (*by_head[0].shape[:3], hidden.shape[1])
-                kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
-            valid = jnp.arange(hidden.shape[1])[None] < lengths[:, None]
-            context = jnp.swapaxes(attend(*by_head, valid, kept, scale), 1, 2)
-        else:
-            # A row of nothing but padding attends to its first position: its result is not used
-            context = jax.nn.dot_product_attention(
-                query,
-                key,
-                value,
-                key_value_seq_lengths=jnp.maximum(lengths, 1),
-                implementation=self.attention,
-            )
-        context = context.reshape(hidden.shape)
-        output = Dense(config.hidden_size, self.dtype, name="output")(context)
-        output = Dropout(config.hidden_dropout)(output)
-        return LayerNorm(config, name="layer_norm")(hidden + output)
-
-
-class EncoderLayer(nn.Module):
-    """One transformer layer; the scan over layers and an unrolled runtime both call it."""
-
-    config: XlmrConfig
-    dtype: Any
-    attention: Attention = "einsum"
-
-    @nn.compact
-    def __call__(
-        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
-    ) -> Float[Array, "batch length hidden"]:
-        config = self.config
-        attention = SelfAttention(config, self.dtype, self.attention, name="attention")
-        hidden = attention(hidden, lengths)
-        inner = Dense(config.intermediate_size, self.dtype, gelu=True, name="intermediate")(hidden)
-        output = Dense(config.hidden_size, self.dtype, name="output")(inner)
-        output = Dropout(config.hidden_dropout)(output)
-        return LayerNorm(config, name="layer_norm")(hidden + output)
-
-
 class ClassificationHead(nn.Module):
     """Classifier: dropout, dense, tanh, dropout, out; or dropout, out.
 
@@ -253,8 +113,32 @@ class ClassificationHead(nn.Module):
         return Dense(self.num_labels, jnp.float32, name="out")(features)
 
 
+class LayerLoop(nn.Module):
+    """Layers one after the other, each of its own sizes, with parameters under "0", "1", ..."""
+
+    config: XlmrConfig
+    dtype: Any
+    attention: Attention
+    remat: bool
+    pins: Pins
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
+    ) -> tuple[Float[Array, "batch length hidden"], Float[Array, "layers batch length hidden"]]:
+        layer, outputs = nn.remat(EncoderLayer) if self.remat else EncoderLayer, []
+        for index, sizes in enumerate(self.config.layers):
+            module = layer(self.config, sizes, self.dtype, self.attention, name=str(index))
+            hidden = pin(module(hidden, lengths), self.pins.hidden)
+            outputs.append(hidden)
+        return hidden, jnp.stack(outputs)
+
+
 class XlmrModel(nn.Module):
-    """Encoder and head; call `logits` or `hidden_states` below rather than `apply`."""
+    """Encoder and head; call `logits` or `hidden_states` below rather than `apply`.
+
+    Layers of equal sizes are scanned. Uneven ones are a loop, to which `unroll` means nothing.
+    """
 
     config: XlmrConfig
     head: Head
@@ -267,6 +151,11 @@ class XlmrModel(nn.Module):
 
     def setup(self):
         self.embeddings = Embeddings(self.config, self.pins)
+        self.head_module = ClassificationHead(self.config, self.head, self.num_labels, name="head")
+        options = self.dtype, self.attention
+        if not self.config.stacked:
+            self.encoder = LayerLoop(self.config, *options, self.remat, self.pins)
+            return
         layer, whole = EncoderLayer, self.unroll >= self.config.num_layers
         if self.remat or not whole:
             # Keep what matrix products give for the backward pass and compute the rest again:
@@ -281,7 +170,7 @@ class XlmrModel(nn.Module):
             return hidden, hidden
 
         # A transform of the layer itself, so that its parameters are stacked under "encoder"
-        self.encoder = layer(self.config, self.dtype, self.attention)
+        self.encoder = layer(self.config, self.config.layers[0], *options)
         self.scan_layers = nn.scan(
             body,
             variable_axes={"params": 0},
@@ -290,12 +179,14 @@ class XlmrModel(nn.Module):
             length=self.config.num_layers,
             unroll=self.unroll,
         )
-        self.head_module = ClassificationHead(self.config, self.head, self.num_labels, name="head")
 
     def encode(self, ids: Array, lengths: Array) -> tuple[Array, Array, Array]:
         """Embedding output, every layer's output stacked, and the last one."""
         embedded = pin(self.embeddings(ids), self.pins.hidden)
-        last, layers = self.scan_layers(self.encoder, embedded, lengths)
+        if self.config.stacked:
+            last, layers = self.scan_layers(self.encoder, embedded, lengths)
+        else:
+            last, layers = self.encoder(embedded, lengths)
         return embedded, layers, last
 
     def __call__(self, ids: Array, lengths: Array) -> Array:
@@ -328,6 +219,7 @@ def logits(
             is, because the text itself can contain `<pad>`. 0: a row that only fills up a batch.
         dropout_key: None: no dropout.
     """
+    check_sizes(params["encoder"], model.config)
     rngs = None if dropout_key is None else {"dropout": dropout_key}
     found: Any = model.apply({"params": params}, ids, lengths, rngs=rngs)
     return found
@@ -340,6 +232,7 @@ def hidden_states(
     lengths: Int[Array, " batch"],
 ) -> Float[Array, "outputs batch length hidden"]:
     """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
+    check_sizes(params["encoder"], model.config)
     outputs: Any = model.apply({"params": params}, ids, lengths, method="encode")
     embedded, layers, _ = outputs
     return jnp.concatenate([embedded[None], layers])

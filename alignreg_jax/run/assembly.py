@@ -47,7 +47,7 @@ def _attention(choice: str, config: XlmrConfig, dtype: str, devices: Sequence[An
     Raises:
         UserError: it cannot be what was asked for.
     """
-    size, kind = config.hidden_size // config.num_heads, jnp.dtype(dtype)
+    size, kind = config.layers[0].head_size, jnp.dtype(dtype)
     if choice == "einsum":
         return "einsum"
     if choice == "auto":

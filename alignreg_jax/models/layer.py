@@ -1,0 +1,143 @@
+"""One transformer encoder layer of explicit sizes, and what it is made of.
+
+The scan over layers of equal sizes and the loop over uneven ones (xlmr.py) both call it. The
+arithmetic follows PyTorch's XLM-R: post-LayerNorm with the two-pass variance, exact GELU, dropout
+in PyTorch's places.
+"""
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from alignreg_jax.models import dropout, pointwise
+from alignreg_jax.models.architecture import LayerSizes, XlmrConfig
+from alignreg_jax.models.attention import attend, precision
+
+# How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
+Attention = Literal["einsum", "xla", "cudnn"]
+
+
+class Dropout(nn.Module):
+    """Inverted dropout from the `dropout` stream; without the stream, or at rate 0, identity."""
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, inputs: Array) -> Array:
+        if self.rate == 0.0 or not self.has_rng("dropout"):
+            return inputs
+        return dropout.dropout(inputs, self.rate, self.make_rng("dropout"))
+
+
+class LayerNorm(nn.Module):
+    """The parameters of LayerNorm, and its application; float32."""
+
+    config: XlmrConfig
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "*rows hidden"]) -> Float[Array, "*rows hidden"]:
+        width = inputs.shape[-1:]
+        # Parameters may be host arrays
+        scale = jnp.asarray(self.param("scale", nn.initializers.ones, width))
+        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, width))
+        return pointwise.layer_norm(inputs, scale, bias, self.config.layer_norm_eps)
+
+
+class Dense(nn.Module):
+    """A dense layer whose product is computed in `dtype`, and GELU if that is what follows.
+
+    Not nn.Dense: that adds the bias in `dtype`, too, and so sums the bias' gradient over rows with
+    too few digits.
+    """
+
+    width: int
+    dtype: Any
+    gelu: bool = False
+
+    @nn.compact
+    def __call__(self, inputs: Float[Array, "*rows units"]) -> Float[Array, "*rows width"]:
+        shape = (inputs.shape[-1], self.width)
+        # A matrix without entries has no fan-in to scale by
+        initial = nn.initializers.lecun_normal() if all(shape) else nn.initializers.zeros
+        kernel = jnp.asarray(self.param("kernel", initial, shape))
+        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, shape[1:]))
+        # Cast here, for each product: the gradients of what several of them read add up in float32
+        product = jnp.matmul(
+            inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision(self.dtype)
+        )
+        return (pointwise.gelu if self.gelu else pointwise.add_bias)(product, bias)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention, its output projection, residual and LayerNorm.
+
+    Without heads the bias of the output projection is all that is added.
+    """
+
+    config: XlmrConfig
+    sizes: LayerSizes
+    dtype: Any
+    attention: Attention
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch length hidden"]:
+        config = self.config
+        heads, head_size, _ = self.sizes
+
+        def project(name: str) -> Float[Array, "batch length heads head_size"]:
+            projected = Dense(heads * head_size, self.dtype, name=name)(hidden)
+            return projected.reshape(*projected.shape[:2], heads, head_size)
+
+        query, key, value = project("query"), project("key"), project("value")
+        # No fused kernel draws dropout on the weights: where it is on they are computed here
+        rate = config.attention_dropout if self.has_rng("dropout") else 0.0
+        if self.attention == "einsum" or rate or not heads:
+            by_head = [jnp.swapaxes(part, 1, 2) for part in (query, key, value)]
+            kept, scale = None, 1.0
+            if rate:
+                shape = (*by_head[0].shape[:3], hidden.shape[1])
+                kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
+            valid = jnp.arange(hidden.shape[1])[None] < lengths[:, None]
+            context = jnp.swapaxes(attend(*by_head, valid, kept, scale), 1, 2)
+        else:
+            # A row of nothing but padding attends to its first position: its result is not used
+            context = jax.nn.dot_product_attention(
+                query,
+                key,
+                value,
+                key_value_seq_lengths=jnp.maximum(lengths, 1),
+                implementation=self.attention,
+            )
+        context = context.reshape(*hidden.shape[:2], heads * head_size)
+        output = Dense(config.hidden_size, self.dtype, name="output")(context)
+        output = Dropout(config.hidden_dropout)(output)
+        return LayerNorm(config, name="layer_norm")(hidden + output)
+
+
+class EncoderLayer(nn.Module):
+    """One transformer layer. Without feed-forward units their output bias is all that is added.
+
+    Both LayerNorms stay in any case.
+    """
+
+    config: XlmrConfig
+    sizes: LayerSizes
+    dtype: Any
+    attention: Attention = "einsum"
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
+    ) -> Float[Array, "batch length hidden"]:
+        config = self.config
+        attention = SelfAttention(config, self.sizes, self.dtype, self.attention, name="attention")
+        hidden = attention(hidden, lengths)
+        inner = Dense(self.sizes.ffn, self.dtype, gelu=True, name="intermediate")(hidden)
+        output = Dense(config.hidden_size, self.dtype, name="output")(inner)
+        output = Dropout(config.hidden_dropout)(output)
+        return LayerNorm(config, name="layer_norm")(hidden + output)

@@ -1,0 +1,108 @@
+"""Encoders with fewer attention heads and feed-forward units: the parameters that are left.
+
+A unit owns columns of some kernels and rows of an output kernel. Without them a layer computes what
+it computes with those rows at zero.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+from jaxtyping import Bool
+
+from alignreg_jax.models.architecture import XlmrConfig
+
+Units = Mapping[str, Bool[np.ndarray, "layers _"]]
+"""Units that are kept: `{"heads": [layers, heads], "ffn": [layers, units]}`."""
+
+# The units that a layer's parameter is made of, and along which axis; all others are of hidden size
+_AXES = {
+    "attention/query/kernel": ("heads", 1),
+    "attention/query/bias": ("heads", 0),
+    "attention/key/kernel": ("heads", 1),
+    "attention/key/bias": ("heads", 0),
+    "attention/value/kernel": ("heads", 1),
+    "attention/value/bias": ("heads", 0),
+    "attention/output/kernel": ("heads", 0),
+    "intermediate/kernel": ("ffn", 1),
+    "intermediate/bias": ("ffn", 0),
+    "output/kernel": ("ffn", 0),
+}
+
+
+def sliced(
+    params: Mapping[str, Any], config: XlmrConfig, units: Units
+) -> tuple[dict[str, Any], XlmrConfig]:
+    """Keep some heads and feed-forward units of a model; pure numpy, exact.
+
+    Args:
+        params: with stacked encoder parameters.
+        config: their architecture.
+        units: which are kept; a layer may lose all of a kind.
+
+    Returns:
+        The parameters, all but the encoder's shared, and their architecture. Encoder parameters
+        stay stacked if all layers keep equally many units; otherwise each layer has its own.
+    """
+    if not config.stacked:
+        raise ValueError("only stacked layers can be sliced")
+    check_sizes(params["encoder"], config)
+    sizes = config.layers[0]
+    for kind, count in (("heads", sizes.heads), ("ffn", sizes.ffn)):
+        found, wanted = units[kind].shape, (config.num_layers, count)
+        if found != wanted:
+            raise ValueError(f"mask of {kind} is {list(found)}, the encoder has {list(wanted)}")
+    entries = {"heads": np.repeat(units["heads"], sizes.head_size, axis=1), "ffn": units["ffn"]}
+
+    def layer_slice(path: str, leaf: np.ndarray, layer: int) -> np.ndarray:
+        if path not in _AXES:
+            return leaf[layer]
+        kind, axis = _AXES[path]
+        return np.compress(entries[kind][layer], leaf[layer], axis)
+
+    heads, ffn = (np.count_nonzero(units[kind], axis=1).tolist() for kind in ("heads", "ffn"))
+    config = config.with_sizes(heads, ffn)
+    encoder: dict[str, np.ndarray] = {}
+    for path, stacked in _flat(params["encoder"]).items():
+        leaf = np.asarray(stacked)
+        parts = [layer_slice(path, leaf, layer) for layer in range(config.num_layers)]
+        if config.stacked:
+            encoder[path] = np.stack(parts)
+        else:
+            encoder |= {f"{layer}/{path}": part for layer, part in enumerate(parts)}
+    return {**params, "encoder": traverse_util.unflatten_dict(encoder, sep="/")}, config
+
+
+def check_sizes(encoder: Mapping[str, Any], config: XlmrConfig) -> None:
+    """Raise ValueError, naming the layer, unless encoder parameters have the architecture's sizes.
+
+    Args:
+        encoder: arrays, or anything with their shapes.
+        config: what they should be.
+    """
+    stacked, numbers = "attention" in encoder, [str(layer) for layer in range(config.num_layers)]
+    if stacked != config.stacked:
+        forms = ("a subtree for each layer", "stacked layers")
+        raise ValueError(
+            f"encoder parameters are {forms[stacked]}, the architecture has {forms[not stacked]}"
+        )
+    if not stacked and set(encoder) != set(numbers):
+        raise ValueError(
+            f"encoder parameters are of layers {', '.join(sorted(encoder, key=int))}; "
+            f"the architecture has {', '.join(numbers)}"
+        )
+    shapes = {path: leaf.shape for path, leaf in _flat(encoder).items()}
+    for layer, sizes in enumerate(config.layers):
+        wanted = {"heads": sizes.heads * sizes.head_size, "ffn": sizes.ffn}
+        for path, (kind, axis) in _AXES.items():
+            shape = shapes[path][1:] if stacked else shapes[f"{layer}/{path}"]
+            if shape[axis] != wanted[kind]:
+                raise ValueError(
+                    f"encoder layer {layer}: {path} is {list(shape)}, the architecture says "
+                    f"{sizes.heads} heads of {sizes.head_size} and {sizes.ffn} feed-forward units"
+                )
+
+
+def _flat(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    return traverse_util.flatten_dict(dict(encoder), sep="/")
