@@ -98,9 +98,9 @@ def cut():
     def make(layout, criterion="magnitude"):
         trainer = make_trainer(layout=layout)
         by_layer = prune(trainer, 0.6)
-        shardings = jax.tree.map(lambda leaf: leaf.sharding, trainer.abstract)
+        places = sharding.Places.of(jax.tree.map(lambda leaf: leaf.sharding, trainer.abstract))
         trainer._prune = steps.make_prune_step(
-            method("global", criterion=criterion), shardings, Lift()
+            method("global", criterion=criterion), places, Lift()
         )
         return {"layer": by_layer, "global": prune(trainer, 0.37, "global")}
 
@@ -161,6 +161,7 @@ def test_every_device_computes_its_rows_only(records, layout):
         trainer._data,
         rows,
         count,
+        None,
         trainer._traced_hyper,
         trainer._clock,
         length=LENGTH,
