@@ -12,10 +12,9 @@ from collections import Counter
 import pytest
 import tiny
 import tiny_sweep
-from test_experiment import compiled
 
+from alignreg_jax.reporting import report
 from alignreg_jax.reporting.report import write_report
-from alignreg_jax.run import artifacts
 from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run import inputs as reading
 from alignreg_jax.run import workdir as workdirs
@@ -69,7 +68,7 @@ class Bar(LogLines):
 def _no_reports():
     """The pages of single runs have their own tests, and take a quarter of the time here."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifacts, "write_report", lambda workdir: workdir / "report.html")
+        patch.setattr(report, "write_report", lambda workdir: workdir / "report.html")
         yield
 
 
@@ -82,7 +81,7 @@ def done(config, _no_reports, tmp_path_factory):
     dispatch, load, load_data = Trainer.dispatch, reading.checkpoints.load, reading.sources.load
 
     def counted(self, plan):
-        trained[self._phase] += len(plan.rows)
+        trained[sum(self.step >= start for start in (10, 15))] += len(plan.rows)
         return dispatch(self, plan)
 
     def reader(name, real):
@@ -94,7 +93,7 @@ def done(config, _no_reports, tmp_path_factory):
 
     # The program silences jax, but for this one
     logging.getLogger("jax._src.interpreters.pxla").setLevel(logging.WARNING)
-    with pytest.MonkeyPatch.context() as patch, compiled() as programs:
+    with pytest.MonkeyPatch.context() as patch, tiny.compiled() as programs:
         patch.setattr(Trainer, "dispatch", counted)
         patch.setattr(reading.checkpoints, "load", reader("encoder", load))
         patch.setattr(reading.sources, "load", reader("data", load_data))
@@ -304,7 +303,7 @@ def test_seeds_of_a_row_side_by_side(done, config, tmp_path, monkeypatch):
 
 def test_a_run_that_is_only_the_dense_phase_of_another(config, tmp_path, monkeypatch):
     """`none` takes all it has from the run before it: nothing is left to train or evaluate."""
-    monkeypatch.setattr(artifacts, "write_report", write_report)
+    monkeypatch.setattr(report, "write_report", write_report)
     trained, dispatch = [], Trainer.dispatch
 
     def watched(self, plan):

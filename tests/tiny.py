@@ -1,17 +1,24 @@
 """A world small enough to run whole: an encoder, a tokenizer, three languages, a config file."""
 
 import json
+import logging
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import numpy as np
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from alignreg_jax.training import programs
 
 LANGUAGES = ("en", "de", "sw")
 LABELS = ("off", "on", "open")
@@ -218,3 +225,25 @@ def _tensors(vocabulary: int, positions: int) -> dict[str, np.ndarray]:
         linear(f"{layer}.output.dense", INNER, HIDDEN)
         layer_norm(f"{layer}.output.LayerNorm")
     return tensors
+
+
+@contextmanager
+def compiled():
+    """Count compilations by the name of the function; none is left from other tests."""
+    programs.forget()
+    found = Counter()
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            match = re.match(r"Compiling jit\((\w+)\)", record.getMessage())
+            if match:
+                found[match[1]] += 1
+
+    logger, handler = logging.getLogger("jax._src.interpreters.pxla"), Handler()
+    logger.addHandler(handler)
+    level = logger.level
+    logger.setLevel(logging.WARNING)  # the program quietens jax's loggers, if it ran here before
+    with jax.log_compiles():
+        yield found
+    logger.setLevel(level)
+    logger.removeHandler(handler)

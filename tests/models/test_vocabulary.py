@@ -73,7 +73,7 @@ def test_shrinkage_is_what_the_optimizer_does_to_a_weight_without_gradient(sched
     rate, weight_decay, total = 0.1, 0.3, 9
     path = "embeddings/word/embedding"
     leaves = {path: jnp.ones((2, 2))}
-    state = optimizers.adam().init(leaves)
+    states = optimizers.init(leaves, {})
     for step in range(7):
         factor = optimizers.rate_factor(
             jnp.int32(step),
@@ -81,11 +81,11 @@ def test_shrinkage_is_what_the_optimizer_does_to_a_weight_without_gradient(sched
             total=jnp.float32(total),
             schedule=schedule,
         )
-        leaves, state = optimizers.update(
+        leaves, states = optimizers.update(
             leaves,
             {path: jnp.zeros((2, 2))},
-            state,
-            rate=rate * factor,
+            states,
+            rates={"weights": rate * factor},
             weight_decay=jnp.float32(weight_decay),
         )
     expected = optimizers.shrinkage(
@@ -106,11 +106,12 @@ def test_at_the_papers_rate_float32_training_rounds_decay_away_or_doubles_it():
     @jax.jit
     def train(leaves):
         def step(index, carry):
-            leaves, state = carry
+            leaves, states = carry
             zeros = jax.tree.map(jnp.zeros_like, leaves)
-            return optimizers.update(leaves, zeros, state, rate=rate, weight_decay=decay)
+            rates = {"weights": rate}
+            return optimizers.update(leaves, zeros, states, rates=rates, weight_decay=decay)
 
-        return jax.lax.fori_loop(0, steps, step, (leaves, optimizers.adam().init(leaves)))[0]
+        return jax.lax.fori_loop(0, steps, step, (leaves, optimizers.init(leaves, {})))[0]
 
     factors = np.asarray(train({path: jnp.asarray(start)})[path]) / start
     exact = optimizers.shrinkage(

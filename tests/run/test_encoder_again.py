@@ -11,7 +11,7 @@ from test_experiment import configured
 
 from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.pruning import masks
-from alignreg_jax.run import artifacts
+from alignreg_jax.reporting import report
 from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run.inputs import Cache, check_inputs, load_inputs
 from alignreg_jax.run.shared import Shared
@@ -24,7 +24,7 @@ ORDERS = {"as stored": ["off", "on", "open"], "another": ["open", "off", "on"]}
 @pytest.fixture(scope="module", autouse=True)
 def _no_reports():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(artifacts, "write_report", lambda workdir: workdir / "report.html")
+        patch.setattr(report, "write_report", lambda workdir: workdir / "report.html")
         yield
 
 

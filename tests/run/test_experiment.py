@@ -3,11 +3,9 @@
 import csv
 import json
 import logging
-import re
 import shutil
 import time
 import warnings
-from collections import Counter
 from contextlib import contextmanager
 
 import jax
@@ -59,27 +57,6 @@ def guarded():
         yield
 
 
-@contextmanager
-def compiled():
-    """Count compilations by the name of the function."""
-    found = Counter()
-
-    class Handler(logging.Handler):
-        def emit(self, record):
-            match = re.match(r"Compiling jit\((\w+)\)", record.getMessage())
-            if match:
-                found[match[1]] += 1
-
-    logger, handler = logging.getLogger("jax._src.interpreters.pxla"), Handler()
-    logger.addHandler(handler)
-    level = logger.level
-    logger.setLevel(logging.WARNING)  # the program quietens jax's loggers, if it ran here before
-    with jax.log_compiles():
-        yield found
-    logger.setLevel(level)
-    logger.removeHandler(handler)
-
-
 @pytest.fixture(scope="module")
 def config(world):
     flags = ("--config.eval.every_phase_languages=sw", "--config.eval.save_predictions")
@@ -94,7 +71,7 @@ def done(config, tmp_path_factory):
     experiment = experiments.Experiment(
         config, load_inputs(config), {0: workdir}, "the command", time.monotonic()
     )
-    with guarded(), compiled() as programs:
+    with guarded(), tiny.compiled() as programs:
         (results,) = experiment.run()
     return experiment, results, programs
 
