@@ -299,16 +299,14 @@ class Experiment:
         epoch = (step - 1) // self.phases.steps_per_epoch
         rate = self._pace.examples_per_second
         for member, values in zip(self.members, found, strict=True):
-            facts = {"epoch": epoch, "examples_per_second": rate}
-            member.tracker.log(
-                "train", step=step, phase=event.phase, remaining=event.remaining, **facts, **values
-            )
+            facts = {"step": step, "epoch": epoch, "examples_per_second": rate}
+            self._event(member, "train", event.phase, event.remaining, **facts, **values)
 
     def _event(
         self, member: Member, kind: str, phase: int, remaining: float, **values: Any
     ) -> None:
-        step = self.trainer.step
-        member.tracker.log(kind, step=step, phase=phase, remaining=remaining, **values)
+        facts = {"step": self.trainer.step, "phase": phase, "remaining": remaining, **values}
+        member.tracker.log(kind, **facts)
 
     def _save(self, phase: int, epoch: int, dispatch: int) -> None:
         """Save all seeds in the background; nothing that follows changes what is saved."""

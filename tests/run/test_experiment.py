@@ -25,6 +25,7 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run.inputs import load_inputs
+from alignreg_jax.run.plan import Train
 from alignreg_jax.support import runtime
 from alignreg_jax.training.trainer import Trainer
 
@@ -113,8 +114,9 @@ def test_one_program_for_each_length(done):
     experiment, _, programs = done
     lengths = {
         dispatch.length
-        for phase in range(3)
-        for _, _, (dispatch,) in experiment._dispatches(experiments.Position.start_of(phase))
+        for event in experiment.plan
+        if isinstance(event, Train)
+        for _, _, (dispatch,) in experiment.batches.of(event, [0], 0)
     }
     assert len(lengths) == 2
     assert programs["train"] == len(lengths)

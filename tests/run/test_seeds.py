@@ -14,6 +14,7 @@ from test_experiment import configured
 from test_resume import kill_when, saving
 
 from alignreg_jax.run import experiment as experiments
+from alignreg_jax.run.plan import Train
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.training.checkpointing import problem
 from alignreg_jax.training.pace import Pace
@@ -103,9 +104,10 @@ def test_the_rate_is_that_of_each_seed_and_not_their_sum(monkeypatch):
     experiment = object.__new__(experiments.Experiment)
     experiment._pace, experiment.shared, experiment.members = Pace(0.0), Shared(), SEEDS
     experiment._pace.training.seconds = 2.0
-    experiment.phases, experiment._remaining = SimpleNamespace(steps_per_epoch=5), 1.0
+    experiment.phases = SimpleNamespace(steps_per_epoch=5)
     experiment._event = lambda *_, **values: told.append(values["examples_per_second"])
-    experiment._look_at(InFlight({}, 0, 1, SEEDS), SimpleNamespace(update=lambda _: None))
+    event, bar = Train(0, 0, 10, 1.0, 1.0), SimpleNamespace(update=lambda _: None)
+    experiment._look_at(InFlight({}, 0, 1, SEEDS), event, bar)
     assert told == [4.0, 4.0]
     assert experiment._pace.facts()["examples_per_second"] == 4.0
 
