@@ -2,10 +2,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from training_cases import params, rows
+from training_cases import make_trainer, method, params, rows
 
 from alignreg_jax.data.encoding import Encoded
-from alignreg_jax.training.state import DeviceData, flatten, partition, unflatten
+from alignreg_jax.errors import UserError
+from alignreg_jax.training.state import (
+    DeviceData,
+    as_layout_1,
+    flatten,
+    from_layout_1,
+    partition,
+    unflatten,
+)
 
 PAD = 1
 
@@ -67,3 +75,13 @@ def test_partition_freezes_by_whole_names():
     assert frozen == {"embeddings/word": 0, "head/out": 2}
     assert trainable == {"embeddings_more/word": 1}
     assert partition(tree, ())[1] == {}
+
+
+def test_states_of_earlier_versions():
+    """Those of methods that learn nothing go on; an old run goes on in run/test_same_inputs.py."""
+    state = make_trainer().abstract
+    old = as_layout_1(state)
+    assert old.optimizer is state.optimizer["weights"]
+    assert jax.tree.structure(from_layout_1(old)) == jax.tree.structure(state)
+    with pytest.raises(UserError, match=r"^--workdir: an earlier version began this run"):
+        as_layout_1(make_trainer(method_=method(regularizer="l0-target")).abstract)
