@@ -69,11 +69,11 @@ def done(config, tmp_path_factory):
     """The experiment after its run, what it returned, and how often it compiled what."""
     workdir = tmp_path_factory.mktemp("experiment") / "run"
     runtime.prepare()
-    experiment = experiments.Experiment(
-        config, load_inputs(config), {0: workdir}, "the command", time.monotonic()
-    )
-    with guarded(), tiny.compiled() as programs:
-        (results,) = experiment.run()
+    with tiny.compiled() as programs:
+        inputs, begun = load_inputs(config), time.monotonic()
+        experiment = experiments.Experiment(config, inputs, {0: workdir}, "the command", begun)
+        with guarded():
+            (results,) = experiment.run()
     return experiment, results, programs
 
 
