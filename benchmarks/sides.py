@@ -140,7 +140,7 @@ class Ours:
 
     def _penalty(self, name: str) -> Any:
         from alignreg_jax.pruning import kernels, methods
-        from alignreg_jax.pruning.method import Weights
+        from alignreg_jax.pruning.method import Clock, Weights
         from alignreg_jax.training.trainer import _anchors
 
         jax, trainer = self.jax, self.trainer
@@ -155,7 +155,7 @@ class Ours:
         @partial(jax.jit, donate_argnums=0)
         def add(gradients: Any, weights: Any, reference: Any, masks: Any) -> Any:
             def penalty(weights: Any) -> Any:
-                return method.penalty(weights, masks, reference, {}, trainer._hyper, {})
+                return method.penalty(weights, masks, reference, {}, trainer._hyper, Clock())
 
             (value, _), pull = jax.value_and_grad(penalty, has_aux=True)(weights)
             rest = {path: gradients.rest[path] + leaf for path, leaf in pull.rest.items()}
