@@ -96,19 +96,6 @@ def _stored(
     return kernels
 
 
-def masked(
-    kernels: Kernels,
-    masks_: Masks,
-    state: State,
-    hyper: Hyper,
-    clock: Clock,
-    key: Key[Array, ""] | None,
-    train: bool,
-) -> Kernels:
-    """The weights that the masks leave: `Method.effective` where pruned weights may return."""
-    return masks.apply(kernels, masks_)
-
-
 def no_penalty(
     weights: Weights,
     masks_: Masks,

@@ -33,11 +33,14 @@ class Batches:
         Yields:
             Epoch of the phase, index of the dispatch in it, and the dispatch of every seed.
         """
-        done = self.phases.first_epoch(event.phase) * self.phases.steps_per_epoch
+        begin, steps = max(event.first, step), self.phases.steps_per_epoch
         for epoch in range(self.phases.epochs(event.phase)):
+            done = (self.phases.first_epoch(event.phase) + epoch) * steps
+            if done + steps <= begin or done >= event.end:  # its plan is not needed
+                continue
             plans = (self._epoch(event.phase, epoch, seed) for seed in seeds)
             for index, together in enumerate(zip(*plans, strict=True)):
-                if max(event.first, step) <= done < event.end:
+                if begin <= done < event.end:
                     yield epoch, index, together
                 done += len(together[0].rows)
 
