@@ -50,7 +50,7 @@ def _usage() -> str:
 def _run(arguments: Sequence[str]) -> int:
     config, values = _parse(arguments)
     from alignreg_jax.config import effects, resolve
-    from alignreg_jax.run import experiment
+    from alignreg_jax.run import launch
     from alignreg_jax.support import processes, runtime
 
     resolved = resolve(config)
@@ -72,7 +72,7 @@ def _run(arguments: Sequence[str]) -> int:
         terminal.show(check_runs(of_a_seed, folders))
         return 0
     command = shlex.join(["python", "-m", "alignreg_jax.main", *arguments])
-    found = experiment.run(of_a_seed, folders, command, _STARTED)
+    found = launch.run(of_a_seed, folders, command, _STARTED)
     if processes.is_first():
         _show(found, list(folders.values()))
     return 0

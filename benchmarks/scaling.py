@@ -29,7 +29,7 @@ from jax.sharding import NamedSharding  # noqa: E402
 from alignreg_jax.models import xlmr  # noqa: E402
 from alignreg_jax.pruning import kernels, methods  # noqa: E402
 from alignreg_jax.pruning.method import Clock, Hyper, Weights  # noqa: E402
-from alignreg_jax.training import sharding, steps  # noqa: E402
+from alignreg_jax.training import sharding, states, steps  # noqa: E402
 from alignreg_jax.training.lifting import Lift  # noqa: E402
 from alignreg_jax.training.state import DeviceData  # noqa: E402
 
@@ -52,7 +52,7 @@ def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, leng
     method = methods.build(criterion="magnitude", scope="layer", regularizer="frobenius")
     params = jax.eval_shape(lambda key: xlmr.init_params(model, key), jax.random.key(0))
     state = jax.eval_shape(
-        lambda params, key: steps.init_state(params, method, key, ()),
+        lambda params, key: states.init_state(params, method, key, ()),
         params,
         jax.random.key(0),
     )

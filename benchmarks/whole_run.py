@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from alignreg_jax.config import ExperimentConfig, default_config, field_paths, resolve
-from alignreg_jax.run import experiment
+from alignreg_jax.run import experiment, launch
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import flags, runtime
 from alignreg_jax.training.saving import Saver
@@ -110,7 +110,7 @@ def measure(config: ExperimentConfig, workdir: Path, shared: Shared) -> Run:
     original, experiment.Saver = experiment.Saver, TimedSaver
     try:
         begun = time.perf_counter()
-        (results,) = experiment.run(config, {config.seed: workdir}, "", time.monotonic(), shared)
+        (results,) = launch.run(config, {config.seed: workdir}, "", time.monotonic(), shared)
         whole = time.perf_counter() - begun
     finally:
         experiment.Saver = original

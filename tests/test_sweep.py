@@ -15,10 +15,11 @@ import tiny_sweep
 
 from alignreg_jax.reporting import report
 from alignreg_jax.reporting.report import write_report
-from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run import inputs as reading
+from alignreg_jax.run import launch, member
 from alignreg_jax.run import workdir as workdirs
-from alignreg_jax.run.inputs import Cache, identify
+from alignreg_jax.run.cache import Cache
+from alignreg_jax.run.inputs import identify
 from alignreg_jax.support import runtime
 from alignreg_jax.support.flags import parse
 from alignreg_jax.support.progress import LogLines
@@ -175,7 +176,7 @@ def test_the_time_left_is_told_from_the_steps_that_are_left(done):
 def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
     """To the bit, though another run has trained their dense phase."""
     run = next(run for run in runs_of(config) if (run.row, run.seed) == (row, 1))
-    experiments.run(run.config, {1: tmp_path / "alone"}, "alone", time.monotonic())
+    launch.run(run.config, {1: tmp_path / "alone"}, "alone", time.monotonic())
     assert tiny.outcome(done[0] / run.name) == tiny.outcome(tmp_path / "alone")
     assert told(done[0] / run.name) == told(tmp_path / "alone")
 
@@ -190,7 +191,7 @@ def test_main_takes_a_run_of_a_sweep_for_its_own(folder, config, caplog):
     run = runs_of(config)[0]
     caplog.set_level("INFO")
     folders = {run.seed: folder / run.name}
-    (results,) = experiments.run(run.config, folders, "the command", time.monotonic())
+    (results,) = launch.run(run.config, folders, "the command", time.monotonic())
     assert results["finished"]
     assert "already complete" in caplog.text
 
@@ -201,7 +202,7 @@ def snapshot(folder):
 
 def test_a_second_start_does_nothing(folder, config, monkeypatch, capsys):
     for name in ("load_inputs", "Experiment"):
-        monkeypatch.setattr(experiments, name, lambda *given: pytest.fail("started"))
+        monkeypatch.setattr(runner.launch, name, lambda *given: pytest.fail("started"))
     before = snapshot(folder / "folder")
     assert main(tiny_sweep.command(config, folder)) == 0
     assert snapshot(folder / "folder") == before
@@ -215,7 +216,7 @@ def tried(monkeypatch):
     """The runs that are started; they do nothing."""
     found = []
     monkeypatch.setattr(
-        runner.experiment, "run", lambda config, folders, *given: found.extend(folders.values())
+        runner.launch, "run", lambda config, folders, *given: found.extend(folders.values())
     )
     return found
 
@@ -251,7 +252,7 @@ def test_a_bug_does_not_stop_the_rest(config, tmp_path, monkeypatch, capsys):
         (workdir,) = folders.values()
         raise ZeroDivisionError(f"in {workdir.name}\nand more")
 
-    monkeypatch.setattr(runner.experiment, "run", run)
+    monkeypatch.setattr(runner.launch, "run", run)
     assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 1
     last = capsys.readouterr().err.splitlines()[-1]
     for name in names():
@@ -274,7 +275,7 @@ def test_a_run_of_another_process_is_skipped_and_said(
         workdirs.check_free(workdir)
         tried.append(workdir)
 
-    monkeypatch.setattr(runner.experiment, "run", start)
+    monkeypatch.setattr(runner.launch, "run", start)
     with workdirs.locked(run), caplog.at_level(logging.INFO):
         assert main(tiny_sweep.command(config, copied)) == 0
     assert tried == []
@@ -285,13 +286,13 @@ def test_a_run_of_another_process_is_skipped_and_said(
 @pytest.mark.usefixtures("_no_reports")
 def test_seeds_of_a_row_side_by_side(done, config, tmp_path, monkeypatch):
     """One program for both, and scores as from one after the other."""
-    started, run = [], runner.experiment.run
+    started, run = [], runner.launch.run
 
     def watched(config, folders, *given):
         started.append(list(folders))
         return run(config, folders, *given)
 
-    monkeypatch.setattr(runner.experiment, "run", watched)
+    monkeypatch.setattr(runner.launch, "run", watched)
     folder = tmp_path / "sweep"
     flags = ["--config.together=2", "--config.methods=l2-mbp"]
     assert main(tiny_sweep.command(config, folder, *flags)) == 0
@@ -331,7 +332,7 @@ def test_what_fails_side_by_side_is_tried_alone(config, tmp_path, monkeypatch, c
             raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
         alone.extend(path.name for path in folders.values())
 
-    monkeypatch.setattr(runner.experiment, "run", run)
+    monkeypatch.setattr(runner.launch, "run", run)
     flags = ["--config.together=2", "--config.methods=l2-mbp,random"]
     assert main(tiny_sweep.command(config, tmp_path / "sweep", *flags)) == 0
     assert alone == ["s0", "s1"] * 2
@@ -343,7 +344,7 @@ def test_interrupted(config, tmp_path, monkeypatch, capsys):
     def run(*given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runner.experiment, "run", run)
+    monkeypatch.setattr(runner.launch, "run", run)
     assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 130
     assert "the same command continues" in capsys.readouterr().err.splitlines()[-1]
 
@@ -559,13 +560,13 @@ def test_killed_and_started_again(folder, config, tmp_path, caplog):
         time.sleep(0.002)
     process.kill()
     process.communicate()
-    assert experiments.finished(workdir) is None
+    assert member.finished(workdir) is None
     with caplog.at_level(logging.INFO):
         assert main(command) == 0
     assert "5 of 6 runs are already complete" in caplog.text
     assert "run 5/6 folder random s1" in caplog.text
     assert "continuing from step" in caplog.text
-    assert experiments.finished(workdir)
+    assert member.finished(workdir)
     assert {path: path.stat().st_mtime_ns for path in others} == others
     events = tiny.events(workdir)
     assert [event["n"] for event in events] == list(range(len(events)))

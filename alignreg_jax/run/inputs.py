@@ -1,37 +1,35 @@
 """Everything a run reads, read and checked before anything is written."""
 
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
-from alignreg_jax.config import XGLUE_STRIPPED, ExperimentConfig
-from alignreg_jax.data import coverage, encoding, oddities, sources, tasks
+from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.data import coverage, encoding, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
-from alignreg_jax.data.subset import draw
 from alignreg_jax.errors import UserError
-from alignreg_jax.evaluation import scoring
 from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import penalties, schedules, zeros
 from alignreg_jax.run import digests
+from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import Phases
+from alignreg_jax.run.rows import Data, load_data
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
 from alignreg_jax.training import sharding
 from alignreg_jax.training.state import check_freeze, frozen_counts, is_frozen
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -69,38 +67,6 @@ class Inputs:
             return 0
         config = self.encoder.config
         return (config.vocab_size - len(self.vocabulary.rows)) * config.hidden_size
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """A data set, and what of it a run uses: training rows, and (split, language) to rows.
-
-    `digests` are of the rows that are used, and of the labels.
-    """
-
-    dataset: Dataset
-    train: Split
-    evaluation: Mapping[tuple[str, str], Split]
-    digests: Digests
-
-
-class Cache:
-    """What the runs of one process read alike, so that it is read once.
-
-    Of each kind of thing the latest is kept and no other: a sweep goes through its tasks one after
-    the other, and an encoder takes a gigabyte.
-    """
-
-    def __init__(self) -> None:
-        """Nothing is kept yet."""
-        self._kept: dict[str, tuple[Hashable, Any]] = {}
-
-    def __call__(self, kind: str, key: Hashable, read: Callable[[], T]) -> T:
-        """Return the thing of that kind if it was read for an equal key; else read it."""
-        if kind not in self._kept or self._kept[kind][0] != key:
-            self._kept.pop(kind, None)  # first, so that there are never two of them
-            self._kept[kind] = key, read()
-        return self._kept[kind][1]
 
 
 def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
@@ -208,66 +174,6 @@ def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
     """
     source = _prepare(config, cache)
     return source.architecture, source.max_length
-
-
-def load_data(config: ExperimentConfig, cache: Cache) -> Data:
-    """Read the data set and choose the rows that are used.
-
-    Raises:
-        UserError: names the field, the language, or the file and line.
-    """
-    return cache("data", _data_key(config), partial(_read_data, config))
-
-
-def _data_key(config: ExperimentConfig) -> Hashable:
-    chosen = config.eval
-    return (
-        config.task,
-        chosen.languages,
-        chosen.every_phase_languages,
-        chosen.splits,
-        chosen.examples,
-    )
-
-
-def _read_data(config: ExperimentConfig) -> Data:
-    dataset = sources.load(
-        tasks.get_task(config.task.name),
-        source=config.task.source,
-        data_dir=config.task.data_dir,
-        languages=config.task.languages or None,
-        hub_id=config.task.hub_id,
-        drop_blanked=config.task.drop_blanked,
-        splits=config.eval.splits,
-    )
-    odd = oddities.notes(dataset.labels, dataset.train, dataset.dev, dataset.test)
-    dataset = replace(dataset, notes=(*dataset.notes, *odd))
-    _check_stripped(config, dataset)
-    evaluation = _evaluated(config, dataset)
-    scoring.check(dataset.task, evaluation)
-    train = draw(dataset.train, config.task.train_examples)
-    used = {"en.train": train}
-    used |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
-    known = {
-        "rows": {name: digests.of_rows(rows, dataset.labels) for name, rows in used.items()},
-        "labels": digests.of_json(dataset.labels),
-    }
-    return Data(dataset, train, evaluation, known)
-
-
-def _check_stripped(config: ExperimentConfig, dataset: Dataset) -> None:
-    """Check that the data have the languages whose pieces are to lose the mark of a space.
-
-    XGLUE's own pair may be given to every task.
-    """
-    known = {"en", *dataset.dev, *dataset.test}
-    chosen = config.task.strip_space_marker
-    lacking = [language for language in chosen if language not in known]
-    if lacking and chosen != XGLUE_STRIPPED:
-        raise UserError(
-            f"task.strip_space_marker: no data for {', '.join(lacking)}; "
-            f"there is {', '.join(sorted(known))}"
-        )
 
 
 def _check_steps(config: ExperimentConfig, rows: int) -> None:
@@ -432,39 +338,3 @@ def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:
     }
     sharding.check(mesh, architecture, sizes)
     return mesh
-
-
-def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, str], Split]:
-    """The splits that any phase evaluates, test first, in the data set's order of languages.
-
-    A split that is asked for and has no labels in any language is an error: the user may have
-    XGLUE's first archive, whose test files came without, and would miss the scores at the end.
-    """
-    known = {*dataset.dev, *dataset.test, *(language for _, language in dataset.unlabelled)}
-    for field in ("languages", "every_phase_languages"):
-        for language in getattr(config.eval, field):
-            if language not in known:
-                raise UserError(
-                    f"eval.{field}: no data for {language!r}; there is {', '.join(sorted(known))} "
-                    f"with eval.splits={','.join(config.eval.splits)}"
-                )
-    wanted = {*config.eval.languages, *config.eval.every_phase_languages}
-    if not config.eval.languages:
-        wanted = known
-    found = {
-        (name, language): draw(split, config.eval.examples, scoring.units(dataset.task, split))
-        for name, splits in (("test", dataset.test), ("dev", dataset.dev))
-        if name in config.eval.splits
-        for language, split in splits.items()
-        if language in wanted
-    }
-    for name in config.eval.splits:
-        lacking = [language for split, language in dataset.unlabelled if split == name]
-        if lacking and name not in {split for split, _ in found}:
-            raise UserError(
-                f"eval.splits={config.eval.splits}: the {name} files of {', '.join(lacking)} have "
-                "no labels, so there is nothing to evaluate; eval.splits=dev does without"
-            )
-    if not found:
-        raise UserError(f"eval.splits={config.eval.splits}: none of the languages has such data")
-    return found

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.dense import DensePhases
-from alignreg_jax.run.inputs import Cache
 
 
 def _nothing(count: int) -> None:

@@ -22,7 +22,8 @@ from alignreg_jax.evaluation.summary import summarize
 from alignreg_jax.reporting.sweeps.records import RESULTS_COLUMNS
 from alignreg_jax.reporting.sweeps.report import write_tables
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Run, Sweep, SweepFacts
-from alignreg_jax.run.inputs import Cache, load_data
+from alignreg_jax.run.cache import Cache
+from alignreg_jax.run.rows import load_data
 from alignreg_jax.support import flags
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.table import sweep_facts

@@ -14,7 +14,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.models.storage import few
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.digests import Digests
-from alignreg_jax.run.experiment import finished
+from alignreg_jax.run.member import finished
 from alignreg_jax.support.files import atomic_write
 from alignreg_jax.sweeping.config import SweepConfig, default_config, to_dict
 from alignreg_jax.sweeping.plan import Run

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Sequence
 from typing import Any
 
 from alignreg_jax.errors import NonFiniteLoss, UserError
-from alignreg_jax.run import experiment
+from alignreg_jax.run import launch
 from alignreg_jax.run.dense import DensePhases
 from alignreg_jax.run.inputs import check_inputs, identify, prepared
 from alignreg_jax.run.plan import Phases
@@ -130,7 +130,7 @@ class Runner:
         trouble = ""
         try:
             folders = {each.seed: folder.workdir(each) for each in runs}
-            experiment.run(run.config, folders, self._command, time.monotonic(), self.shared)
+            launch.run(run.config, folders, self._command, time.monotonic(), self.shared)
             for each in runs:
                 folder.forgive(each)
         except Exception as error:

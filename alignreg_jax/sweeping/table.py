@@ -9,8 +9,10 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.scoring import names
 from alignreg_jax.reporting.sweeps.report import PAGE_FILE, write_sweep
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts
+from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
-from alignreg_jax.run.inputs import Cache, identify, load_data
+from alignreg_jax.run.inputs import identify
+from alignreg_jax.run.rows import load_data
 from alignreg_jax.sweeping.config import SweepConfig
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import Run

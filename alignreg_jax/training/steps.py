@@ -26,7 +26,6 @@ from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import (
     DeviceData,
     TrainState,
-    by_label,
     learned,
     partition,
     relearned,
@@ -36,7 +35,7 @@ from alignreg_jax.training.state import (
 # Streams folded into a step's key; a number once given keeps its meaning
 _DROPOUT, _METHOD = 0, 1
 # Folded into the root key, far from any step
-_PRUNE, _INIT = 2**31 - 1, 2**31 - 2
+_PRUNE = 2**31 - 1
 
 NOT_FINITE = -2
 """In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
@@ -63,60 +62,6 @@ def task_loss(
     """Cross-entropy of every row or token; a teacher's logits are room for distillation."""
     del teacher_logits
     return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-
-def init_state(
-    params: Any,
-    method: Method,
-    root: Array,
-    freeze: Any,
-    keep_zeros: bool = False,
-) -> TrainState:
-    """A state at step 0, with zero moments; traced under jit to be born sharded.
-
-    Masks are dense, or with `keep_zeros` without the weights that are zero.
-    """
-    kernels, _ = prunable.split(params)
-    trainable, _ = partition(params, freeze)
-    state = method.init(kernels, jax.random.fold_in(root, _INIT))
-    return TrainState(
-        step=jnp.int32(0),
-        key=root,
-        params=params,
-        masks=masks.nonzero(kernels) if keep_zeros else masks.ones(kernels),
-        method=state,
-        optimizer=optimizers.init(trainable, by_label(state, method.labels)),
-    )
-
-
-@made_once
-def make_init(
-    method: Method, freeze: tuple[str, ...], keep_zeros: bool, places: sharding.Places, lift: Lift
-) -> Callable[..., TrainState]:
-    """Compile `start(params, head, root)`: states at step 0, born where they belong."""
-
-    def start(params: Any, head: Any, root: Array) -> TrainState:
-        return init_state({**params, "head": head}, method, root, freeze, keep_zeros)
-
-    return jax.jit(lift(start, (None, lift.own, lift.own)), out_shardings=places.tree)
-
-
-@made_once
-def make_join(places: sharding.Places, lift: Lift) -> Callable[..., TrainState]:
-    """Compile `join(states)`: the states of single seeds to that of all of them."""
-    return jax.jit(lift.join, out_shardings=places.tree)
-
-
-@made_once
-def make_member(alone: sharding.Places, lift: Lift) -> Callable[..., tuple[TrainState, Any]]:
-    """Compile `member(state, reference, index)`: one seed's own, where it would be if `alone`."""
-
-    @partial(jax.jit, out_shardings=(alone.tree, alone.tree.masks))
-    def member(state: TrainState, reference: Any, index: Any) -> tuple[TrainState, Any]:
-        kernels = lift.member(reference, index) if lift.own_reference else reference
-        return lift.member(state, index), kernels
-
-    return member
 
 
 @made_once
@@ -350,18 +295,6 @@ def _layer_norm_scales(params: dict[str, Any]) -> dict[str, Array]:
         "attention": encoder["attention"]["layer_norm"]["scale"],
         "output": encoder["layer_norm"]["scale"],
     }
-
-
-@made_once
-def make_serve(finalize: Callable[..., Kernels]) -> Callable[[TrainState], Any]:
-    """Compile `serve(state)`: the parameters to evaluate and export, pruned weights exactly 0."""
-
-    @jax.jit
-    def serve(state: TrainState) -> Any:
-        kernels, rest = prunable.split(state.params)
-        return prunable.merge(finalize(kernels, state.masks, state.method), rest)
-
-    return serve
 
 
 @made_once

@@ -25,7 +25,7 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper, Method, Weights
 from alignreg_jax.support import processes
-from alignreg_jax.training import sharding, signals, steps
+from alignreg_jax.training import sharding, signals, states, steps
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.state import DeviceData, TrainState, partition
 
@@ -93,13 +93,13 @@ class Trainer:
         alone = jax.tree.map(lambda leaf: leaf.sharding, self.abstract)
         places = sharding.Places.of(lift.shardings(alone))
         training, freeze = method.training, settings.freeze
-        start = steps.make_init(training, freeze, keep_zeros, places, lift)
+        start = states.make_init(training, freeze, keep_zeros, places, lift)
         roots = lift.join([self.place(jax.random.key(seed)) for seed in seeds])
         heads = [self.place(head) for head in heads] or [placed["head"]] * len(seeds)
         self.state: TrainState = start(placed, lift.join(heads), roots)
         self.reference = lift.join([kernels] * len(seeds)) if lift.own_reference else kernels
-        self._member = steps.make_member(sharding.Places.of(alone), lift)
-        self._join = steps.make_join(places, lift)
+        self._member = states.make_member(sharding.Places.of(alone), lift)
+        self._join = states.make_join(places, lift)
         # By whether there is a penalty
         self._train_steps = {
             penalized: steps.make_train_step(model, view, settings, mesh, places, lift)
@@ -110,7 +110,7 @@ class Trainer:
             model, method.effective, method.needs, settings.accumulation, mesh, lift
         )
         self._no_gradients = signals.make_zeros(method.needs, mesh, lift)
-        self.serve = steps.make_serve(method.finalize)
+        self.serve = states.make_serve(method.finalize)
         self._data = self.place(DeviceData.from_encoded(train))
         self._hyper = replace(hyper, train_examples=train.rows)
         self._total_steps = total_steps
@@ -121,7 +121,7 @@ class Trainer:
     def _abstract(self, placed: Params, freeze: tuple[str, ...]) -> TrainState:
         """Shapes and places of one seed's state."""
         shapes = jax.eval_shape(
-            lambda params, root: steps.init_state(params, self.method, root, freeze),
+            lambda params, root: states.init_state(params, self.method, root, freeze),
             placed,
             jax.random.key(0),
         )

@@ -11,7 +11,8 @@ from alignreg_jax.data.tasks import TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.main import _parse
 from alignreg_jax.pruning.methods import PRESETS
-from alignreg_jax.run.inputs import Cache, load_data
+from alignreg_jax.run.cache import Cache
+from alignreg_jax.run.rows import load_data
 from alignreg_jax.support.flags import override
 
 # ml_collections loads a config file in a way that Python will drop

@@ -12,8 +12,9 @@ from test_experiment import configured
 from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.pruning import masks
 from alignreg_jax.reporting import report
-from alignreg_jax.run import experiment as experiments
-from alignreg_jax.run.inputs import Cache, check_inputs, load_inputs
+from alignreg_jax.run import launch
+from alignreg_jax.run.cache import Cache
+from alignreg_jax.run.inputs import check_inputs, load_inputs
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import runtime
 
@@ -39,7 +40,7 @@ def shared():
 def run(world, shared):
     def start(*flags, folders):
         config = configured(world, "--config.checkpoint.every_steps=1000", *flags)
-        return experiments.run(config, folders, "the command", time.monotonic(), shared)
+        return launch.run(config, folders, "the command", time.monotonic(), shared)
 
     return start
 
@@ -99,7 +100,7 @@ def test_other_labels_are_refused_before_anything_is_written(world, export, orde
     config = configured(world, *READ, model, f"--config.task.data_dir={data}")
     says = r"\(off, on, open\) and the data 3 \(another off, another on, another open\).*new_head"
     with pytest.raises(UserError, match=says):
-        experiments.run(config, {0: tmp_path / "run"}, "the command", time.monotonic())
+        launch.run(config, {0: tmp_path / "run"}, "the command", time.monotonic())
     assert not (tmp_path / "run").exists()
     with pytest.raises(UserError, match=says):  # as a sweep does before its first run
         check_inputs(config, Cache())

@@ -24,6 +24,7 @@ from alignreg_jax.main import _parse
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.run import experiment as experiments
+from alignreg_jax.run import launch, member
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.plan import Train
 from alignreg_jax.support import runtime
@@ -86,7 +87,7 @@ def test_gates_need_phases_to_learn_in(world, tmp_path):
     config = configured(world, "--config.method=l0", "--config.pruning.epochs_per_step=0")
     folder = tmp_path / "run"
     with pytest.raises(UserError, match=r"^pruning\.epochs_per_step=0: gates are learned in the"):
-        experiments.run(config, {0: folder}, "the command", time.monotonic())
+        launch.run(config, {0: folder}, "the command", time.monotonic())
     assert not folder.exists()
 
 
@@ -99,7 +100,7 @@ def test_a_cut_that_cannot_be_counted_is_told_before_the_first_phase(world, tmp_
     with pytest.raises(
         UserError, match=r"^pruning\.scope=global: 4,800,000,000 weights in all kernels"
     ):
-        experiments.run(config, {0: folder}, "the command", time.monotonic())
+        launch.run(config, {0: folder}, "the command", time.monotonic())
     assert not folder.exists()
 
 
@@ -245,7 +246,7 @@ def test_complete_is_said_and_nothing_is_tokenised(config, workdir, caplog, monk
     monkeypatch.setattr(encoding, "encode", lambda *given, **named: pytest.fail("tokenised"))
     before = {path: path.stat().st_mtime_ns for path in workdir.rglob("*")}
     with caplog.at_level(logging.INFO):
-        (results,) = experiments.run(config, {0: workdir}, "the command", time.monotonic())
+        (results,) = launch.run(config, {0: workdir}, "the command", time.monotonic())
     assert results == json.loads((workdir / "results.json").read_text())
     assert "already complete" in caplog.text
     assert {path: path.stat().st_mtime_ns for path in workdir.rglob("*")} == before
@@ -253,15 +254,15 @@ def test_complete_is_said_and_nothing_is_tokenised(config, workdir, caplog, monk
 
 def test_what_the_first_process_finds_complete_is_so_for_all(config, tmp_path, monkeypatch):
     """Where another one does not see the folder, too: it must not train alone."""
-    monkeypatch.setattr(experiments, "load_inputs", lambda *given: pytest.fail("loaded"))
+    monkeypatch.setattr(launch, "load_inputs", lambda *given: pytest.fail("loaded"))
     monkeypatch.setattr(experiments.processes, "decide", lambda find, size: (1,) * size)
-    assert experiments.run(config, {0: tmp_path / "unseen"}, "the command", 0.0) == [{}]
+    assert launch.run(config, {0: tmp_path / "unseen"}, "the command", 0.0) == [{}]
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"finished": false}'])
 def test_results_of_an_unfinished_run_are_not_taken_for_complete(tmp_path, content):
     (tmp_path / "results.json").write_text(content)
-    assert experiments.finished(tmp_path) is None
+    assert member.finished(tmp_path) is None
 
 
 def test_another_mesh_continues_a_run(config, workdir, tmp_path, world):
@@ -271,7 +272,7 @@ def test_another_mesh_continues_a_run(config, workdir, tmp_path, world):
     shutil.rmtree(copied / "export")
     flags = ("--config.eval.every_phase_languages=sw", "--config.eval.save_predictions")
     other = configured(world, *flags, "--config.mesh.data=4", "--config.mesh.fsdp=2")
-    experiments.run(other, {0: copied}, "the command", time.monotonic())
+    launch.run(other, {0: copied}, "the command", time.monotonic())
     assert (copied / "masks.npz").read_bytes() == (workdir / "masks.npz").read_bytes()
     ours, theirs = (path / "export" / "model.safetensors" for path in (copied, workdir))
     assert ours.read_bytes() == theirs.read_bytes()
@@ -320,7 +321,7 @@ def test_rows_that_no_piece_uses_come_back_as_if_they_had_been_trained(world, do
         "--config.model.active_vocabulary=False",
     )
     other = workdir.parent / "whole"
-    experiments.run(whole, {0: other}, "the command", time.monotonic())
+    launch.run(whole, {0: other}, "the command", time.monotonic())
     one, two = tiny.outcome(workdir), tiny.outcome(other)
     for files in (one, two):
         files["export"] = load(files.pop("export/model.safetensors"))

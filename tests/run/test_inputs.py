@@ -18,7 +18,9 @@ from alignreg_jax.config import (
 )
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
-from alignreg_jax.run.inputs import Cache, check_inputs, identify, load_data, load_inputs
+from alignreg_jax.run.cache import Cache
+from alignreg_jax.run.inputs import check_inputs, identify, load_inputs
+from alignreg_jax.run.rows import load_data
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from test_experiment import configured
 from alignreg_jax.errors import UserError
 from alignreg_jax.main import main
 from alignreg_jax.run import experiment as experiments
+from alignreg_jax.run import member
 from alignreg_jax.run.artifacts import Artifacts
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.training.trainer import Trainer
@@ -290,7 +291,7 @@ def test_an_old_workdir_goes_on(world, old, caplog):
         assert main(tiny.command(world, old, f"--config.task.data_dir={world.data}/")) == 0
     assert "continuing from step 10 in phase 0" in caplog.text
     assert "could not be checked" in caplog.text
-    assert experiments.finished(old)
+    assert member.finished(old)
     after = json.loads((old / "config.json").read_text())
     assert set(after.pop("inputs")["rows"]) > {"en.train", "de.test"}
     assert after == before

@@ -14,6 +14,7 @@ from test_experiment import configured
 from test_resume import kill_when, saving
 
 from alignreg_jax.run import experiment as experiments
+from alignreg_jax.run import launch
 from alignreg_jax.run.plan import Train
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.training.checkpointing import problem
@@ -146,7 +147,7 @@ def test_started_again_with_other_seeds_nothing_is_lost(world, tmp_path, monkeyp
         monkeypatch.setattr(Trainer, "dispatch", mortal)
         folders = {seed: tmp_path / f"s{seed}" for seed in seeds}
         with pytest.raises(Killed), caplog.at_level(logging.INFO):
-            experiments.run(config, folders, "the command", time.monotonic(), shared)
+            launch.run(config, folders, "the command", time.monotonic(), shared)
         after = {seed: furthest(tmp_path / f"s{seed}") for seed in range(2)}
         assert all(after[seed] >= step for seed, step in before.items()), (before, after)
         before = after

@@ -11,7 +11,7 @@ import tiny
 from alignreg_jax.errors import UserError
 from alignreg_jax.main import main
 from alignreg_jax.reporting.results import Facts, summary
-from alignreg_jax.run import experiment
+from alignreg_jax.run import launch
 from alignreg_jax.support import terminal
 from alignreg_jax.sweep import main as sweep
 
@@ -38,7 +38,7 @@ def results():
 def test_a_table_is_shown_in_any_encoding(world, tmp_path, monkeypatch, encoding):
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
-    monkeypatch.setattr(experiment, "run", lambda *given: [results()])
+    monkeypatch.setattr(launch, "run", lambda *given: [results()])
     assert main(tiny.command(world, tmp_path / "run")) == 0
     text = written.getvalue().decode(encoding)
     assert "report.html" in text

@@ -18,7 +18,8 @@ from alignreg_jax.config import (
 )
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run import inputs as reading
-from alignreg_jax.run.inputs import Cache, check_inputs, load_inputs
+from alignreg_jax.run.cache import Cache
+from alignreg_jax.run.inputs import check_inputs, load_inputs
 
 
 @pytest.fixture

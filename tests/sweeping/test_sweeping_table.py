@@ -1,6 +1,6 @@
 """What a finished run hands to its sweep's table."""
 
-from alignreg_jax.run.inputs import Cache
+from alignreg_jax.run.cache import Cache
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.table import _finished
 
