@@ -25,7 +25,7 @@ from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import UserError
 from alignreg_jax.support.progress import progress
 
-UNLABELLED = -1
+UNLABELLED = -2
 FIELD = "distill.text"
 BESIDE = "data"  # what the field says where the text is beside the task's data
 NAMES = "<lang>.unlabelled.jsonl or .txt"

@@ -137,11 +137,11 @@ def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, st
     XGLUE's first archive, whose test files came without, and would miss the scores at the end.
     """
     known = {*dataset.dev, *dataset.test, *(language for _, language in dataset.unlabelled)}
-    for field in ("languages", "every_phase_languages"):
-        for language in getattr(config.eval, field):
+    for name in ("languages", "every_phase_languages"):
+        for language in getattr(config.eval, name):
             if language not in known:
                 raise UserError(
-                    f"eval.{field}: no data for {language!r}; there is {', '.join(sorted(known))} "
+                    f"eval.{name}: no data for {language!r}; there is {', '.join(sorted(known))} "
                     f"with eval.splits={','.join(config.eval.splits)}"
                 )
     wanted = {*config.eval.languages, *config.eval.every_phase_languages}
