@@ -170,7 +170,7 @@ def _choices(task: Task, pair: bool) -> list[parquet.Choice]:
     if task.kind == "token":
         return [((name,), ()) for name in dict.fromkeys(("tokens", "words", *task.columns[:1]))]
     if pair:
-        named = [(("text_a",), ("text_b",)), (("text",), ("text_pair",))]
+        named: list[parquet.Choice] = [(("text_a",), ("text_b",)), (("text",), ("text_pair",))]
         return named + ([(task.text_a, task.text_b)] if task.text_b else [])
     return [((*names,), ()) for names in dict.fromkeys((("text",), task.text_a or ("text",)))]
 

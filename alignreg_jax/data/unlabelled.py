@@ -218,12 +218,11 @@ def without_leaks(
 
 
 def _wordings(split: Split) -> list[Hashable]:
-    return [
-        wording(said) if isinstance(said, str)
-        else wording(" ".join(said)) if split.in_words
-        else tuple(map(wording, said))
-        for said in split.contents
-    ]  # fmt: skip
+    """Of each row, what is compared with evaluated ones."""
+    first = [wording(said if isinstance(said, str) else " ".join(said)) for said in split.text_a]
+    if split.text_b is None:
+        return list(first)
+    return list(zip(first, map(wording, split.text_b), strict=True))
 
 
 def draw(

@@ -15,7 +15,7 @@ from alignreg_jax.data import sources, unlabelled
 from alignreg_jax.data.alike import wording
 from alignreg_jax.data.schema import Split
 from alignreg_jax.data.tasks import get_task
-from alignreg_jax.data.unlabelled import allotted, draw, without_leaks
+from alignreg_jax.data.unlabelled import UNLABELLED, allotted, draw, without_leaks
 from alignreg_jax.errors import UserError
 
 FOLDER = {"task": "folder", "source": "folder", "pair": False, "languages": None}
@@ -50,12 +50,12 @@ def refused(where, **options):
 
 
 def texts(*rows, second=None, origin="de"):
-    return Split([*rows], second, np.full(len(rows), -1, np.int32), origin)
+    return Split([*rows], second, np.full(len(rows), UNLABELLED, np.int32), origin)
 
 
 def sentences(*rows):
     words = [row.split() for row in rows]
-    return Split(words, None, np.full(sum(map(len, words)), -1, np.int32), "de")
+    return Split(words, None, np.full(sum(map(len, words)), UNLABELLED, np.int32), "de")
 
 
 # ---- Reading
@@ -73,7 +73,7 @@ def test_text_beside_the_data_is_read_by_language_and_not_as_data(tmp_path):
     assert list(found.rows) == ["de", "sw", "zh-CN"]
     assert found.rows["de"].text_a == ["an", "laut", "an"]
     assert found.rows["sw"].text_a == ["moja", "mbili"]
-    assert found.rows["sw"].labels.tolist() == [-1, -1]
+    assert found.rows["sw"].labels.tolist() == [UNLABELLED] * 2
     assert found.rows["sw"].labels.dtype == np.int32
     assert found.notes == ()
     data = sources.load(get_task("folder"), source="folder", data_dir=str(tmp_path), languages=None)
@@ -116,12 +116,12 @@ def test_lines_end_at_a_newline_alone_and_a_mark_before_the_first_is_dropped(tmp
 def test_labels_are_passed_over_and_that_is_told(tmp_path):
     rows = lines({"text": "an", "label": -1}, {"text": "aus"})
     found = read(write(tmp_path, {"de.jsonl": rows, "sw.jsonl": lines({"text": "moja"})}))
-    assert found.rows["de"].labels.tolist() == [-1, -1]
+    assert found.rows["de"].labels.tolist() == [UNLABELLED] * 2
     assert found.notes == (f"{tmp_path}/de.jsonl has labels, which are not used",)
     tagged = lines({"tokens": ["a", "b"], "tags": ["O"]}, {"tokens": ["c"]})
     found = read(write(tmp_path / "tagged", {"de.jsonl": tagged}), **TOKENS)
     assert found.rows["de"].text_a == [["a", "b"], ["c"]]
-    assert found.rows["de"].labels.tolist() == [-1, -1, -1]
+    assert found.rows["de"].labels.tolist() == [UNLABELLED] * 3
     assert len(found.notes) == 1
 
 
@@ -129,7 +129,7 @@ def test_a_line_is_cut_into_words_at_spaces_and_is_no_pair(tmp_path):
     folder = write(tmp_path, {"de.txt": "an  aus\u00a0jetzt \nlaut\n".encode()})
     found = read(folder, **TOKENS).rows["de"]
     assert found.text_a == [["an", "aus\u00a0jetzt"], ["laut"]]
-    assert found.labels.tolist() == [-1, -1, -1]
+    assert found.labels.tolist() == [UNLABELLED] * 3
     assert refused(folder, **PAIRS).startswith(f"{folder}/de.txt: a line is one text")
 
 
@@ -220,7 +220,7 @@ def test_parquet_of_pairs_and_of_words(tmp_path):
     parquet(tmp_path / "words", "de/train.parquet", tokens=[["a", "b"], ["c"]])
     found = read(tmp_path / "words", **TOKENS).rows["de"]
     assert found.text_a == [["a", "b"], ["c"]]
-    assert found.labels.tolist() == [-1, -1, -1]
+    assert found.labels.tolist() == [UNLABELLED] * 3
 
 
 def test_parquet_that_cannot_be_read_is_named(tmp_path):
@@ -253,7 +253,7 @@ def test_rows_that_read_as_evaluated_ones_are_dropped_in_every_language():
     }
     assert cleared.leaked == {"de": 2, "nb": 1}
     assert cleared.repeated == {"de": 1}
-    assert cleared.rows["de"].labels.tolist() == [-1, -1]
+    assert cleared.rows["de"].labels.tolist() == [UNLABELLED] * 2
 
 
 def test_pairs_are_the_same_if_both_texts_are_and_sentences_if_all_words_are():
@@ -263,7 +263,7 @@ def test_pairs_are_the_same_if_both_texts_are_and_sentences_if_all_words_are():
     held_out = {("test", "fr"): sentences("An , bitte")}
     cleared = without_leaks({"de": sentences("an bitte", "an bitte !", "bitte an jetzt")}, held_out)
     assert cleared.rows["de"].text_a == [["bitte", "an", "jetzt"]]
-    assert cleared.rows["de"].labels.tolist() == [-1, -1, -1]
+    assert cleared.rows["de"].labels.tolist() == [UNLABELLED] * 3
 
 
 def test_a_language_without_a_row_left_is_counted_and_gone():

@@ -23,8 +23,10 @@ def sentences() -> list[str]:
 
 
 def rows() -> Iterator[tuple[str, list[str]]]:
-    """Every bundled row as running text and as words."""
+    """Every bundled row with a label as running text and as words."""
     for path in sorted(DATA.rglob("*.jsonl")):
+        if path.match("*.unlabelled.*"):
+            continue
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             words = row["tokens"] if "tokens" in row else row["text"].split()
@@ -32,7 +34,7 @@ def rows() -> Iterator[tuple[str, list[str]]]:
 
 
 def pieces_digest(tokenizer: Tokenizer) -> str:
-    """Digest of the pieces, in text, of every bundled row in both forms."""
+    """Digest of the pieces, in text, of those rows in both forms."""
     texts, words = zip(*rows(), strict=True)
     encodings = tokenizer.encode_batch(list(texts))
     encodings += tokenizer.encode_batch(list(words), is_pretokenized=True)
