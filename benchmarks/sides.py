@@ -73,6 +73,7 @@ class Ours:
             train=job.rows,
             seeds=range(job.seeds),
             hyper=Hyper(
+                train_examples=job.rows.rows,
                 learning_rate=1e-5,
                 weight_decay=0.01,
                 regularizer_weight=5e-4,

@@ -105,7 +105,7 @@ def hard(scope: masks.Scope) -> Callable[..., Masks]:
         if scope != "kind":
             return masks.top_k(scores, masks.ones(scores), keep, scope)
         budgets = {
-            name: divide(keep[name], _openness(scores[name]), scores[name][0].size)
+            name: divide(jnp.asarray(keep[name]), _openness(scores[name]), scores[name][0].size)
             for name in KERNELS
         }
         return masks.top_k(scores, masks.ones(scores), budgets, "layer")

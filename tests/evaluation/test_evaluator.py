@@ -12,7 +12,7 @@ from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation import evaluator as evaluators
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.models import xlmr
-from alignreg_jax.training import sharding
+from alignreg_jax.training import forward, sharding
 
 CONFIG = xlmr.XlmrConfig(
     vocab_size=40, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=30

@@ -15,7 +15,7 @@ from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, units
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.pruning.method import Method, no_penalty
+from alignreg_jax.pruning.method import Marks, Method, no_penalty
 from alignreg_jax.training.state import flatten
 
 SEEDS, LAST = (4, 9), 0.3
@@ -55,7 +55,7 @@ def learned_masks(penalty=no_penalty):
         init=lambda kernels, key: {"scores": jax.tree.map(jnp.zeros_like, kernels)},
         effective=effective,
         penalty=penalty,
-        step_masks=lambda kernels, kept, state, keep: top(kernels, state, keep),
+        step_masks=lambda kernels, kept, state, hyper, clock: top(kernels, state, clock.marks.keep),
         labels=(("scores", "scores"),),
         zero_pruned=False,
         cut=lambda kernels, kept, state, signals, keep, key: (top(kernels, state, keep), state),
@@ -98,7 +98,7 @@ def test_masks_are_learned(method, freeze, layout, seeds):
     history = []
     for step in range(0, steps, 2):
         own = [Dispatch(LENGTH, batches((step + index) % 4, 2)) for index in range(len(seeds))]
-        trainer.dispatch(*own, keeps=keeps[step : step + 2])
+        trainer.dispatch(*own, marks=[Marks(keep=keep) for keep in keeps[step : step + 2]])
         assert np.isfinite(trainer.drain().metrics["loss"][:, :2]).all()
         seen = [jax.device_get(trainer.member(index)[0].masks) for index in range(len(seeds))]
         for kept in seen:  # those of the last step, to the weight

@@ -12,6 +12,7 @@ from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.methods import build
+from alignreg_jax.training import forward
 from alignreg_jax.training.state import flatten
 
 PAD, LENGTH = QUIET.pad_token_id, 10

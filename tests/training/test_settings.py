@@ -25,6 +25,7 @@ from training_cases import (
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import regularizers
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
+from alignreg_jax.training import forward
 from alignreg_jax.training.optimizers import decays
 from alignreg_jax.training.state import flatten
 

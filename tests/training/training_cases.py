@@ -113,7 +113,7 @@ def make_trainer(
         seeds=seeds or (seed,),
         heads=heads,
         own_reference=own_reference,
-        hyper=Hyper(**{**HYPER, **dict(hyper)}),
+        hyper=Hyper(**{"train_examples": ROWS, **HYPER, **dict(hyper)}),
         total_steps=total_steps,
         batch_size=batch_size,
         steps_per_dispatch=steps_per_dispatch,
