@@ -21,13 +21,13 @@ from alignreg_jax.models import heads, names, storage, xlmr
 from alignreg_jax.models.architecture import ADAPTER, CONFIG, read_config, read_json
 from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
-from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, save
+from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, head_form, save
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.support.caches import check_hub_cache
 
 __all__ = [
-    "TOKENIZER", "Loaded", "Slot", "check", "load", "name_table", "read_config", "resolve", "save",
-    "with_seed",
+    "TOKENIZER", "Loaded", "Slot", "check", "head_form", "load", "name_table", "read_config",
+    "resolve", "save", "with_seed",
 ]  # fmt: skip
 
 DEMO = Path(__file__).parent.parent / "demo" / "encoder"
@@ -62,10 +62,11 @@ class Loaded:
     quantized: bool = False
 
 
-def resolve(name_or_path: str) -> Path:
+def resolve(name_or_path: str, field: str = "model.name_or_path") -> Path:
     """The checkpoint's folder: "demo" is the bundled encoder, else a folder, else a Hub id.
 
     Hub ids are fetched into the Hub's cache (`HF_HUB_OFFLINE`, `HF_HOME`) without pickle weights.
+    `field` is where the name was given, for messages.
 
     Raises:
         UserError: neither a folder nor a model that the Hub or its cache has.
@@ -79,13 +80,13 @@ def resolve(name_or_path: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    check_hub_cache(f"model.name_or_path={name_or_path}")
+    check_hub_cache(f"{field}={name_or_path}")
     try:
         return Path(snapshot_download(name_or_path, allow_patterns=_DOWNLOADS))
     except (OSError, HFValidationError) as error:  # OSError: also every error of the Hub's
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"model.name_or_path={name_or_path}: no such folder, and not from the Hub or its cache "
+            f"{field}={name_or_path}: no such folder, and not from the Hub or its cache "
             f"({type(error).__name__}: {reason}); give an existing folder (./my-encoder), a Hub id "
             "(FacebookAI/xlm-roberta-base) or demo"
         ) from error

@@ -3,13 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from alignreg_jax.errors import UserError
 from alignreg_jax.models import names, storage
 from alignreg_jax.models.architecture import CONFIG, FIELDS, read_json
 from alignreg_jax.models.names import name_table
@@ -78,6 +79,19 @@ def save(
         save_file(content, folder / file, metadata={"format": "pt"})
         # safetensors makes files that only their owner can read
         (folder / file).chmod((folder / CONFIG).stat().st_mode)
+
+
+def head_form(folder: Path) -> Head:
+    """The form of the head in a folder that `save` has written.
+
+    Raises:
+        UserError: it is no such folder.
+    """
+    classes = read_json(folder / CONFIG).get("architectures")
+    forms = [form for form, name in _CLASSES.items() if [name] == classes]
+    if not forms or ("linear" in forms) != (folder / storage.HEAD).exists():
+        raise UserError(f"{folder}: not an export of this program, whose head would be known")
+    return cast(Head, forms[0])
 
 
 def _config_json(
