@@ -160,8 +160,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
     source = _prepare(config, cache)
     _mesh(config, source.architecture)
     data = load_data(config, cache)
-    labels, new_head = data.dataset.labels, config.model.new_head
-    checkpoints.check(source.folder, head=_head_form(config), labels=labels, new_head=new_head)
+    checkpoints.check(source.folder, **_head_options(config, data))
     _check_steps(config, data.train.rows)
     return data.train.rows
 
@@ -207,18 +206,16 @@ def _read_encoder(
     config: ExperimentConfig, cache: Cache, source: _Source, data: Data
 ) -> tuple[Head, checkpoints.Loaded, Digests]:
     """The form of the head, the encoder with one of any seed, and digests of all but the pieces."""
-    head, labels, new_head = _head_form(config), data.dataset.labels, config.model.new_head
+    options = _head_options(config, data)
 
     def read() -> tuple[checkpoints.Loaded, Digests]:
-        found = checkpoints.load(
-            source.folder, head=head, labels=labels, seed=config.seed, new_head=new_head
-        )
+        found = checkpoints.load(source.folder, seed=config.seed, **options)
         own = None if found.initialised else digests.of_arrays(found.params["head"])
         return found, {"encoder": digests.of_encoder(found.params, found.config), "head": own}
 
-    weights, known = cache("encoder", (source.folder, head, labels, new_head), read)
+    weights, known = cache("encoder", (source.folder, *options.values()), read)
     read_before = {"tokenizer": source.tokenizer_digest, "max_length": source.max_length}
-    return head, weights, data.digests | read_before | known
+    return options["head"], weights, data.digests | read_before | known
 
 
 def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
@@ -285,7 +282,19 @@ def _say_coverage(
 
 
 def _head_form(config: ExperimentConfig) -> Any:
-    return "token" if tasks.get_task(config.task.name).kind == "token" else config.model.head
+    if tasks.get_task(config.task.name).kind != "token":
+        return config.model.head
+    if config.model.head == "label-words":
+        raise UserError(f"model.head=label-words: it is for texts, {config.task.name} tags words")
+    return "token"
+
+
+def _head_options(config: ExperimentConfig, data: Data) -> dict[str, Any]:
+    """What `checkpoints.load` is to be told of the head."""
+    form, model = _head_form(config), config.model
+    words = model.label_words if form == "label-words" else ()
+    labels = data.dataset.labels
+    return {"head": form, "labels": labels, "new_head": model.new_head, "words": words}
 
 
 def _say(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:

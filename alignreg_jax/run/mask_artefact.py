@@ -4,7 +4,8 @@ A method that only learns which weights to leave out (Static Model Pruning) need
 encoder for every task. The folder of a task holds
 
     mask.safetensors   of every kernel the packed bits of masks.pack, through zlib
-    head.safetensors   the head's parameters under their paths ("out/kernel", [in, out])
+    head.safetensors   the head's parameters under their paths ("out/kernel", [in, out]); of
+                       label-words those of the words, where the others are the base's, too
     base.json          which base, by its digest; head, labels, counts, shapes of the kernels
     README.md          the export's card
 """
@@ -24,7 +25,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints, heads
+from alignreg_jax.models import checkpoints, heads, label_words
 from alignreg_jax.models.architecture import CONFIG, read_json
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import kernels as prunable
@@ -46,12 +47,14 @@ class Artefact:
 
     Attributes:
         masks: True where the base's weight is in use.
-        head: parameters of the head, the subtree `head`.
+        head: parameters of the head, the subtree `head`, without those that are the base's.
         form: of the head.
         labels: in the order of the head's rows.
         base: digest of the encoder that it belongs to (`digests.of_encoder`).
         tokenizer: digest of that encoder's tokenizer.json.
         card: text of README.md.
+        shared: digest of the language model's head that the base brings (`Base.language_head`), if
+            the rest of the head is its own.
     """
 
     masks: HostMasks
@@ -61,6 +64,7 @@ class Artefact:
     base: str
     tokenizer: str
     card: str
+    shared: str | None = None
 
     @property
     def kept(self) -> int:
@@ -83,11 +87,15 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """An encoder in memory, which serves any number of tasks."""
+    """An encoder in memory, which serves any number of tasks.
+
+    `language_head` are leaves of the language model's head, flat; none if the checkpoint has none.
+    """
 
     folder: Path
     params: Params
     config: XlmrConfig
+    language_head: Mapping[str, np.ndarray]
 
     @classmethod
     def load(cls, folder: Path) -> "Base":
@@ -98,7 +106,8 @@ class Base:
         """
         loaded = checkpoints.load(folder, head="linear", labels=("0",), seed=0, new_head=True)
         params = {name: tree for name, tree in loaded.params.items() if name != "head"}
-        return cls(folder, params, loaded.config)
+        language_head = label_words.pretrained(folder, loaded.config)
+        return cls(folder, params, loaded.config, language_head)
 
     @cached_property
     def digest(self) -> str:
@@ -127,8 +136,19 @@ class Base:
                 f"{self.folder}: the mask is over the encoder with digest {artefact.base}, and this"
                 f" one has {self.digest}; give the encoder that it was made from"
             )
+        head = _flat(artefact.head)
+        if artefact.shared:
+            own = digests.of_arrays(self.language_head)
+            if artefact.shared != own:
+                raise UserError(
+                    f"{self.folder}: the mask needs the language model's head with digest"
+                    f" {artefact.shared}, and this one has {own}; give the encoder that it was made"
+                    " from"
+                )
+            head |= self.language_head
         kernels, rest = prunable.split(self.params)
-        return {**prunable.merge(_masked(kernels, artefact.masks), rest), "head": artefact.head}
+        params = prunable.merge(_masked(kernels, artefact.masks), rest)
+        return {**params, "head": traverse_util.unflatten_dict(head, sep="/")}
 
 
 def difference(base: Base, export: Path) -> Artefact:
@@ -168,9 +188,16 @@ def difference(base: Base, export: Path) -> Artefact:
                 " differ): a mask and a head are enough only where training has left all weights"
                 " of the encoder as they were (train.freeze=embeddings,encoder)"
             )
+    leaves, shared = _flat(head), None
+    same = (np.array_equal(leaves.get(path), leaf) for path, leaf in base.language_head.items())
+    if form == "label-words" and base.language_head and all(same):
+        # Its dense layer is a quarter of the mask's size, and frozen it is the base's
+        leaves = {path: leaf for path, leaf in leaves.items() if path not in base.language_head}
+        shared = digests.of_arrays(base.language_head)
+    head = traverse_util.unflatten_dict(leaves, sep="/")
     card = export / CARD
     text = card.read_text(encoding="utf-8") if card.exists() else ""
-    return Artefact(masks, head, form, labels, base.digest, tokenizer, text)
+    return Artefact(masks, head, form, labels, base.digest, tokenizer, text, shared)
 
 
 def write(folder: Path, artefact: Artefact) -> Sizes:
@@ -184,6 +211,7 @@ def write(folder: Path, artefact: Artefact) -> Sizes:
         "base": artefact.base,
         "tokenizer": artefact.tokenizer,
         "head": artefact.form,
+        "shared": artefact.shared,
         "labels": artefact.labels,
         "codec": "zlib",
         "shapes": {name: artefact.masks[name].shape for name in KERNELS},
@@ -225,6 +253,7 @@ def read(folder: Path) -> Artefact:
             about["base"],
             about["tokenizer"],
             (folder / CARD).read_text(encoding="utf-8"),
+            about["shared"],
         )
     except (OSError, SafetensorError, zlib.error, KeyError, TypeError, ValueError) as error:
         raise UserError(

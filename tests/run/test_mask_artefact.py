@@ -26,9 +26,12 @@ def draw(shapes, share, seed=0):
     return {name: random.random(shape, np.float32) < share for name, shape in shapes.items()}
 
 
-def make_export(world, folder, head="linear", share=0.4, seed=0, change=None):
+def make_export(
+    world, folder, head="linear", share=0.4, seed=0, change=None, source=None, words=()
+):
     """What a run leaves that trains a mask and a head over the world's encoder."""
-    loaded = checkpoints.load(world.encoder, head=head, labels=tiny.LABELS, seed=seed)
+    source = source or world.encoder
+    loaded = checkpoints.load(source, head=head, labels=tiny.LABELS, seed=seed, words=words)
     kernels, rest = prunable.split(loaded.params)
     kept = draw({name: kernel.shape for name, kernel in kernels.items()}, share, seed)
     masked = {name: np.where(kept[name], kernels[name], np.float32(0)) for name in KERNELS}
@@ -37,7 +40,7 @@ def make_export(world, folder, head="linear", share=0.4, seed=0, change=None):
     if change:
         change(flat)
     params = traverse_util.unflatten_dict(flat, sep="/")
-    options = {"config": loaded.config, "labels": tiny.LABELS, "source": world.encoder}
+    options = {"config": loaded.config, "labels": tiny.LABELS, "source": source}
     write_export(folder, params=params, head=head, card="# card é\n", **options)
     return kept
 
@@ -80,6 +83,32 @@ def test_tasks_share_all_that_is_not_theirs(world, base, tmp_path):
     assert not np.array_equal(one["head/out/kernel"], two["head/out/kernel"])
     again = mask_artefact.Base.load(world.encoder)  # masking has not written to the base
     assert again.digest == digests.of_encoder(base.params, base.config)
+
+
+def test_a_frozen_head_of_label_words_is_the_bases(world, tmp_path):
+    """Of which the words' rows are stored; a head that was trained is stored whole."""
+    encoder = tiny.with_lm_head(world, tmp_path / "lm")
+    base = mask_artefact.Base.load(encoder)
+    words, rows = {"words": ("en0", "en1", "en2"), "source": encoder}, tiny.HIDDEN + 1
+
+    def train(flat):
+        flat["head/dense/bias"][0] += 1
+
+    for name, change in (("frozen", None), ("trained", train)):
+        export = tmp_path / name / "export"
+        make_export(world, export, "label-words", change=change, **words)
+        mask_artefact.write(tmp_path / name / "mask", mask_artefact.difference(base, export))
+        found = mask_artefact.read(tmp_path / name / "mask")
+        stored = sum(leaf.size for leaf in jax.tree.leaves(found.head))
+        assert (stored == len(tiny.LABELS) * rows) == (change is None)
+        mask_artefact.write_model(tmp_path / name / "again", base, found)
+        for file in export.iterdir():
+            assert (tmp_path / name / "again" / file.name).read_bytes() == file.read_bytes()
+    rewritten = load_file(encoder / "model.safetensors")
+    rewritten["lm_head.dense.bias"] += 1
+    save_file(rewritten, encoder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match="the language model's head with digest"):
+        mask_artefact.Base.load(encoder).task(tmp_path / "frozen" / "mask")
 
 
 def test_another_base_is_refused_by_both_digests(world, base, tmp_path):
