@@ -71,10 +71,10 @@ def loss(params: Any, config: Any, dtype: Any, ids: Any, lengths: Any, labels: A
     import jax.numpy as jnp
 
     from alignreg_jax.models import xlmr
-    from alignreg_jax.training.steps import task_loss
+    from alignreg_jax.training.losses import cross_entropy
 
     model = xlmr.XlmrModel(config, HEAD, LABELS, dtype=dtype)
-    return jnp.mean(task_loss(xlmr.logits(model, params, ids, lengths), labels))
+    return jnp.mean(cross_entropy(xlmr.logits(model, params, ids, lengths), labels))
 
 
 def ours(config: Any, params: Any, *batch: Any) -> Gradients:

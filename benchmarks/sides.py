@@ -38,7 +38,7 @@ class Ours:
         from alignreg_jax.models.attention import default_implementation
         from alignreg_jax.pruning import methods
         from alignreg_jax.pruning.method import Hyper
-        from alignreg_jax.training import sharding, steps
+        from alignreg_jax.training import forward, sharding, steps
         from alignreg_jax.training.trainer import Trainer
 
         self.jax, self.job = jax, job
@@ -84,7 +84,7 @@ class Ours:
             steps_per_dispatch=STEPS,
         )
         del params
-        self.predict = steps.make_predict(model.clone(unroll=1), mesh)
+        self.predict = forward.make_predict(model.clone(unroll=1), mesh)
         self.served: Any = None
         self.penalties: dict[str, Any] = {}
         self.gradients: Any = None

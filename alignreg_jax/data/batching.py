@@ -67,7 +67,7 @@ def epoch_plan(
     on `epoch`. Which rows stand together depends on `seed`, too. Seeds are 0 or more.
     """
     # 0 is the stream of the order of dispatches, the others are of rows
-    rows = _generator(data_seed, epoch, 1 + seed).permutation(len(lengths)).astype(np.int32)
+    rows = generator(data_seed, epoch, 1 + seed).permutation(len(lengths)).astype(np.int32)
     buckets = _buckets(lengths, edges)
     if bucketing == "none":
         buckets = np.full_like(buckets, buckets.max(initial=0))
@@ -87,7 +87,7 @@ def epoch_plan(
     if bucketing == "none":
         return plan
     partial = len(lengths) % batch_size > 0
-    order = _generator(data_seed, epoch, 0).permutation(len(plan) - partial)
+    order = generator(data_seed, epoch, 0).permutation(len(plan) - partial)
     return [plan[index] for index in order] + plan[len(plan) - partial :]
 
 
@@ -115,7 +115,7 @@ def sample(plan: Sequence[Dispatch], batches: int, *, data_seed: int, epoch: int
     whole = [(part, step) for part, step in places if plan[part].rows[step].min() >= 0]
     places = whole or places
     # Another key than the plan's own
-    chosen = _generator(data_seed, ~np.uint64(epoch), 0).permutation(len(places))[:batches]
+    chosen = generator(data_seed, ~np.uint64(epoch), 0).permutation(len(places))[:batches]
     steps: dict[int, list[int]] = {}
     for part, step in sorted(places[index] for index in chosen):
         steps.setdefault(part, []).append(step)
@@ -146,7 +146,7 @@ def evaluation_plan(
     return plan
 
 
-def _generator(data_seed: int, epoch: int | np.uint64, stream: int) -> np.random.Generator:
+def generator(data_seed: int, epoch: int | np.uint64, stream: int) -> np.random.Generator:
     """Independent numbers for every (data seed, epoch, stream)."""
     key = np.array([data_seed, epoch], np.uint64)
     counter = np.array([0, 0, 0, stream], np.uint64)  # its lowest word is the one that counts up

@@ -1,5 +1,8 @@
 """Whose the files of a folder are: `<language>.<split>.jsonl`, and what only looks like one.
 
+Beside them may be `<language>.unlabelled.jsonl` or `.txt`, text to distil on, which `unlabelled`
+lists.
+
 Nothing that looks like a language's data is passed over without a word: a forgotten language would
 be missing from every table, and nobody would see it.
 """
@@ -17,7 +20,12 @@ LABELS = "labels.json"
 _LANGUAGE = r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*"
 _NAME = rf"({_LANGUAGE})\.(train|dev|test)"
 _LINES = r"(?i:\.jsonl|\.jsonlines|\.ndjson)(?i:\.gz)?"
-_DATA = re.compile(rf"{_NAME}(?:{_LINES}|(?i:\.json)(?i:\.gz)?)")
+_ANY_LINES = rf"(?:{_LINES}|(?i:\.json)(?i:\.gz)?)"
+_DATA = re.compile(rf"{_NAME}{_ANY_LINES}")
+_TEXT = rf"(?:{_ANY_LINES}|(?i:\.txt)(?i:\.gz)?)"
+_UNLABELLED = re.compile(rf"({_LANGUAGE})\.unlabelled{_TEXT}")
+_LIKE_UNLABELLED = re.compile(rf"({_LANGUAGE})[._-](?i:unlab)\w*\..+")
+_BARE = re.compile(rf"({_LANGUAGE}){_TEXT}")
 _JSON_LINES = re.compile(rf".*{_LINES}")
 # Not a form that is read, or in another place: a packed file, a copy, half a download
 _LIKE_DATA = re.compile(rf"{_NAME}\..*(?i:json).*")
@@ -41,8 +49,11 @@ class Listing:
 
 
 def has_data(folder: Path) -> bool:
-    """Whether some file is JSON lines by its name."""
-    return any(_DATA.fullmatch(name) or _JSON_LINES.fullmatch(name) for name in _names(folder))
+    """Whether some file is JSON lines by its name, other than text without labels."""
+    return any(
+        _DATA.fullmatch(name) or (_JSON_LINES.fullmatch(name) and not _UNLABELLED.fullmatch(name))
+        for name in _names(folder)
+    )
 
 
 def listing(folder: Path) -> Listing:
@@ -62,19 +73,17 @@ def listing(folder: Path) -> Listing:
         path = folder / name
         if match := _DATA.fullmatch(name):
             language, split = match.groups()
-            spelling = spellings.setdefault(language.lower().replace("_", "-"), language)
-            if spelling != language:
-                raise UserError(
-                    f"{path}: the language is there twice, as {spelling} and {language}"
-                )
+            _check_spelling(spellings, language, path)
             if (language, split) in files:
                 also = files[language, split].name
                 raise UserError(f"{path}: {language} has {split} data in {also}, too; keep one")
             files[language, split] = path
+        elif _UNLABELLED.fullmatch(name):
+            continue
         elif _JSON_LINES.fullmatch(name):
             raise UserError(
                 f"{path}: expected a name like en.train.jsonl or sw.test.jsonl; splits are train, "
-                "dev and test"
+                "dev and test (text without labels is unlabelled)"
             )
         elif name.lower() == LABELS and name != LABELS:
             raise UserError(f"{path}: is not read; the file of the label names is {LABELS}")
@@ -91,6 +100,48 @@ def listing(folder: Path) -> Listing:
     others += [path for key, path in unread.items() if key in files]
     notes = tuple(f"{path} is not read" for path in others)
     return Listing(files, {key: path for key, path in unread.items() if key not in files}, notes)
+
+
+def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
+    """Return the file of text without labels of each language, sorted by language.
+
+    Args:
+        folder: where they are.
+        bare: whether `<language>.jsonl` and `.txt` are such files, too.
+
+    Raises:
+        UserError: two files of one language, a language in two spellings, a file that looks like
+            such text of a language that has no other.
+    """
+    files: dict[str, Path] = {}
+    unread: dict[str, Path] = {}
+    spellings: dict[str, str] = {}
+    for name in _names(folder):
+        match = _UNLABELLED.fullmatch(name) or (_BARE.fullmatch(name) if bare else None)
+        if match is None:
+            if like := _LIKE_UNLABELLED.fullmatch(name):
+                unread[like[1]] = folder / name
+            continue
+        language, path = match[1], folder / name
+        _check_spelling(spellings, language, path)
+        if language in files:
+            also = files[language].name
+            raise UserError(f"{path}: {language} has unlabelled text in {also}, too; keep one")
+        files[language] = path
+    for language, path in unread.items():
+        if language not in files:
+            raise UserError(
+                f"{path}: looks like unlabelled text of {language} and is not read; "
+                f"{language}.unlabelled.jsonl or .txt is (or .gz of them)"
+            )
+    return dict(sorted(files.items()))
+
+
+def _check_spelling(spellings: dict[str, str], language: str, path: Path) -> None:
+    """Remember how a language is written; UserError where it was written otherwise before."""
+    spelling = spellings.setdefault(language.lower().replace("_", "-"), language)
+    if spelling != language:
+        raise UserError(f"{path}: the language is there twice, as {spelling} and {language}")
 
 
 def _names(folder: Path) -> list[str]:

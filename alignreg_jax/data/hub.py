@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import compress
 from pathlib import Path
 
 import huggingface_hub
@@ -28,6 +29,8 @@ from alignreg_jax.support.caches import check_hub_cache
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 FILE_NAME = re.compile(r"(train|validation|test)(?:\.([A-Za-z-]+))?(-.*)?\.parquet")
 SHARD = re.compile(r"-(\d+)-of-(\d+)")
+LANGUAGE = "language"  # the column that says it, where neither file nor folder does
+WHOLE = ("data", "default", "all", "all_languages")  # configs that are of no language
 
 
 def fetched(
@@ -86,21 +89,116 @@ def catalogue(task: Task, folder: Path, where: str | None = None) -> Catalogue:
 
 def _fetch(task: Task, name: str, languages: Sequence[str], splits: Sequence[str]) -> Path:
     """The local snapshot of the Hub data set, without what is not used."""
-    check_hub_cache("task.source=hub")
     patterns = ["README.md", "en/train*.parquet", f"{task.hub_config}/train*.parquet"]
     for language in languages:
         for split in (SPLITS[split] for split in splits):
             patterns += [f"{language}/{split}*.parquet"]
             patterns += [f"{task.hub_config}/{split}.{language}*.parquet"]
+    return _snapshot(
+        name,
+        patterns,
+        "task.source=hub",
+        "pass task.data_dir=FOLDER with its parquet files"
+        + ("" if task.xglue is None else f" or XGLUE's own ({xglue.TERMS})"),
+    )
+
+
+def fetched_text(name: str, languages: Sequence[str], field: str) -> Path:
+    """Return the local snapshot of the training data of a Hub data set, in some languages or all.
+
+    `field`: what asked for it, for messages.
+    """
+    of_language = ("{}/train*.parquet", "*/train.{}[-.]*parquet")
+    patterns = [pattern.format(language) for language in languages for pattern in of_language]
+    patterns += [f"{config}/train*.parquet" for config in (WHOLE if languages else "*")]
+    return _snapshot(name, patterns, field, "name a folder with such text")
+
+
+def texts(
+    task: Task, folder: Path, *, pair: bool, languages: Sequence[str], progress: Progress
+) -> tuple[dict[str, Rows], bool]:
+    """Return training texts in a folder laid out like the Hub, and whether they had labels.
+
+    A row's language is what a column `language` says, the file's name (train.<lang>-...), or else
+    its folder's. Columns are called text, text_a and text_b, text and text_pair, tokens or words,
+    or as in the task's own data.
+
+    Args:
+        task: a row of the table.
+        folder: the data set.
+        pair: whether rows are two texts.
+        languages: those to read; none: all there are.
+        progress: told the bytes of each file.
+
+    Raises:
+        UserError: names the file that is wrong, and the row, or that tells no language.
+    """
+    groups: dict[tuple[str, str | None], list[Path]] = {}
+    for path in sorted(folder.glob("*/*.parquet")):
+        match = FILE_NAME.fullmatch(path.name)
+        if match and match[1] == SPLITS["train"]:
+            groups.setdefault((path.parent.name, match[2]), []).append(path)
+    read: dict[str, list[Rows]] = {}
+    labelled = False
+    for (config, named_language), paths in groups.items():
+        for path in _whole(paths):
+            names = parquet.names(path)
+            by_row = LANGUAGE in names
+            language = named_language or (None if config in WHOLE else config)
+            if not by_row and language is None:
+                raise UserError(
+                    f"{path}: has no column {LANGUAGE}, and neither its folder nor its name "
+                    "(train.<lang>-*.parquet) is of a language"
+                )
+            if not by_row and languages and language not in languages:
+                continue
+            labelled |= not {"label", "tags", *task.columns[-1:]}.isdisjoint(names)
+            beside = (LANGUAGE,) if by_row else ()
+            rows, said = parquet.texts(
+                path, _choices(task, pair), beside, nested=task.kind == "token"
+            )
+            of_row = said[0] if by_row else [language] * len(rows.text_a)
+            for name in dict.fromkeys(of_row):
+                if not languages or name in languages:
+                    read.setdefault(str(name), []).append(_of(rows, of_row, name))
+            progress(path.stat().st_size)
+    return {language: _joined(parts) for language, parts in read.items()}, labelled
+
+
+def _choices(task: Task, pair: bool) -> list[parquet.Choice]:
+    """What columns of text may be called, the plain names first."""
+    if task.kind == "token":
+        return [((name,), ()) for name in dict.fromkeys(("tokens", "words", *task.columns[:1]))]
+    if pair:
+        named = [(("text_a",), ("text_b",)), (("text",), ("text_pair",))]
+        return named + ([(task.text_a, task.text_b)] if task.text_b else [])
+    return [((*names,), ()) for names in dict.fromkeys((("text",), task.text_a or ("text",)))]
+
+
+def _of(rows: Rows, languages: Sequence[str | None], language: str | None) -> Rows:
+    """The rows of one language."""
+    chosen = [name == language for name in languages]
+    second = None if rows.text_b is None else list(compress(rows.text_b, chosen))
+    return replace(rows, text_a=list(compress(rows.text_a, chosen)), text_b=second)
+
+
+def _joined(parts: Sequence[Rows]) -> Rows:
+    """Rows of several files of one language, under the first one's name."""
+    first = [text for part in parts for text in part.text_a]
+    second = [text for part in parts for text in part.text_b or ()]
+    return replace(parts[0], text_a=first, text_b=None if parts[0].text_b is None else second)
+
+
+def _snapshot(name: str, patterns: list[str], field: str, advice: str) -> Path:
+    """The local snapshot of some files of a Hub data set."""
+    check_hub_cache(field)
     try:
         folder = huggingface_hub.snapshot_download(
             name, repo_type="dataset", allow_patterns=patterns
         )
     except Exception as error:  # the client raises what its HTTP library of the day raises
         raise UserError(
-            f"task.source=hub: {name} cannot be had from the Hub ({parquet.first_line(error)}); "
-            "pass task.data_dir=FOLDER with its parquet files"
-            + ("" if task.xglue is None else f" or XGLUE's own ({xglue.TERMS})")
+            f"{field}: {name} cannot be had from the Hub ({parquet.first_line(error)}); {advice}"
         ) from error
     return Path(folder)
 

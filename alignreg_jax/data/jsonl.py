@@ -20,7 +20,9 @@ _KINDS = {dict: "an object", list: "a list", bool: "true or false", type(None): 
           str: "a string", float: "a float"}  # fmt: skip
 
 
-def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
+def read(
+    path: Path, *, pair: bool | None, labelled: bool = True, progress: Progress = silent
+) -> Rows:
     """Return the rows of a file; lines end at a newline only, so U+2028 is text.
 
     A byte order mark, carriage returns before a newline and blank lines at the end are tolerated.
@@ -28,6 +30,7 @@ def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
     Args:
         path: the file.
         pair: whether rows have a `text_pair`; None takes what the first row has.
+        labelled: whether rows have labels; else those that are there are passed over.
         progress: told the bytes.
 
     Raises:
@@ -39,7 +42,7 @@ def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
     kind: type | None = None
     for number, line in rows(path, progress, WHITE):
         where = f"{path}:{number}"
-        row = _parse(line, where, "text and label")
+        row = _parse(line, where, "text and label" if labelled else "text")
         if "tokens" in row and "text" not in row:
             raise UserError(f"{where}: has tokens, which task.name=tokens and pos_tags read")
         if pair is None:
@@ -49,23 +52,29 @@ def read(path: Path, *, pair: bool | None, progress: Progress = silent) -> Rows:
         text_a.append(_string(_value(row, "text", where), "text", where))
         if pair:
             text_b.append(_string(_value(row, "text_pair", where), "text_pair", where))
+        if not labelled:
+            continue
         label, kind = _label(_value(row, "label", where), kind, "label", where)
         labels.append(label)
         if not label:
             raise UserError(f"{where}: the label is empty")
-    return Rows(text_a, text_b if pair else None, labels, str(path), numbered=kind is int)
+    found = labels if labelled else None
+    return Rows(text_a, text_b if pair else None, found, str(path), numbered=kind is int)
 
 
-def read_tokens(path: Path, *, progress: Progress = silent) -> Rows:
+def read_tokens(path: Path, *, labelled: bool = True, progress: Progress = silent) -> Rows:
     """Return the sentences of a file, `tokens` and as many `tags`; else as `read`."""
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
     kind: type | None = None
     for number, line in rows(path, progress, WHITE):
         where = f"{path}:{number}"
-        row = _parse(line, where, "tokens and tags")
-        tokens, named = _list(row, "tokens", where), _list(row, "tags", where, "strings or numbers")
+        row = _parse(line, where, "tokens and tags" if labelled else "tokens")
+        tokens = _list(row, "tokens", where)
         sentences.append([_string(token, "every one of tokens", where) for token in tokens])
+        if not labelled:
+            continue
+        named = _list(row, "tags", where, "strings or numbers")
         tags.append([])
         for tag in named:
             found, kind = _label(tag, kind, "every one of tags", where)
@@ -75,13 +84,14 @@ def read_tokens(path: Path, *, progress: Progress = silent) -> Rows:
             raise UserError(f"{where}: has {counts}")
         if "" in tags[-1]:
             raise UserError(f"{where}: tag {tags[-1].index('') + 1} is empty")
-    return Rows(sentences, None, tags, str(path), numbered=kind is int)
+    found = tags if labelled else None
+    return Rows(sentences, None, found, str(path), numbered=kind is int)
 
 
-def has_pairs(path: Path) -> bool:
-    """Whether the first row of a file has a `text_pair`; UserError as `read`."""
+def has_field(path: Path, field: str) -> bool:
+    """Whether the first row of a file has a field; UserError as `read`."""
     number, line = next(rows(path, white=WHITE))
-    return "text_pair" in _parse(line, f"{path}:{number}", "text and label")
+    return field in _parse(line, f"{path}:{number}", "text and label")
 
 
 def read_labels(folder: Path) -> tuple[str, ...] | None:

@@ -4,6 +4,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 
+from alignreg_jax.data.alike import visible
 from alignreg_jax.errors import UserError
 
 
@@ -29,18 +30,12 @@ def look_alikes(names: Iterable[str]) -> list[str]:
     """
     groups: defaultdict[str, list[str]] = defaultdict(list)
     for name in names:
-        groups[_look(name)].append(name)
+        groups[visible(name)].append(name)
     return [
         f"labels that look alike are different classes: {_shown(group)}"
         for group in groups.values()
         if len(group) > 1
     ]
-
-
-def _look(name: str) -> str:
-    plain = unicodedata.normalize("NFKC", name).casefold()
-    visible = (letter for letter in plain if unicodedata.category(letter) != "Cf")
-    return " ".join("".join(visible).split())
 
 
 def _shown(group: list[str]) -> str:

@@ -23,7 +23,7 @@ def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) 
         evaluated: of dev and of test, language -> rows.
     """
     said = look_alikes(labels)
-    trained = _texts(train)
+    trained = train.contents
     first: dict[Hashable, Hashable] = {}
     disputed = {
         text: None  # in file order
@@ -35,22 +35,16 @@ def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) 
         example = example if len(example) <= SHOWN else example[:SHOWN] + "..."
         said.append(f"{train.origin}: {len(disputed):,} texts have more than one label: {example}")
     for languages in evaluated:
-        english = {*first, *(_texts(languages["en"]) if "en" in languages else ())}
+        english = {*first, *(languages["en"].contents if "en" in languages else ())}
         for language, rows in languages.items():
             known = first if language == "en" else english
-            shared = sum(text in known for text in _texts(rows))
+            shared = sum(text in known for text in rows.contents)
             of = f"{shared:,} of the {rows.rows:,} rows of {rows.origin}"
             if language == "en" and shared:
                 said.append(f"{of} are in {train.origin}, too, and are trained on")
             elif language != "en" and shared > COPIED * rows.rows:
                 said.append(f"{of} have English's texts")
     return said
-
-
-def _texts(split: Split) -> list[Hashable]:
-    if split.text_b is not None:
-        return list(zip(split.text_a, split.text_b, strict=True))
-    return [text if isinstance(text, str) else tuple(text) for text in split.text_a]
 
 
 def _answers(split: Split) -> list[Hashable]:

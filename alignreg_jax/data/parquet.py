@@ -1,6 +1,7 @@
 """Rows of parquet files as the Hub has them: label numbers, and features that name them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -64,6 +65,55 @@ def read(
     return Rows(first, second if task.text_b else None, labels, str(files[0]))
 
 
+def names(file: Path) -> tuple[str, ...]:
+    """Return the names of a file's columns; UserError if it cannot be read."""
+    with _opened(file) as parquet:
+        return tuple(parquet.schema_arrow.names)
+
+
+Choice = tuple[tuple[str, ...], tuple[str, ...]]
+"""Names of the columns of the first text, and of the second if there is one."""
+
+
+def texts(
+    file: Path, choices: Sequence[Choice], beside: Sequence[str] = (), *, nested: bool
+) -> tuple[Rows, list[list[str]]]:
+    """Return the texts of one file, which may have no labels, and columns of strings beside them.
+
+    Args:
+        file: the parquet file.
+        choices: what the columns may be called; the first choice that is there is read.
+        beside: further columns, one string a row.
+        nested: whether rows are lists of words.
+
+    Raises:
+        UserError: names the file, and the row if one is wrong.
+    """
+    with _opened(file) as parquet:
+        there = set(parquet.schema_arrow.names)
+        chosen = next((both for both in choices if there.issuperset(sum(both, ()))), None)
+        if chosen is None:
+            listed = " or ".join(" and ".join(sum(both, ())) for both in choices)
+            raise UserError(f"{file}: has no column {listed}")
+        columns: dict[str, list[Any]] = {name: [] for name in (*sum(chosen, ()), *beside)}
+        for batch in parquet.iter_batches(ROWS_PER_BATCH, columns=list(columns)):
+            row = len(next(iter(columns.values()))) + 1
+            for name, values in columns.items():
+                words = nested and name not in beside
+                values += _strings(batch[name], f"{file}: {name}", row, words)
+    first, second = chosen
+    rows = Rows(_join(columns, first), _join(columns, second) if second else None, None, str(file))
+    return rows, [columns[name] for name in beside]
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[pyarrow.parquet.ParquetFile]:
+    try:
+        yield pyarrow.parquet.ParquetFile(file)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise UserError(f"{file}: not readable as parquet ({first_line(error)})") from error
+
+
 def _columns(task: Task) -> tuple[str, ...]:
     """The columns in use, the label last; PAWS-X has an id too, which a mirror lacks."""
     if task.kind == "token":
@@ -71,7 +121,8 @@ def _columns(task: Task) -> tuple[str, ...]:
     return (*task.text_a, *task.text_b, task.columns[-1])
 
 
-def _join(columns: Mapping[str, list[str]], names: Sequence[str]) -> list[str]:
+def _join(columns: Mapping[str, list[Any]], names: Sequence[str]) -> list[Any]:
+    """Several columns of text as one; of a single one, which may be of words, what it holds."""
     if len(names) == 1:
         return columns[names[0]]
     return [" ".join(parts) for parts in zip(*(columns[name] for name in names), strict=True)]
@@ -81,8 +132,7 @@ def _read(file: Path, task: Task, folder: Path, unlabelled: bool) -> dict[str, l
     """Columns of one file by our names; that of the labels is empty if it has none."""
     *texts, label = _columns(task)
     columns: dict[str, list[Any]] = {name: [] for name in (*texts, label)}
-    try:
-        parquet = pyarrow.parquet.ParquetFile(file)
+    with _opened(file) as parquet:
         names = _names_there(parquet.schema_arrow.names, (*texts, label), file)
         nested = task.kind == "token"
         names_of = _label_names(parquet.schema_arrow, names[label], nested, folder, file)
@@ -92,8 +142,6 @@ def _read(file: Path, task: Task, folder: Path, unlabelled: bool) -> dict[str, l
                 where = f"{file}: {names[name]}"
                 columns[name] += _strings(batch[names[name]], where, row, nested)
             columns[label] += _values(batch[names[label]], f"{file}: {names[label]}", row)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise UserError(f"{file}: not readable as parquet ({first_line(error)})") from error
     values = columns[label]
     if unlabelled and all(_is_none(value) for value in values):
         return {**columns, label: []}

@@ -1,6 +1,6 @@
 """The one form all data take, whatever they were read from."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,6 +68,13 @@ class Split:
     def words(self) -> Int32[np.ndarray, " rows"]:
         """Words in each sentence."""
         return np.array([len(sentence) for sentence in self.text_a], np.int32)
+
+    @property
+    def contents(self) -> list[Hashable]:
+        """What each row says, so that rows can be compared: its text, its two texts, its words."""
+        if self.text_b is not None:
+            return list(zip(self.text_a, self.text_b, strict=True))
+        return [text if isinstance(text, str) else tuple(text) for text in self.text_a]
 
 
 @dataclass(frozen=True, eq=False)

@@ -143,7 +143,11 @@ def _jsonl(task: Task, folder: Path) -> Catalogue:
     def read(paths: tuple[Path, ...], split: str, update: Progress) -> Rows:
         if task.kind == "token":
             return jsonl.read_tokens(paths[0], progress=update)
-        pair = jsonl.has_pairs(found.files["en", "train"]) if task.pair is None else task.pair
+        pair = (
+            jsonl.has_field(found.files["en", "train"], "text_pair")
+            if task.pair is None
+            else task.pair
+        )
         return jsonl.read(paths[0], pair=pair, progress=update)
 
     return Catalogue(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import compress
 
 import numpy as np
+from jaxtyping import Bool
 
 from alignreg_jax.data.schema import Split
 
@@ -28,7 +29,11 @@ def draw(split: Split, rows: int, starts: Sequence[int] | None = None) -> Split:
     enough = np.searchsorted(np.cumsum(sizes[order]), rows) + 1
     groups = np.zeros(len(sizes), bool)
     groups[order[:enough]] = True
-    chosen = np.repeat(groups, sizes)
+    return where(split, np.repeat(groups, sizes))
+
+
+def where(split: Split, chosen: Bool[np.ndarray, " rows"]) -> Split:
+    """Return the rows of a split that are chosen, in file order."""
     return replace(
         split,
         text_a=list(compress(split.text_a, chosen)),

@@ -11,8 +11,8 @@ from alignreg_jax.data.batching import bucket_edges, evaluation_plan
 from alignreg_jax.data.encoding import Encoded, concatenate
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.support.progress import progress
+from alignreg_jax.training.forward import NOT_FINITE
 from alignreg_jax.training.state import DeviceData
-from alignreg_jax.training.steps import NOT_FINITE
 
 Splits = Mapping[tuple[str, str], Encoded]  # (split, language) -> rows
 

@@ -101,7 +101,7 @@ def _in_order(labels: Sequence[str], words: Sequence[str]) -> list[str]:
         )
     if not any("=" in word for word in words):
         return list(words)
-    pairs = dict(word.rpartition("=")[::2] for word in words)
+    pairs = {label: word for label, _, word in (each.rpartition("=") for each in words)}
     if set(pairs) != set(labels):
         wrong = [word for word in words if word.rpartition("=")[0] not in labels] or list(words)
         raise UserError(

@@ -198,6 +198,11 @@ class XlmrModel(nn.Module):
     def __call__(self, ids: Array, lengths: Array) -> Array:
         return self.head_module(self.encode(ids, lengths)[2])
 
+    def classify(self, ids: Array, lengths: Array) -> tuple[Array, Array]:
+        """Logits, and embedding output and every layer's stacked."""
+        embedded, layers, last = self.encode(ids, lengths)
+        return self.head_module(last), jnp.concatenate([embedded[None], layers])
+
 
 def unrolled(platform: str, layers: int) -> int:
     """Layers in an iteration of the loop over them where the user does not say.
@@ -228,6 +233,20 @@ def logits(
     check_sizes(params["encoder"], model.config)
     rngs = None if dropout_key is None else {"dropout": dropout_key}
     found: Any = model.apply({"params": params}, ids, lengths, rngs=rngs)
+    return found
+
+
+def logits_and_states(
+    model: XlmrModel,
+    params: Params,
+    ids: Int[Array, "batch length"],
+    lengths: Int[Array, " batch"],
+    dropout_key: Array | None = None,
+) -> tuple[Float[Array, "batch *length labels"], Float[Array, "outputs batch length hidden"]]:
+    """As `logits`, and the hidden states that led to them, as `hidden_states` gives them."""
+    check_sizes(params["encoder"], model.config)
+    rngs = None if dropout_key is None else {"dropout": dropout_key}
+    found: Any = model.apply({"params": params}, ids, lengths, rngs=rngs, method="classify")
     return found
 
 

@@ -12,11 +12,13 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
 from alignreg_jax.support import processes
 
-Scope = Literal["layer", "global"]
-"""One cut for each of the 72 matrices, or one for all of them together."""
+Scope = Literal["layer", "global", "kind"]
+"""One cut for each of the 72 matrices, or one for all of them together. "kind": one for each kernel
+over all layers; learned masks divide it among the layers (learned.py)."""
 
 Keep = Any
-"""How many weights stay: int32 `[layers]` for every kernel (layer), or one int32 (global)."""
+"""How many weights stay: int32 `[layers]` for every kernel (layer), one int32 for every kernel
+(kind), or one (global)."""
 
 _PerMatrix = dict[str, Shaped[Array, " layers"]]
 
@@ -38,12 +40,15 @@ def keep_counts(sizes: Mapping[str, tuple[int, int]], remaining: float, scope: S
         sizes: matrices and weights per matrix of every kernel (`kernels.sizes`).
         remaining: fraction of the original weights to keep, in [0, 1]. Always cumulative: rounding
             round after round would drift from it.
-        scope: "layer" rounds for every matrix, "global" once for the total.
+        scope: "layer" rounds for every matrix, "kind" for every kernel over its layers, "global"
+            once for the total.
 
     Raises:
         UserError: a cut has more weights than a 32-bit counter holds.
     """
     cuts = {name: per_matrix for name, (_, per_matrix) in sizes.items()}
+    if scope == "kind":
+        cuts = {name: layers * per_matrix for name, (layers, per_matrix) in sizes.items()}
     if scope == "global":
         cuts = {"all kernels": sum(layers * per_matrix for layers, per_matrix in sizes.values())}
     for name, weights in cuts.items():
@@ -54,6 +59,8 @@ def keep_counts(sizes: Mapping[str, tuple[int, int]], remaining: float, scope: S
             )
     if scope == "global":
         return np.int32(round(cuts["all kernels"] * remaining))
+    if scope == "kind":
+        return {name: np.int32(round(weights * remaining)) for name, weights in cuts.items()}
     return {
         name: np.full(layers, round(per_matrix * remaining), np.int32)
         for name, (layers, per_matrix) in sizes.items()

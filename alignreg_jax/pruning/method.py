@@ -36,7 +36,11 @@ class Hyper:
         regularizer_weight: what a penalty is multiplied by.
         score_learning_rate: of what a method learns, on the schedule of `learning_rate`.
         multiplier_learning_rate: of the multipliers that climb, without a schedule.
-        train_examples: rows of the training set.
+        train_examples: labelled rows of the training set.
+        mask_threshold: what a sigmoid of a score must exceed in the end, for soft masks.
+        distill_weight: share of a teacher in the task's loss; labels have the rest.
+        distill_temperature: that logits are divided by where a teacher is compared with.
+        distill_hidden: weight of the distance to the teacher's hidden states.
     """
 
     learning_rate: Any = 0.0
@@ -47,6 +51,28 @@ class Hyper:
     score_learning_rate: Any = 0.0
     multiplier_learning_rate: Any = 0.0
     train_examples: Any = 1.0
+    mask_threshold: Any = 0.0
+    distill_weight: Any = 0.0
+    distill_temperature: Any = 1.0
+    distill_hidden: Any = 0.0
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Marks:
+    """What the host says of a single step of learned masks; of several with a leading axis.
+
+    Attributes:
+        keep: how many weights stay (`masks.keep_counts`).
+        learned: steps of learning before it, over the whole run.
+        progress: share of all learning that is over after it.
+        ramp: 0 to 1 as what is pruned has grown, cubic; 1 before learning ends.
+    """
+
+    keep: Any = None
+    learned: Any = 0
+    progress: Any = 0.0
+    ramp: Any = 0.0
 
 
 @jax.tree_util.register_dataclass
@@ -60,12 +86,16 @@ class Clock:
         target: share of the weights that the next cut will leave; after a phase's last cut, what
             is left.
         learn: whether what a method learns is trained; it stands still where no cut is ahead.
+        begun: training steps of the run before those of the rate's schedule.
+        marks: of this step.
     """
 
     step: Any = 0
     total_steps: Any = 1.0
     target: Any = 1.0
     learn: Any = False
+    begun: Any = 0
+    marks: "Marks" = Marks()
 
 
 class Weights(NamedTuple):
@@ -134,15 +164,16 @@ class Method:
             the default suits `zero_pruned` only. `key` is None when `train` is False.
         penalty: (weights, masks, reference, state, hyper, clock) -> (weighted scalar, logs); both
             `weights` and `reference` are `Weights`, the first as the network uses them.
-        step_masks: (kernels, masks, state, keep) -> the masks of one training step, for methods
-            whose masks change while they train; `keep` from `keep_counts`, for that step.
+        step_masks: (kernels, masks, state, hyper, clock) -> the masks of one training step, for
+            methods whose masks change while they train; `clock.marks` has what they depend on.
         labels: (name, label) for the entries of the state that are trained: "scores" descend at a
             rate of their own, "ascent" (multipliers) climb. Entries not named stay as they are.
         anchors_rest: the penalty also sees the other pretrained parameters that are trained.
         zero_pruned: pruned weights are exactly zero after every update; otherwise only the
             effective ones are.
         cut: (kernels, masks, state, signals, keep, key) -> (masks, state); `keep` from
-            `keep_counts`. What is trained of the state starts anew, with an optimiser of its own.
+            `keep_counts`.
+        renews: what is trained of the state starts anew with a cut, and so does its optimiser.
         cut_at: the share of a phase's training that comes before its cut. Above 0 the state learns
             for that cut, and stands still where none is ahead in its phase.
         needs: signals that `cut` reads: those of `GRADIENTS`, "layernorm".
@@ -153,7 +184,7 @@ class Method:
     init: Callable[[Kernels, Key[Array, ""]], State] = _no_state
     effective: Callable[..., Kernels] = _stored
     penalty: Callable[[Weights, Masks, Weights, State, Hyper, Clock], Penalty] = no_penalty
-    step_masks: Callable[[Kernels, Masks, State, masks.Keep], Masks] | None = None
+    step_masks: Callable[[Kernels, Masks, State, Hyper, Clock], Masks] | None = None
     labels: tuple[tuple[str, str], ...] = ()
     anchors_rest: bool = False
     zero_pruned: bool = True
@@ -161,13 +192,16 @@ class Method:
         [Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], tuple[Masks, State]
     ] = _no_cut
     cut_at: float = 0.0
+    renews: bool = True
     needs: frozenset[str] = frozenset()
     finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
 
     @property
     def training(self) -> "Method":
         """What a training step depends on: equal for two methods that only cut differently."""
-        return replace(self, name="", cut=_no_cut, cut_at=0.0, needs=frozenset(), finalize=_folded)
+        return replace(
+            self, name="", cut=_no_cut, cut_at=0.0, renews=True, needs=frozenset(), finalize=_folded
+        )
 
     @property
     def unpenalized(self) -> "Method":

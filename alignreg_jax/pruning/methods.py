@@ -12,7 +12,7 @@ import jax
 from jaxtyping import Array, Key
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import criteria, gated_kernels, lamp, lookahead, masks, penalties
+from alignreg_jax.pruning import criteria, gated_kernels, lamp, learned, lookahead, masks, penalties
 from alignreg_jax.pruning.kernels import Kernels, Masks
 from alignreg_jax.pruning.method import Method, Signals, State, Weights
 
@@ -57,7 +57,13 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "lamp": Criterion(lambda kernels, signals, key: lamp.lamp(kernels)),
     "gate": Criterion(lambda kernels, signals, key: signals["gates"]),
+    # Of learned masks; what chooses them in every step is in learned.py
+    "movement": Criterion(lambda kernels, signals, key: signals["scores"]),
+    "soft-movement": Criterion(lambda kernels, signals, key: signals["scores"]),
 }
+
+LEARNED = ("movement", "soft-movement")
+"""Criteria whose scores, and with them the masks, are learned; the second by a threshold."""
 
 REGULARIZERS: dict[str, float] = {
     "none": 0.0,
@@ -68,10 +74,12 @@ REGULARIZERS: dict[str, float] = {
     "l2sp": 5e-4,
     "l0": 1.0,
     "l0-target": 1.0,
+    "scores": 400.0,
 }
 """Names and default weights. Frobenius' is the paper's; the cosine's is not given there, and 100 in
 the paper's lambda/L form has the gradient scale of the Frobenius term (docs/errata.md). The weight
-of L0 is that of its authors' code, per weight and training example."""
+of L0 is that of its authors' code, per weight and training example; that of scores the one of soft
+movement and Static Model Pruning, on a mean over weights."""
 
 _PRETRAINED = {"regularizer.reference": "pretrained"}
 _PLAIN = {"regularizer.name": "none"}
@@ -85,7 +93,18 @@ _RANDOM = {"pruning.criterion": "random"}
 # is that of Movement pruning's L0 baseline.
 _GATE_RATE = {"train.score_learning_rate": 0.1}
 
-PRESETS: dict[str, dict[str, str | int | float]] = {
+_MOVEMENT = {
+    "pruning.criterion": "movement", "pruning.start": "pretrained",
+    "pruning.freeze": ("embeddings",), "train.score_learning_rate": 0.01,
+}  # fmt: skip
+_SCORES = {"regularizer.name": "scores"}
+# The encoder stays as pretrained: its masks and the head are all that is learned
+_SMP = {
+    "pruning.criterion": "movement", "pruning.start": "pretrained",
+    "pruning.freeze": ("embeddings", "encoder"), "train.score_learning_rate": 0.02, **_SCORES,
+}  # fmt: skip
+
+PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...]]] = {
     "none": {**_MAGNITUDE, **_LAYER, **_PLAIN, "pruning.steps": 0},
     "random": {**_RANDOM, **_LAYER, **_PLAIN},
     "random-global": {**_RANDOM, **_GLOBAL, **_PLAIN},
@@ -97,6 +116,12 @@ PRESETS: dict[str, dict[str, str | int | float]] = {
     "lamp": {"pruning.criterion": "lamp", **_GLOBAL, **_PLAIN},
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
+    # Learned masks: Sanh et al. 2020, Jiang et al. 2022
+    "movement": {**_MOVEMENT, **_LAYER, **_PLAIN},
+    "movement-global": {**_MOVEMENT, **_GLOBAL, **_PLAIN},
+    "soft-movement": {**_MOVEMENT, **_LAYER, **_SCORES, "pruning.criterion": "soft-movement"},
+    "smp-l": {**_SMP, **_LAYER},
+    "smp-s": {**_SMP, "pruning.scope": "kind"},
     # Controls, which show what each part adds
     "l0": {"pruning.criterion": "gate", **_GLOBAL, "regularizer.name": "l0-target", **_GATE_RATE},
     "l2sp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l2sp", **_PRETRAINED},
@@ -120,6 +145,7 @@ def build(
     norm: str = "squared",
     reduce: str = "sum",
     signed: bool = False,
+    mask_every: int = 1,
 ) -> Method:
     """Make a method from the names in a config.
 
@@ -128,17 +154,18 @@ def build(
 
     Args:
         criterion: a name in `CRITERIA`.
-        scope: "layer" or "global".
+        scope: "layer", "global", or for learned masks "kind".
         regularizer: a name in `REGULARIZERS`; its weight is `Hyper.regularizer_weight`.
         norm: of the Frobenius distance, "squared" or "norm".
         reduce: of the Frobenius distance over matrices, "sum" or "mean".
         signed: the cosine without the paper's absolute value.
+        mask_every: steps from one choice of learned masks to the next.
 
     Raises:
         UserError: a name that is not in its table, or names that do not go together.
     """
     _check("pruning.criterion", criterion, tuple(CRITERIA))
-    _check("pruning.scope", scope, ("layer", "global"))
+    _check("pruning.scope", scope, ("layer", "global", "kind"))
     _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
@@ -148,7 +175,11 @@ def build(
             f"pruning.criterion=gate needs gates: set regularizer.name to one of "
             f"{', '.join(penalties.GATED)}, not {regularizer}"
         )
-    penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
+    _check_learned(criterion, scope, regularizer)
+    if regularizer == "scores":
+        penalty = learned.score_penalty(ramped=criterion == "soft-movement")
+    else:
+        penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
     common = {
         "name": f"{criterion}-{scope}-{regularizer}",
         "cut": _cut(row.score, cast(masks.Scope, scope), gated),
@@ -156,6 +187,20 @@ def build(
         "needs": row.needs,
         "anchors_rest": regularizer in penalties.ANCHORED,
     }
+    if criterion in LEARNED:
+        choose = learned.by_threshold
+        if criterion == "movement":
+            choose = learned.by_count(cast(masks.Scope, scope))
+        return Method(
+            **{**common, "cut": learned.cut(cast(masks.Scope, scope))},
+            init=learned.init,
+            effective=learned.effective,
+            step_masks=learned.every(mask_every, choose),
+            labels=learned.LABELS,
+            zero_pruned=False,
+            cut_at=1.0,
+            renews=False,
+        )
     if not gated:
         return Method(**common)
     constrained = regularizer != "l0"
@@ -188,6 +233,27 @@ def _cut(
         return kept, gated_kernels.renew(state) if gated else state
 
     return cut
+
+
+def _check_learned(criterion: str, scope: str, regularizer: str) -> None:
+    """Raise UserError for names that go with learned masks only, or not with them."""
+    if criterion in LEARNED:
+        if regularizer in penalties.GATED:
+            raise UserError(
+                f"regularizer.name={regularizer}: its gates and pruning.criterion={criterion} would"
+                " both learn what to prune; use one of them"
+            )
+        if scope != "layer" and criterion == "soft-movement":
+            raise UserError(
+                f"pruning.scope={scope}: soft-movement has one threshold for all; its final cut is"
+                " per layer"
+            )
+        return
+    wanted = f"needs a pruning.criterion of learned masks: {', '.join(LEARNED)}"
+    if scope == "kind":
+        raise UserError(f"pruning.scope=kind {wanted}")
+    if regularizer == "scores":
+        raise UserError(f"regularizer.name=scores {wanted}")
 
 
 def _check(field: str, value: str, choices: tuple[str, ...]) -> None:

@@ -1,10 +1,23 @@
 """Which rows a run trains on, step by step: the epoch plans of its seeds, cut at its events."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Int, Int32
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data.batching import Dispatch, bucket_edges, epoch_plan, sample, split
+from alignreg_jax.data import unlabelled
+from alignreg_jax.data.batching import (
+    PADDING_ROW,
+    Dispatch,
+    bucket_edges,
+    epoch_plan,
+    sample,
+    split,
+)
+from alignreg_jax.pruning.masks import Keep
+from alignreg_jax.pruning.method import Marks
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.plan import Phases, Train
 
@@ -33,9 +46,9 @@ class Batches:
         Yields:
             Epoch of the phase, index of the dispatch in it, and the dispatch of every seed.
         """
-        begin, steps = max(event.first, step), self.phases.steps_per_epoch
+        begin, steps = max(event.first, step), self.phases.epoch_steps(event.phase)
         for epoch in range(self.phases.epochs(event.phase)):
-            done = (self.phases.first_epoch(event.phase) + epoch) * steps
+            done = self.phases.first_step(event.phase) + epoch * steps
             if done + steps <= begin or done >= event.end:  # its plan is not needed
                 continue
             plans = (self._epoch(event.phase, epoch, seed) for seed in seeds)
@@ -45,9 +58,9 @@ class Batches:
                 done += len(together[0].rows)
 
     def drawn(self, phase: int, seed: int) -> list[Dispatch]:
-        """Batches for criteria that are gradients: a draw from the phase's first epoch."""
+        """Batches for criteria that are gradients: a draw from an epoch of labelled rows."""
         return sample(
-            self._epoch(phase, 0, seed),
+            self._plan(self.phases.first_epoch(phase), seed, np.arange(self.inputs.labelled)),
             self.config.pruning.gradient_batches,
             data_seed=self.config.data_seed,
             epoch=self.phases.first_epoch(phase),
@@ -55,16 +68,66 @@ class Batches:
 
     def _epoch(self, phase: int, epoch: int, seed: int) -> list[Dispatch]:
         """An epoch of a phase; no dispatch crosses the cut."""
-        number = self.phases.first_epoch(phase) + epoch
+        number, rows = self.phases.first_epoch(phase) + epoch, np.arange(self.inputs.labelled)
+        if self.phases.has_text(phase):
+            drawn = self._text(number - self.phases.first_epoch(self.phases.text_from))
+            rows = np.concatenate([rows, self.inputs.labelled + drawn])
+        plan = self._plan(number, seed, rows)
+        cut = self.phases.cut_step(phase, self.cut_at)
+        begin = self.phases.first_step(phase) + epoch * self.phases.epoch_steps(phase)
+        return split(plan, cut - begin)
+
+    def _text(self, epoch: int) -> Int32[np.ndarray, " rows"]:
+        """Which unlabelled rows an epoch has, of those that have any; the same for all seeds."""
+        return unlabelled.draw(
+            self.inputs.text_rows,
+            self.inputs.text_in_epoch,
+            exponent=self.config.distill.text_exponent,
+            data_seed=self.config.data_seed,
+            epoch=epoch,
+        )
+
+    def _plan(self, epoch: int, seed: int, rows: Int[np.ndarray, " rows"]) -> list[Dispatch]:
+        """The plan of an epoch of the run on some of the rows."""
         plan = epoch_plan(
-            self.inputs.train.lengths,
+            self.inputs.train.lengths[rows],
             batch_size=self.config.train.batch_size,
             steps_per_dispatch=self.config.train.steps_per_dispatch,
             edges=bucket_edges(self.inputs.max_length),
             data_seed=self.config.data_seed,
-            epoch=number,
+            epoch=epoch,
             seed=seed,
             bucketing=self.config.train.bucketing,
         )
-        cut = self.phases.cut_step(phase, self.cut_at)
-        return split(plan, cut - number * self.phases.steps_per_epoch)
+        numbers = np.append(rows, PADDING_ROW).astype(np.int32)  # the last for -1
+        return [replace(part, rows=numbers[part.rows]) for part in plan]
+
+    def marks(self, event: Train, step: int, count: int, counts: Callable[[float], Keep]) -> list:
+        """What learned masks go by in `count` steps from `step` on.
+
+        What is pruned grows as 1 - (1 - t)^3 over the phase, but for the cool-down at its end; that
+        of a threshold and of penalties so over all of learning.
+
+        Args:
+            event: in which the steps are.
+            step: training steps of the run before them.
+            count: how many steps.
+            counts: share that remains -> how many weights.
+        """
+        grown = 1 - self.config.pruning.cooldown
+        begin = self.phases.first_step(1)
+        whole = max(self.phases.total_steps - begin, 1)
+        found = []
+        for at in range(step, step + count):
+            within = (at + 1 - event.first) / max(event.end - event.first, 1)
+            left = max(0.0, 1 - within / grown) ** 3
+            progress = (at + 1 - begin) / whole
+            found.append(
+                Marks(
+                    keep=counts(event.target + (event.remaining - event.target) * left),
+                    learned=np.int32(at - begin),
+                    progress=np.float32(progress),
+                    ramp=np.float32(1 - max(0.0, 1 - progress / grown) ** 3),
+                )
+            )
+        return found

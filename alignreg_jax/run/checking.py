@@ -10,7 +10,6 @@ from pathlib import Path
 import jax
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.member import finished
@@ -35,7 +34,7 @@ def check_runs(config: ExperimentConfig, folders: Mapping[int, Path]) -> str:
         inputs = load_inputs(replace(config, seed=min(folders)))
         for folder in folders.values():
             workdirs.check_inputs(folder, inputs.digests)
-        phases = phases_of(config, inputs.train.rows)
+        phases = inputs.time_table(config)
     languages = sorted({language for _, language in inputs.evaluation})
     rows = sum(split.rows for split in inputs.evaluation.values())
     encoder, vocabulary = inputs.encoder.config, inputs.vocabulary
@@ -46,7 +45,7 @@ def check_runs(config: ExperimentConfig, folders: Mapping[int, Path]) -> str:
             *(f"seed {seed:<4} {folders[seed]} ({state})" for seed, state in states.items()),
             f"encoder   {config.model.name_or_path}: {encoder.num_layers} layers of "
             f"{encoder.hidden_size}, {encoder.vocab_size:,} pieces{used}",
-            f"data      {inputs.train.rows:,} training rows of at most {inputs.max_length} pieces; "
+            f"data      {inputs.labelled:,} training rows of at most {inputs.max_length} pieces; "
             f"{rows:,} to evaluate in {len(languages)} languages: {', '.join(languages)}",
             f"schedule  {_words(phases)}",
             f"devices   {devices()}",
@@ -61,13 +60,6 @@ def _state(folder: Path, config: ExperimentConfig) -> str:
     if processes.is_first():
         workdirs.check_free(folder)
     return "begun, would continue" if begun else "new"
-
-
-def phases_of(config: ExperimentConfig, rows: int) -> Phases:
-    """The time table of a run on so many training rows."""
-    phases = Phases.from_config(config.pruning, -(-rows // config.train.batch_size))
-    phases.check_learning(0.5 if config.regularizer.name in GATED else 0.0)
-    return phases
 
 
 def _words(phases: Phases) -> str:

@@ -22,6 +22,7 @@ from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
+from alignreg_jax.run.plan import begins_anew, method_of
 from alignreg_jax.training import checkpointing
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 
@@ -40,6 +41,8 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     """
     plain = configuration.to_dict(config)
     fields = {name: plain[name] for name in ("seed", "data_seed", "model", "task", "train", "eval")}
+    for rate in ("score_learning_rate", "multiplier_learning_rate"):
+        del fields["train"][rate]  # of what stands still until a cut is ahead
     fields["first_epochs"] = config.pruning.first_epochs
     fields["keep_zeros"] = config.pruning.keep_zeros
     regularizer = config.regularizer
@@ -48,7 +51,13 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     elif regularizer.name != "none" and regularizer.reference == "pretrained":
         names = ("name", "weight", "norm", "reduce")
         fields["penalty"] = {name: plain["regularizer"][name] for name in names}
-    if config.train.schedule == "linear":  # falls to zero at the last step of the run
+    if config.distill.teacher not in ("none", "dense"):  # it teaches from the start
+        fields["distill"] = plain["distill"]
+    if begins_anew(config, method_of(config)):  # whatever the method learns, phase 0 has none of it
+        fields.pop("gates", None)
+        fields.pop("penalty", None)
+    # Falls to zero at the last step of the run, or of phase 0 where another start follows
+    if config.train.schedule == "linear" and config.pruning.start != "pretrained":
         epochs = (config.pruning.epochs_per_step, config.pruning.steps)
         fields["later_epochs"] = list(epochs)
     return fields

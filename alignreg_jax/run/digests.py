@@ -24,6 +24,7 @@ _ROWS = 10_000  # at a time: all the texts together may be a gigabyte
 # What a line of text calls each of them; "rows" are named by language and split
 _WORDS = {
     "labels": "labels",
+    "teacher": "teacher",
     "tokenizer": "tokenizer",
     "encoder": "encoder",
     "head": "the encoder's head",
@@ -40,6 +41,16 @@ def of_rows(split: Split, labels: Sequence[str]) -> str:
         stop = start + _ROWS
         second = None if split.text_b is None else split.text_b[start:stop]
         _update(digest, [split.text_a[start:stop], second, said[start:stop]])
+    return _short(digest)
+
+
+def of_texts(split: Split) -> str:
+    """Of texts and second texts, in their order."""
+    digest = hashlib.sha256()
+    for start in range(0, split.rows, _ROWS):
+        stop = start + _ROWS
+        second = None if split.text_b is None else split.text_b[start:stop]
+        _update(digest, [split.text_a[start:stop], second])
     return _short(digest)
 
 

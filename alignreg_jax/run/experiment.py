@@ -20,22 +20,23 @@ from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, zeros
-from alignreg_jax.pruning.method import GRADIENTS
+from alignreg_jax.pruning.method import GRADIENTS, Marks
 from alignreg_jax.run import assembly, plan
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import Follower, Member
-from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import processes
 from alignreg_jax.support.progress import progress
 from alignreg_jax.support.termination import Terminated, termination
+from alignreg_jax.training import teaching
 from alignreg_jax.training.checkpointing import LAYOUT, Checkpoints, Position
 from alignreg_jax.training.companions import common
+from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.saving import SaveClock, Saver
 from alignreg_jax.training.state import as_layout_1, from_layout_1
-from alignreg_jax.training.trainer import InFlight, fetch
+from alignreg_jax.training.trainer import InFlight, Trainer, fetch
 
 log = logging.getLogger(__name__)
 
@@ -64,25 +65,32 @@ class Experiment:
         self._pace = Pace(started)
         saved = config.checkpoint
         self._saver, self._clock = Saver(), SaveClock(saved.every_minutes, saved.every_steps)
-        rows = config.train.batch_size
-        self.phases = Phases.from_config(config.pruning, -(-inputs.train.rows // rows))
+        self.phases = inputs.time_table(config)
         kernels, _ = prunable.split(inputs.encoder.params)
         self._sizes, self._asked = prunable.sizes(kernels), self.phases.remaining
         masks.keep_counts(self._sizes, 1.0, cast(masks.Scope, config.pruning.scope))  # it can
         if config.pruning.keep_zeros:
             self._keep_zeros(zeros.standing(kernels))
-        model, total_steps = assembly.build_model(config, inputs), self.phases.total_steps
-        self.trainer = assembly.build_trainer(config, inputs, model, total_steps, self._seeds)
-        self._midway = 0 < self.trainer.method.cut_at < 1
-        self.phases.check_learning(self.trainer.method.cut_at)
+        self._model = assembly.build_model(config, inputs)
+        self.method = plan.method_of(config)
+        self._midway = 0 < self.method.cut_at < 1
+        begins = plan.begins_anew(config, self.method)
+        self.trainer = self._build_trainer(later=not begins)
         self.plan = plan.events(
             self.phases,
-            cut_at=self.trainer.method.cut_at,
+            cut_at=self.method.cut_at,
             reference=str(config.regularizer.reference),
             penalty=str(config.regularizer.phases),
+            teacher=config.distill.teacher,
+            begins=begins,
         )
-        self.batches = Batches(config, inputs, self.phases, self.trainer.method.cut_at)
-        self.evaluator = assembly.build_evaluator(config, inputs, model, self.trainer)
+        self.batches = Batches(config, inputs, self.phases, self.method.cut_at)
+        self.evaluator = assembly.build_evaluator(config, inputs, self._model)
+
+    def _build_trainer(self, *, later: bool) -> Trainer:
+        return assembly.build_trainer(
+            self.config, self.inputs, self._model, self.phases, self._seeds, later=later
+        )
 
     def _keep_zeros(self, standing: zeros.Standing) -> None:
         """Tell phases by what is left where weights are zero from the start."""
@@ -116,6 +124,10 @@ class Experiment:
                             self._cut(event)
                     case plan.Anchor():
                         self.trainer.anchor()
+                    case plan.Teach():
+                        self._teach(event)
+                    case plan.Begin():
+                        self._begin(event)
                     case plan.Evaluate():
                         self._evaluate(event)
             return self._finish()
@@ -134,7 +146,8 @@ class Experiment:
         with progress(steps, name, "steps", initial=initial) as bar, deferred:
             for epoch, index, dispatches in ahead:
                 with self._pace.training:
-                    self._look_at(self.trainer.dispatch(*dispatches), event, bar)
+                    marks = self._marks(event, len(dispatches[0].rows))
+                    self._look_at(self.trainer.dispatch(*dispatches, marks=marks), event, bar)
                 self._saver.look()
                 stop = processes.stop_wanted()
                 if self._clock.due(self.trainer.step) or stop:
@@ -148,10 +161,41 @@ class Experiment:
             if event.closes and (ahead or not steps):
                 self._save(event.phase, self.phases.epochs(event.phase), 0)
 
+    def _marks(self, event: plan.Train, count: int) -> list[Marks]:
+        """Of learned masks, what the next steps go by."""
+        if not self.trainer.method.step_masks:
+            return []
+        return self.batches.marks(event, self.trainer.step, count, self._keep)
+
+    def _keep(self, remaining: float) -> masks.Keep:
+        scope = cast(masks.Scope, self.config.pruning.scope)
+        return masks.keep_counts(self._sizes, remaining, scope)
+
+    def _begin(self, event: plan.Begin) -> None:
+        """Leave the dense phase for what the method itself trains."""
+        before, step = self.trainer, self.trainer.step
+        self.trainer = self._build_trainer(later=True)
+        assert self.trainer.step == step
+        if not event.pretrained:
+            self.trainer.continue_with(
+                [before.member(index)[0] for index in range(len(self._seeds))]
+            )
+        if before.teacher is not None:
+            self.trainer.teach([before.teacher_of(index) for index in range(len(self._seeds))])
+
+    def _teach(self, event: plan.Teach) -> None:
+        """Ask the teacher about every row, once; its answers are part of the loss from here on."""
+        teachers = []
+        for index, member in enumerate(self.members):
+            found = assembly.ask_teacher(self.config, self.inputs, self._model, self.trainer, index)
+            facts = teaching.facts(found, self.inputs.train)
+            self._event(member, "teach", event.phase, self._asked(0), **facts)
+            teachers.append(found)
+        self.trainer.teach(teachers)
+
     def _cut(self, event: plan.Cut) -> None:
         """Prune every seed to the count of the schedule, by the method's criterion."""
-        scope = cast(masks.Scope, self.config.pruning.scope)
-        keep = masks.keep_counts(self._sizes, self._asked(event.phase), scope)
+        keep = self._keep(self._asked(event.phase))
         measured: dict[str, Any] = {}
         plans: list[list[Dispatch]] = []
         if self.trainer.method.needs & GRADIENTS:
@@ -198,9 +242,10 @@ class Experiment:
             state, _ = self.trainer.member(index)
             params = None
             if self.config.export:
-                served, step = self.trainer.serve(state), self.trainer.step
-                total_steps = self.phases.total_steps
-                params = assembly.whole_params(self.config, self.inputs, served, step, total_steps)
+                served = self.trainer.serve(state)
+                params = assembly.whole_params(
+                    self.config, self.inputs, served, self.trainer, self.phases.steps(0)
+                )
             kept = processes.fetch(state.masks)
             with processes.together():
                 found.append(member.finish(kept, params, self._pace.facts))
@@ -226,7 +271,7 @@ class Experiment:
         bar.update(dispatch.count)
         self.shared.stepped(dispatch.count * len(found))
         step = dispatch.first_step + dispatch.count
-        epoch = (step - 1) // self.phases.steps_per_epoch
+        epoch = self.phases.epoch_of(step - 1)
         rate = self._pace.examples_per_second
         for member, values in zip(self.members, found, strict=True):
             facts = {"step": step, "epoch": epoch, "examples_per_second": rate}
@@ -244,7 +289,8 @@ class Experiment:
         def saves() -> Iterator[tuple[Checkpoints, Any, Position]]:
             for index, member in enumerate(self.members):
                 member.tracker.sync()
-                tree = self._checkpoint(*self.trainer.snapshot(index), phase)
+                teacher = self.trainer.teacher_of(index)
+                tree = self._checkpoint(*self.trainer.snapshot(index), teacher, phase)
                 yield member.checkpoints, tree, self._position(member, phase, epoch, dispatch)
 
         self._saver.start(saves())
@@ -264,23 +310,29 @@ class Experiment:
             layout=LAYOUT,
         )
 
-    def _checkpoint(self, state: Any, reference: Any, phase: int) -> dict[str, Any]:
+    def _checkpoint(self, state: Any, reference: Any, teacher: Any, phase: int) -> dict[str, Any]:
         """What a checkpoint holds; a pretrained reference is read again from the encoder.
 
         There is no fine-tuned one before the first cut: until then all methods are alike.
         """
-        if self.config.regularizer.reference == "pretrained" or phase == 0:
-            return {"state": state}
-        return {"state": state, "reference": reference}
+        held = {"state": state}
+        if self.config.regularizer.reference == "finetuned" and phase:
+            held["reference"] = reference
+        if teacher is not None:
+            held["teacher"] = teacher
+        return held
 
     def _restore(self) -> Position:
         """Go on where all seeds have a sound checkpoint; returns what is next."""
         place = common({member.config.seed: member.checkpoints for member in self.members})
-        abstract, reference = self.trainer.abstract, self.trainer.abstract_reference
 
         def saved(position: Position) -> dict[str, Any]:
-            state = as_layout_1(abstract) if position.layout == 1 else abstract
-            return self._checkpoint(state, reference, position.phase)
+            if position.phase and self.trainer.method.name != self.method.name:
+                self.trainer = self._build_trainer(later=True)
+            state = self.trainer.abstract
+            state = as_layout_1(state) if position.layout == 1 else state
+            reference, teacher = self.trainer.abstract_reference, self._abstract_teacher(position)
+            return self._checkpoint(state, reference, teacher, position.phase)
 
         found = [member.checkpoints.restore(saved, place) for member in self.members]
         positions = [Position.start_of(0) if one is None else one[1] for one in found]
@@ -297,6 +349,18 @@ class Experiment:
         self.trainer.restore(states, position.step)
         if "reference" in restored[0]:
             self.trainer.restore_reference([tree["reference"] for tree in restored])
+        if "teacher" in restored[0]:
+            self.trainer.teach([tree["teacher"] for tree in restored])
         self._pace.earlier = max(position.seconds for position in positions)
         log.info("continuing from step %d in phase %d", position.step, position.phase)
         return position
+
+    def _abstract_teacher(self, position: Position) -> Teacher | None:
+        """Shapes and places of a teacher's answers that a checkpoint holds; None before any."""
+        if self.config.distill.teacher == "none" or position.phase < self.phases.text_from:
+            return None
+        encoded, labels = self.inputs.train, len(self.inputs.dataset.labels)
+        logits = teaching.abstract(encoded, labels, self.inputs.mesh)
+        if not self.config.distill.hidden:
+            return Teacher(logits)
+        return Teacher(logits, self.trainer.abstract.params)

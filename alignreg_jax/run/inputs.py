@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import penalties, schedules, zeros
-from alignreg_jax.run import digests
+from alignreg_jax.run import digests, teachers
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
-from alignreg_jax.run.plan import Phases
+from alignreg_jax.run.plan import Phases, method_of
 from alignreg_jax.run.rows import Data, load_data
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
@@ -36,9 +36,11 @@ log = logging.getLogger(__name__)
 class Inputs:
     """The data set, tokenised, the encoder with a head for it, and the devices to run on.
 
-    `evaluation` maps (split, language) to tokenised rows, `gold` to the rows themselves; `head` is
-    the form of the classifier; `max_length` is in pieces, specials included. With a `vocabulary`
-    pieces are numbered in it, while `encoder` still has them all. `digests` are of all of it.
+    `train` has the labelled rows, then those of text without labels by language, `text_rows` of
+    each. `evaluation` maps (split, language) to tokenised rows, `gold` to the rows themselves;
+    `head` is the form of the classifier; `max_length` is in pieces, specials included. With a
+    `vocabulary` pieces are numbered in it, while `encoder` still has them all. `digests` are of all
+    of it.
     """
 
     dataset: Dataset
@@ -51,7 +53,11 @@ class Inputs:
     max_length: int
     mesh: Mesh
     digests: Digests
+    labelled: int
     vocabulary: ActiveVocabulary | None = None
+    text_rows: Mapping[str, int] = field(default_factory=dict)
+    text_in_epoch: int = 0
+    teacher: checkpoints.Loaded | None = None
 
     def heads(self, seeds: Sequence[int]) -> list[Params]:
         """The head that each seed starts from; they differ if the checkpoint has none."""
@@ -59,6 +65,10 @@ class Inputs:
             checkpoints.with_seed(self.encoder, head=self.head, seed=seed).params["head"]
             for seed in seeds
         ]
+
+    def time_table(self, config: ExperimentConfig) -> Phases:
+        """When a run on these rows prunes to what."""
+        return Phases.from_config(config, self.labelled, self.text_in_epoch)
 
     @property
     def absent_parameters(self) -> int:
@@ -84,11 +94,15 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     source = _prepare(config, cache)
     mesh = _mesh(config, source.architecture)
     data = load_data(config, cache)
-    _check_steps(config, data.train.rows)
+    _check_steps(config, data)
     head, weights, known = _read_encoder(config, cache, source, data)
     encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
     if encoder.initialised:
         _check_learns_head(config)
+    teacher = teachers.read(
+        config, cache, student=encoder.config, tokenizer=source.tokenizer_digest, head=head,
+        labels=data.dataset.labels,
+    )  # fmt: skip
     max_length = source.max_length
     cut = cuts_vocabulary(config)
 
@@ -96,8 +110,9 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         # Nothing is said before everything has been checked: an error is one line on its own
         _say(data, encoder, config.pruning.keep_zeros)
         stripped = config.task.strip_space_marker
-        train, evaluation = _encode(data, source.tokenizer, max_length, stripped)
-        _say_coverage(source, data, train, evaluation)
+        train, text, evaluation = _encode(data, source.tokenizer, max_length, stripped)
+        _say_coverage(source, data, train, text, evaluation)
+        train = encoding.concatenate([train, *text.values()]) if text else train
         if not cut:
             return train, evaluation, None
         active = ActiveVocabulary.of((train, *evaluation.values()), encoder.config.pad_token_id)
@@ -122,8 +137,23 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         max_length,
         mesh,
         known | {"active_pieces": pieces},
+        data.train.rows,
         active,
+        {language: data.text[language].rows for language in sorted(data.text)},
+        text_in_epoch(config, data),
+        teacher,
     )
+
+
+def frozen_later(config: ExperimentConfig) -> tuple[str, ...]:
+    """What stands still from phase 1 on: what always does, and what the method freezes."""
+    return tuple(dict.fromkeys((*config.train.freeze, *(config.pruning.freeze or ()))))
+
+
+def text_in_epoch(config: ExperimentConfig, data: Data) -> int:
+    """Unlabelled rows in an epoch beside the labelled ones, by `distill.text_share`."""
+    share = config.distill.text_share
+    return round(data.train.rows * share / (1 - share)) if data.text else 0
 
 
 def identify(config: ExperimentConfig, cache: Cache) -> Digests:
@@ -151,8 +181,8 @@ def cuts_vocabulary(config: ExperimentConfig) -> bool:
     return config.model.active_vocabulary and not (decayed and pulled)
 
 
-def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
-    """Check all of a run's input but the encoder's values; returns the number of training rows.
+def check_inputs(config: ExperimentConfig, cache: Cache) -> Phases:
+    """Check all of a run's input but the encoder's values; returns its time table.
 
     Raises:
         UserError: names the field, the language, or the file and line.
@@ -161,8 +191,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> int:
     _mesh(config, source.architecture)
     data = load_data(config, cache)
     checkpoints.check(source.folder, **_head_options(config, data))
-    _check_steps(config, data.train.rows)
-    return data.train.rows
+    return _check_steps(config, data)
 
 
 def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
@@ -175,9 +204,10 @@ def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
     return source.architecture, source.max_length
 
 
-def _check_steps(config: ExperimentConfig, rows: int) -> None:
-    """Check the length of a run on so many training rows."""
-    phases = Phases.from_config(config.pruning, -(-rows // config.train.batch_size))
+def _check_steps(config: ExperimentConfig, data: Data) -> Phases:
+    """Check the length of a run on these rows; returns its time table."""
+    phases = Phases.from_config(config, data.train.rows, text_in_epoch(config, data))
+    phases.check_learning(method_of(config).cut_at)
     total, warmup = phases.total_steps, config.train.warmup_steps
     if total >= 2**31:
         raise UserError(
@@ -189,6 +219,7 @@ def _check_steps(config: ExperimentConfig, rows: int) -> None:
             f"train.warmup_steps={warmup}: the whole run has {total} training steps, so the rate "
             "would never be reached"
         )
+    return phases
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +263,11 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
     name = config.model.name_or_path
     folder = cache("folder", name, lambda: checkpoints.resolve(name))
     architecture = checkpoints.read_config(folder)
-    slots = checkpoints.name_table(architecture, _head_form(config)).values()
-    check_freeze(config.train.freeze, {slot.path for slot in slots})
+    paths = {
+        slot.path for slot in checkpoints.name_table(architecture, _head_form(config)).values()
+    }
+    check_freeze(config.train.freeze, paths)
+    check_freeze(frozen_later(config), paths, "pruning.freeze")
     max_length = config.task.max_length or min(task.max_length, architecture.max_length)
     if max_length > architecture.max_length:
         raise UserError(
@@ -271,9 +305,14 @@ def _check_learns_head(config: ExperimentConfig) -> None:
 
 
 def _say_coverage(
-    source: _Source, data: Data, train: Encoded, evaluation: Mapping[tuple[str, str], Encoded]
+    source: _Source,
+    data: Data,
+    train: Encoded,
+    text: Mapping[str, Encoded],
+    evaluation: Mapping[tuple[str, str], Encoded],
 ) -> None:
     named = {"en.train": train}
+    named |= {f"{language}.unlabelled": rows for language, rows in text.items()}
     named |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
     unknown = source.tokenizer.token_to_id("<unk>")
     special = source.tokenizer.num_special_tokens_to_add(data.train.text_b is not None)
@@ -315,12 +354,13 @@ def _say_frozen(encoder: checkpoints.Loaded, freeze: Sequence[str]) -> None:
 
 def _encode(
     data: Data, tokenizer: Tokenizer, max_length: int, stripped: Sequence[str]
-) -> tuple[Encoded, dict[tuple[str, str], Encoded]]:
-    """Tokenise the training rows and those that are evaluated.
+) -> tuple[Encoded, dict[str, Encoded], dict[tuple[str, str], Encoded]]:
+    """Tokenise the training rows, those without labels, and those that are evaluated.
 
     The languages `stripped` lose the mark of a space, if rows are cut into words.
     """
-    total = data.train.rows + sum(split.rows for split in data.evaluation.values())
+    splits = (data.train, *data.text.values(), *data.evaluation.values())
+    total = sum(split.rows for split in splits)
     with progress(total, "tokenising", "rows") as bar:
 
         def encode(split: Split, language: str) -> Encoded:
@@ -334,7 +374,8 @@ def _encode(
             )
 
         train = encode(data.train, "en")
-        return train, {key: encode(split, key[1]) for key, split in data.evaluation.items()}
+        text = {language: encode(data.text[language], language) for language in sorted(data.text)}
+        return train, text, {key: encode(split, key[1]) for key, split in data.evaluation.items()}
 
 
 def _mesh(config: ExperimentConfig, architecture: XlmrConfig) -> Mesh:

@@ -189,7 +189,7 @@ def difference(base: Base, export: Path) -> Artefact:
                 " of the encoder as they were (train.freeze=embeddings,encoder)"
             )
     leaves, shared = _flat(head), None
-    same = (np.array_equal(leaves.get(path), leaf) for path, leaf in base.language_head.items())
+    same = (np.array_equal(leaves[path], leaf) for path, leaf in base.language_head.items())
     if form == "label-words" and base.language_head and all(same):
         # Its dense layer is a quarter of the mask's size, and frozen it is the base's
         leaves = {path: leaf for path, leaf in leaves.items() if path not in base.language_head}

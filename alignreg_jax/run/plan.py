@@ -8,9 +8,30 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from alignreg_jax.config import PruningConfig
+from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import schedules
+from alignreg_jax.pruning import methods, schedules
+from alignreg_jax.pruning.method import Method
+
+
+def method_of(config: ExperimentConfig) -> Method:
+    """How a run prunes."""
+    pruning, regularizer = config.pruning, config.regularizer
+    return methods.build(
+        criterion=str(pruning.criterion),
+        scope=str(pruning.scope),
+        regularizer=str(regularizer.name),
+        norm=regularizer.norm,
+        reduce=regularizer.reduce,
+        mask_every=pruning.mask_every,
+    )
+
+
+def begins_anew(config: ExperimentConfig, method: Method) -> bool:
+    """Whether phase 0 is the plain dense phase, and phase 1 trains in another way."""
+    pruning = config.pruning
+    other = method.step_masks is not None or pruning.start == "pretrained" or pruning.freeze
+    return bool(pruning.steps) and bool(other)
 
 
 @dataclass(frozen=True)
@@ -21,8 +42,12 @@ class Phases:
         last: number of the last phase, which is the number of cuts.
         first_epochs: epochs of phase 0.
         epochs_per_step: epochs of every later phase.
-        steps_per_epoch: training steps in an epoch.
+        steps_per_epoch: training steps in an epoch of labelled rows.
         remaining: phase -> fraction of the prunable weights that remain in it.
+        steps_with_text: training steps in an epoch with unlabelled text; None: there is none.
+        text_from: the first phase whose epochs have the text: that of the first teacher.
+        restarts: whether phase 1 starts from the pretrained weights again. It is then longer by the
+            epochs of phase 0, so that what is pruned has trained as long as in every other run.
     """
 
     last: int
@@ -30,10 +55,20 @@ class Phases:
     epochs_per_step: int
     steps_per_epoch: int
     remaining: Callable[[int], float]
+    steps_with_text: int | None = None
+    text_from: int = 1
+    restarts: bool = False
 
     @classmethod
-    def from_config(cls, pruning: PruningConfig, steps_per_epoch: int) -> "Phases":
-        """The time table of a resolved configuration."""
+    def from_config(cls, config: ExperimentConfig, rows: int, text_rows: int = 0) -> "Phases":
+        """The time table of a resolved configuration.
+
+        Args:
+            config: of the run.
+            rows: labelled training rows.
+            text_rows: unlabelled rows in an epoch.
+        """
+        pruning, batch = config.pruning, config.train.batch_size
         if pruning.steps is None or pruning.first_epochs is None:
             raise ValueError("the configuration has not been resolved")
         remaining = partial(
@@ -48,29 +83,54 @@ class Phases:
             pruning.steps,
             pruning.first_epochs,
             pruning.epochs_per_step,
-            steps_per_epoch,
+            -(-rows // batch),
             remaining,
+            -(-(rows + text_rows) // batch) if text_rows else None,
+            1 if config.distill.teacher == "dense" else 0,
+            bool(pruning.steps) and pruning.start == "pretrained",
         )
 
     def epochs(self, phase: int) -> int:
         """Epochs in a phase."""
-        return self.epochs_per_step if phase else self.first_epochs
+        if not phase:
+            return self.first_epochs
+        return self.epochs_per_step + (self.first_epochs if self.restarts and phase == 1 else 0)
+
+    def has_text(self, phase: int) -> bool:
+        """Whether a phase trains on unlabelled text, too."""
+        return self.steps_with_text is not None and phase >= self.text_from
+
+    def epoch_steps(self, phase: int) -> int:
+        """Training steps in an epoch of a phase."""
+        with_text = self.steps_with_text
+        return with_text if with_text and self.has_text(phase) else self.steps_per_epoch
 
     def first_epoch(self, phase: int) -> int:
         """Epochs before a phase: the number, over the whole run, of its first epoch."""
         return sum(self.epochs(earlier) for earlier in range(phase))
 
+    def first_step(self, phase: int) -> int:
+        """Training steps of the run before a phase."""
+        return sum(self.steps(earlier) for earlier in range(phase))
+
     def steps(self, phase: int) -> int:
         """Training steps in a phase."""
-        return self.epochs(phase) * self.steps_per_epoch
+        return self.epochs(phase) * self.epoch_steps(phase)
 
     def cut_step(self, phase: int, cut_at: float) -> int:
         """Training steps of the run before a phase's cut, which comes after a share of the phase's.
 
         Phase 0 has no cut; its number is 0.
         """
-        before = self.first_epoch(phase) * self.steps_per_epoch
-        return before + (int(self.steps(phase) * cut_at) if phase else 0)
+        return self.first_step(phase) + (int(self.steps(phase) * cut_at) if phase else 0)
+
+    def epoch_of(self, step: int) -> int:
+        """The number, over the whole run, of the epoch in which a step (from 0) is."""
+        phase = 0
+        while phase < self.last and step >= self.first_step(phase + 1):
+            phase += 1
+        within = (step - self.first_step(phase)) // max(self.epoch_steps(phase), 1)
+        return self.first_epoch(phase) + within
 
     def check_learning(self, cut_at: float) -> None:
         """Check that something can be learned before the cuts.
@@ -79,15 +139,16 @@ class Phases:
             UserError: a method learns, and no training step comes before its cuts.
         """
         if self.last and cut_at and not int(self.steps(1) * cut_at):
+            part = "first half of a phase" if cut_at < 1 else "steps of a phase"
             raise UserError(
-                f"pruning.epochs_per_step={self.epochs_per_step}: gates are learned in the first"
-                f" half of a phase, and one of {self.steps(1)} training steps has none"
+                f"pruning.epochs_per_step={self.epochs_per_step}: what to prune is learned in the"
+                f" {part}, and one of {self.steps(1)} training steps has none"
             )
 
     @property
     def total_steps(self) -> int:
         """Training steps of the whole run."""
-        return self.first_epoch(self.last + 1) * self.steps_per_epoch
+        return self.first_step(self.last + 1)
 
 
 @dataclass(frozen=True)
@@ -138,17 +199,45 @@ class Anchor:
 
 
 @dataclass(frozen=True)
+class Teach:
+    """From here on a teacher's outputs are part of the loss; `dense`: of the weights as they are.
+
+    Otherwise of another checkpoint.
+    """
+
+    phase: int
+    dense: bool
+
+
+@dataclass(frozen=True)
+class Begin:
+    """Here begins what the method itself trains: with masks that it learns, or frozen weights.
+
+    `pretrained` says whether it starts from the pretrained weights, not from the fine-tuned ones.
+    """
+
+    phase: int
+    pretrained: bool
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Score all languages: that is prune_step `phase`."""
 
     phase: int
 
 
-Event = Train | Cut | Anchor | Evaluate
+Event = Train | Cut | Anchor | Teach | Begin | Evaluate
 
 
 def events(
-    phases: Phases, *, cut_at: float, reference: str = "pretrained", penalty: str = "all"
+    phases: Phases,
+    *,
+    cut_at: float,
+    reference: str = "pretrained",
+    penalty: str = "all",
+    teacher: str = "none",
+    begins: bool = False,
 ) -> list[Event]:
     """Everything that a run does, in order.
 
@@ -157,20 +246,27 @@ def events(
         cut_at: share of a phase's training that comes before its cut (`Method.cut_at`).
         reference: "pretrained" or "finetuned", what a regularizer compares with.
         penalty: "all" phases have it with its weight, or only the "dense" one.
+        teacher: "none", "dense" for the weights after phase 0, or another checkpoint.
+        begins: whether the method trains in a way of its own from phase 1 on, and phase 0 is the
+            plain dense phase of all methods.
     """
     finetuned = reference == "finetuned"
     first = phases.remaining(0)
     end = phases.steps(0)
-    plan: list[Event] = [
-        Train(0, 0, end, first, first, penalized=not finetuned),
+    plan: list[Event] = [] if teacher in ("none", "dense") else [Teach(0, dense=False)]
+    plan += [
+        Train(0, 0, end, first, first, penalized=not finetuned and not begins),
         Evaluate(0),
     ]
     for phase in range(1, phases.last + 1):
         before, after = phases.remaining(phase - 1), phases.remaining(phase)
         begin, cut, end = end, phases.cut_step(phase, cut_at), end + phases.steps(phase)
         weightless = penalty == "dense"
-        if finetuned and phase == 1:
-            plan.append(Anchor(phase))
+        if phase == 1:
+            # The dense weights teach before they are left, and are compared with where they begin
+            plan += [Teach(phase, dense=True)] if teacher == "dense" else []
+            plan += [Begin(phase, phases.restarts)] if begins else []
+            plan += [Anchor(phase)] if finetuned else []
         if cut_at:
             plan.append(
                 Train(
@@ -206,7 +302,9 @@ def left(plan: Sequence[Event], phase: int, step: int, *, evaluated: bool) -> li
                 return event.end <= step and not event.closes
             case Cut():
                 return event.step < step or not event.trained
-            case Anchor():
+            case Teach(dense=False):
+                return step > 0  # without a checkpoint nothing is done yet
+            case Anchor() | Teach() | Begin():
                 return True
         return False
 

@@ -1,11 +1,11 @@
 """Which rows of a data set a run uses: for training, and of every split and language evaluated."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from alignreg_jax.config import XGLUE_STRIPPED, ExperimentConfig
-from alignreg_jax.data import oddities, sources, tasks
+from alignreg_jax.data import oddities, sources, tasks, unlabelled
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.data.subset import draw
 from alignreg_jax.errors import UserError
@@ -19,13 +19,15 @@ from alignreg_jax.run.digests import Digests
 class Data:
     """A data set, and what of it a run uses: training rows, and (split, language) to rows.
 
-    `digests` are of the rows that are used, and of the labels.
+    `text` has unlabelled rows by language, for a teacher. `digests` are of the rows that are used,
+    and of the labels.
     """
 
     dataset: Dataset
     train: Split
     evaluation: Mapping[tuple[str, str], Split]
     digests: Digests
+    text: Mapping[str, Split] = field(default_factory=dict)
 
 
 def load_data(config: ExperimentConfig, cache: Cache) -> Data:
@@ -45,6 +47,8 @@ def _data_key(config: ExperimentConfig) -> Hashable:
         chosen.every_phase_languages,
         chosen.splits,
         chosen.examples,
+        config.distill.text,
+        config.distill.text_languages,
     )
 
 
@@ -70,7 +74,45 @@ def _read_data(config: ExperimentConfig) -> Data:
         "rows": {name: digests.of_rows(rows, dataset.labels) for name, rows in used.items()},
         "labels": digests.of_json(dataset.labels),
     }
-    return Data(dataset, train, evaluation, known)
+    if config.distill.text is None:
+        return Data(dataset, train, evaluation, known)
+    text, notes = _read_text(config, dataset)
+    dataset = replace(dataset, notes=(*dataset.notes, *notes))
+    known["text"] = {language: digests.of_texts(rows) for language, rows in text.items()}
+    return Data(dataset, train, evaluation, known, text)
+
+
+def _read_text(
+    config: ExperimentConfig, dataset: Dataset
+) -> tuple[Mapping[str, Split], tuple[str, ...]]:
+    """Unlabelled rows without those that are evaluated, and what to say of them."""
+    distill = config.distill
+    found = unlabelled.read(
+        dataset.task,
+        str(distill.text),
+        pair=dataset.train.text_b is not None,
+        source=config.task.source,
+        data_dir=config.task.data_dir,
+        languages=distill.text_languages or None,
+    )
+    held_out = {
+        (name, language): split
+        for name, splits in (("dev", dataset.dev), ("test", dataset.test))
+        for language, split in splits.items()
+    }
+    cleared = unlabelled.without_leaks(found.rows, held_out)
+    if not cleared.rows:
+        raise UserError(f"distill.text={distill.text}: all of its rows are evaluated, too")
+    notes = list(found.notes)
+    for counts, why in ((cleared.leaked, "are evaluated, too"), (cleared.repeated, "are repeated")):
+        if counts:
+            listed = ", ".join(f"{language} {count:,}" for language, count in counts.items())
+            notes.append(
+                f"distill.text: {sum(counts.values()):,} rows {why} and left out: {listed}"
+            )
+    rows = sum(split.rows for split in cleared.rows.values())
+    notes.append(f"distill.text: {rows:,} unlabelled rows in {len(cleared.rows)} languages")
+    return cleared.rows, tuple(notes)
 
 
 def _check_stripped(config: ExperimentConfig, dataset: Dataset) -> None:
@@ -95,11 +137,11 @@ def _evaluated(config: ExperimentConfig, dataset: Dataset) -> dict[tuple[str, st
     XGLUE's first archive, whose test files came without, and would miss the scores at the end.
     """
     known = {*dataset.dev, *dataset.test, *(language for _, language in dataset.unlabelled)}
-    for field in ("languages", "every_phase_languages"):
-        for language in getattr(config.eval, field):
+    for name in ("languages", "every_phase_languages"):
+        for language in getattr(config.eval, name):
             if language not in known:
                 raise UserError(
-                    f"eval.{field}: no data for {language!r}; there is {', '.join(sorted(known))} "
+                    f"eval.{name}: no data for {language!r}; there is {', '.join(sorted(known))} "
                     f"with eval.splits={','.join(config.eval.splits)}"
                 )
     wanted = {*config.eval.languages, *config.eval.every_phase_languages}

@@ -6,7 +6,7 @@ from dataclasses import replace
 from alignreg_jax.config import PruningConfig
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
-from alignreg_jax.run.checking import devices, phases_of
+from alignreg_jax.run.checking import devices
 from alignreg_jax.run.inputs import check_inputs, load_inputs
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import Run
@@ -21,12 +21,11 @@ def check_sweep(mine: Sequence[Run], folder: Folder) -> str:
     waiting = [run for run in mine if not folder.done(run)]
     cache, steps, dense, known = Cache(), 0, set(), {}
     for run in waiting:
-        rows = check_inputs(run.config, cache)
+        phases = check_inputs(run.config, cache)
         own = replace(run.config, method="", seed=0, pruning=PruningConfig())
         if own not in known:  # neither seed nor schedule changes what is read
             known[own] = load_inputs(run.config, cache).digests
         workdirs.check_inputs(folder.workdir(run), known[own])
-        phases = phases_of(run.config, rows)
         steps += phases.total_steps - (phases.steps(0) if run.dense in dense else 0)
         dense.add(run.dense)
     return (

@@ -46,7 +46,7 @@ class Runner:
         self.shared = Shared(dense=dense, stepped=self._stepped)
         self.failed: list[Run] = []
         self._ahead: dict[str, int] = {}  # steps that each run has yet to train
-        self._steps_per_epoch: dict[str, int] = {}  # steps in an epoch of each run
+        self._phases: dict[str, Phases] = {}  # the time table of each run
         self._waiting: list[Run] = []
         self._current: list[Run] = []
         self._bar: Any = None
@@ -62,8 +62,7 @@ class Runner:
         waiting = [run for run in self._mine if not folder.done(run)]
         for run in reversed(self._mine):  # backwards: what is needed first is read last, and kept
             if run in waiting:
-                rows = check_inputs(run.config, self.shared.inputs)
-                self._steps_per_epoch[run.name] = -(-rows // run.config.train.batch_size)
+                self._phases[run.name] = check_inputs(run.config, self.shared.inputs)
             if folder.begun(run) and (found := self._other_inputs(run, run in waiting)):
                 changed.append((run, found))
         folder.refuse(reversed(changed))
@@ -171,19 +170,16 @@ class Runner:
         for run in self._waiting:
             steps = self._steps(run)
             if run.dense in trained and not self._begun(run) and not self._available(run):
-                steps -= self._phases(run).steps(0)
+                steps -= self._phases[run.name].steps(0)
             trained.add(run.dense)
             self._ahead[run.name] = steps
 
     def _steps(self, run: Run) -> int:
         """Steps that a run would train if it started now."""
-        phases = self._phases(run)
+        phases = self._phases[run.name]
         if self._begun(run):
             return phases.total_steps - self._checkpoints(run).step()
         return phases.total_steps - (phases.steps(0) if self._available(run) else 0)
-
-    def _phases(self, run: Run) -> Phases:
-        return Phases.from_config(run.config.pruning, self._steps_per_epoch[run.name])
 
     def _begun(self, run: Run) -> bool:
         return self._checkpoints(run).newest() is not None

@@ -16,6 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.xlmr import Pins, XlmrConfig
 from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.support import processes
 from alignreg_jax.training.optimizers import METHOD
 from alignreg_jax.training.state import TrainState, flatten
 
@@ -111,6 +112,12 @@ def pins(mesh: Mesh) -> Pins:
         lookup=NamedSharding(mesh, PartitionSpec("data", None, "fsdp")),
         hidden=NamedSharding(mesh, BATCH),
     )
+
+
+def replicate(tree: Any, mesh: Mesh) -> Any:
+    """Host values onto every device, explicitly: implicit transfers are bugs in the loop."""
+    where = NamedSharding(mesh, REPLICATED)
+    return processes.place(tree, jax.tree.map(lambda _: where, tree))
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,10 @@ from alignreg_jax.pruning.kernels import KERNELS, Kernels
 from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper
 from alignreg_jax.training import sharding
 from alignreg_jax.training.lifting import Lift
+from alignreg_jax.training.losses import cross_entropy
 from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import DeviceData, TrainState
-from alignreg_jax.training.steps import accumulate, count_targets, task_loss
+from alignreg_jax.training.steps import accumulate, count_targets
 
 Signals = dict[str, Kernels]
 
@@ -84,14 +85,14 @@ def make_accumulate(
             )
             params = prunable.merge(used, rest)
             logits = xlmr.logits(model, params, batch.ids, batch.lengths)
-            return jnp.sum(task_loss(logits, batch.labels) * batch.weights)
+            return jnp.sum(cross_entropy(logits, batch.labels) * batch.weights)
 
         def body(index: Array, sums: Signals) -> Signals:
             # In the microbatches of training: what fits in memory there fits here
             _, gradients = accumulate(
                 jax.value_and_grad(loss), used, rows[index], state.key, accumulation
             )
-            targets = count_targets(data, rows[index], length)
+            targets = count_targets(data, rows[index], length).labelled
             return {
                 signal: {
                     name: total[name] + _TERMS[signal](gradients[name] / targets)

@@ -76,12 +76,14 @@ class Batch(NamedTuple):
         labels: of rows, `[batch]`, or of tokens, `[batch, length]`.
         weights: as labels: 1 where there is a label to learn, 0 in padding and at pieces without
             one.
+        targets: as labels: 1 where there is something to predict, with a label or without.
     """
 
     ids: Any
     lengths: Any
     labels: Any
     weights: Any
+    targets: Any
 
 
 @partial(
@@ -94,7 +96,7 @@ class DeviceData:
     """A tokenised split on the device: ids laid end to end, rows gathered inside the step.
 
     All int32: ids `[tokens]`; offsets and lengths `[rows]`; labels `[rows]`, or with `per_token`
-    `[tokens]`, -1 where a piece has none.
+    `[tokens]`, -1 where a piece begins no word. `UNLABELLED` where only a teacher knows one.
     """
 
     ids: Any
@@ -119,11 +121,13 @@ class DeviceData:
         ids = jnp.where(within, self.ids[places], pad_token_id)
         lengths = jnp.where(rows >= 0, self.lengths[jnp.maximum(rows, 0)], 0)
         if not self.per_token:
-            labels, weights = self.labels[jnp.maximum(rows, 0)], rows >= 0
+            labels, targets = self.labels[jnp.maximum(rows, 0)], rows >= 0
         else:
             labels = self.labels[places]
-            labels, weights = jnp.maximum(labels, 0), within & (labels >= 0)
-        return Batch(ids, lengths, labels, weights.astype(jnp.float32))
+            targets = within & (labels != -1)
+        weights = targets & (labels >= 0)
+        numbers = (part.astype(jnp.float32) for part in (weights, targets))
+        return Batch(ids, lengths, jnp.maximum(labels, 0), *numbers)
 
     def places(self, rows: Int[Array, " batch"], length: int) -> Int[Array, "batch *length"]:
         """Where among all targets those of a batch are, -1 for padding."""
@@ -157,7 +161,9 @@ def is_frozen(path: str, freeze: tuple[str, ...]) -> bool:
     return any(path == prefix or path.startswith(prefix + "/") for prefix in freeze)
 
 
-def check_freeze(freeze: Sequence[str], paths: Collection[str]) -> None:
+def check_freeze(
+    freeze: Sequence[str], paths: Collection[str], field: str = "train.freeze"
+) -> None:
     """Check that every prefix names something, and that something is left to train.
 
     Raises:
@@ -176,9 +182,9 @@ def check_freeze(freeze: Sequence[str], paths: Collection[str]) -> None:
         if re.search(r"(^|/)layers?/\d+(/|$)", spelt):
             hint = "layers are stacked, so that one alone cannot be frozen; there are "
         known = [name for name in folders if name not in paths and name.count("/") < 2]
-        raise UserError(f"train.freeze={prefix!r} names no parameters; {hint}{', '.join(known)}")
+        raise UserError(f"{field}={prefix!r} names no parameters; {hint}{', '.join(known)}")
     if all(is_frozen(path, tuple(freeze)) for path in paths):
-        raise UserError(f"train.freeze={','.join(freeze)} leaves nothing to train")
+        raise UserError(f"{field}={','.join(freeze)} leaves nothing to train")
 
 
 def _ends(path: str) -> list[int]:

@@ -27,8 +27,9 @@ def init_state(
     root: Array,
     freeze: Any,
     keep_zeros: bool = False,
+    step: Any = 0,
 ) -> TrainState:
-    """A state at step 0, with zero moments; traced under jit to be born sharded.
+    """A state at a step of the run, with zero moments; traced under jit to be born sharded.
 
     Masks are dense, or with `keep_zeros` without the weights that are zero.
     """
@@ -36,7 +37,7 @@ def init_state(
     trainable, _ = partition(params, freeze)
     state = method.init(kernels, jax.random.fold_in(root, _INIT))
     return TrainState(
-        step=jnp.int32(0),
+        step=jnp.int32(step),
         key=root,
         params=params,
         masks=masks.nonzero(kernels) if keep_zeros else masks.ones(kernels),
@@ -49,12 +50,12 @@ def init_state(
 def make_init(
     method: Method, freeze: tuple[str, ...], keep_zeros: bool, places: sharding.Places, lift: Lift
 ) -> Callable[..., TrainState]:
-    """Compile `start(params, head, root)`: states at step 0, born where they belong."""
+    """Compile `start(params, head, root, step)`: states at a step, born where they belong."""
 
-    def start(params: Any, head: Any, root: Array) -> TrainState:
-        return init_state({**params, "head": head}, method, root, freeze, keep_zeros)
+    def start(params: Any, head: Any, root: Array, step: Any) -> TrainState:
+        return init_state({**params, "head": head}, method, root, freeze, keep_zeros, step)
 
-    return jax.jit(lift(start, (None, lift.own, lift.own)), out_shardings=places.tree)
+    return jax.jit(lift(start, (None, lift.own, lift.own, None)), out_shardings=places.tree)
 
 
 @made_once

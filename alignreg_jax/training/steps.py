@@ -7,23 +7,25 @@ values. Numbers a sweep varies are traced leaves of `hyper`, so they never recom
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import Kernels
 from alignreg_jax.pruning.method import Clock, Hyper, Method, Weights
-from alignreg_jax.training import optimizers, sharding
+from alignreg_jax.training import losses, optimizers, sharding
 from alignreg_jax.training.lifting import Lift
+from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import (
+    Batch,
     DeviceData,
     TrainState,
     learned,
@@ -37,9 +39,6 @@ _DROPOUT, _METHOD = 0, 1
 # Folded into the root key, far from any step
 _PRUNE = 2**31 - 1
 
-NOT_FINITE = -2
-"""In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
-
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
@@ -52,16 +51,7 @@ class StepSettings:
     schedule: str = "constant"
     clip: bool = False
     freeze: tuple[str, ...] = ()
-
-
-def task_loss(
-    logits: Float[Array, "batch *length labels"],
-    labels: Int[Array, "batch *length"],
-    teacher_logits: Float[Array, "batch *length labels"] | None = None,
-) -> Float[Array, "batch *length"]:
-    """Cross-entropy of every row or token; a teacher's logits are room for distillation."""
-    del teacher_logits
-    return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    hidden_layers: tuple[int, ...] = ()
 
 
 @made_once
@@ -73,12 +63,12 @@ def make_train_step(
     places: sharding.Places,
     lift: Lift,
 ) -> TrainStep:
-    """Compile `train(state, reference, data, rows, count, keeps, hyper, clock, *, length)`.
+    """Compile `train(state, reference, data, teacher, rows, count, hyper, clock, *, length)`.
 
     `rows` is `[steps, batch]`; only its first `count` (traced) steps are run, so a short dispatch
-    needs no program of its own. `keeps` has the counts of every step for `method.step_masks`, or is
-    None. `state` is donated. Returns the new state and metrics `[steps]`,
-    of which the first `count` mean something. State, rows and metrics of several seeds have a
+    needs no program of its own. `teacher` is None where nobody teaches. `clock.marks` has a leading
+    axis of steps, for `method.step_masks`. `state` is donated. Returns the new state and metrics
+    `[steps]`, of which the first `count` mean something. What several seeds have of their own has a
     leading axis.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
@@ -89,19 +79,19 @@ def make_train_step(
         state: TrainState,
         reference: Weights,
         data: DeviceData,
+        teacher: Teacher | None,
         rows: Array,
-        keep: masks.Keep,
         hyper: Hyper,
         clock: Clock,
         length: int,
     ) -> tuple[TrainState, Metrics]:
+        clock = replace(clock, step=state.step)
         if method.step_masks:
             kernels, _ = prunable.split(state.params)
-            new = method.step_masks(kernels, state.masks, state.method, keep)
+            new = method.step_masks(kernels, state.masks, state.method, hyper, clock)
             state = state.replace(masks=new)
         key = jax.random.fold_in(state.key, state.step)
         dropout_key, method_key = (jax.random.fold_in(key, i) for i in (_DROPOUT, _METHOD))
-        clock = replace(clock, step=state.step)
         trainable, frozen = partition(state.params, settings.freeze)
         trained = {**trainable, **learned(state.method, method.labels)}
 
@@ -113,13 +103,45 @@ def make_train_step(
                 kernels, state.masks, method_state, hyper, clock, method_key, True
             ), rest
 
-        def task(trained: dict[str, Any], rows: Array, key: Array) -> Array:
+        counts = count_targets(data, rows, length)
+
+        def task(
+            trained: dict[str, Any], rows: Array, key: Array
+        ) -> tuple[Array, dict[str, Array]]:
             batch = jax.lax.with_sharding_constraint(
                 data.batch(rows, length, model.config.pad_token_id), batch_sharding
             )
             params = prunable.merge(*effective(trained))
-            logits = xlmr.logits(model, params, batch.ids, batch.lengths, key)
-            return jnp.sum(task_loss(logits, batch.labels) * batch.weights)
+            if teacher is None:
+                logits = xlmr.logits(model, params, batch.ids, batch.lengths, key)
+                return jnp.sum(losses.cross_entropy(logits, batch.labels) * batch.weights), {}
+            return taught(params, teacher, batch, rows, key)
+
+        def taught(
+            params: Any, teacher: Teacher, batch: Batch, rows: Array, key: Array
+        ) -> tuple[Array, dict[str, Array]]:
+            """This microbatch's part of the step's loss. Labels keep their weight beside text."""
+            given = batch.ids, batch.lengths
+            hidden = jnp.float32(0)
+            if teacher.params is None:
+                logits = xlmr.logits(model, params, *given, key)
+            else:
+                logits, states = xlmr.logits_and_states(model, params, *given, key)
+                theirs = xlmr.hidden_states(model, teacher.params, *given)
+                hidden = losses.hidden_distance(
+                    states, theirs, batch.lengths, settings.hidden_layers
+                )
+            said = teacher.logits[jnp.maximum(data.places(rows, length), 0)]
+            apart = losses.divergence(logits, said, hyper.distill_temperature)
+            parts = {
+                "task_loss": jnp.sum(losses.cross_entropy(logits, batch.labels) * batch.weights)
+                / counts.labelled,
+                "teacher_loss": jnp.sum(apart * batch.targets) / counts.targets,
+                "hidden_loss": hidden / counts.pieces,
+            }
+            share = hyper.distill_weight
+            value = (1 - share) * parts["task_loss"] + share * parts["teacher_loss"]
+            return value + hyper.distill_hidden * parts["hidden_loss"], parts
 
         def penalty(trained: dict[str, Any]) -> tuple[Array, Metrics]:
             weights = Weights(
@@ -129,10 +151,11 @@ def make_train_step(
             return method.penalty(weights, state.masks, reference, method_state, hyper, clock)
 
         # The penalty once per step, the task once per microbatch; sums of targets, then a mean
-        targets = count_targets(data, rows, length)
-        task_sum, gradients = accumulate(
-            jax.value_and_grad(task), trained, rows, dropout_key, settings.accumulation
-        )
+        (task_sum, parts), gradients = accumulate(
+            jax.value_and_grad(task, has_aux=True), trained, rows, dropout_key,
+            settings.accumulation,
+        )  # fmt: skip
+        targets = counts.labelled if teacher is None else 1.0
         (penalty_value, logs), pull = jax.value_and_grad(penalty, has_aux=True)(trained)
         gradients = {path: gradients[path] / targets + pull[path] for path in trained}
         if method.zero_pruned:
@@ -143,7 +166,7 @@ def make_train_step(
         if settings.clip:
             gradients |= optimizers.clip_by_global_norm(of_weights, norm, hyper.max_grad_norm)
         factor = optimizers.rate_factor(
-            state.step,
+            state.step - clock.begun,
             warmup=hyper.warmup_steps,
             total=clock.total_steps,
             schedule=settings.schedule,
@@ -169,6 +192,7 @@ def make_train_step(
             "grad_norm": norm,
             "learning_rate": hyper.learning_rate * factor,
             "examples": jnp.sum(rows >= 0).astype(jnp.float32),
+            **parts,
             **logs,
         }
         weights = {path: moved[path] for path in trainable}
@@ -191,48 +215,58 @@ def make_train_step(
         state: TrainState,
         reference: Weights,
         data: DeviceData,
+        teacher: Teacher | None,
         rows: Array,
         count: Array,
-        keeps: Any,
         hyper: Hyper,
         clock: Clock,
         *,
         length: int,
     ) -> tuple[TrainState, Metrics]:
-        def keep_of(index: Any) -> masks.Keep:
-            return jax.tree.map(lambda leaf: leaf[index], keeps)
+        def at(index: Any) -> Clock:
+            return replace(clock, marks=jax.tree.map(lambda leaf: leaf[index], clock.marks))
 
         def one_seed(
-            state: TrainState, reference: Weights, rows: Array
+            state: TrainState, reference: Weights, teacher: Teacher | None, rows: Array
         ) -> tuple[TrainState, Metrics]:
             @partial(jax.jit, inline=True)  # traced once, for the shapes and in the loop
-            def run(state: TrainState, rows: Array, keep: masks.Keep) -> tuple[TrainState, Metrics]:
-                return one_step(state, reference, data, rows, keep, hyper, clock, length)
+            def run(state: TrainState, rows: Array, clock: Clock) -> tuple[TrainState, Metrics]:
+                return one_step(state, reference, data, teacher, rows, hyper, clock, length)
 
-            shapes = jax.eval_shape(run, state, rows[0], keep_of(0))[1]
+            shapes = jax.eval_shape(run, state, rows[0], at(0))[1]
             start = {name: jnp.zeros(rows.shape[0], leaf.dtype) for name, leaf in shapes.items()}
 
             def body(index: Array, carry: tuple[TrainState, Metrics]) -> tuple[TrainState, Metrics]:
                 state, history = carry
-                state, metrics = run(state, rows[index], keep_of(index))
+                state, metrics = run(state, rows[index], at(index))
                 return state, {name: history[name].at[index].set(metrics[name]) for name in history}
 
             return jax.lax.fori_loop(0, count, body, (state, start))
 
-        return lift(one_seed, (lift.own, lift.weights, lift.own))(state, reference, rows)
+        axes = (lift.own, lift.weights, lift.own, lift.own)
+        return lift(one_seed, axes)(state, reference, teacher, rows)
 
     return train
 
 
-def count_targets(data: DeviceData, rows: Array, length: int) -> Float[Array, ""]:
-    """Rows of a batch, or in token tasks its labelled tokens; at least 1, to divide by."""
-    weights = data.batch(rows, length, 0).weights if data.per_token else rows >= 0
-    return jnp.maximum(jnp.sum(weights), 1).astype(jnp.float32)
+class Counts(NamedTuple):
+    """What the sums over a batch are divided by: each at least 1."""
+
+    labelled: Float[Array, ""]
+    targets: Float[Array, ""]
+    pieces: Float[Array, ""]
+
+
+def count_targets(data: DeviceData, rows: Array, length: int) -> Counts:
+    """Rows of a batch, or in token tasks its words: with a label, in all; and its pieces."""
+    batch = data.batch(rows, length, 0)
+    found = (jnp.sum(part) for part in (batch.weights, batch.targets, batch.lengths))
+    return Counts(*(jnp.maximum(part, 1).astype(jnp.float32) for part in found))
 
 
 def accumulate(
     value_and_grad: Callable, trained: dict[str, Any], rows: Array, key: Array, parts: int
-) -> tuple[Array, dict[str, Array]]:
+) -> Any:
     """Sum of losses and gradients over `parts` microbatches, in float32.
 
     `value_and_grad` is called with (trained, rows of a microbatch, its key).
@@ -247,8 +281,9 @@ def accumulate(
         found = value_and_grad(trained, rows, jax.random.fold_in(key, index))
         return jax.tree.map(jnp.add, total, found), None
 
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), trained)
-    total, _ = jax.lax.scan(add, (jnp.float32(0), zeros), (microbatches, jnp.arange(parts)))
+    shapes = jax.eval_shape(value_and_grad, trained, microbatches[0], key)
+    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
+    total, _ = jax.lax.scan(add, zeros, (microbatches, jnp.arange(parts)))
     return total
 
 
@@ -271,8 +306,9 @@ def make_prune_step(
         state = state.replace(
             masks=new,
             method=learned_anew,
-            optimizer=optimizers.forget_learned(state.optimizer),
         )
+        if method.renews:
+            state = state.replace(optimizer=optimizers.forget_learned(state.optimizer))
         if not method.zero_pruned:
             return state
         return state.replace(
@@ -295,38 +331,3 @@ def _layer_norm_scales(params: dict[str, Any]) -> dict[str, Array]:
         "attention": encoder["attention"]["layer_norm"]["scale"],
         "output": encoder["layer_norm"]["scale"],
     }
-
-
-@made_once
-def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array, Array]]:
-    """Compile `predict(predictions, params, data, rows, count, *, length)`.
-
-    Writes the class of every row, or token, in the first `count` steps of `rows` `[steps, batch]`
-    into `predictions` `[targets + 1]` (donated), NOT_FINITE where there is none; padding lands in
-    the last entry. All languages
-    share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
-    wait for when the buffer itself has been donated on.
-    """
-    batch_sharding = NamedSharding(mesh, sharding.BATCH)
-    replicated = NamedSharding(mesh, sharding.REPLICATED)
-    model = model.clone(pins=sharding.pins(mesh))
-
-    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=replicated)
-    def predict(
-        predictions: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
-    ) -> tuple[Array, Array]:
-        def body(index: Array, predictions: Array) -> Array:
-            batch = jax.lax.with_sharding_constraint(
-                data.batch(rows[index], length, model.config.pad_token_id), batch_sharding
-            )
-            logits = xlmr.logits(model, params, batch.ids, batch.lengths)
-            finite = jnp.all(jnp.isfinite(logits), axis=-1)
-            classes = jnp.where(finite, jnp.argmax(logits, axis=-1), NOT_FINITE).astype(jnp.int32)
-            # -1 is the last entry
-            return predictions.at[data.places(rows[index], length)].set(classes)
-
-        predictions = jax.lax.fori_loop(0, count, body, predictions)
-        # The barrier ties the count to the loop, or it would be ready before the work is done
-        return jax.lax.optimization_barrier((predictions, count))
-
-    return predict

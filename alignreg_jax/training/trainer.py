@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh
 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.data.encoding import Encoded
@@ -23,10 +23,11 @@ from alignreg_jax.models.xlmr import Params, XlmrModel
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper, Method, Weights
+from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper, Marks, Method, Weights
 from alignreg_jax.support import processes
-from alignreg_jax.training import sharding, signals, states, steps
+from alignreg_jax.training import optimizers, sharding, signals, states, steps
 from alignreg_jax.training.lifting import Lift
+from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.state import DeviceData, TrainState, partition
 
 
@@ -60,6 +61,8 @@ class Trainer:
         total_steps: int,
         batch_size: int,
         steps_per_dispatch: int,
+        step: int = 0,
+        begun: int = 0,
     ):
         """Place parameters, reference and data on the mesh, and build (not compile) the steps.
 
@@ -75,16 +78,17 @@ class Trainer:
             heads: the head of every seed; none: all have that of `params`.
             own_reference: whether the reference will differ between the seeds.
             keep_zeros: whether kernels that are zero count as pruned from the start.
-            hyper: host numbers; `train_examples` is set here.
-            total_steps: of the whole run, for the rate's schedule.
+            hyper: host numbers.
+            total_steps: of the rate's schedule.
             batch_size: rows in a step.
             steps_per_dispatch: most steps in a dispatch.
+            step: training steps of the run before this.
+            begun: those before the rate's schedule.
         """
         self.mesh, self.method, self.seeds = mesh, method, tuple(seeds)
         self._rows = (steps_per_dispatch, batch_size)
         side_by_side = len(seeds) if len(seeds) > 1 else None
         self._lift = lift = Lift(side_by_side, own_reference and side_by_side is not None)
-        self._replicated = NamedSharding(mesh, sharding.REPLICATED)
         placed = processes.place(params, sharding.for_params(params, mesh))
         # Buffers of its own: the state is donated, the reference is not
         kernels = self.copy_kernels(placed)
@@ -96,7 +100,7 @@ class Trainer:
         start = states.make_init(training, freeze, keep_zeros, places, lift)
         roots = lift.join([self.place(jax.random.key(seed)) for seed in seeds])
         heads = [self.place(head) for head in heads] or [placed["head"]] * len(seeds)
-        self.state: TrainState = start(placed, lift.join(heads), roots)
+        self.state: TrainState = start(placed, lift.join(heads), roots, self.place(np.int32(step)))
         self.reference = lift.join([kernels] * len(seeds)) if lift.own_reference else kernels
         self._member = states.make_member(sharding.Places.of(alone), lift)
         self._join = states.make_join(places, lift)
@@ -111,10 +115,13 @@ class Trainer:
         )
         self._no_gradients = signals.make_zeros(method.needs, mesh, lift)
         self.serve = states.make_serve(method.finalize)
-        self._data = self.place(DeviceData.from_encoded(train))
-        self._hyper = replace(hyper, train_examples=train.rows)
-        self._total_steps = total_steps
-        self._step = 0
+        self.data = self.place(DeviceData.from_encoded(train))
+        zeros = np.zeros(steps_per_dispatch, np.float32)
+        self._unmarked = self.place(Marks(None, zeros.astype(np.int32), zeros, zeros))
+        self._hyper = hyper
+        self.total_steps, self.begun, self.freeze = total_steps, begun, settings.freeze
+        self.teacher: Teacher | None = None
+        self._step = step
         self._in_flight: InFlight | None = None
         self.set_clock(1.0)
 
@@ -132,8 +139,8 @@ class Trainer:
         )
 
     def place(self, tree: Any) -> Any:
-        """Host values onto every device, explicitly: implicit transfers are bugs in the loop."""
-        return processes.place(tree, jax.tree.map(lambda _: self._replicated, tree))
+        """Host values onto every device."""
+        return sharding.replicate(tree, self.mesh)
 
     def copy_kernels(self, params: Params) -> Any:
         """The prunable kernels in buffers of their own."""
@@ -156,6 +163,32 @@ class Trainer:
         if self._lift.seeds is None:
             return self.state, self.reference
         return self._member(self.state, self.reference, self.place(np.int32(index)))
+
+    def teach(self, teachers: Sequence[Teacher]) -> None:
+        """Train with what is said of the rows from here on; a teacher for every seed."""
+        self.teacher = self._lift.join(teachers)
+
+    def teacher_of(self, index: int) -> Teacher | None:
+        """What one seed is taught by."""
+        if self.teacher is None or self._lift.seeds is None:
+            return self.teacher
+        return jax.tree.map(lambda leaf: leaf[index], self.teacher)
+
+    def continue_with(self, states: Sequence[TrainState]) -> None:
+        """Take over weights and their moments from the states of a trainer before this one.
+
+        Masks are dense, and what the method learns is at its start.
+        """
+        own = [self.member(index)[0] for index in range(len(self.seeds))]
+        weights = optimizers.WEIGHTS
+        taken = [
+            new.replace(
+                params=before.params,
+                optimizer={**new.optimizer, weights: before.optimizer[weights]},
+            )
+            for new, before in zip(own, states, strict=True)
+        ]
+        self.restore(taken, self._step)
 
     def snapshot(self, index: int) -> tuple[TrainState, Any]:
         """As `member`, in buffers that no later step overwrites before they are on the host.
@@ -198,9 +231,10 @@ class Trainer:
         self._clock = self.place(
             Clock(
                 step=np.int32(0),  # the step counts for itself
-                total_steps=np.float32(self._total_steps),
+                total_steps=np.float32(self.total_steps),
                 target=np.float32(target),
                 learn=np.bool_(learn),
+                begun=np.int32(self.begun),
             )
         )
         self._traced_hyper = self.place(jax.tree.map(np.float32, replace(self._hyper, **hyper)))
@@ -220,7 +254,7 @@ class Trainer:
             sums = self._add_gradients(
                 sums,
                 self.state,
-                self._data,
+                self.data,
                 *self._batches(dispatches),
                 self._traced_hyper,
                 self._clock,
@@ -245,12 +279,12 @@ class Trainer:
             self.state, *self.place((keep, np.int32(phase))), dict(measured or {})
         )
 
-    def dispatch(self, *dispatches: Dispatch, keeps: Sequence[masks.Keep] = ()) -> InFlight | None:
+    def dispatch(self, *dispatches: Dispatch, marks: Sequence[Marks] = ()) -> InFlight | None:
         """Queue a dispatch of every seed, all of one shape.
 
         Args:
             dispatches: one a seed.
-            keeps: of every step how many weights stay, for a method with masks for every step.
+            marks: of every step, for a method with masks for every step.
 
         Returns:
             The one before it, whose metrics are ready or nearly so.
@@ -259,11 +293,11 @@ class Trainer:
         self.state, metrics = self._train(
             self.state,
             Weights(self.reference, self._anchors if self._penalized else {}),
-            self._data,
+            self.data,
+            self.teacher,
             *self._batches(dispatches),
-            self._keeps(keeps),
             self._traced_hyper,
-            self._clock,
+            replace(self._clock, marks=self._marks(marks)),
             length=dispatches[0].length,
         )
         finished, self._in_flight = (
@@ -281,12 +315,12 @@ class Trainer:
             own[:count] = dispatch.rows
         return self.place((rows if self._lift.seeds else rows[0], np.int32(count)))
 
-    def _keeps(self, keeps: Sequence[masks.Keep]) -> Any:
-        """Counts of every step, filled up to the one shape there is."""
+    def _marks(self, marks: Sequence[Marks]) -> Marks:
+        """Those of every step, filled up to the one shape there is; the same without masks."""
         if not self.method.step_masks:
-            return None
-        filled = [*keeps, *keeps[-1:] * (self._rows[0] - len(keeps))]
-        return self.place(jax.tree.map(lambda *counts: np.stack(counts), *filled))
+            return self._unmarked
+        filled = [*marks, *[marks[-1]] * (self._rows[0] - len(marks))]
+        return self.place(jax.tree.map(lambda *leaves: np.stack(leaves), *filled))
 
     def drain(self) -> InFlight | None:
         """The last dispatch, to be looked at before anything is saved or evaluated."""

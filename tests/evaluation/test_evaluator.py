@@ -12,7 +12,7 @@ from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation import evaluator as evaluators
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.models import xlmr
-from alignreg_jax.training import sharding, steps
+from alignreg_jax.training import sharding
 
 CONFIG = xlmr.XlmrConfig(
     vocab_size=40, hidden_size=16, num_layers=2, num_heads=2, intermediate_size=32, max_positions=30
@@ -50,7 +50,7 @@ def make_evaluator(network, splits):
     replicated = jax.sharding.NamedSharding(mesh, sharding.REPLICATED)
     return Evaluator(
         splits,
-        predict=steps.make_predict(network, mesh),
+        predict=forward.make_predict(network, mesh),
         place=lambda tree: jax.device_put(tree, replicated),
         batch_size=8,
         steps_per_dispatch=2,

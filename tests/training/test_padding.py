@@ -12,7 +12,6 @@ from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.methods import build
-from alignreg_jax.training import steps
 from alignreg_jax.training.state import flatten
 
 PAD, LENGTH = QUIET.pad_token_id, 10
@@ -84,7 +83,7 @@ def test_the_gradient_of_training_is_that_of_whole_rows(kind):
 def test_predictions_are_of_whole_rows(kind):
     head, attention = kind
     trainer = trainer_of(*kind)
-    predict = steps.make_predict(model(QUIET, head, attention=attention), trainer.mesh)
+    predict = forward.make_predict(model(QUIET, head, attention=attention), trainer.mesh)
     rows = encoded(head)
     start = np.full(len(rows.labels) + 1, -7, np.int32)
     found, _ = predict(

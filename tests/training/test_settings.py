@@ -25,7 +25,6 @@ from training_cases import (
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import regularizers
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
-from alignreg_jax.training import steps
 from alignreg_jax.training.optimizers import decays
 from alignreg_jax.training.state import flatten
 
@@ -179,7 +178,7 @@ def test_only_l2sp_keeps_a_copy_of_the_rest():
 @pytest.mark.parametrize("layout", [(1, 1, 1), (2, 2, 2)])
 def test_predictions_are_the_classes_of_the_rows(layout):
     trainer = make_trainer(layout=layout)
-    predict = steps.make_predict(model(), trainer.mesh)
+    predict = forward.make_predict(model(), trainer.mesh)
     chosen = np.full((3, BATCH), -1, np.int32)
     chosen[:2] = batches(0, 2)
     chosen[1, 5:] = -1

@@ -23,7 +23,7 @@ from training_cases import (
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
-from alignreg_jax.training import programs, steps
+from alignreg_jax.training import losses, programs
 from alignreg_jax.training.state import flatten
 
 PARTIAL = np.array([[40, 41, 42, -1, -1, -1, -1, -1]], np.int32)
@@ -38,12 +38,12 @@ def test_task_loss_is_cross_entropy():
     labels = generator.integers(0, LABELS, 64).astype(np.int32)
     exact = logits.astype(np.float64)
     expected = np.log(np.exp(exact).sum(1)) - exact[np.arange(64), labels]
-    found = steps.task_loss(jnp.asarray(logits), jnp.asarray(labels))
+    found = losses.cross_entropy(jnp.asarray(logits), jnp.asarray(labels))
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_task_loss_of_huge_logits_is_finite():
-    found = steps.task_loss(jnp.array([[1e4, -1e4], [1e4, -1e4]]), jnp.array([0, 1]))
+    found = losses.cross_entropy(jnp.array([[1e4, -1e4], [1e4, -1e4]]), jnp.array([0, 1]))
     np.testing.assert_allclose(found, [0, 2e4])
 
 

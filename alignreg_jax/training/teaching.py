@@ -1,0 +1,91 @@
+"""What a teacher says of every training row: computed once, before its student trains."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from alignreg_jax.data.batching import bucket_edges, evaluation_plan
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.errors import NonFiniteLoss
+from alignreg_jax.models.xlmr import XlmrModel
+from alignreg_jax.support import processes
+from alignreg_jax.support.progress import progress
+from alignreg_jax.training import forward, sharding
+from alignreg_jax.training.losses import Teacher
+from alignreg_jax.training.state import DeviceData
+
+
+def abstract(encoded: Encoded, labels: int, mesh: Mesh) -> jax.ShapeDtypeStruct:
+    """Shape and place of a teacher's logits: float32 `[targets, labels]`, on every device."""
+    where = jax.sharding.NamedSharding(mesh, sharding.REPLICATED)
+    shape = (len(encoded.labels), labels)
+    return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=where)
+
+
+def teach(
+    model: XlmrModel,
+    params: Any,
+    encoded: Encoded,
+    data: DeviceData,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+    steps_per_dispatch: int,
+    max_length: int,
+) -> jax.Array:
+    """Logits of every target, without dropout: `[targets, labels]`, 4 bytes each, on every device.
+
+    Args:
+        model: of the teacher.
+        params: of the teacher, on the devices.
+        encoded: the rows.
+        data: the same on the devices.
+        mesh: over which each batch is divided.
+        batch_size: rows in a batch.
+        steps_per_dispatch: batches that a compiled call works through.
+        max_length: most pieces in a row.
+
+    Raises:
+        NonFiniteLoss: a logit of a target is NaN or infinite.
+    """
+    plan = evaluation_plan(
+        encoded.lengths,
+        batch_size=batch_size,
+        edges=bucket_edges(max_length, per_doubling=4),
+        steps_per_dispatch=steps_per_dispatch,
+    )
+    compute = forward.make_teach(model, mesh)
+    shape = (len(encoded.labels) + 1, model.num_labels)
+    found = sharding.replicate(np.zeros(shape, np.float32), mesh)
+    with progress(encoded.rows, "asking the teacher", "rows") as bar:
+        for dispatch in plan:
+            rows = np.full((steps_per_dispatch, batch_size), -1, np.int32)
+            rows[: len(dispatch.rows)] = dispatch.rows
+            given = sharding.replicate((rows, np.int32(len(dispatch.rows))), mesh)
+            found = compute(found, params, data, *given, length=dispatch.length)
+            bar.update(int(np.sum(dispatch.rows >= 0)))
+    logits = found[:-1]
+    if not bool(processes.fetch(jnp.all(jnp.isfinite(logits)))):
+        raise NonFiniteLoss("logits of the teacher are not finite, so there is nothing to learn")
+    return logits
+
+
+def facts(teacher: Teacher, encoded: Encoded) -> Mapping[str, Any]:
+    """What to write down of a teacher: a digest, how much it says, and how often it is right.
+
+    Right is meant of targets that have a label.
+    """
+    logits = np.asarray(processes.fetch(teacher.logits))
+    labelled = encoded.labels >= 0
+    right = np.argmax(logits[labelled], axis=-1) == encoded.labels[labelled]
+    return {
+        "digest": hashlib.sha256(np.ascontiguousarray(logits)).hexdigest()[:16],
+        "targets": int(np.sum(encoded.labels != -1)) if encoded.per_token else encoded.rows,
+        "labelled": int(labelled.sum()),
+        "agreement": float(np.mean(right)) if right.size else 0.0,
+    }
