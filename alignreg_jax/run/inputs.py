@@ -18,7 +18,7 @@ from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import penalties, schedules, zeros
+from alignreg_jax.pruning import methods, penalties, schedules, zeros
 from alignreg_jax.run import digests, teachers
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
@@ -267,7 +267,8 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
         slot.path for slot in checkpoints.name_table(architecture, _head_form(config)).values()
     }
     check_freeze(config.train.freeze, paths)
-    check_freeze(frozen_later(config), paths, "pruning.freeze")
+    learns = pruning.criterion in methods.LEARNED
+    check_freeze(frozen_later(config), paths, "pruning.freeze", learns=learns)
     max_length = config.task.max_length or min(task.max_length, architecture.max_length)
     if max_length > architecture.max_length:
         raise UserError(

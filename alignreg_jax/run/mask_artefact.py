@@ -186,7 +186,7 @@ def difference(base: Base, export: Path) -> Artefact:
             raise UserError(
                 f"{export}: {path} is not that of {base.folder} ({wrong:,} of {leaf.size:,} values"
                 " differ): a mask and a head are enough only where training has left all weights"
-                " of the encoder as they were (train.freeze=embeddings,encoder)"
+                " of the encoder as they were (train.freeze=embeddings,encoder; smp-l does so)"
             )
     leaves, shared = _flat(head), None
     same = (np.array_equal(leaves[path], leaf) for path, leaf in base.language_head.items())

@@ -90,6 +90,16 @@ def test_what_a_run_refuses_before_it_starts(world, encoder):
             check_inputs(configured(world, *flags), Cache())
 
 
+def test_a_mask_may_be_all_that_is_learned(world, encoder):
+    """Static Model Pruning in its authors' form."""
+    flags = ("--config.method=smp-l", "--config.train.freeze=head", HEAD, WORDS)
+    config = configured(world, f"--config.model.name_or_path={encoder}", *flags)
+    check_inputs(config, Cache())  # says nothing
+    others = ("--config.method=l2-mbp", "--config.train.freeze=head,encoder,embeddings")
+    with pytest.raises(UserError, match="leaves nothing to train"):
+        check_inputs(configured(world, *others), Cache())
+
+
 @pytest.mark.torch
 def test_the_code_on_the_card_computes_the_same(done, world, monkeypatch):
     export = done[0] / "export"
