@@ -1,17 +1,23 @@
-"""The `alignreg` command: `alignreg run`, `alignreg sweep` and `alignreg demo`."""
+"""The `alignreg` command: `alignreg run`, `alignreg sweep`, `alignreg demo`, `alignreg mask`."""
 
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from alignreg_jax import main, sweep
 from alignreg_jax.errors import UserError
-from alignreg_jax.support import flags
+from alignreg_jax.models import checkpoints
+from alignreg_jax.run import mask_artefact
+from alignreg_jax.support import flags, terminal
 
 _USAGE = """\
 usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, export
        alignreg sweep --config FILE[:args] [...]   every method on every task, and the table
        alignreg demo [smoke] [...]                 a run on the bundled data and encoder
+       alignreg mask write BASE EXPORT OUT         an export whose encoder's weights were only left
+                                                   out, none trained, as a mask and a head
+       alignreg mask apply BASE MASK OUT           the export again; BASE is a folder or Hub id
 
 The first two are `python -m alignreg_jax.main` and `python -m alignreg_jax.sweep`; `alignreg run
 --help` lists their flags. `alignreg demo smoke` takes about a minute. --version says what is
@@ -29,6 +35,8 @@ def execute(arguments: Sequence[str]) -> int:
     if command == "demo":
         arg = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
         return main.main(["--config", f"{config_folder() / 'demo.py'}{arg}", *rest])
+    if command == "mask":
+        return flags.execute(rest, lambda: _USAGE, _mask)
     if flags.config_name(arguments):  # as before there were commands
         return main.main(arguments)
     return flags.execute(arguments, lambda: _USAGE, _unknown)
@@ -41,8 +49,36 @@ def config_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "configs"
 
 
+def _mask(arguments: Sequence[str]) -> int:
+    verb, *places = arguments or [""]
+    if verb not in ("write", "apply") or len(places) != 3:
+        raise UserError(
+            "alignreg mask: should be alignreg mask write BASE EXPORT OUT, or alignreg mask apply"
+            " BASE MASK OUT"
+        )
+    source, out = (Path(os.path.expanduser(place)) for place in places[1:])
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    base = mask_artefact.Base.load(checkpoints.resolve(places[0], "BASE"))
+    if verb == "apply":
+        mask_artefact.write_model(out, base, mask_artefact.read(source))
+        terminal.show(str(out))
+        return 0
+    artefact = mask_artefact.difference(base, source)
+    sizes = mask_artefact.write(out, artefact)
+    whole = sum(file.stat().st_size for file in source.glob("*.safetensors"))
+    terminal.show(
+        f"{out}: mask {sizes.mask:,} bytes ({artefact.kept / artefact.prunable:.1%} of"
+        f" {artefact.prunable:,} weights), head {sizes.head:,}, all files {sizes.total:,};"
+        f" weights of the full export {whole:,}"
+    )
+    return 0
+
+
 def _unknown(arguments: Sequence[str]) -> int:
-    raise UserError(f"alignreg {arguments[0]}: choose one of run, sweep, demo; --help says more")
+    raise UserError(
+        f"alignreg {arguments[0]}: choose one of run, sweep, demo, mask; --help says more"
+    )
 
 
 def run() -> None:

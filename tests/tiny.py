@@ -15,7 +15,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from alignreg_jax.training import programs
@@ -195,6 +195,19 @@ def write_encoder(folder: Path, words: list[str], positions: int = POSITIONS) ->
     save_file(
         _tensors(len(pieces), positions), folder / "model.safetensors", metadata={"format": "pt"}
     )
+
+
+def with_lm_head(world: World, folder: Path) -> Path:
+    """The encoder with the head that a language model is pretrained under."""
+    copy(world.encoder, folder)
+    tensors, random_state = load_file(folder / "model.safetensors"), np.random.RandomState(1)
+    rows = len(tensors["embeddings.word_embeddings.weight"])
+    shapes = {"dense.weight": (HIDDEN, HIDDEN), "dense.bias": (HIDDEN,)}
+    shapes |= dict.fromkeys(("layer_norm.weight", "layer_norm.bias"), (HIDDEN,))
+    for name, shape in (shapes | {"bias": (rows,)}).items():
+        tensors[f"lm_head.{name}"] = 0.3 * random_state.randn(*shape).astype(np.float32)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
 
 
 def _tensors(vocabulary: int, positions: int) -> dict[str, np.ndarray]:

@@ -77,7 +77,7 @@ def _number(part: Any, kind: type) -> Any:
 
 # The tables are looked up when a config is checked: a user may have added rows
 _CHOICES: dict[str, Collection[Any]] = {
-    "model.head": ("dense-tanh-out", "linear"),
+    "model.head": ("dense-tanh-out", "linear", "label-words"),
     "model.dtype": ("float32", "bfloat16"),
     "model.attention": ("auto", "einsum", "cudnn"),
     "task.source": ("hub", "folder", "demo"),

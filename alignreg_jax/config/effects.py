@@ -39,6 +39,8 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
         off(f"the head of {task.name}, which tags words, has one form only", "model.head")
     else:
         off(f"{task.name} has no words, but texts", *_UNSAID)
+    if config.model.head != "label-words":
+        off(f"model.head is {config.model.head}, not label-words", "model.label_words")
     if config.method == "none":
         off("nothing is pruned", "pruning.steps")
     if not pruning.steps:

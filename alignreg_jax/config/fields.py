@@ -10,7 +10,8 @@ class ModelConfig:
     """Which encoder, with which head, computed how."""
 
     name_or_path: str = "FacebookAI/xlm-roberta-base"  # Hub id, folder, or "demo" (bundled)
-    head: str = "dense-tanh-out"  # or "linear", the paper's words
+    head: str = "dense-tanh-out"  # or "linear", the paper's words, or "label-words", pretrained
+    label_words: tuple[str, ...] = ()  # of that: a word a label, in their order or as label=word
     new_head: bool = False  # leave out the head that the encoder's checkpoint has
     dtype: str = "float32"  # of the computation; parameters are always float32
     remat: bool = False  # recompute activations in the backward pass

@@ -17,17 +17,17 @@ from flax import traverse_util
 from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import heads, names, storage, xlmr
+from alignreg_jax.models import heads, label_words, names, storage, xlmr
 from alignreg_jax.models.architecture import ADAPTER, CONFIG, read_config, read_json
 from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
-from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, save
+from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, head_form, save
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.support.caches import check_hub_cache
 
 __all__ = [
-    "TOKENIZER", "Loaded", "Slot", "check", "load", "name_table", "read_config", "resolve", "save",
-    "with_seed",
+    "TOKENIZER", "Loaded", "Slot", "check", "head_form", "load", "name_table", "read_config",
+    "resolve", "save", "with_seed",
 ]  # fmt: skip
 
 DEMO = Path(__file__).parent.parent / "demo" / "encoder"
@@ -62,10 +62,11 @@ class Loaded:
     quantized: bool = False
 
 
-def resolve(name_or_path: str) -> Path:
+def resolve(name_or_path: str, field: str = "model.name_or_path") -> Path:
     """The checkpoint's folder: "demo" is the bundled encoder, else a folder, else a Hub id.
 
     Hub ids are fetched into the Hub's cache (`HF_HUB_OFFLINE`, `HF_HOME`) without pickle weights.
+    `field` is where the name was given, for messages.
 
     Raises:
         UserError: neither a folder nor a model that the Hub or its cache has.
@@ -79,20 +80,26 @@ def resolve(name_or_path: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
 
-    check_hub_cache(f"model.name_or_path={name_or_path}")
+    check_hub_cache(f"{field}={name_or_path}")
     try:
         return Path(snapshot_download(name_or_path, allow_patterns=_DOWNLOADS))
     except (OSError, HFValidationError) as error:  # OSError: also every error of the Hub's
         reason = str(error).strip().partition("\n")[0]
         raise UserError(
-            f"model.name_or_path={name_or_path}: no such folder, and not from the Hub or its cache "
+            f"{field}={name_or_path}: no such folder, and not from the Hub or its cache "
             f"({type(error).__name__}: {reason}); give an existing folder (./my-encoder), a Hub id "
             "(FacebookAI/xlm-roberta-base) or demo"
         ) from error
 
 
 def load(
-    folder: Path, *, head: Head, labels: Sequence[str], seed: int, new_head: bool = False
+    folder: Path,
+    *,
+    head: Head,
+    labels: Sequence[str],
+    seed: int,
+    new_head: bool = False,
+    words: Sequence[str] = (),
 ) -> Loaded:
     """Parameters of the checkpoint in `folder` as float32; a missing head is drawn from `seed`.
 
@@ -105,16 +112,18 @@ def load(
             config.json has for them.
         seed: of a new head.
         new_head: leave out the head that the checkpoint has.
+        words: of head "label-words", one for each label (label_words.rows_of); none if the
+            checkpoint's head is already of that form.
 
     Raises:
         UserError: weights that cannot be read or are not finite, are missing, surplus or of the
             wrong shape, a head for other labels, or a tokenizer with more pieces than rows.
     """
-    plan = _plan(folder, head, labels, new_head)
+    plan = _plan(folder, head, labels, new_head, words)
     _check_vocabulary(folder, plan.config)
     stored = plan.stored
     leaves = {path: np.empty(shape, np.float32) for path, shape in plan.shapes.items()}
-    for name, slot in plan.slots.items():
+    for name, slot in plan.slots:
         value = stored.read(name)
         if slot.per_label:
             value = value[plan.label_rows]
@@ -126,21 +135,28 @@ def load(
     return Loaded(params, plan.config, plan.skipped, plan.initialised, plan.notes, stored.quantized)
 
 
-def check(folder: Path, *, head: Head, labels: Sequence[str], new_head: bool = False) -> None:
+def check(
+    folder: Path,
+    *,
+    head: Head,
+    labels: Sequence[str],
+    new_head: bool = False,
+    words: Sequence[str] = (),
+) -> None:
     """Raise the UserError that `load` would for names and shapes; no values are read."""
-    _plan(folder, head, labels, new_head)
+    _plan(folder, head, labels, new_head, words)
 
 
 @dataclass(frozen=True)
 class _Plan:
     """What `load` will do, found out from config.json and the headers of the weights' files.
 
-    `slots` are by the names of `stored`; `label_rows` the row of each label in the stored head.
+    `slots` are with names of `stored`; `label_rows` the row of each label in the stored head.
     """
 
     config: XlmrConfig
     stored: storage.Storage
-    slots: dict[str, Slot]
+    slots: list[tuple[str, Slot]]
     shapes: dict[str, tuple[int, ...]]
     label_rows: list[int]
     skipped: list[str]
@@ -149,11 +165,13 @@ class _Plan:
     notes: list[str]
 
 
-def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _Plan:
+def _plan(
+    folder: Path, head: Head, labels: Sequence[str], new_head: bool, words: Sequence[str]
+) -> _Plan:
     config, raw = read_config(folder), read_json(folder / CONFIG)
     stored = storage.Storage(folder)
     table = {names.canonical(name): slot for name, slot in name_table(config, head).items()}
-    unread = {name for name in stored.names if names.is_skipped(name)}
+    unread = {name for name in stored.names if names.is_skipped(name) and name not in table}
     if new_head:
         unread |= {name for name in stored.names if names.is_head(name)}
     source = {name: name for name in stored.names if name not in unread}
@@ -161,7 +179,11 @@ def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _P
         if names.TIED in unread:
             unread.remove(names.TIED)
             source[names.WORD_EMBEDDING] = names.TIED
-    head_names = {name for name in table if names.is_head(name)}
+    scored = None
+    if head == "label-words":
+        scored = _label_words(folder, stored, source, labels, words)
+        unread -= set(source.values())
+    head_names = {name for name in table if table[name].of_head}
     initialised = [] if source.keys() & head_names else sorted(head_names)
     _check_names(folder, head, config, set(source), set(table) - set(initialised))
 
@@ -171,7 +193,9 @@ def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _P
         notes.append(f"names of the checkpoint's tensors read without {stored.wrapper}")
     if "auto_map" in raw:
         notes.append("config.json names code of the model's own (auto_map), which is not run")
-    if not initialised:
+    if scored:
+        label_rows, notes = scored.pieces, [*notes, scored.note]
+    elif not initialised:
         path = folder / CONFIG
         heads.check_use(raw, path, head=head, beside=stored.head_beside)
         (bias,) = (name for name in head_names if table[name].path == "head/out/bias")
@@ -182,6 +206,8 @@ def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _P
         slot = table[name]
         shape = shapes[slot.path] if slot.layer is None else shapes[slot.path][1:]
         expected = shape[::-1] if slot.transpose else shape
+        if scored and slot.per_label:  # of which those of the labels are taken
+            expected = (config.vocab_size, *expected[1:])
         if stored.shape(held) != expected:
             raise UserError(
                 f"{folder}: tensor {held} has shape {list(stored.shape(held))}, config.json says "
@@ -190,7 +216,7 @@ def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _P
     return _Plan(
         config,
         stored,
-        {source[name]: table[name] for name in sorted(source)},
+        [(source[name], table[name]) for name in sorted(source)],
         shapes,
         label_rows,
         [name for name in stored.names if name in unread],
@@ -198,6 +224,26 @@ def _plan(folder: Path, head: Head, labels: Sequence[str], new_head: bool) -> _P
         [table[name].path for name in initialised],
         notes,
     )
+
+
+def _label_words(
+    folder: Path,
+    stored: storage.Storage,
+    source: dict[str, str],
+    labels: Sequence[str],
+    words: Sequence[str],
+) -> label_words.Rows | None:
+    """Add to `source` where the label words come from; None: the checkpoint's head has them."""
+    if "label_words.weight" in source:
+        if words:
+            raise UserError(
+                f"{folder}: the checkpoint's head has its words already; leave out"
+                " model.label_words, or begin with the encoder that it was made from"
+            )
+        return None
+    rows = label_words.rows_of(folder, stored.names, labels, words)
+    source |= {"label_words.weight": rows.weight, "label_words.bias": rows.bias}
+    return rows
 
 
 def with_seed(loaded: Loaded, *, head: Head, seed: int) -> Loaded:

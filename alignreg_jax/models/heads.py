@@ -94,6 +94,22 @@ def check_use(config: Mapping[str, Any], path: Path, *, head: str, beside: bool)
         )
 
 
+def labels_of(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    """The names that an export gives the rows of its head.
+
+    Args:
+        config: what config.json says.
+        path: of config.json, for messages.
+
+    Raises:
+        UserError: it names none.
+    """
+    named = _by_row(config, "id2label", path, lambda key, value: (key, value))
+    if not named:
+        raise UserError(f"{path}: id2label is missing, so nobody knows the head's labels")
+    return named
+
+
 def _names(config: Mapping[str, Any], path: Path) -> tuple[str, ...] | None:
     """Names in the order of the rows; None where nobody has given any."""
     maps = {

@@ -23,9 +23,12 @@ _HEADS: dict[str, dict[str, str]] = {
     "dense-tanh-out": {"classifier.dense": "head/dense", "classifier.out_proj": "head/out"},
     "linear": {"classifier": "head/out"},
     "token": {"classifier": "head/out"},
+    "label-words": {"lm_head.dense": "head/dense", "label_words": "head/out"},
 }
+BESIDE = ("linear", "label-words")
+"""Heads that no class of transformers has: they are in a file beside an `XLMRobertaModel`."""
 _SKIPPED = ("lm_head.", "pooler.")
-_HEAD_NAMES = ("classifier.", "qa_outputs.")
+_HEAD_NAMES = ("classifier.", "qa_outputs.", "label_words.")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 WORD_EMBEDDING = "embeddings.word_embeddings.weight"
 TIED = "lm_head.decoder.weight"
@@ -44,6 +47,11 @@ class Slot:
     def per_label(self) -> bool:
         """Whether the tensor has one row for every label."""
         return self.path.startswith("head/out/")
+
+    @property
+    def of_head(self) -> bool:
+        """Whether it goes into the head."""
+        return self.path.startswith("head/")
 
 
 def canonical(name: str) -> str:
@@ -77,8 +85,9 @@ def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
     """One slot for every tensor of an exported checkpoint, each slice of each leaf exactly once.
 
     `dense-tanh-out` has the names of transformers' `XLMRobertaForSequenceClassification`, `token`
-    those of `XLMRobertaForTokenClassification`; `linear` has those of `XLMRobertaModel`, and
-    `classifier.{weight,bias}` for the head.
+    those of `XLMRobertaForTokenClassification`; `linear` and `label-words` have those of
+    `XLMRobertaModel`. For the head `linear` has `classifier.{weight,bias}`; `label-words` those of
+    the head of `XLMRobertaForMaskedLM`, but for `label_words.{weight,bias}`, its rows in use.
     """
     encoder: dict[str, Slot] = {}
 
@@ -86,21 +95,23 @@ def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
         into[f"{name}.weight"] = Slot(f"{path}/kernel", layer, transpose=True)
         into[f"{name}.bias"] = Slot(f"{path}/bias", layer)
 
-    def layer_norm(name: str, path: str, layer: int | None = None) -> None:
-        encoder[f"{name}.weight"] = Slot(f"{path}/scale", layer)
-        encoder[f"{name}.bias"] = Slot(f"{path}/bias", layer)
+    def layer_norm(into: dict[str, Slot], name: str, path: str, layer: int | None = None) -> None:
+        into[f"{name}.weight"] = Slot(f"{path}/scale", layer)
+        into[f"{name}.bias"] = Slot(f"{path}/bias", layer)
 
     for kind in _TABLES:
         encoder[f"embeddings.{kind}_embeddings.weight"] = Slot(f"embeddings/{kind}/embedding")
-    layer_norm("embeddings.LayerNorm", "embeddings/layer_norm")
+    layer_norm(encoder, "embeddings.LayerNorm", "embeddings/layer_norm")
     for layer in range(config.num_layers):
         for name, path in _LAYER_MATRICES.items():
             matrix(encoder, f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
         for name, path in _LAYER_NORMS.items():
-            layer_norm(f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
+            layer_norm(encoder, f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
 
-    prefix = "" if head == "linear" else "roberta."
+    prefix = "" if head in BESIDE else "roberta."
     table = {prefix + name: slot for name, slot in encoder.items()}
     for name, path in _HEADS[head].items():
         matrix(table, name, path)
+    if head == "label-words":
+        layer_norm(table, "lm_head.layer_norm", "head/layer_norm")
     return table

@@ -3,13 +3,14 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from flax import traverse_util
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
+from alignreg_jax.errors import UserError
 from alignreg_jax.models import names, storage
 from alignreg_jax.models.architecture import CONFIG, FIELDS, read_json
 from alignreg_jax.models.names import name_table
@@ -21,6 +22,7 @@ _CLASSES: dict[str, str] = {
     "dense-tanh-out": "XLMRobertaForSequenceClassification",
     "linear": "XLMRobertaModel",
     "token": "XLMRobertaForTokenClassification",
+    "label-words": "XLMRobertaModel",
 }
 _SPECIALS = {
     "bos_token": "<s>",
@@ -46,9 +48,9 @@ def save(
 
     `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`, `token` an
     `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
-    head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`). tokenizer.json is
-    copied from `source` byte for byte. Files are written in place: give a temporary folder and
-    rename it.
+    head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`), and so does
+    `label-words` (`lm_head.dense`, `lm_head.layer_norm`, `label_words`). tokenizer.json is copied
+    from `source` byte for byte. Files are written in place: give a temporary folder and rename it.
 
     Raises:
         ValueError: sizes that transformers' XLM-R cannot have.
@@ -64,20 +66,36 @@ def save(
     _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
 
     leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
-    tensors = {}
-    for name, slot in name_table(config, head).items():
+    tensors, table = {}, name_table(config, head)
+    for name, slot in table.items():
         leaf = leaves[slot.path]
         value = np.asarray(leaf if slot.layer is None else leaf[slot.layer], np.float32)
         # save_file writes a transposed view's memory as it lies, which is the wrong order
         tensors[name] = np.ascontiguousarray(value.T if slot.transpose else value)
     files = {storage.SINGLE: tensors}
-    if head == "linear":
-        apart = {name: tensors.pop(name) for name in list(tensors) if names.is_head(name)}
+    if head in names.BESIDE:
+        apart = {name: tensors.pop(name) for name in list(tensors) if table[name].of_head}
         files[storage.HEAD] = apart
     for file, content in files.items():
         save_file(content, folder / file, metadata={"format": "pt"})
         # safetensors makes files that only their owner can read
         (folder / file).chmod((folder / CONFIG).stat().st_mode)
+
+
+def head_form(folder: Path) -> Head:
+    """The form of the head in a folder that `save` has written.
+
+    Raises:
+        UserError: it is no such folder.
+    """
+    classes = read_json(folder / CONFIG).get("architectures")
+    for form, name in _CLASSES.items():
+        beside = (folder / storage.HEAD).exists()
+        if [name] == classes and (form in names.BESIDE) == beside:
+            # Both of those beside an encoder have its class
+            words = beside and "label_words.weight" in storage.Storage(folder).names
+            return cast(Head, "label-words" if words else form)
+    raise UserError(f"{folder}: not an export of this program, whose head would be known")
 
 
 def _config_json(

@@ -6,7 +6,7 @@ parameters:
     embeddings/{word,position,token_type}/embedding, embeddings/layer_norm/{scale,bias}
     encoder/attention/{query,key,value,output}/{kernel,bias}, encoder/attention/layer_norm/...
     encoder/{intermediate,output}/{kernel,bias}, encoder/layer_norm/{scale,bias}
-    head/dense/{kernel,bias}, head/out/{kernel,bias}
+    head/dense/{kernel,bias}, head/layer_norm/{scale,bias}, head/out/{kernel,bias}
 
 Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. Layers of uneven
 sizes cannot be stacked: each has a subtree of its own, `encoder/0/attention/query/kernel` and so
@@ -33,7 +33,7 @@ from alignreg_jax.models.layer import Attention, Dense, Dropout, EncoderLayer, L
 from alignreg_jax.models.slicing import check_sizes
 
 Params = Mapping[str, Any]
-Head = Literal["dense-tanh-out", "linear", "token"]
+Head = Literal["dense-tanh-out", "linear", "token", "label-words"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class ClassificationHead(nn.Module):
     """Classifier: dropout, dense, tanh, dropout, out; or dropout, out.
 
     On the first token, which stands for the row; kind "token" is the shorter form on every token.
+    Kind "label-words" is the language model's head, dense, GELU, LayerNorm, out, where the columns
+    of `out` are the words of the labels. As in pretraining nothing is dropped there.
     """
 
     config: XlmrConfig
@@ -103,6 +105,10 @@ class ClassificationHead(nn.Module):
         self, hidden: Float[Array, "batch length hidden"]
     ) -> Float[Array, "batch *length labels"]:
         config = self.config
+        if self.kind == "label-words":
+            inner = Dense(config.hidden_size, jnp.float32, gelu=True, name="dense")(hidden[:, 0])
+            features = LayerNorm(config, name="layer_norm")(inner)
+            return Dense(self.num_labels, jnp.float32, name="out")(features)
         rate = config.classifier_dropout
         drop = Dropout(config.hidden_dropout if rate is None else rate)
         chosen = hidden if self.kind == "token" else hidden[:, 0]

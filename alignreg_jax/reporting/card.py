@@ -45,6 +45,31 @@ with torch.no_grad():
 logits = first @ head["classifier.weight"].T + head["classifier.bias"]
 print(model.config.id2label[logits.argmax(-1).item()])
 """,
+    "label-words": """\
+import torch
+from safetensors.torch import load_file
+from torch.nn.functional import gelu, layer_norm, linear
+from transformers import AutoModel, AutoTokenizer
+
+folder = "."  # this folder
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False).eval()
+head = load_file(f"{{folder}}/head.safetensors")  # the language model's, on a word for each label
+
+
+def parameters(name):
+    return head[f"{{name}}.weight"], head[f"{{name}}.bias"]
+
+
+inputs = tokenizer({example}, truncation=True, max_length={max_length}, return_tensors="pt")
+with torch.no_grad():
+    first = model(**inputs).last_hidden_state[:, 0]
+first = gelu(linear(first, *parameters("lm_head.dense")))
+norm = parameters("lm_head.layer_norm")
+first = layer_norm(first, first.shape[-1:], *norm, eps=model.config.layer_norm_eps)
+logits = linear(first, *parameters("label_words"))
+print(model.config.id2label[logits.argmax(-1).item()])
+""",
     "token": """\
 import torch
 from transformers import AutoModelForTokenClassification, AutoTokenizer

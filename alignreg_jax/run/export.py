@@ -1,7 +1,6 @@
 """The folder that a run hands on: a model that stock transformers loads, with its card."""
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +8,9 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from alignreg_jax.errors import UserError, writing
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
-from alignreg_jax.support.files import atomic_write
+from alignreg_jax.support.files import atomic_write, whole_folder
 
 
 def write_export(
@@ -33,26 +31,10 @@ def write_export(
     Raises:
         UserError: there is no room for it; one that is already there stays.
     """
-    folder = Path(folder)
-    partial = folder.with_name(f".{folder.name}.partial")
-    retired = folder.with_name(f".{folder.name}.retired")
-    for leftover in (partial, retired):  # of an earlier run that was killed here
-        shutil.rmtree(leftover, ignore_errors=True)
     size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(dict(params)))
-    try:
-        with writing(folder, size):
-            checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
-            atomic_write(partial / "README.md", card)
-            for file in partial.iterdir():
-                _sync(file)
-    except UserError:
-        shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
-        raise
-    if folder.exists():
-        folder.rename(retired)
-    partial.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+    with whole_folder(Path(folder), size) as partial:
+        checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
+        atomic_write(partial / "README.md", card)
 
 
 def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
@@ -76,12 +58,3 @@ def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
     for text, ids in zip(texts, stock(list(texts))["input_ids"], strict=True):
         if own.encode(text).ids != ids:
             raise RuntimeError(f"{folder}: transformers tokenises {text!r} in another way")
-
-
-def _sync(path: Path) -> None:
-    """Force a file, or the names in a folder, onto the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

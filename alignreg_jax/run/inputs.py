@@ -18,7 +18,7 @@ from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import penalties, schedules, zeros
+from alignreg_jax.pruning import methods, penalties, schedules, zeros
 from alignreg_jax.run import digests, teachers
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
@@ -190,8 +190,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> Phases:
     source = _prepare(config, cache)
     _mesh(config, source.architecture)
     data = load_data(config, cache)
-    labels, new_head = data.dataset.labels, config.model.new_head
-    checkpoints.check(source.folder, head=_head_form(config), labels=labels, new_head=new_head)
+    checkpoints.check(source.folder, **_head_options(config, data))
     return _check_steps(config, data)
 
 
@@ -238,18 +237,16 @@ def _read_encoder(
     config: ExperimentConfig, cache: Cache, source: _Source, data: Data
 ) -> tuple[Head, checkpoints.Loaded, Digests]:
     """The form of the head, the encoder with one of any seed, and digests of all but the pieces."""
-    head, labels, new_head = _head_form(config), data.dataset.labels, config.model.new_head
+    options = _head_options(config, data)
 
     def read() -> tuple[checkpoints.Loaded, Digests]:
-        found = checkpoints.load(
-            source.folder, head=head, labels=labels, seed=config.seed, new_head=new_head
-        )
+        found = checkpoints.load(source.folder, seed=config.seed, **options)
         own = None if found.initialised else digests.of_arrays(found.params["head"])
         return found, {"encoder": digests.of_encoder(found.params, found.config), "head": own}
 
-    weights, known = cache("encoder", (source.folder, head, labels, new_head), read)
+    weights, known = cache("encoder", (source.folder, *options.values()), read)
     read_before = {"tokenizer": source.tokenizer_digest, "max_length": source.max_length}
-    return head, weights, data.digests | read_before | known
+    return options["head"], weights, data.digests | read_before | known
 
 
 def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
@@ -270,7 +267,8 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
         slot.path for slot in checkpoints.name_table(architecture, _head_form(config)).values()
     }
     check_freeze(config.train.freeze, paths)
-    check_freeze(frozen_later(config), paths, "pruning.freeze")
+    learns = pruning.criterion in methods.LEARNED
+    check_freeze(frozen_later(config), paths, "pruning.freeze", learns=learns)
     max_length = config.task.max_length or min(task.max_length, architecture.max_length)
     if max_length > architecture.max_length:
         raise UserError(
@@ -324,7 +322,19 @@ def _say_coverage(
 
 
 def _head_form(config: ExperimentConfig) -> Any:
-    return "token" if tasks.get_task(config.task.name).kind == "token" else config.model.head
+    if tasks.get_task(config.task.name).kind != "token":
+        return config.model.head
+    if config.model.head == "label-words":
+        raise UserError(f"model.head=label-words: it is for texts, {config.task.name} tags words")
+    return "token"
+
+
+def _head_options(config: ExperimentConfig, data: Data) -> dict[str, Any]:
+    """What `checkpoints.load` is to be told of the head."""
+    form, model = _head_form(config), config.model
+    words = model.label_words if form == "label-words" else ()
+    labels = data.dataset.labels
+    return {"head": form, "labels": labels, "new_head": model.new_head, "words": words}
 
 
 def _say(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:

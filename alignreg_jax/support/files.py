@@ -1,10 +1,13 @@
-"""Files that appear whole or not at all."""
+"""Files and folders that appear whole or not at all."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from alignreg_jax.errors import writing
+from alignreg_jax.errors import UserError, writing
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -20,6 +23,49 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with writing(path, len(data)):
         _write(path, data)
+
+
+@contextmanager
+def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
+    """Give an empty folder to write to, which takes the place of `folder` at the end.
+
+    A kill leaves no half of it. A folder that is already there is replaced, and stays if writing
+    fails.
+
+    Args:
+        folder: where the files will be.
+        size: their bytes, for the message of a full disk.
+
+    Raises:
+        UserError: there is no room for it, or it may not be written.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    retired = folder.with_name(f".{folder.name}.retired")
+    for leftover in (partial, retired):  # of an earlier run that was killed here
+        shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        with writing(folder, size):
+            partial.mkdir(parents=True)
+            yield partial
+            for file in partial.iterdir():
+                _sync(file)
+    except UserError:
+        shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
+        raise
+    if folder.exists():
+        folder.rename(retired)
+    partial.rename(folder)
+    _sync(folder.parent)
+    shutil.rmtree(retired, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Force a file, or the names in a folder, onto the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _write(path: Path, data: bytes) -> None:

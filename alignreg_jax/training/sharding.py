@@ -34,7 +34,7 @@ RULES: tuple[tuple[str, PartitionSpec], ...] = (
     (r"encoder/(attention/output|output)/kernel", _OUT_OF_HEADS),
     (r"encoder/(attention/(query|key|value)|intermediate)/bias", PartitionSpec(None, "tensor")),
     (r"encoder/(attention/output|output)/bias", REPLICATED),
-    (r"(embeddings|encoder|encoder/attention)/layer_norm/(scale|bias)", REPLICATED),
+    (r"(embeddings|encoder|encoder/attention|head)/layer_norm/(scale|bias)", REPLICATED),
     (r"head/(dense|out)/(kernel|bias)", REPLICATED),
 )
 

@@ -162,9 +162,15 @@ def is_frozen(path: str, freeze: tuple[str, ...]) -> bool:
 
 
 def check_freeze(
-    freeze: Sequence[str], paths: Collection[str], field: str = "train.freeze"
+    freeze: Sequence[str],
+    paths: Collection[str],
+    field: str = "train.freeze",
+    *,
+    learns: bool = False,
 ) -> None:
     """Check that every prefix names something, and that something is left to train.
+
+    With `learns` that may be what the method learns: masks over weights that all stand still.
 
     Raises:
         UserError: a prefix that is neither a leaf nor a folder of `paths`; what there is.
@@ -183,7 +189,7 @@ def check_freeze(
             hint = "layers are stacked, so that one alone cannot be frozen; there are "
         known = [name for name in folders if name not in paths and name.count("/") < 2]
         raise UserError(f"{field}={prefix!r} names no parameters; {hint}{', '.join(known)}")
-    if all(is_frozen(path, tuple(freeze)) for path in paths):
+    if not learns and all(is_frozen(path, tuple(freeze)) for path in paths):
         raise UserError(f"{field}={','.join(freeze)} leaves nothing to train")
 
 

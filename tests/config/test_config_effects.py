@@ -60,6 +60,7 @@ def check(*assignments, config=None):
         ("pruning.first_epochs=0 pruning.steps=0 train.learning_rate=1e-4", "nothing is trained"),
         ("task.name=slots task.source=demo model.head=linear", "tags words"),
         ("task.name=intents task.source=demo task.strip_space_marker=th", "has no words"),
+        ("model.head=linear model.label_words=a,b", "not label-words"),
     ],
 )  # fmt: skip
 def test_what_would_change_nothing_is_refused(assignments, switched_by):

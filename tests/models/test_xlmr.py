@@ -234,7 +234,7 @@ def test_in_bfloat16_the_gradient_of_a_frequent_piece_keeps_its_digits(params):
         assert np.linalg.norm(other - one) < 0.05 * np.linalg.norm(one)
 
 
-@pytest.mark.parametrize("head", ["dense-tanh-out", "linear", "token"])
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear", "token", "label-words"])
 def test_every_product_of_float32_says_so(head, ids):
     """By default a GPU would compute it in TensorFloat-32, and a TPU in bfloat16."""
     network = model(head=head)

@@ -201,7 +201,7 @@ def test_the_card_says_what_a_reader_must_know(make_run):
         assert f"| {language} |" in text
 
 
-@pytest.mark.parametrize("head", ["dense-tanh-out", "linear"])
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear", "label-words"])
 def test_the_code_on_the_card_is_python(make_run, head):
     _, text = card(make_run, head=head, pair=True, base_model=None, licence=None)
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

@@ -229,7 +229,7 @@ def test_model_that_does_not_divide(layout, changes, message):
         sharding.check(mesh(*layout), config, {})
 
 
-@pytest.mark.parametrize("head", ["dense-tanh-out", "linear"])
+@pytest.mark.parametrize("head", ["dense-tanh-out", "linear", "label-words"])
 def test_every_parameter_has_a_rule(head):
     for path, leaf in flatten(params(head)).items():
         assert len(sharding.spec(path)) <= leaf.ndim
