@@ -1,0 +1,201 @@
+"""Whole runs with a teacher, with text that has no labels, and with masks that are learned."""
+
+import csv
+import json
+import shutil
+import time
+
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file
+from test_experiment import configured
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.models import checkpoints
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import masks
+from alignreg_jax.pruning.kernels import KERNELS
+from alignreg_jax.run import launch
+from alignreg_jax.run.batches import Batches
+from alignreg_jax.run.dense import dense_key
+from alignreg_jax.run.inputs import load_inputs
+from alignreg_jax.training.trainer import Trainer
+
+TEXT = ("--config.distill.teacher=dense", "--config.distill.text=data")
+RUNS = {
+    "smp-s": ("--config.method=smp-s", "--config.pruning.mask_every=2", *TEXT),
+    "hidden": ("--config.method=l2-mbp", "--config.distill.hidden=0.1", *TEXT),
+    "movement": ("--config.method=movement", "--config.pruning.start=dense"),
+}
+
+
+class Killed(Exception):
+    """What a kill is in this process."""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The tiny world with unlabelled text in two languages, one row of it from the test set."""
+    world = tiny.build(tmp_path_factory.mktemp("told") / "world")
+    for language in ("de", "sw"):
+        seen = (world.data / f"{language}.test.jsonl").read_text().splitlines()[0]
+        rows = [json.dumps({"text": f"{language}{i} {language}{(7 * i) % 20}"}) for i in range(12)]
+        (world.data / f"{language}.unlabelled.jsonl").write_text("\n".join([*rows, seen]) + "\n")
+    return world
+
+
+def run(config, folder):
+    (results,) = launch.run(config, {0: folder}, "the command", time.monotonic())
+    return results
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def done(request, told, tmp_path_factory):
+    config = configured(told, *RUNS[request.param])
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    run(config, folder)
+    return request.param, config, folder
+
+
+def test_a_run_that_is_killed_ends_with_the_same_bits(done, tmp_path, monkeypatch):
+    _, config, folder = done
+    dispatch, calls = Trainer.dispatch, []
+
+    def killing(trainer, *given, **named):
+        calls.append(trainer.step)
+        if len(calls) in (2, 9, 14):
+            raise Killed
+        return dispatch(trainer, *given, **named)
+
+    monkeypatch.setattr(Trainer, "dispatch", killing)
+    kills = 0
+    while True:
+        try:
+            run(config, tmp_path / "run")
+            break
+        except Killed:
+            kills += 1
+    assert kills == 3
+    assert tiny.outcome(tmp_path / "run") == tiny.outcome(folder)
+
+
+def test_masks_have_the_counts_of_the_schedule(done):
+    name, config, folder = done
+    with np.load(folder / "masks.npz") as file:
+        kept = masks.unpack(file)
+    keep = masks.keep_counts(prunable.sizes(kept), 0.5, config.pruning.scope)
+    for kernel in KERNELS:
+        own = kept[kernel].sum((1, 2))
+        np.testing.assert_array_equal(own.sum() if name == "smp-s" else own, keep[kernel])
+
+
+def test_what_is_frozen_is_the_checkpoint_to_the_bit(done, told):
+    name, _, folder = done
+    if name != "smp-s":
+        pytest.skip("trains its weights")
+    before = load_file(told.encoder / "model.safetensors")
+    exported = load_file(folder / "export" / "model.safetensors")
+    after = {tensor.removeprefix("roberta."): value for tensor, value in exported.items()}
+    for tensor, value in before.items():
+        if tensor.startswith("classifier"):
+            continue
+        kernel = tensor.endswith("weight") and "encoder.layer" in tensor and "Norm" not in tensor
+        if kernel:
+            value = np.where(after[tensor] == 0, 0, value)
+        np.testing.assert_array_equal(after[tensor], value, err_msg=tensor)
+    assert any((after[key] != before[key]).any() for key in before if "encoder.layer" in key)
+
+
+def test_the_teacher_is_the_dense_model_and_asked_once(done):
+    _, config, folder = done
+    told = [event for event in tiny.events(folder) if event["kind"] == "teach"]
+    if config.distill.teacher == "none":
+        assert not told
+        return
+    (event,) = told
+    assert (event["phase"], event["labelled"]) == (1, tiny.ROWS["train"])
+    assert event["targets"] == tiny.ROWS["train"] + 24  # a row of each language is in the test set
+    losses = [event for event in tiny.events(folder) if event["kind"] == "train"]
+    assert all(("teacher_loss" in event) == (event["phase"] > 0) for event in losses)
+    assert all(("hidden_loss" in event) == (event["phase"] > 0) for event in losses)
+
+
+def test_the_dense_phase_is_that_of_every_other_method(done, told, tmp_path_factory):
+    _, config, folder = done
+    plain = configured(told, "--config.method=l2-mbp")
+    assert dense_key(config) == dense_key(plain)
+    with (folder / "results.csv").open() as file:
+        dense = [row for row in csv.DictReader(file) if row["prune_step"] == "0"]
+    assert dense
+    assert {row["remaining"] for row in dense} == {"1.0"}
+
+
+def test_what_starts_anew_trains_as_long_as_what_continues(told):
+    anew = configured(told, "--config.method=smp-l")
+    other = configured(told, "--config.method=l2-mbp")
+    tables = [load_inputs(config).time_table(config) for config in (anew, other)]
+    assert tables[0].steps(1) == tables[1].steps(0) + tables[1].steps(1)
+    assert tables[0].steps(2) == tables[1].steps(2)
+
+
+def test_an_epoch_has_all_labels_once_and_its_share_of_text(told):
+    config = configured(told, "--config.method=l2-mbp", *TEXT, "--config.distill.text_share=0.2")
+    inputs = load_inputs(config)
+    batches = Batches(config, inputs, inputs.time_table(config), 0.0)
+    for phase, text in ((0, 0), (1, 10), (2, 10)):
+        plan = batches._epoch(phase, 0, 0)
+        rows = np.concatenate([part.rows.ravel() for part in plan])
+        rows = rows[rows >= 0]
+        labelled = rows[rows < inputs.labelled]
+        np.testing.assert_array_equal(np.sort(labelled), np.arange(tiny.ROWS["train"]))
+        assert len(rows) - len(labelled) == text
+    for part in batches.drawn(1, 0):  # of gradients that rank weights: labels alone
+        assert part.rows.max() < inputs.labelled
+
+
+def test_a_checkpoint_teaches_from_the_start(told, done, tmp_path):
+    name, _, folder = done
+    if name != "hidden":
+        pytest.skip("one teacher is enough")
+    flags = (f"--config.distill.teacher={folder / 'export'}", "--config.method=l2-mbp")
+    run(configured(told, *flags), tmp_path / "run")
+    events = tiny.events(tmp_path / "run")
+    assert [event["phase"] for event in events if event["kind"] == "teach"] == [0]
+    assert all("teacher_loss" in event for event in events if event["kind"] == "train")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--config.distill.text=data",), r"^distill\.text=data: text without labels needs a teac"),
+        (("--config.distill.teacher=nowhere/at/all",), r"^distill\.teacher=nowhere/at/all: "),
+        (
+            ("--config.distill.teacher=dense", "--config.pruning.first_epochs=0"),
+            r"^distill\.teacher=dense: with pruning\.first_epochs=0",
+        ),
+        (
+            ("--config.method=movement", "--config.pruning.keep_zeros"),
+            r"^pruning\.keep_zeros: pruning\.criterion=movement lets",
+        ),
+        (
+            ("--config.method=smp-l", "--config.regularizer.reference=finetuned"),
+            r"^regularizer\.reference",
+        ),
+    ],
+)
+def test_mistakes_are_one_line(told, tmp_path, flags, message):
+    with pytest.raises(UserError, match=message):
+        run(configured(told, *flags), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_teacher_needs_a_head_and_the_same_tokenizer(told, done, tmp_path):
+    with pytest.raises(UserError, match="has no head for the task"):
+        load_inputs(configured(told, f"--config.distill.teacher={told.encoder}"))
+    teacher = tmp_path / "teacher"
+    shutil.copytree(done[2] / "export", teacher)
+    path = teacher / checkpoints.TOKENIZER
+    path.write_text(path.read_text().replace("sw19", "sw77"))
+    with pytest.raises(UserError, match="has another tokenizer"):
+        load_inputs(configured(told, f"--config.distill.teacher={teacher}"))
