@@ -16,6 +16,7 @@ import tiny_sweep
 from alignreg_jax.reporting import report
 from alignreg_jax.reporting.report import write_report
 from alignreg_jax.run import inputs as reading
+from alignreg_jax.run import rows
 from alignreg_jax.run import launch, member
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
@@ -79,7 +80,7 @@ def done(config, _no_reports, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sweep") / "sweep"
     runtime.prepare()
     trained, reads = Counter(), Counter()
-    dispatch, load, load_data = Trainer.dispatch, reading.checkpoints.load, reading.sources.load
+    dispatch, load, load_data = Trainer.dispatch, reading.checkpoints.load, rows.sources.load
 
     def counted(self, plan):
         trained[sum(self.step >= start for start in (10, 15))] += len(plan.rows)
@@ -97,7 +98,7 @@ def done(config, _no_reports, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch, tiny.compiled() as programs:
         patch.setattr(Trainer, "dispatch", counted)
         patch.setattr(reading.checkpoints, "load", reader("encoder", load))
-        patch.setattr(reading.sources, "load", reader("data", load_data))
+        patch.setattr(rows.sources, "load", reader("data", load_data))
         patch.setattr(runner, "progress", Bar)
         patch.delitem(sys.modules, "config_config", raising=False)
         code = main(tiny_sweep.command(config, folder, *FLAGS))
@@ -351,7 +352,7 @@ def test_interrupted(config, tmp_path, monkeypatch, capsys):
 
 def test_list(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reading.checkpoints, "load", lambda *given: pytest.fail("loaded"))
-    monkeypatch.setattr(reading.sources, "load", lambda *given: pytest.fail("read"))
+    monkeypatch.setattr(rows.sources, "load", lambda *given: pytest.fail("read"))
     assert main(tiny_sweep.command(config, folder, "--list", *FLAGS)) == 0
     listing, outlook = capsys.readouterr().out.split("\n\n")
     lines = listing.splitlines()[2:]
@@ -509,7 +510,7 @@ def test_runs_of_an_earlier_version_count_and_that_is_said(folder, config, tmp_p
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
     config, monkeypatch, capsys
 ):
-    monkeypatch.setattr(reading.sources, "load", lambda *given, **named: pytest.fail("read"))
+    monkeypatch.setattr(rows.sources, "load", lambda *given, **named: pytest.fail("read"))
     assert main(tiny_sweep.command(config, "/proc/sweep")) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: --workdir=/proc/sweep cannot be written")

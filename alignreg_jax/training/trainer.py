@@ -179,16 +179,19 @@ class Trainer:
 
         Masks are dense, and what the method learns is at its start.
         """
-        own = [self.member(index)[0] for index in range(len(self.seeds))]
-        weights = optimizers.WEIGHTS
-        taken = [
-            new.replace(
-                params=before.params,
-                optimizer={**new.optimizer, weights: before.optimizer[weights]},
+        label = optimizers.WEIGHTS
+
+        def taken(new: TrainState, before: TrainState) -> TrainState:
+            still, old = new.optimizer[label].mu, before.optimizer[label]  # less may be trained now
+            moments = old._replace(
+                mu={path: old.mu[path] for path in still}, nu={path: old.nu[path] for path in still}
             )
-            for new, before in zip(own, states, strict=True)
-        ]
-        self.restore(taken, self._step)
+            optimizer = {**new.optimizer, label: moments}
+            return new.replace(params=before.params, optimizer=optimizer)
+
+        own = [self.member(index)[0] for index in range(len(self.seeds))]
+        found = [taken(new, before) for new, before in zip(own, states, strict=True)]
+        self.restore(found, self._step)
 
     def snapshot(self, index: int) -> tuple[TrainState, Any]:
         """As `member`, in buffers that no later step overwrites before they are on the host.

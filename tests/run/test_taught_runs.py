@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 import time
+from functools import cache
 
 import numpy as np
 import pytest
@@ -50,12 +51,22 @@ def run(config, folder):
     return results
 
 
-@pytest.fixture(scope="module", params=RUNS)
-def done(request, told, tmp_path_factory):
-    config = configured(told, *RUNS[request.param])
-    folder = tmp_path_factory.mktemp(request.param) / "run"
-    run(config, folder)
-    return request.param, config, folder
+@pytest.fixture(scope="module")
+def made(told, tmp_path_factory):
+    """Name of a run -> its configuration and folder; each is made once."""
+
+    @cache
+    def make(name):
+        config, folder = configured(told, *RUNS[name]), tmp_path_factory.mktemp(name) / "run"
+        run(config, folder)
+        return config, folder
+
+    return make
+
+
+@pytest.fixture(params=RUNS)
+def done(request, made):
+    return request.param, *made(request.param)
 
 
 def test_a_run_that_is_killed_ends_with_the_same_bits(done, tmp_path, monkeypatch):
@@ -90,10 +101,8 @@ def test_masks_have_the_counts_of_the_schedule(done):
         np.testing.assert_array_equal(own.sum() if name == "smp-s" else own, keep[kernel])
 
 
-def test_what_is_frozen_is_the_checkpoint_to_the_bit(done, told):
-    name, _, folder = done
-    if name != "smp-s":
-        pytest.skip("trains its weights")
+def test_what_is_frozen_is_the_checkpoint_to_the_bit(made, told):
+    _, folder = made("smp-s")
     before = load_file(told.encoder / "model.safetensors")
     exported = load_file(folder / "export" / "model.safetensors")
     after = {tensor.removeprefix("roberta."): value for tensor, value in exported.items()}
@@ -121,7 +130,7 @@ def test_the_teacher_is_the_dense_model_and_asked_once(done):
     assert all(("hidden_loss" in event) == (event["phase"] > 0) for event in losses)
 
 
-def test_the_dense_phase_is_that_of_every_other_method(done, told, tmp_path_factory):
+def test_the_dense_phase_is_that_of_every_other_method(done, told):
     _, config, folder = done
     plain = configured(told, "--config.method=l2-mbp")
     assert dense_key(config) == dense_key(plain)
@@ -154,10 +163,8 @@ def test_an_epoch_has_all_labels_once_and_its_share_of_text(told):
         assert part.rows.max() < inputs.labelled
 
 
-def test_a_checkpoint_teaches_from_the_start(told, done, tmp_path):
-    name, _, folder = done
-    if name != "hidden":
-        pytest.skip("one teacher is enough")
+def test_a_checkpoint_teaches_from_the_start(told, made, tmp_path):
+    _, folder = made("hidden")
     flags = (f"--config.distill.teacher={folder / 'export'}", "--config.method=l2-mbp")
     run(configured(told, *flags), tmp_path / "run")
     events = tiny.events(tmp_path / "run")
@@ -190,11 +197,11 @@ def test_mistakes_are_one_line(told, tmp_path, flags, message):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_teacher_needs_a_head_and_the_same_tokenizer(told, done, tmp_path):
+def test_a_teacher_needs_a_head_and_the_same_tokenizer(told, made, tmp_path):
     with pytest.raises(UserError, match="has no head for the task"):
         load_inputs(configured(told, f"--config.distill.teacher={told.encoder}"))
     teacher = tmp_path / "teacher"
-    shutil.copytree(done[2] / "export", teacher)
+    shutil.copytree(made("hidden")[1] / "export", teacher)
     path = teacher / checkpoints.TOKENIZER
     path.write_text(path.read_text().replace("sw19", "sw77"))
     with pytest.raises(UserError, match="has another tokenizer"):

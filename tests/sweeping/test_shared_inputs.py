@@ -18,6 +18,7 @@ from alignreg_jax.config import (
 )
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run import inputs as reading
+from alignreg_jax.run import rows
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import check_inputs, load_inputs
 
@@ -38,7 +39,7 @@ def counted(monkeypatch):
     """How often each thing was read."""
     found = Counter()
     for module, name in (
-        (reading.sources, "load"),
+        (rows.sources, "load"),
         (reading.checkpoints, "load"),
         (reading.checkpoints, "resolve"),
         (reading.encoding, "load_tokenizer"),
@@ -80,7 +81,7 @@ def test_another_seed_is_bit_for_bit_what_it_is_alone(world, head):
 def test_read_once_for_all_seeds_and_methods(config, counted, caplog, capsys):
     caplog.set_level("INFO")
     cache = Cache()
-    assert check_inputs(config, cache) == tiny.ROWS["train"]
+    assert check_inputs(config, cache).steps_per_epoch == tiny.ROWS["train"] // 8
     assert "checkpoints.load" not in counted
     found = [
         load_inputs(replace(config, seed=seed, method=method), cache)

@@ -90,7 +90,7 @@ def test_predictions_are_of_whole_rows(kind):
     found, _ = predict(
         *trainer.place((start,)),
         trainer.serve(trainer.state),
-        trainer._data,
+        trainer.data,
         *trainer.place((CHOSEN, np.int32(1))),
         length=LENGTH,
     )

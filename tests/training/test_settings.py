@@ -187,11 +187,11 @@ def test_predictions_are_the_classes_of_the_rows(layout):
     found, done = predict(
         *trainer.place((start,)),
         trainer.serve(trainer.state),
-        trainer._data,
+        trainer.data,
         *trainer.place((chosen, np.int32(2))),
         length=LENGTH,
     )
-    batch = trainer._data.batch(jnp.arange(13), LENGTH, CONFIG.pad_token_id)
+    batch = trainer.data.batch(jnp.arange(13), LENGTH, CONFIG.pad_token_id)
     ids, lengths = (jnp.asarray(np.asarray(part)) for part in (batch.ids, batch.lengths))
     logits = xlmr.logits(model(), jax.tree.map(jnp.asarray, params()), ids, lengths)
     np.testing.assert_array_equal(np.asarray(found)[:13], np.argmax(logits, 1))

@@ -158,7 +158,7 @@ def test_every_device_computes_its_rows_only(records, layout):
     program = trainer._train.lower(
         trainer.state,
         Weights(trainer.reference, {}),
-        trainer._data,
+        trainer.data,
         rows,
         count,
         None,
