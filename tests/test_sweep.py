@@ -16,8 +16,7 @@ import tiny_sweep
 from alignreg_jax.reporting import report
 from alignreg_jax.reporting.report import write_report
 from alignreg_jax.run import inputs as reading
-from alignreg_jax.run import rows
-from alignreg_jax.run import launch, member
+from alignreg_jax.run import launch, member, rows
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import identify
