@@ -26,6 +26,9 @@ class Job:
     freeze: tuple[str, ...]
     rows: Encoded
     regularizer: str = "none"
+    criterion: str = "magnitude"
+    scope: str = "layer"
+    mask_every: int = 1  # steps from one choice of learned masks to the next
     unroll: bool = False  # all layers out of the loop; False: as model.unroll=0 has it
     remat: bool = False
     seeds: int = 1

@@ -66,7 +66,12 @@ class Ours:
         mesh = sharding.make_mesh(1, 1, 1, devices=jax.devices()[:1])
         self.trainer = Trainer(
             model,
-            methods.build(criterion="magnitude", scope="layer", regularizer=job.regularizer),
+            methods.build(
+                criterion=job.criterion,
+                scope=job.scope,
+                regularizer=job.regularizer,
+                mask_every=job.mask_every,
+            ),
             steps.StepSettings(freeze=job.freeze),
             mesh,
             params=params,
@@ -122,8 +127,19 @@ class Ours:
 
     def train(self, dispatch: Dispatch) -> None:
         """Queue the steps and wait for them."""
-        self.trainer.dispatch(*[dispatch] * self.job.seeds)
+        marks = self._marks(len(dispatch.rows)) if self.trainer.method.step_masks else []
+        self.trainer.dispatch(*[dispatch] * self.job.seeds, marks=marks)
         self.jax.block_until_ready(self.trainer.drain().metrics)
+
+    def _marks(self, count: int) -> list[Any]:
+        """Of learned masks that keep a tenth, in the midst of learning."""
+        from alignreg_jax.pruning import kernels, masks
+        from alignreg_jax.pruning.method import Marks
+
+        scope: Any = self.job.scope
+        keep = masks.keep_counts(kernels.sizes(self.trainer.reference), 0.1, scope)
+        half = np.float32(0.5)
+        return [Marks(keep, np.int32(step), half, half) for step in range(count)]
 
     def regularize(self, name: str, times: int = 1) -> None:
         """Value and gradient of a penalty, added to a gradient: what a step does once."""

@@ -47,7 +47,8 @@ class Phases:
         steps_with_text: training steps in an epoch with unlabelled text; None: there is none.
         text_from: the first phase whose epochs have the text: that of the first teacher.
         restarts: whether phase 1 starts from the pretrained weights again. It is then longer by the
-            epochs of phase 0, so that what is pruned has trained as long as in every other run.
+            steps of phase 0, to whole epochs of its own, so that what is pruned has trained as long
+            as in every other run.
     """
 
     last: int
@@ -94,7 +95,10 @@ class Phases:
         """Epochs in a phase."""
         if not phase:
             return self.first_epochs
-        return self.epochs_per_step + (self.first_epochs if self.restarts and phase == 1 else 0)
+        if not self.restarts or phase > 1:
+            return self.epochs_per_step
+        again = self.first_epochs * self.epoch_steps(0) / max(self.epoch_steps(1), 1)
+        return self.epochs_per_step + round(again)
 
     def has_text(self, phase: int) -> bool:
         """Whether a phase trains on unlabelled text, too."""

@@ -1,0 +1,37 @@
+"""From no penalty to weights that never move: how far an encoder should be held to where it was.
+
+    python -m alignreg_jax.sweep --config configs/continuum_demo.py
+
+The paper's regularizers pull weights towards the pretrained ones. At a weight of 0 that is
+magnitude pruning; without bound, weights that stay and are only left out, where Static Model
+Pruning is, with a learned score for the magnitude. Rows: six weights of the Frobenius penalty,
+frozen weights with magnitude masks, frozen weights with learned masks. Everything else as in
+configs/distillation_demo.py, without a teacher.
+
+Hardware: 2 CPU cores, about four minutes a run.
+"""
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
+
+WEIGHTS = ("5e-6", "5e-5", "5e-4", "5e-3", "5e-2", "5e-1")
+FROZEN = "@pruning.start=pretrained@pruning.freeze=embeddings,encoder"
+
+
+def get_config(arg: str = ""):
+    if arg:
+        raise UserError(f"--config: unknown argument :{arg}; there is none")
+    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
+    config.base.pruning.steps = 3
+    config.base.pruning.explicit = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
+    config.base.eval.examples = 200
+    config.methods = (
+        "l2-mbp",
+        *(f"frobenius-mbp@regularizer.weight={weight}" for weight in WEIGHTS),
+        "l2-mbp" + FROZEN.replace("=embeddings,encoder", "=(embeddings,encoder)"),
+        "smp-l",
+        "smp-s",
+    )
+    config.tasks = ("intents",)
+    config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
+    return config
