@@ -147,7 +147,7 @@ def theirs(folder, name, kept):
         adam.step()
         for tensor, value in scores.items():
             size = value.grad.abs().numpy()
-            clear[tensor] &= (size > 1e-6 * size.max()) | (size == 0)
+            clear[tensor] &= size > 1e-6 * size.max()
     return {tensor: value.detach().numpy() for tensor, value in scores.items()}, losses, clear
 
 
@@ -162,7 +162,7 @@ def test_scores_and_losses_are_those_of_pytorch(name, tmp_path):
         for tensor, mask in masks_.items():
             assert mask.sum() == round(left(step) * mask.size), tensor
     for tensor, value in found.items():
-        sure = clear[tensor]
-        assert sure.mean() > 0.99, tensor
-        np.testing.assert_allclose(value[sure], expected[tensor][sure], atol=1e-5, err_msg=tensor)
+        off = np.abs(value - expected[tensor]) > 1e-5
+        assert not (off & clear[tensor]).any(), tensor
+        assert off.mean() < 0.005, tensor
         assert np.abs(value).max() > SCORES  # they have moved
