@@ -102,11 +102,13 @@ def model_card(
     command: str,
     licence: str | None = None,
     pair: bool = False,
+    notes: Sequence[str] = (),
 ) -> str:
     """The text of README.md, with the metadata that the Hub reads on top.
 
     `base_model` is a Hub id, or None for a checkpoint that only its owner has; `licence` is the
-    base model's, as an SPDX-like id of the Hub; `pair` says that the task reads two texts.
+    base model's, as an SPDX-like id of the Hub; `pair` says that the task reads two texts; `notes`
+    are sentences on how it was trained.
     """
     last = results["prune_steps"][-1]
     example = '"first text", "second text"' if pair else '"a text in any of the languages"'
@@ -124,9 +126,10 @@ def model_card(
         f"# {name}\n",
         f"A cross-lingual encoder ({origin}) fine-tuned for **{results['task']}** with English"
         f" labels only{_how_pruned(results)} {answers.format(count=len(labels))}\n",
+        *(f"{note}\n" for note in notes if note),
         "## Scores\n",
         f"{first_word(metric_name(results['metric']))} on the {results['split']} sets, in percent."
-        " Only English was trained on; every other language is zero-shot.\n",
+        " Only English has labels; every other language is zero-shot.\n",
         markdown_table(languages_table(results)),
         markdown_table(steps_table(results)),
         f"{steps_table(results).note}\n",

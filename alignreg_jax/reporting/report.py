@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import figures, page, series
+from alignreg_jax.reporting import figures, page, series, training_notes
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.svg import inline_svg, png
@@ -65,6 +65,7 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
     body += page.paragraph(f"{lead} Seed {results['seed']}.", "lead")
     body += page.facts(_key_facts(results, first, last)) + "</header>\n"
     body += page.paragraph(_finding(results), "finding")
+    body += "".join(page.paragraph(note) for note in training_notes.notes(events))
     body += _accuracy(results) if steps else ""
     body += page.section(
         "Results",

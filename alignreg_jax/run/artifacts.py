@@ -16,6 +16,7 @@ from alignreg_jax.models.checkpoints import TOKENIZER
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
 from alignreg_jax.reporting import results as reporting
+from alignreg_jax.reporting import training_notes
 from alignreg_jax.reporting.card import model_card
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
 from alignreg_jax.run.digests import of_tokenizer
@@ -111,6 +112,7 @@ class Artifacts:
                 max_length=inputs.max_length,
                 command=self._command,
                 pair=inputs.dataset.train.text_b is not None,
+                notes=training_notes.notes(read_events(self.workdir / METRICS_FILE)),
             ),
         )
         splits = (inputs.dataset.train, *inputs.dataset.test.values())

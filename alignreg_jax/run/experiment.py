@@ -185,11 +185,13 @@ class Experiment:
 
     def _teach(self, event: plan.Teach) -> None:
         """Ask the teacher about every row, once; its answers are part of the loss from here on."""
-        teachers = []
+        teachers, distill = [], self.config.distill
+        whose = {name: getattr(distill, name) for name in ("teacher", "weight", "temperature")}
+        whose |= {"hidden": distill.hidden, "text": dict(self.inputs.text_rows)}
         for index, member in enumerate(self.members):
             found = assembly.ask_teacher(self.config, self.inputs, self._model, self.trainer, index)
             facts = teaching.facts(found, self.inputs.train)
-            self._event(member, "teach", event.phase, self._asked(0), **facts)
+            self._event(member, "teach", event.phase, self._asked(0), **facts, **whose)
             teachers.append(found)
         self.trainer.teach(teachers)
 
@@ -201,13 +203,20 @@ class Experiment:
         if self.trainer.method.needs & GRADIENTS:
             plans = [self.batches.drawn(event.phase, seed) for seed in self._seeds]
             measured = {"gradient_batches": sum(len(part.rows) for part in plans[0])}
+        learned = self.trainer.method.step_masks is not None
+        before = [self._statistics(index)["kept"] for index in range(len(self.members))] * learned
         self.trainer.prune(keep, event.phase, self.trainer.gradients(*plans))
         for index, member in enumerate(self.members):
-            state, _ = self.trainer.member(index)
-            counts = masks.statistics(prunable.split(state.params)[0], state.masks)
+            counts = self._statistics(index)
+            if learned:
+                measured["kept_before_cut"] = before[index]
             log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
             remaining = counts["kept"] / counts["prunable"]
             self._event(member, "prune", event.phase, remaining, **counts, **measured)
+
+    def _statistics(self, index: int) -> dict[str, Any]:
+        state, _ = self.trainer.member(index)
+        return masks.statistics(prunable.split(state.params)[0], state.masks)
 
     def _evaluate(self, event: plan.Evaluate) -> None:
         """Score every seed in the languages of this event, and write the tables anew."""

@@ -130,6 +130,16 @@ def test_the_teacher_is_the_dense_model_and_asked_once(done):
     assert all(("hidden_loss" in event) == (event["phase"] > 0) for event in losses)
 
 
+def test_card_and_report_say_which_text_was_used(made):
+    _, folder = made("hidden")
+    for page in (folder / "export" / "README.md", folder / "report.html"):
+        text = page.read_text()
+        assert "24 texts without labels in 2 languages (de 12, sw 12)" in text
+        assert "90 % of the loss, temperature 2, and its hidden states" in text
+    _, alone = made("movement")
+    assert "taught" not in (alone / "export" / "README.md").read_text()
+
+
 def test_the_dense_phase_is_that_of_every_other_method(done, told):
     _, config, folder = done
     plain = configured(told, "--config.method=l2-mbp")
