@@ -81,9 +81,9 @@ def done(config, _no_reports, tmp_path_factory):
     trained, reads = Counter(), Counter()
     dispatch, load, load_data = Trainer.dispatch, reading.checkpoints.load, rows.sources.load
 
-    def counted(self, plan):
+    def counted(self, plan, **named):
         trained[sum(self.step >= start for start in (10, 15))] += len(plan.rows)
-        return dispatch(self, plan)
+        return dispatch(self, plan, **named)
 
     def reader(name, real):
         def read(*arguments, **named):
@@ -307,9 +307,9 @@ def test_a_run_that_is_only_the_dense_phase_of_another(config, tmp_path, monkeyp
     monkeypatch.setattr(report, "write_report", write_report)
     trained, dispatch = [], Trainer.dispatch
 
-    def watched(self, plan):
+    def watched(self, plan, **named):
         trained.append(len(plan.rows))
-        return dispatch(self, plan)
+        return dispatch(self, plan, **named)
 
     monkeypatch.setattr(Trainer, "dispatch", watched)
     folder = tmp_path / "sweep"

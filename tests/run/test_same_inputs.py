@@ -35,7 +35,7 @@ def interrupting():
     """Whoever would train after a cut is interrupted."""
     prune = Trainer.prune
 
-    def interrupted(self, *plans):
+    def interrupted(self, *plans, **named):
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:

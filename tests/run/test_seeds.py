@@ -105,7 +105,7 @@ def test_the_rate_is_that_of_each_seed_and_not_their_sum(monkeypatch):
     experiment = object.__new__(experiments.Experiment)
     experiment._pace, experiment.shared, experiment.members = Pace(0.0), Shared(), SEEDS
     experiment._pace.training.seconds = 2.0
-    experiment.phases = SimpleNamespace(steps_per_epoch=5)
+    experiment.phases = SimpleNamespace(epoch_of=lambda step: step // 5)
     experiment._event = lambda *_, **values: told.append(values["examples_per_second"])
     event, bar = Train(0, 0, 10, 1.0, 1.0), SimpleNamespace(update=lambda _: None)
     experiment._look_at(InFlight({}, 0, 1, SEEDS), event, bar)
@@ -137,12 +137,12 @@ def test_started_again_with_other_seeds_nothing_is_lost(world, tmp_path, monkeyp
     for seeds, dispatches in (((0,), 3), ((0, 1), 1), ((1, 0), 2)):
         left = dispatches
 
-        def mortal(self, *parts):
+        def mortal(self, *parts, **named):
             nonlocal left
             left -= 1
             if left < 0:
                 raise Killed
-            return dispatch(self, *parts)
+            return dispatch(self, *parts, **named)
 
         monkeypatch.setattr(Trainer, "dispatch", mortal)
         folders = {seed: tmp_path / f"s{seed}" for seed in seeds}
