@@ -267,7 +267,10 @@ def test_defaults_stay_defaults():
     assert config.pruning.steps is None, "resolve must not change what it is given"
 
 
-SWEEPS = ("table1", "table1_demo", "lambda_demo", "tags_demo")  # tests/sweeping resolves these
+# tests/sweeping resolves these
+SWEEPS = (
+    "table1", "table1_demo", "lambda_demo", "tags_demo", "distillation_demo", "continuum_demo"
+)  # fmt: skip
 OF_RUNS = sorted(path for path in CONFIGS.glob("*.py") if path.stem not in SWEEPS)
 
 

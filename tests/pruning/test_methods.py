@@ -24,6 +24,7 @@ TABLE_1 = (
     "none random random-global l0-mbp l2-mbp l2-global-mbp gradient-mbp lookahead lamp cosine-mbp"
     " frobenius-mbp"
 ).split()
+LEARNED = ["movement", "movement-global", "soft-movement", "smp-l", "smp-s"]
 CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 KEY = jax.random.key(0)
 TOP_K = jax.jit(masks.top_k, static_argnames="scope")
@@ -49,7 +50,7 @@ def penalty_of(method, pruned, reference, hyper=HYPER, state=None):
 
 
 def test_presets_have_the_names_of_table_1():
-    assert list(methods.PRESETS) == TABLE_1 + CONTROLS
+    assert list(methods.PRESETS) == TABLE_1 + LEARNED + CONTROLS
     assert {name for name, row in methods.PRESETS.items() if "pruning.steps" in row} == {"none"}
     assert methods.PRESETS["none"]["pruning.steps"] == 0
 

@@ -12,6 +12,7 @@ from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
 from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.support.flags import parse
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.plan import (
@@ -139,7 +140,7 @@ def test_table1_is_the_papers(shipped):
     assert [task.partition("@")[0] for task in sweep.tasks] == list(paper.TASKS)
     assert sweep.remaining == (paper.REMAINING,)
     runs = plan(sweep)
-    assert len(runs) == 15 * 8 * 5
+    assert len(runs) == 20 * 8 * 5
     for run in runs:
         config, task = run.config, get_task(run.config.task.name)
         assert config.model.name_or_path == "FacebookAI/xlm-roberta-base"
@@ -167,7 +168,7 @@ def test_table1_demo_has_the_same_rows(shipped):
         own = set(PRESETS[row]) | set(PRESETS[sweep.baseline]) | {"method", "regularizer.weight"}
         assert differing <= own | ({"pruning.explicit"} if row == "none" else set()), row
     sizes = sorted(len(group) for group in groups(runs))
-    assert sizes == sorted([9, 1, 2, 1, 2] * len(sweep.seeds))
+    assert sizes == sorted([14, 1, 2, 1, 2] * len(sweep.seeds))
 
 
 def test_lambda_demo_searches_both_penalties_alike(shipped):
@@ -180,6 +181,34 @@ def test_lambda_demo_searches_both_penalties_alike(shipped):
     assert weights["cosine"] == pytest.approx(weights["frobenius"])
     assert max(weights["cosine"]) / min(weights["cosine"]) >= 1e5
     assert 1 in map(round, weights["cosine"])
+
+
+@pytest.mark.parametrize("name", ["distillation_demo.py", "distillation_demo.py:slots"])
+def test_distillation_demo_gives_all_rows_the_same_steps(shipped, name):
+    sweep = shipped(name)
+    runs = plan(sweep)
+    methods = len({run.config.method for run in runs})
+    assert len(runs) == methods * 3 * 5
+    found = {(run.config.distill.teacher, run.config.distill.text) for run in runs}
+    assert found == {("none", None), ("dense", None), ("dense", "data")}
+    assert len({run.config.distill.weight for run in runs}) == 1
+    steps = set()
+    for run in runs:
+        config = run.config
+        phases = Phases.from_config(config, 1280, 1280 if config.distill.text else 0)
+        own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
+        steps.add((own, phases.steps(2), phases.steps(3)))
+    assert steps == {(640, 160, 160)}
+
+
+def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
+    runs = {run.row: run.config for run in plan(shipped("continuum_demo.py"))}
+    weights = [c.regularizer.weight for c in runs.values() if c.regularizer.name == "frobenius"]
+    assert weights == sorted(weights)
+    assert max(weights) / min(weights) > 9e4
+    frozen = [config for config in runs.values() if config.pruning.freeze]
+    assert {config.pruning.criterion for config in frozen} == {"magnitude", "movement"}
+    assert {config.pruning.freeze for config in frozen} == {("embeddings", "encoder")}
 
 
 def test_tags_demo_compares_two_methods_on_two_tasks(shipped):
