@@ -41,7 +41,7 @@ class Work:
 
 def work(config: ExperimentConfig, rows: int) -> Work:
     """What a configuration does on so many training rows."""
-    phases = Phases.from_config(config.pruning, math.ceil(rows / config.train.batch_size))
+    phases = Phases.from_config(config, rows)
     epochs = phases.first_epoch(phases.last + 1)
     return Work(phases.total_steps, epochs * rows, phases.last + 1)
 

@@ -98,7 +98,7 @@ class DistillConfig:
 
     # "none"; "dense": the run's own weights after phase 0; or a checkpoint, which teaches from
     # phase 0 on: a folder or Hub id with the same tokenizer and labels, of any size
-    teacher: str = "none"
+    teacher: str | None = None  # None: "dense" if there is text, else "none"
     weight: float = 0.9  # share of the teacher in the loss; labels have the rest
     temperature: float = 2.0
     hidden: float = 0.0  # weight of the distance to its hidden states; 0: logits alone

@@ -58,6 +58,9 @@ def _fill(values: dict[str, Any]) -> None:
             section, name = path.split(".")
             if values[section][name] is None:
                 values[section][name] = value
+    distill = values["distill"]
+    if distill["teacher"] is None:
+        distill["teacher"] = "none" if distill["text"] is None else "dense"
     if values["method"] == "none":  # whatever schedule the config file has for the others
         values["pruning"] |= {"steps": 0, "explicit": ()}
     regularizer = values["regularizer"]

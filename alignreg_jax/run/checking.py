@@ -13,7 +13,7 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.member import finished
-from alignreg_jax.run.plan import Phases
+from alignreg_jax.run.plan import Phases, method_of
 from alignreg_jax.support import processes
 
 
@@ -35,6 +35,7 @@ def check_runs(config: ExperimentConfig, folders: Mapping[int, Path]) -> str:
         for folder in folders.values():
             workdirs.check_inputs(folder, inputs.digests)
         phases = inputs.time_table(config)
+        phases.check_learning(method_of(config).cut_at)
     languages = sorted({language for _, language in inputs.evaluation})
     rows = sum(split.rows for split in inputs.evaluation.values())
     encoder, vocabulary = inputs.encoder.config, inputs.vocabulary

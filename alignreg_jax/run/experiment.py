@@ -73,6 +73,7 @@ class Experiment:
             self._keep_zeros(zeros.standing(kernels))
         self._model = assembly.build_model(config, inputs)
         self.method = plan.method_of(config)
+        self.phases.check_learning(self.method.cut_at)
         self._midway = 0 < self.method.cut_at < 1
         begins = plan.begins_anew(config, self.method)
         self.trainer = self._build_trainer(later=not begins)

@@ -22,7 +22,7 @@ from alignreg_jax.pruning import methods, penalties, schedules, zeros
 from alignreg_jax.run import digests, teachers
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
-from alignreg_jax.run.plan import Phases, method_of
+from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.rows import Data, load_data
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
@@ -207,7 +207,6 @@ def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
 def _check_steps(config: ExperimentConfig, data: Data) -> Phases:
     """Check the length of a run on these rows; returns its time table."""
     phases = Phases.from_config(config, data.train.rows, text_in_epoch(config, data))
-    phases.check_learning(method_of(config).cut_at)
     total, warmup = phases.total_steps, config.train.warmup_steps
     if total >= 2**31:
         raise UserError(

@@ -143,10 +143,11 @@ class Phases:
             UserError: a method learns, and no training step comes before its cuts.
         """
         if self.last and cut_at and not int(self.steps(1) * cut_at):
-            part = "first half of a phase" if cut_at < 1 else "steps of a phase"
+            what = "gates are learned in the first half of a phase"
+            what = what if cut_at < 1 else "masks are learned in a phase before its cut"
             raise UserError(
-                f"pruning.epochs_per_step={self.epochs_per_step}: what to prune is learned in the"
-                f" {part}, and one of {self.steps(1)} training steps has none"
+                f"pruning.epochs_per_step={self.epochs_per_step}: {what}, and one of"
+                f" {self.steps(1)} training steps has none"
             )
 
     @property

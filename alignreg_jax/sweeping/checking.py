@@ -8,6 +8,7 @@ from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.checking import devices
 from alignreg_jax.run.inputs import check_inputs, load_inputs
+from alignreg_jax.run.plan import method_of
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import Run
 
@@ -22,6 +23,7 @@ def check_sweep(mine: Sequence[Run], folder: Folder) -> str:
     cache, steps, dense, known = Cache(), 0, set(), {}
     for run in waiting:
         phases = check_inputs(run.config, cache)
+        phases.check_learning(method_of(run.config).cut_at)
         own = replace(run.config, method="", seed=0, pruning=PruningConfig())
         if own not in known:  # neither seed nor schedule changes what is read
             known[own] = load_inputs(run.config, cache).digests

@@ -101,6 +101,16 @@ def test_gates_stand_still_until_a_cut_is_ahead_whatever_it_is():
     assert key("l0") != key("l0", regularizer__name="l0")  # without multipliers
 
 
+def test_what_is_learned_later_does_not_change_the_dense_phase():
+    assert key("smp-s") == key("movement") == key("l2-mbp")
+    assert key("l2-mbp", distill__teacher="dense") == key("l2-mbp")
+    assert key("l2-mbp", distill__teacher="somewhere") != key("l2-mbp")
+    # The rate falls to 0 at the end of phase 0 where another start follows, else at the run's end
+    falling = {"train__schedule": "linear"}
+    assert key("smp-s", **falling) == key("smp-s", pruning__steps=6, **falling)
+    assert key("smp-s", **falling) != key("l2-mbp", **falling)
+
+
 def test_fields_that_are_added_later_have_to_be_thought_about():
     """Of these sections not every field is in the key; of the others all are, or none."""
 
@@ -109,11 +119,12 @@ def test_fields_that_are_added_later_have_to_be_thought_about():
 
     assert names(ExperimentConfig) == {
         "method", "seed", "seeds", "data_seed", "export", "model", "task", "train", "pruning",
-        "regularizer", "eval", "checkpoint", "mesh", "tracking",
+        "regularizer", "distill", "eval", "checkpoint", "mesh", "tracking",
     }  # fmt: skip
     assert names(PruningConfig) == {
         "criterion", "scope", "schedule", "steps", "fraction", "final", "explicit",
-        "epochs_per_step", "first_epochs", "gradient_batches", "keep_zeros",
+        "epochs_per_step", "first_epochs", "gradient_batches", "keep_zeros", "start", "freeze",
+        "threshold", "cooldown", "mask_every",
     }  # fmt: skip
     assert names(RegularizerConfig) == {
         "name", "weight", "reference", "norm", "reduce", "phases",

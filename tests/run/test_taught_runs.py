@@ -185,7 +185,10 @@ def test_a_checkpoint_teaches_from_the_start(told, made, tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (("--config.distill.text=data",), r"^distill\.text=data: text without labels needs a teac"),
+        (
+            ("--config.distill.text=data", "--config.distill.teacher=none"),
+            r"^distill\.text=data: text without labels needs a teac",
+        ),
         (("--config.distill.teacher=nowhere/at/all",), r"^distill\.teacher=nowhere/at/all: "),
         (
             ("--config.distill.teacher=dense", "--config.pruning.first_epochs=0"),

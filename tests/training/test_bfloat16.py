@@ -65,7 +65,7 @@ def test_every_leaf_is_near_its_gradient_in_float64(head, network, accumulation,
     train(trainer, chosen[None])
     found = first_gradients(trainer)
     data = jax.tree.map(jnp.asarray, DeviceData.from_encoded(encoded))
-    ids, lengths, labels, weights = jax.device_get(
+    ids, lengths, labels, weights, _ = jax.device_get(
         data.batch(jnp.asarray(chosen), LENGTH, QUIET.pad_token_id)
     )
     labels = np.where(weights > 0, labels, -1)

@@ -27,7 +27,7 @@ def data():
 def test_batch_holds_the_rows_it_names(data, length):
     encoded = rows()
     chosen = np.array([3, encoded.rows - 1, 0, 3], np.int32)  # the last row ends the flat ids
-    ids, lengths, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
+    ids, lengths, labels, weights, _ = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
         data, jnp.asarray(chosen), length, PAD
     )
     for found, row in zip(np.asarray(ids), chosen, strict=True):
@@ -40,7 +40,7 @@ def test_batch_holds_the_rows_it_names(data, length):
 
 
 def test_padding_row_is_padding_with_no_weight(data):
-    ids, lengths, labels, weights = data.batch(jnp.array([2, -1, -1]), 16, PAD)
+    ids, lengths, labels, weights, _ = data.batch(jnp.array([2, -1, -1]), 16, PAD)
     assert lengths.tolist() == [rows().lengths[2], 0, 0]
     assert (np.asarray(ids[1:]) == PAD).all()
     assert not (np.asarray(ids[0]) == PAD).all()

@@ -46,7 +46,7 @@ def padded(numbers):
 def test_batch_holds_labels_where_words_begin():
     data = jax.tree.map(jnp.asarray, DeviceData.from_encoded(sentences()))
     chosen = [3, 47, 0, 3]
-    ids, lengths, labels, weights = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
+    ids, lengths, labels, weights, _ = jax.jit(DeviceData.batch, static_argnums=(2, 3))(
         data, jnp.array([*chosen, -1]), LENGTH, CONFIG.pad_token_id
     )
     expected_ids, expected = padded(chosen)
