@@ -28,7 +28,7 @@ from jax.sharding import NamedSharding  # noqa: E402
 
 from alignreg_jax.models import xlmr  # noqa: E402
 from alignreg_jax.pruning import kernels, methods  # noqa: E402
-from alignreg_jax.pruning.method import Clock, Hyper, Weights  # noqa: E402
+from alignreg_jax.pruning.method import Clock, Hyper, Marks, Weights  # noqa: E402
 from alignreg_jax.training import sharding, states, steps  # noqa: E402
 from alignreg_jax.training.lifting import Lift  # noqa: E402
 from alignreg_jax.training.state import DeviceData  # noqa: E402
@@ -72,11 +72,18 @@ def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, leng
         state,
         Weights(kernels.split(state.params)[0], {}),
         data,
+        None,
         array((16, batch), jnp.int32),
         array((), jnp.int32),
-        None,
         Hyper(*[scalar] * len(fields(Hyper))),
-        Clock(array((), jnp.int32), scalar, scalar, array((), jnp.bool_)),
+        Clock(
+            array((), jnp.int32),
+            scalar,
+            scalar,
+            array((), jnp.bool_),
+            array((), jnp.int32),
+            Marks(None, array((16,), jnp.int32), *[array((16,), jnp.float32)] * 2),
+        ),
         length=length,
     )
     return lowered.compile().as_text()

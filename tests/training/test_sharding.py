@@ -1,5 +1,6 @@
 import functools
 import re
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -159,11 +160,11 @@ def test_every_device_computes_its_rows_only(records, layout):
         trainer.state,
         Weights(trainer.reference, {}),
         trainer.data,
+        None,
         rows,
         count,
-        None,
         trainer._traced_hyper,
-        trainer._clock,
+        replace(trainer._clock, marks=trainer._unmarked),
         length=LENGTH,
     )
     text = program.compile().as_text()
