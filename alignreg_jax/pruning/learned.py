@@ -4,7 +4,7 @@ A score for every weight learns by gradient descent; the weights with the highes
 The mask is a step function of the scores, so its derivative is taken to be 1 (straight-through):
 a score's gradient is weight * gradient of the used weight, for pruned weights, too, which may
 return. Movement pruning (Sanh et al. 2020) trains the weights beside the scores; Static Model
-Pruning (Jiang et al. 2022) leaves them as pretrained.
+Pruning (Jiang et al. 2023) leaves them as pretrained.
 """
 
 from collections.abc import Callable

@@ -116,7 +116,7 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...]]] = {
     "lamp": {"pruning.criterion": "lamp", **_GLOBAL, **_PLAIN},
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
-    # Learned masks: Sanh et al. 2020, Jiang et al. 2022
+    # Learned masks: Sanh et al. 2020, Jiang et al. 2023
     "movement": {**_MOVEMENT, **_LAYER, **_PLAIN},
     "movement-global": {**_MOVEMENT, **_GLOBAL, **_PLAIN},
     "soft-movement": {**_MOVEMENT, **_LAYER, **_SCORES, "pruning.criterion": "soft-movement"},
