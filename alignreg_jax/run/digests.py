@@ -24,6 +24,7 @@ _ROWS = 10_000  # at a time: all the texts together may be a gigabyte
 # What a line of text calls each of them; "rows" are named by language and split
 _WORDS = {
     "labels": "labels",
+    "text": "unlabelled text",
     "teacher": "teacher",
     "tokenizer": "tokenizer",
     "encoder": "encoder",

@@ -136,7 +136,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         data.evaluation,
         max_length,
         mesh,
-        known | {"active_pieces": pieces},
+        known | teachers.digest(teacher) | {"active_pieces": pieces},
         data.train.rows,
         active,
         {language: data.text[language].rows for language in sorted(data.text)},

@@ -13,6 +13,14 @@ OWN = ("none", "dense")
 """What `distill.teacher` may be that is no checkpoint."""
 
 
+def digest(teacher: checkpoints.Loaded | None) -> digests.Digests:
+    """What a run keeps of its teacher to know it again; nothing without one."""
+    if teacher is None:
+        return {}
+    encoder = digests.of_encoder(teacher.params, teacher.config)
+    return {"teacher": [encoder, digests.of_arrays(teacher.params["head"])]}
+
+
 def read(
     config: ExperimentConfig,
     cache: Cache,

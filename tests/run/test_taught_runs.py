@@ -9,7 +9,7 @@ from functools import cache
 import numpy as np
 import pytest
 import tiny
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from test_experiment import configured
 
 from alignreg_jax.errors import UserError
@@ -178,6 +178,11 @@ def test_a_checkpoint_teaches_from_the_start(told, made, tmp_path):
     events = tiny.events(tmp_path / "run")
     assert [event["phase"] for event in events if event["kind"] == "teach"] == [0]
     assert all("teacher_loss" in event for event in events if event["kind"] == "train")
+    known = json.loads((tmp_path / "run" / "config.json").read_text())["inputs"]
+    weights = folder / "export" / "model.safetensors"
+    changed = {name: value * np.float32(1.5) for name, value in load_file(weights).items()}
+    save_file(changed, weights, metadata={"format": "pt"})
+    assert load_inputs(configured(told, *flags)).digests["teacher"] != known["teacher"]
 
 
 @pytest.mark.parametrize(
