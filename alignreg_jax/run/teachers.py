@@ -9,8 +9,8 @@ from alignreg_jax.models.xlmr import Head, XlmrConfig
 from alignreg_jax.run import digests
 from alignreg_jax.run.cache import Cache
 
-OWN = ("none", "dense")
-"""What `distill.teacher` may be that is no checkpoint."""
+OWN = (None, "none", "dense")
+"""What `distill.teacher` may be that is no checkpoint; None where no configuration was resolved."""
 
 
 def digest(teacher: checkpoints.Loaded | None) -> digests.Digests:
