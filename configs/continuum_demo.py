@@ -8,7 +8,7 @@ Pruning is, with a learned score for the magnitude. Rows: six weights of the Fro
 frozen weights with magnitude masks, frozen weights with learned masks. Everything else as in
 configs/distillation_demo.py, without a teacher.
 
-Hardware: 2 CPU cores, about four minutes a run.
+Hardware: 2 CPU cores. Not run yet.
 """
 
 from alignreg_jax.errors import UserError

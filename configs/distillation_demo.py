@@ -13,7 +13,7 @@ A schedule that two CPU cores can bear: 1280 training rows, 160 dense steps, thr
 steps each; methods that start from the pretrained weights again have 320 before the first cut's
 count. 200 test rows of each of ten languages. `:slots` is the same on tags of words.
 
-Hardware: 2 CPU cores, about four minutes a run, 75 runs.
+Hardware: 2 CPU cores; 75 runs, which go on where they stopped. Not run yet.
 """
 
 from alignreg_jax.errors import UserError

@@ -91,6 +91,12 @@ def epoch_plan(
     return [plan[index] for index in order] + plan[len(plan) - partial :]
 
 
+def renumbered(plan: Sequence[Dispatch], rows: Int[np.ndarray, " rows"]) -> list[Dispatch]:
+    """A plan of some rows, which counts them from 0, with their own numbers."""
+    numbers = np.append(rows, PADDING_ROW).astype(np.int32)  # the last is what -1 names
+    return [replace(part, rows=numbers[part.rows]) for part in plan]
+
+
 def split(plan: Sequence[Dispatch], step: int) -> list[Dispatch]:
     """The same batches in the same order, with a dispatch that begins at `step`."""
     parts: list[Dispatch] = []

@@ -7,10 +7,11 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from alignreg_jax.data.batching import bucket_edges, evaluation_plan
+from alignreg_jax.data.batching import bucket_edges, evaluation_plan, renumbered
 from alignreg_jax.data.encoding import Encoded, concatenate
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.support.progress import progress
+from alignreg_jax.training import forward
 from alignreg_jax.training.forward import NOT_FINITE
 from alignreg_jax.training.state import DeviceData
 
@@ -58,26 +59,18 @@ class Evaluator:
             steps_per_dispatch=self._steps,
         )
         found = self._place(np.zeros(self._data.targets + 1, np.int32))
-        done: list[tuple[Array, int]] = []
         with progress(len(chosen), description, "examples") as bar:
-            for dispatch in plan:
-                steps = len(dispatch.rows)
-                rows = np.full((self._steps, self._batch_size), -1, np.int32)
-                rows[:steps] = np.where(dispatch.rows >= 0, chosen[dispatch.rows], -1)
-                found, token = self._predict(
-                    found,
-                    params,
-                    self._data,
-                    *self._place((rows, np.int32(steps))),
-                    length=dispatch.length,
-                )
-                done.append((token, int(np.sum(dispatch.rows >= 0))))
-                if len(done) > 1:  # one dispatch stays in flight while the bar tells the truth
-                    token, count = done.pop(0)
-                    token.block_until_ready()
-                    bar.update(count)
-            classes = np.asarray(jax.device_get(found))
-            bar.update(sum(count for _, count in done))
+            found = forward.through(
+                self._predict,
+                found,
+                params,
+                self._data,
+                renumbered(plan, chosen),
+                shape=(self._steps, self._batch_size),
+                place=self._place,
+                update=bar.update,
+            )
+        classes = np.asarray(jax.device_get(found))
         for key in keys:
             _check_finite(key, self._splits[key], classes[self._targets[key]])
         return {key: _answers(self._splits[key], classes[self._targets[key]]) for key in keys}

@@ -230,10 +230,7 @@ def logits(
             is, because the text itself can contain `<pad>`. 0: a row that only fills up a batch.
         dropout_key: None: no dropout.
     """
-    check_sizes(params["encoder"], model.config)
-    rngs = None if dropout_key is None else {"dropout": dropout_key}
-    found: Any = model.apply({"params": params}, ids, lengths, rngs=rngs)
-    return found
+    return _apply(model, params, ids, lengths, dropout_key)
 
 
 def logits_and_states(
@@ -244,10 +241,7 @@ def logits_and_states(
     dropout_key: Array | None = None,
 ) -> tuple[Float[Array, "batch *length labels"], Float[Array, "outputs batch length hidden"]]:
     """As `logits`, and the hidden states that led to them, as `hidden_states` gives them."""
-    check_sizes(params["encoder"], model.config)
-    rngs = None if dropout_key is None else {"dropout": dropout_key}
-    found: Any = model.apply({"params": params}, ids, lengths, rngs=rngs, method="classify")
-    return found
+    return _apply(model, params, ids, lengths, dropout_key, "classify")
 
 
 def hidden_states(
@@ -257,10 +251,21 @@ def hidden_states(
     lengths: Int[Array, " batch"],
 ) -> Float[Array, "outputs batch length hidden"]:
     """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
-    check_sizes(params["encoder"], model.config)
-    outputs: Any = model.apply({"params": params}, ids, lengths, method="encode")
-    embedded, layers, _ = outputs
+    embedded, layers, _ = _apply(model, params, ids, lengths, None, "encode")
     return jnp.concatenate([embedded[None], layers])
+
+
+def _apply(
+    model: XlmrModel,
+    params: Params,
+    ids: Array,
+    lengths: Array,
+    dropout_key: Array | None,
+    method: str | None = None,
+) -> Any:
+    check_sizes(params["encoder"], model.config)
+    rngs = None if dropout_key is None else {"dropout": dropout_key}
+    return model.apply({"params": params}, ids, lengths, rngs=rngs, method=method)
 
 
 def init_params(model: XlmrModel, key: Array) -> Params:

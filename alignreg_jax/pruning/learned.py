@@ -93,24 +93,19 @@ def _openness(scores: Float[Array, "layers rows columns"]) -> Float[Array, " lay
     return jnp.mean(jax.nn.sigmoid(scores), axis=(1, 2))
 
 
-@cache
-def hard(scope: masks.Scope) -> Callable[..., Masks]:
-    """Make the choice of exactly `keep` weights: per matrix, of all, or per kind by budgets.
+def hard(scores: Kernels, keep: masks.Keep, scope: masks.Scope) -> Masks:
+    """Choose exactly `keep` weights: per matrix, of all, or per kind by budgets.
 
     "kind" is Static Model Pruning's SMP-S: what a kernel keeps over all layers is divided among
     them in proportion to their mean sigmoid(score).
     """
-
-    def choose(scores: Kernels, keep: masks.Keep) -> Masks:
-        if scope != "kind":
-            return masks.top_k(scores, masks.ones(scores), keep, scope)
-        budgets = {
+    if scope == "kind":
+        scope = "layer"
+        keep = {
             name: divide(jnp.asarray(keep[name]), _openness(scores[name]), scores[name][0].size)
             for name in KERNELS
         }
-        return masks.top_k(scores, masks.ones(scores), budgets, "layer")
-
-    return choose
+    return masks.top_k(scores, masks.ones(scores), keep, scope)
 
 
 def divide(
@@ -140,10 +135,8 @@ def divide(
     level = (wanted - jnp.sum(full)) / jnp.maximum(free, 1e-30)
     ideal = jnp.where(full, 1.0, jnp.clip(level * shares, 0.0, 1.0)) * most
     counts = jnp.clip(jnp.floor(ideal).astype(jnp.int32), 0, most)
-    order = jnp.argsort(
-        jnp.where(full, -1.0, counts - ideal), stable=True
-    )  # largest fraction first
-    ranks = jnp.argsort(order, stable=True)
+    # Ranks by fraction, the largest first
+    ranks = jnp.argsort(jnp.argsort(jnp.where(full, -1.0, counts - ideal)))
 
     def settle(counts: Array) -> Array:
         # float32 may have put some too many into the floors, too
@@ -197,7 +190,7 @@ def every(period: int, choose: Choose) -> Callable[..., Masks]:
 @cache
 def by_count(scope: masks.Scope) -> Choose:
     """Make the choice of exactly as many weights as the step has."""
-    return lambda state, hyper, clock: hard(scope)(state["scores"], clock.marks.keep)
+    return lambda state, hyper, clock: hard(state["scores"], clock.marks.keep, scope)
 
 
 def by_threshold(state: State, hyper: Hyper, clock: Clock) -> Masks:
@@ -217,6 +210,6 @@ def cut(scope: masks.Scope) -> Callable[..., tuple[Masks, State]]:
         keep: masks.Keep,
         key: Key[Array, ""],
     ) -> tuple[Masks, State]:
-        return hard(scope)(state["scores"], keep), state
+        return hard(state["scores"], keep, scope), state
 
     return to_count

@@ -1,7 +1,7 @@
 """Which rows a run trains on, step by step: the epoch plans of its seeds, cut at its events."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int, Int32
@@ -9,10 +9,10 @@ from jaxtyping import Int, Int32
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import unlabelled
 from alignreg_jax.data.batching import (
-    PADDING_ROW,
     Dispatch,
     bucket_edges,
     epoch_plan,
+    renumbered,
     sample,
     split,
 )
@@ -99,8 +99,7 @@ class Batches:
             seed=seed,
             bucketing=self.config.train.bucketing,
         )
-        numbers = np.append(rows, PADDING_ROW).astype(np.int32)  # the last for -1
-        return [replace(part, rows=numbers[part.rows]) for part in plan]
+        return renumbered(plan, rows)
 
     def marks(self, event: Train, step: int, count: int, counts: Callable[[float], Keep]) -> list:
         """What learned masks go by in `count` steps from `step` on.

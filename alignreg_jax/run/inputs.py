@@ -10,16 +10,15 @@ from jax.sharding import Mesh
 from tokenizers import Tokenizer
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data import coverage, encoding, tasks
+from alignreg_jax.data import encoding, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
-from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import methods, penalties, schedules, zeros
-from alignreg_jax.run import digests, teachers
+from alignreg_jax.pruning import methods, penalties, schedules
+from alignreg_jax.run import digests, teachers, telling
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import Phases
@@ -27,7 +26,7 @@ from alignreg_jax.run.rows import Data, load_data
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
 from alignreg_jax.training import sharding
-from alignreg_jax.training.state import check_freeze, frozen_counts, is_frozen
+from alignreg_jax.training.state import check_freeze, is_frozen
 
 log = logging.getLogger(__name__)
 
@@ -108,10 +107,10 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
 
     def encode() -> tuple[Encoded, dict[tuple[str, str], Encoded], ActiveVocabulary | None]:
         # Nothing is said before everything has been checked: an error is one line on its own
-        _say(data, encoder, config.pruning.keep_zeros)
+        telling.found(data, encoder, config.pruning.keep_zeros)
         stripped = config.task.strip_space_marker
         train, text, evaluation = _encode(data, source.tokenizer, max_length, stripped)
-        _say_coverage(source, data, train, text, evaluation)
+        telling.coverage_of(source.tokenizer, source.max_length, data, train, text, evaluation)
         train = encoding.concatenate([train, *text.values()]) if text else train
         if not cut:
             return train, evaluation, None
@@ -125,7 +124,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
     train, evaluation, active = cache("pieces", key, encode)
     pieces = digests.of_arrays({"rows": active.rows}) if active else None
     frozen = config.train.freeze
-    cache("frozen", (source.folder, head, frozen), lambda: _say_frozen(encoder, frozen))
+    cache("frozen", (source.folder, head, frozen), lambda: telling.frozen(encoder, frozen))
     return Inputs(
         data.dataset,
         head,
@@ -304,22 +303,6 @@ def _check_learns_head(config: ExperimentConfig) -> None:
     )
 
 
-def _say_coverage(
-    source: _Source,
-    data: Data,
-    train: Encoded,
-    text: Mapping[str, Encoded],
-    evaluation: Mapping[tuple[str, str], Encoded],
-) -> None:
-    named = {"en.train": train}
-    named |= {f"{language}.unlabelled": rows for language, rows in text.items()}
-    named |= {f"{language}.{split}": rows for (split, language), rows in evaluation.items()}
-    unknown = source.tokenizer.token_to_id("<unk>")
-    special = source.tokenizer.num_special_tokens_to_add(data.train.text_b is not None)
-    for note in coverage.notes(named, unknown, source.max_length, special):
-        log.info("%s", note)
-
-
 def _head_form(config: ExperimentConfig) -> Any:
     if tasks.get_task(config.task.name).kind != "token":
         return config.model.head
@@ -334,22 +317,6 @@ def _head_options(config: ExperimentConfig, data: Data) -> dict[str, Any]:
     words = model.label_words if form == "label-words" else ()
     labels = data.dataset.labels
     return {"head": form, "labels": labels, "new_head": model.new_head, "words": words}
-
-
-def _say(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:
-    kernels, _ = prunable.split(encoder.params)
-    pruned = zeros.note(kernels, quantized=encoder.quantized, kept=keep_zeros)
-    for note in (*data.dataset.notes, *encoder.notes, *([pruned] if pruned else ())):
-        log.info("%s", note)
-    if encoder.skipped:
-        log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
-    if encoder.initialised:
-        log.info("new, from the seed: %s", ", ".join(encoder.initialised))
-
-
-def _say_frozen(encoder: checkpoints.Loaded, freeze: Sequence[str]) -> None:
-    for prefix, count in frozen_counts(encoder.params, freeze).items():
-        log.info("train.freeze: %s parameters of %s stay as they are", f"{count:,}", prefix)
 
 
 def _encode(

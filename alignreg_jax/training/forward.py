@@ -1,14 +1,16 @@
 """Compiled passes over rows without training: classes to score, and what a teacher says."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int32
 
+from alignreg_jax.data.batching import PADDING_ROW, Dispatch
 from alignreg_jax.models import xlmr
 from alignreg_jax.training import sharding
 from alignreg_jax.training.programs import made_once
@@ -17,14 +19,34 @@ from alignreg_jax.training.state import DeviceData
 NOT_FINITE = -2
 """In place of a class, where a logit is NaN or infinite: the largest of them means nothing."""
 
+Pass = Callable[..., tuple[Array, Array]]
+
+
+def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Pass:
+    """Compile the pass of `_make` for classes, NOT_FINITE where there is none."""
+    return _make(model, mesh, _classes)
+
+
+def make_teach(model: xlmr.XlmrModel, mesh: Mesh) -> Pass:
+    """Compile the pass of `_make` for the logits themselves."""
+    return _make(model, mesh, _as_they_are)
+
+
+def _classes(logits: Float[Array, "*rows labels"]) -> Int32[Array, "*rows"]:
+    finite = jnp.all(jnp.isfinite(logits), axis=-1)
+    return jnp.where(finite, jnp.argmax(logits, axis=-1), NOT_FINITE).astype(jnp.int32)
+
+
+def _as_they_are(logits: Float[Array, "*rows labels"]) -> Float[Array, "*rows labels"]:
+    return logits
+
 
 @made_once
-def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array, Array]]:
-    """Compile `predict(predictions, params, data, rows, count, *, length)`.
+def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array]) -> Pass:
+    """Compile `run(found, params, data, rows, count, *, length)`.
 
-    Writes the class of every row, or token, in the first `count` steps of `rows` `[steps, batch]`
-    into `predictions` `[targets + 1]` (donated), NOT_FINITE where there is none; padding lands in
-    the last entry. All languages
+    Writes the answer for every row, or token, in the first `count` steps of `rows` `[steps, batch]`
+    into `found` `[targets + 1, ...]` (donated); padding lands in the last entry. All languages
     share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
     wait for when the buffer itself has been donated on.
     """
@@ -33,48 +55,59 @@ def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., tuple[Array
     model = model.clone(pins=sharding.pins(mesh))
 
     @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=replicated)
-    def predict(
-        predictions: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
+    def run(
+        found: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
     ) -> tuple[Array, Array]:
-        def body(index: Array, predictions: Array) -> Array:
+        def body(index: Array, found: Array) -> Array:
             batch = jax.lax.with_sharding_constraint(
                 data.batch(rows[index], length, model.config.pad_token_id), batch_sharding
             )
-            logits = xlmr.logits(model, params, batch.ids, batch.lengths)
-            finite = jnp.all(jnp.isfinite(logits), axis=-1)
-            classes = jnp.where(finite, jnp.argmax(logits, axis=-1), NOT_FINITE).astype(jnp.int32)
+            answers = answer(xlmr.logits(model, params, batch.ids, batch.lengths))
             # -1 is the last entry
-            return predictions.at[data.places(rows[index], length)].set(classes)
+            return found.at[data.places(rows[index], length)].set(answers)
 
-        predictions = jax.lax.fori_loop(0, count, body, predictions)
+        found = jax.lax.fori_loop(0, count, body, found)
         # The barrier ties the count to the loop, or it would be ready before the work is done
-        return jax.lax.optimization_barrier((predictions, count))
+        return jax.lax.optimization_barrier((found, count))
 
-    return predict
+    return run
 
 
-@made_once
-def make_teach(model: xlmr.XlmrModel, mesh: Mesh) -> Callable[..., Array]:
-    """Compile `teach(logits, params, data, rows, count, *, length)`.
+def through(
+    run: Pass,
+    found: Array,
+    params: Any,
+    data: DeviceData,
+    plan: Sequence[Dispatch],
+    *,
+    shape: tuple[int, int],
+    place: Callable[[Any], Any],
+    update: Callable[[int], object],
+) -> Array:
+    """Have a pass answer all rows of a plan.
 
-    Writes the logits of every row, or token, in the first `count` steps of `rows` `[steps, batch]`
-    into `logits` `[targets + 1, labels]` (donated); padding lands in the last entry.
+    Args:
+        run: of `make_predict` or `make_teach`.
+        found: where the answers go.
+        params: of the network.
+        data: the rows.
+        plan: in which batches.
+        shape: of the rows of every call, `[steps, batch]`.
+        place: puts host arrays on every device.
+        update: told the number of rows done since the last call.
     """
-    batch_sharding = NamedSharding(mesh, sharding.BATCH)
-    replicated = NamedSharding(mesh, sharding.REPLICATED)
-    model = model.clone(pins=sharding.pins(mesh))
-
-    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=replicated)
-    def teach(
-        logits: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
-    ) -> Array:
-        def body(index: Array, logits: Array) -> Array:
-            batch = jax.lax.with_sharding_constraint(
-                data.batch(rows[index], length, model.config.pad_token_id), batch_sharding
-            )
-            found = xlmr.logits(model, params, batch.ids, batch.lengths)
-            return logits.at[data.places(rows[index], length)].set(found)
-
-        return jax.lax.fori_loop(0, count, body, logits)
-
-    return teach
+    done: list[tuple[Array, int]] = []
+    for dispatch in plan:
+        steps = len(dispatch.rows)
+        rows = np.full(shape, PADDING_ROW, np.int32)
+        rows[:steps] = dispatch.rows
+        given = place((rows, np.int32(steps)))
+        found, token = run(found, params, data, *given, length=dispatch.length)
+        done.append((token, int(np.sum(dispatch.rows != PADDING_ROW))))
+        if len(done) > 1:  # one dispatch stays in flight while the bar tells the truth
+            token, count = done.pop(0)
+            token.block_until_ready()
+            update(count)
+    found.block_until_ready()
+    update(sum(count for _, count in done))
+    return found

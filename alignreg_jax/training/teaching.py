@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -59,16 +60,19 @@ def teach(
         edges=bucket_edges(max_length, per_doubling=4),
         steps_per_dispatch=steps_per_dispatch,
     )
-    compute = forward.make_teach(model, mesh)
     shape = (len(encoded.labels) + 1, model.num_labels)
     found = sharding.replicate(np.zeros(shape, np.float32), mesh)
     with progress(encoded.rows, "asking the teacher", "rows") as bar:
-        for dispatch in plan:
-            rows = np.full((steps_per_dispatch, batch_size), -1, np.int32)
-            rows[: len(dispatch.rows)] = dispatch.rows
-            given = sharding.replicate((rows, np.int32(len(dispatch.rows))), mesh)
-            found = compute(found, params, data, *given, length=dispatch.length)
-            bar.update(int(np.sum(dispatch.rows >= 0)))
+        found = forward.through(
+            forward.make_teach(model, mesh),
+            found,
+            params,
+            data,
+            plan,
+            shape=(steps_per_dispatch, batch_size),
+            place=partial(sharding.replicate, mesh=mesh),
+            update=bar.update,
+        )
     logits = found[:-1]
     if not bool(processes.fetch(jnp.all(jnp.isfinite(logits)))):
         raise NonFiniteLoss("logits of the teacher are not finite, so there is nothing to learn")

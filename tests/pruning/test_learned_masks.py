@@ -80,6 +80,7 @@ def test_a_budget_is_exact_and_level(shares, most, share):
 
 
 _DIVIDE = jax.jit(learned.divide, static_argnums=2)
+_HARD = jax.jit(learned.hard, static_argnums=2)
 
 
 @pytest.mark.parametrize("scope", ["layer", "global", "kind"])
@@ -88,7 +89,7 @@ def test_a_choice_has_the_exact_count_and_the_highest_scores(scope, remaining):
     scores = state(3)["scores"]
     sizes = prunable.sizes(scores)
     keep = masks.keep_counts(sizes, remaining, scope)
-    kept = jax.jit(learned.hard(scope))(scores, keep)
+    kept = _HARD(scores, keep, scope)
     found = counts(kept)
     total = {"layer": lambda: keep, "kind": lambda: keep, "global": lambda: None}[scope]()
     if scope == "global":
@@ -107,7 +108,7 @@ def test_a_choice_has_the_exact_count_and_the_highest_scores(scope, remaining):
 def test_an_open_layer_keeps_more_of_its_kind():
     scores = {name: leaf.at[1].add(3.0) for name, leaf in state(4)["scores"].items()}
     keep = masks.keep_counts(prunable.sizes(scores), 0.5, "kind")
-    found = counts(learned.hard("kind")(scores, keep))
+    found = counts(learned.hard(scores, keep, "kind"))
     assert all(found[name][1] > found[name][0] for name in KERNELS)
 
 

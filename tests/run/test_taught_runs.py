@@ -1,6 +1,5 @@
 """Whole runs with a teacher, with text that has no labels, and with masks that are learned."""
 
-import csv
 import json
 import shutil
 import time
@@ -138,14 +137,20 @@ def test_card_and_report_say_which_text_was_used(made):
         assert "90 % of the loss, temperature 2, and its hidden states" in text
 
 
-def test_the_dense_phase_is_that_of_every_other_method(done, told):
-    _, config, folder = done
+def test_the_dense_phase_is_the_same_whatever_comes_after_it(made, told):
+    (one, folder), (other, beside) = made("smp-s"), made("movement")
     plain = configured(told, "--config.method=l2-mbp")
-    assert dense_key(config) == dense_key(plain)
-    with (folder / "results.csv").open() as file:
-        dense = [row for row in csv.DictReader(file) if row["prune_step"] == "0"]
-    assert dense
-    assert {row["remaining"] for row in dense} == {"1.0"}
+    assert dense_key(one) == dense_key(other) == dense_key(plain)
+
+    def dense(path):
+        return [
+            {name: value for name, value in event.items() if "per_second" not in name}
+            for event in tiny.events(path)
+            if event["phase"] == 0
+        ]
+
+    assert dense(folder) == dense(beside)
+    assert {event["kind"] for event in dense(folder)} == {"train", "eval"}
 
 
 def test_what_starts_anew_trains_as_long_as_what_continues(told):

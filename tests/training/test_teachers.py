@@ -14,6 +14,7 @@ from training_cases import (
     QUIET,
     batches,
     make_trainer,
+    method,
     model,
     params,
     rows,
@@ -208,3 +209,22 @@ def test_a_teacher_is_asked_about_every_row_once(layout):
     assert (facts["targets"], facts["labelled"]) == (encoded.rows, encoded.rows // 2)
     right = np.argmax(np.asarray(logits), -1) == encoded.labels
     assert facts["agreement"] == pytest.approx(right[1::2].mean())
+
+
+def test_what_begins_from_dense_weights_keeps_their_moments():
+    """Adam would otherwise take first steps of its full rate in weights that have settled."""
+    dense = make_trainer(QUIET)
+    train(dense, batches(0, 2))
+    later = make_trainer(QUIET, method_=method(criterion="movement"), freeze=("embeddings",))
+    before = jax.device_get(dense.state)
+    later.continue_with([dense.state])
+    after = jax.device_get(later.state)
+    for path, leaf in flatten(before.params).items():
+        np.testing.assert_array_equal(flatten(after.params)[path], leaf, err_msg=path)
+    old, new = before.optimizer["weights"], after.optimizer["weights"]
+    assert new.count == old.count == 2
+    assert set(new.mu) == {path for path in old.mu if not path.startswith("embeddings/")}
+    for path in new.mu:
+        np.testing.assert_array_equal(new.mu[path], old.mu[path])
+        np.testing.assert_array_equal(new.nu[path], old.nu[path])
+    assert all(not leaf.any() for leaf in after.method["scores"].values())
