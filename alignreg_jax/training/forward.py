@@ -1,7 +1,6 @@
 """Compiled passes over rows without training: classes to score, and what a teacher says."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -24,12 +23,12 @@ Pass = Callable[..., tuple[Array, Array]]
 
 def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Pass:
     """Compile the pass of `_make` for classes, NOT_FINITE where there is none."""
-    return _make(model, mesh, _classes)
+    return _make(model, mesh, _classes, "predict")
 
 
 def make_teach(model: xlmr.XlmrModel, mesh: Mesh) -> Pass:
     """Compile the pass of `_make` for the logits themselves."""
-    return _make(model, mesh, _as_they_are)
+    return _make(model, mesh, _as_they_are, "teach")
 
 
 def _classes(logits: Float[Array, "*rows labels"]) -> Int32[Array, "*rows"]:
@@ -42,19 +41,18 @@ def _as_they_are(logits: Float[Array, "*rows labels"]) -> Float[Array, "*rows la
 
 
 @made_once
-def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array]) -> Pass:
+def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array], name: str) -> Pass:
     """Compile `run(found, params, data, rows, count, *, length)`.
 
     Writes the answer for every row, or token, in the first `count` steps of `rows` `[steps, batch]`
     into `found` `[targets + 1, ...]` (donated); padding lands in the last entry. All languages
     share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
-    wait for when the buffer itself has been donated on.
+    wait for when the buffer itself has been donated on. `name` is the program's, for profiles.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
     model = model.clone(pins=sharding.pins(mesh))
 
-    @partial(jax.jit, donate_argnums=0, static_argnames="length", out_shardings=replicated)
     def run(
         found: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
     ) -> tuple[Array, Array]:
@@ -70,7 +68,8 @@ def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array]) -
         # The barrier ties the count to the loop, or it would be ready before the work is done
         return jax.lax.optimization_barrier((found, count))
 
-    return run
+    run.__name__ = name
+    return jax.jit(run, donate_argnums=0, static_argnames="length", out_shardings=replicated)
 
 
 def through(
