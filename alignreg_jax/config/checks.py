@@ -156,6 +156,7 @@ BOUNDS: dict[str, Bounds] = {
     "pruning.first_epochs": _EPOCHS,
     "pruning.gradient_batches": _SIZE,
     "pruning.threshold": _PART,
+    "pruning.warmup": _PART,
     "pruning.cooldown": _PART,
     "pruning.mask_every": _SIZE,
     "regularizer.weight": _RATE,
@@ -257,6 +258,11 @@ def _check_learned(config: Any) -> None:
     if name in LEARNED:
         if not config.train.score_learning_rate:
             raise UserError("train.score_learning_rate=0: the masks would never be learned")
+        if pruning.warmup + pruning.cooldown >= 1:
+            raise UserError(
+                f"pruning.warmup={pruning.warmup:g} and pruning.cooldown={pruning.cooldown:g} are"
+                " shares of learning, and together they leave no time to prune in"
+            )
         if pruning.keep_zeros:
             raise UserError(
                 f"pruning.keep_zeros: pruning.criterion={name} lets pruned weights return, so it"

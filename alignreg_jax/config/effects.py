@@ -15,7 +15,7 @@ _CUTS = tuple(
     f"pruning.{name}"
     for name in (
         "criterion scope schedule fraction final explicit gradient_batches start freeze threshold"
-        " cooldown mask_every"
+        " warmup cooldown mask_every"
     ).split()
 )
 _TEACHER = tuple(f"distill.{name}" for name in "weight temperature hidden layers text".split())
@@ -68,7 +68,7 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
     learned = pruning.criterion in LEARNED
     if not learned:
         what = f"pruning.criterion={pruning.criterion} does not learn masks"
-        off(what, "pruning.threshold", "pruning.cooldown", "pruning.mask_every")
+        off(what, "pruning.threshold", "pruning.warmup", "pruning.cooldown", "pruning.mask_every")
     elif pruning.criterion != "soft-movement":
         off(f"pruning.criterion={pruning.criterion} has no threshold", "pruning.threshold")
     if regularizer.name not in GATED and not (learned and pruning.steps):

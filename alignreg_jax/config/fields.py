@@ -76,6 +76,7 @@ class PruningConfig:
     freeze: tuple[str, ...] | None = None  # as train.freeze, from phase 1 on
     # Of learned masks:
     threshold: float = 0.1  # of soft ones: what a sigmoid of a score must exceed in the end
+    warmup: float | None = None  # share of learning at the start in which nothing is pruned yet
     cooldown: float = 0.3  # share of learning at the end in which the count stands still
     mask_every: int = 8  # steps from one choice of masks to the next
 

@@ -48,6 +48,7 @@ def _fill(values: dict[str, Any]) -> None:
         "pruning.first_epochs": values["pruning"]["epochs_per_step"],
         "pruning.start": "dense",
         "pruning.freeze": (),
+        "pruning.warmup": 0.0,
         "regularizer.name": "none",
         "regularizer.reference": "pretrained",
         "regularizer.phases": "all",

@@ -96,6 +96,7 @@ _GATE_RATE = {"train.score_learning_rate": 0.1}
 _MOVEMENT = {
     "pruning.criterion": "movement", "pruning.start": "pretrained",
     "pruning.freeze": ("embeddings",), "train.score_learning_rate": 0.01,
+    "pruning.warmup": 0.1,
 }  # fmt: skip
 _SCORES = {"regularizer.name": "scores"}
 # The encoder stays as pretrained: its masks and the head are all that is learned

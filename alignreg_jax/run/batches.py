@@ -1,6 +1,6 @@
 """Which rows a run trains on, step by step: the epoch plans of its seeds, cut at its events."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,6 @@ from alignreg_jax.data.batching import (
     sample,
     split,
 )
-from alignreg_jax.pruning.masks import Keep
-from alignreg_jax.pruning.method import Marks
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.plan import Phases, Train
 
@@ -100,33 +98,3 @@ class Batches:
             bucketing=self.config.train.bucketing,
         )
         return renumbered(plan, rows)
-
-    def marks(self, event: Train, step: int, count: int, counts: Callable[[float], Keep]) -> list:
-        """What learned masks go by in `count` steps from `step` on.
-
-        What is pruned grows as 1 - (1 - t)^3 over the phase, but for the cool-down at its end; that
-        of a threshold and of penalties so over all of learning.
-
-        Args:
-            event: in which the steps are.
-            step: training steps of the run before them.
-            count: how many steps.
-            counts: share that remains -> how many weights.
-        """
-        grown = 1 - self.config.pruning.cooldown
-        begin = self.phases.first_step(1)
-        whole = max(self.phases.total_steps - begin, 1)
-        found = []
-        for at in range(step, step + count):
-            within = (at + 1 - event.first) / max(event.end - event.first, 1)
-            left = max(0.0, 1 - within / grown) ** 3
-            progress = (at + 1 - begin) / whole
-            found.append(
-                Marks(
-                    keep=counts(event.target + (event.remaining - event.target) * left),
-                    learned=np.int32(at - begin),
-                    progress=np.float32(progress),
-                    ramp=np.float32(1 - max(0.0, 1 - progress / grown) ** 3),
-                )
-            )
-        return found

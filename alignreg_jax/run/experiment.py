@@ -21,7 +21,7 @@ from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, zeros
 from alignreg_jax.pruning.method import GRADIENTS, Marks
-from alignreg_jax.run import assembly, plan
+from alignreg_jax.run import assembly, marks, plan
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import Follower, Member
@@ -147,8 +147,8 @@ class Experiment:
         with progress(steps, name, "steps", initial=initial) as bar, deferred:
             for epoch, index, dispatches in ahead:
                 with self._pace.training:
-                    marks = self._marks(event, len(dispatches[0].rows))
-                    self._look_at(self.trainer.dispatch(*dispatches, marks=marks), event, bar)
+                    ahead_of = self._marks(event, len(dispatches[0].rows))
+                    self._look_at(self.trainer.dispatch(*dispatches, marks=ahead_of), event, bar)
                 self._saver.look()
                 stop = processes.stop_wanted()
                 if self._clock.due(self.trainer.step) or stop:
@@ -166,7 +166,11 @@ class Experiment:
         """Of learned masks, what the next steps go by."""
         if not self.trainer.method.step_masks:
             return []
-        return self.batches.marks(event, self.trainer.step, count, self._keep)
+        pruning, step = self.config.pruning, self.trainer.step
+        return marks.of_steps(
+            event, self.phases, step, count,
+            warmup=pruning.warmup or 0.0, cooldown=pruning.cooldown, keep=self._keep,
+        )  # fmt: skip
 
     def _keep(self, remaining: float) -> masks.Keep:
         scope = cast(masks.Scope, self.config.pruning.scope)

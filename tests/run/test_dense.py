@@ -124,7 +124,7 @@ def test_fields_that_are_added_later_have_to_be_thought_about():
     assert names(PruningConfig) == {
         "criterion", "scope", "schedule", "steps", "fraction", "final", "explicit",
         "epochs_per_step", "first_epochs", "gradient_batches", "keep_zeros", "start", "freeze",
-        "threshold", "cooldown", "mask_every",
+        "threshold", "warmup", "cooldown", "mask_every",
     }  # fmt: skip
     assert names(RegularizerConfig) == {
         "name", "weight", "reference", "norm", "reduce", "phases",
