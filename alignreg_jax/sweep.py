@@ -101,16 +101,13 @@ def _without_shard(arguments: Sequence[str]) -> list[str]:
 
 
 def _listing(planned: Sequence[Any], mine: Sequence[Any], folder: Any) -> str:
-    """A line per run: state, folder, and with which rows it shares its dense phase."""
+    """A line per run: state, folder, and its dense phase, which those of one number share."""
     from alignreg_jax.reporting.tables import Table, text_table
 
-    rows = []
-    for run in mine:
-        others = [
-            other.row for other in planned if other.dense == run.dense and other.name != run.name
-        ]
-        shared = f"with {', '.join(others)}" if others else "alone"
-        rows.append([run.words, folder.state(run), str(folder.workdir(run)), shared])
+    phases = {dense: str(place) for place, dense in enumerate({run.dense: 0 for run in planned}, 1)}
+    rows = [
+        [run.words, folder.state(run), str(folder.workdir(run)), phases[run.dense]] for run in mine
+    ]
     return text_table(Table(["run", "state", "folder", "dense phase"], rows, names=4))
 
 

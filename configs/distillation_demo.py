@@ -1,7 +1,10 @@
-"""What keeps the languages: five methods without a teacher, with one on English, and on all text.
+"""What keeps the languages: methods without a teacher, with one on English, and on all text.
 
     python -m alignreg_jax.sweep --config configs/distillation_demo.py
-    python -m alignreg_jax.sweep --config configs/distillation_demo.py --list
+    python -m alignreg_jax.sweep --config configs/distillation_demo.py:slots
+    python -m alignreg_jax.sweep --config configs/distillation_demo.py:amounts
+    python -m alignreg_jax.sweep --config configs/distillation_demo.py:tags \
+      --config.base.task.data_dir=DATA --config.base.model.name_or_path=ENCODER
 
 The teacher is each run's own dense model; `text` rows also have it speak about sentences without
 labels in thirty other languages, bundled, disjoint from what is evaluated (no labels of them are
@@ -10,10 +13,13 @@ used, but text: another setting than the paper's). Bundled encoder and intents, 
 have the same number of training steps, the same rate, batch, teacher's weight and temperature.
 
 A schedule that two CPU cores can bear: 1280 training rows, 160 dense steps, three cuts with 160
-steps each; methods that start from the pretrained weights again have 320 before the first cut's
-count. 200 test rows of each of ten languages. `:slots` is the same on tags of words.
+steps each. 200 test rows of each of ten languages.
 
-Hardware: 2 CPU cores; 75 runs, which go on where they stopped. Not run yet.
+`:slots` is two methods on tags of words. `:amounts` is one method with 10, 30, 60 and all sentences
+of each language. `:tags` is two methods on longer rows of a folder of yours, 640 of them, with
+<lang>.unlabelled.jsonl beside the labelled files; docs/results/distillation_demo has the recipe.
+
+Hardware: 2 CPU cores, about ten hours for the first; runs go on where they stopped.
 """
 
 from alignreg_jax.errors import UserError
@@ -23,18 +29,26 @@ METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")
 TEACHER = "@distill.teacher=dense"
 TEXT = f"{TEACHER}@distill.text=data@pruning.epochs_per_step=2"
 SETTINGS = ("", TEACHER, TEXT)
+AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (10, 30, 60))
 
 
 def get_config(arg: str = ""):
-    if arg not in ("", "slots"):
-        raise UserError(f"--config: unknown argument :{arg}; there is only :slots")
+    if arg not in ("", "slots", "tags", "amounts"):
+        raise UserError(f"--config: unknown argument :{arg}; there are :slots, :tags, :amounts")
     config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
     config.base.pruning.steps = 3
     config.base.pruning.explicit = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
     config.base.eval.examples = 200
-    methods = METHODS if not arg else ("l2-mbp", "frobenius-mbp")
-    config.methods = tuple(method + setting for method in methods for setting in SETTINGS)
-    config.tasks = (arg or "intents",)
+    methods, settings = METHODS if not arg else METHODS[:2], SETTINGS
+    if arg == "amounts":
+        methods, settings = METHODS[:1], (*SETTINGS, *AMOUNTS)
+    config.methods = tuple(method + setting for method in methods for setting in settings)
+    config.tasks = ("intents",) if arg in ("", "amounts") else ("slots",)
     config.seeds = (0, 1, 2, 3, 4)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
+    if arg == "tags":
+        config.base.task.source = "folder"
+        config.base.task.train_examples = 640
+        config.base.train.batch_size = 16
+        config.base.eval.examples = 100
     return config

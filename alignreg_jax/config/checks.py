@@ -166,6 +166,7 @@ BOUNDS: dict[str, Bounds] = {
     "distill.layers": _COUNT,
     "distill.text_share": Bounds(0.0, 0.99),
     "distill.text_exponent": Bounds(0.0, 10.0),
+    "distill.text_examples": _COUNT,
     "eval.examples": _COUNT,
     "eval.batch_size": _ROWS,
     "checkpoint.every_minutes": _RATE,

@@ -19,7 +19,7 @@ _CUTS = tuple(
     ).split()
 )
 _TEACHER = tuple(f"distill.{name}" for name in "weight temperature hidden layers text".split())
-_TEXT = tuple(f"distill.text_{name}" for name in "share languages exponent".split())
+_TEXT = tuple(f"distill.text_{name}" for name in "share languages examples exponent".split())
 _RATES = tuple(
     f"train.{name}" for name in "learning_rate warmup_steps schedule max_grad_norm".split()
 )

@@ -108,6 +108,7 @@ class DistillConfig:
     text: str | None = None
     text_share: float = 0.5  # share of unlabelled rows in an epoch
     text_languages: tuple[str, ...] = ()  # empty: all there are
+    text_examples: int = 0  # at most so many rows of each language, in a fixed draw; 0: all
     text_exponent: float = 1.0  # languages by rows^exponent: 1 proportional, 0 all alike
 
 

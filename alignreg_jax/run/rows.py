@@ -49,6 +49,7 @@ def _data_key(config: ExperimentConfig) -> Hashable:
         chosen.examples,
         config.distill.text,
         config.distill.text_languages,
+        config.distill.text_examples,
     )
 
 
@@ -110,9 +111,10 @@ def _read_text(
             notes.append(
                 f"distill.text: {sum(counts.values()):,} rows {why} and left out: {listed}"
             )
-    rows = sum(split.rows for split in cleared.rows.values())
-    notes.append(f"distill.text: {rows:,} unlabelled rows in {len(cleared.rows)} languages")
-    return cleared.rows, tuple(notes)
+    drawn = {name: draw(split, distill.text_examples) for name, split in cleared.rows.items()}
+    rows = sum(split.rows for split in drawn.values())
+    notes.append(f"distill.text: {rows:,} unlabelled rows in {len(drawn)} languages")
+    return drawn, tuple(notes)
 
 
 def _check_stripped(config: ExperimentConfig, dataset: Dataset) -> None:

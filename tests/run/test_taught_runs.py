@@ -176,6 +176,25 @@ def test_an_epoch_has_all_labels_once_and_its_share_of_text(told):
         assert part.rows.max() < inputs.labelled
 
 
+def test_of_each_language_at_most_so_many_sentences_are_used(told):
+    def texts(most):
+        config = configured(
+            told, "--config.method=l2-mbp", *TEXT, f"--config.distill.text_examples={most}"
+        )
+        inputs = load_inputs(config)
+        rows = inputs.dataset.notes
+        assert any(
+            f"{sum(inputs.text_rows.values())} unlabelled rows in 2" in note for note in rows
+        )
+        return dict(inputs.text_rows), inputs.digests["text"]
+
+    everything, few, fewer = texts(0), texts(5), texts(2)
+    assert [rows for rows, _ in (everything, few, fewer)] == [
+        {"de": 12, "sw": 12}, {"de": 5, "sw": 5}, {"de": 2, "sw": 2},
+    ]  # fmt: skip
+    assert texts(12) == everything != few  # known by what is used, not by the field
+
+
 def test_a_checkpoint_teaches_from_the_start(told, made, tmp_path):
     _, folder = made("movement")
     flags = (f"--config.distill.teacher={folder / 'export'}", "--config.method=l2-mbp")

@@ -183,19 +183,21 @@ def test_lambda_demo_searches_both_penalties_alike(shipped):
     assert 1 in map(round, weights["cosine"])
 
 
-@pytest.mark.parametrize("name", ["distillation_demo.py", "distillation_demo.py:slots"])
-def test_distillation_demo_gives_all_rows_the_same_steps(shipped, name):
-    sweep = shipped(name)
-    runs = plan(sweep)
-    methods = len({run.config.method for run in runs})
-    assert len(runs) == methods * 3 * 5
+@pytest.mark.parametrize("arg", ["", ":slots", ":tags", ":amounts"])
+def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
+    runs = plan(shipped(f"distillation_demo.py{arg}"))
+    settings = {run.config.distill for run in runs}
+    amounts = {0, 10, 30, 60} if arg == ":amounts" else {0}
+    assert {distill.text_examples for distill in settings} == amounts
+    assert len(runs) == len({run.config.method for run in runs}) * len(settings) * 5
     found = {(run.config.distill.teacher, run.config.distill.text) for run in runs}
     assert found == {("none", None), ("dense", None), ("dense", "data")}
     assert len({run.config.distill.weight for run in runs}) == 1
     steps = set()
     for run in runs:
         config = run.config
-        phases = Phases.from_config(config, 1280, 1280 if config.distill.text else 0)
+        rows = config.task.train_examples
+        phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
         own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
         steps.add((own, phases.steps(2), phases.steps(3)))
     assert steps == {(640, 160, 160)}
