@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
+from alignreg_jax.pruning import unit_criteria, unit_cuts
 from alignreg_jax.pruning.methods import CRITERIA, LEARNED, REGULARIZERS, build
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
@@ -83,8 +84,8 @@ _CHOICES: dict[str, Collection[Any]] = {
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
-    "pruning.criterion": CRITERIA,
-    "pruning.scope": ("layer", "global", "kind"),
+    "pruning.criterion": (*CRITERIA, *unit_criteria.CRITERIA),
+    "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
     "pruning.start": ("dense", "pretrained"),
     "pruning.schedule": SCHEDULES,
     "regularizer.name": REGULARIZERS,
@@ -242,6 +243,11 @@ def validate(config: Any) -> None:
             )
         if not config.train.score_learning_rate:
             raise UserError("train.score_learning_rate=0: the gates would never be learned")
+    if config.pruning.keep_zeros and config.pruning.scope in unit_cuts.SCOPES:
+        raise UserError(
+            f"pruning.keep_zeros: pruning.scope={config.pruning.scope} counts whole units, so it "
+            "cannot count weights that are zero already"
+        )
     _check_learned(config)
     _check_teacher(config)
     build(

@@ -19,7 +19,7 @@ Signals = Mapping[str, Any]
 
 Penalty = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
 
-GRADIENTS = frozenset({"grad", "grad_abs", "grad_squared"})
+GRADIENTS = frozenset({"grad", "grad_abs", "grad_squared", "units_abs", "units_squared"})
 """Signals that cost a pass over training batches."""
 
 

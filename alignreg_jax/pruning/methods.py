@@ -12,7 +12,17 @@ import jax
 from jaxtyping import Array, Key
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import criteria, gated_kernels, lamp, learned, lookahead, masks, penalties
+from alignreg_jax.pruning import (
+    criteria,
+    gated_kernels,
+    lamp,
+    learned,
+    lookahead,
+    masks,
+    penalties,
+    unit_criteria,
+    unit_cuts,
+)
 from alignreg_jax.pruning.kernels import Kernels, Masks
 from alignreg_jax.pruning.method import Method, Signals, State, Weights
 
@@ -87,6 +97,7 @@ _COSINE = {"regularizer.name": "cosine", **_PRETRAINED}
 _FROBENIUS = {"regularizer.name": "frobenius", **_PRETRAINED}
 _LAYER = {"pruning.scope": "layer"}
 _GLOBAL = {"pruning.scope": "global"}
+_EVEN = {"pruning.scope": "units-even"}
 _MAGNITUDE = {"pruning.criterion": "magnitude"}
 _RANDOM = {"pruning.criterion": "random"}
 # Both L0 rows have a Lagrangian, as a fixed weight has to be tuned to the length of a run. The rate
@@ -123,6 +134,13 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...]]] = {
     "soft-movement": {**_MOVEMENT, **_LAYER, **_SCORES, "pruning.criterion": "soft-movement"},
     "smp-l": {**_SMP, **_LAYER},
     "smp-s": {**_SMP, "pruning.scope": "kind"},
+    # Whole heads and feed-forward units, and two controls
+    "structured-taylor": {"pruning.criterion": "taylor-units", **_EVEN, **_PLAIN},
+    "structured-fisher": {
+        "pruning.criterion": "fisher-units", "pruning.scope": "units", **_PLAIN,
+    },
+    "structured-magnitude": {"pruning.criterion": "magnitude-units", **_EVEN, **_PLAIN},
+    "structured-random": {"pruning.criterion": "random-units", **_EVEN, **_PLAIN},
     # Controls, which show what each part adds
     "l0": {"pruning.criterion": "gate", **_GLOBAL, "regularizer.name": "l0-target", **_GATE_RATE},
     "l2sp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l2sp", **_PRETRAINED},
@@ -147,6 +165,7 @@ def build(
     reduce: str = "sum",
     signed: bool = False,
     mask_every: int = 1,
+    heads: int = 0,
 ) -> Method:
     """Make a method from the names in a config.
 
@@ -154,23 +173,26 @@ def build(
     other that shares them.
 
     Args:
-        criterion: a name in `CRITERIA`.
-        scope: "layer", "global", or for learned masks "kind".
+        criterion: a name in `CRITERIA` or `unit_criteria.CRITERIA`.
+        scope: "layer", "global", for learned masks "kind", or for units "units-even" and "units".
         regularizer: a name in `REGULARIZERS`; its weight is `Hyper.regularizer_weight`.
         norm: of the Frobenius distance, "squared" or "norm".
         reduce: of the Frobenius distance over matrices, "sum" or "mean".
         signed: the cosine without the paper's absolute value.
         mask_every: steps from one choice of learned masks to the next.
+        heads: in a layer, for the scopes of units.
 
     Raises:
         UserError: a name that is not in its table, or names that do not go together.
     """
-    _check("pruning.criterion", criterion, tuple(CRITERIA))
-    _check("pruning.scope", scope, ("layer", "global", "kind"))
+    _check("pruning.criterion", criterion, (*CRITERIA, *unit_criteria.CRITERIA))
+    _check("pruning.scope", scope, ("layer", "global", "kind", *unit_cuts.SCOPES))
     _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
-    row, gated = CRITERIA[criterion], regularizer in penalties.GATED
+    _check_units(criterion, scope, regularizer)
+    row = CRITERIA.get(criterion) or unit_criteria.CRITERIA[criterion]
+    gated = regularizer in penalties.GATED
     if criterion == "gate" and not gated:
         raise UserError(
             f"pruning.criterion=gate needs gates: set regularizer.name to one of "
@@ -183,7 +205,9 @@ def build(
         penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
     common = {
         "name": f"{criterion}-{scope}-{regularizer}",
-        "cut": _cut(row.score, cast(masks.Scope, scope), gated),
+        "cut": _cut(row.score, cast(masks.Scope, scope), gated)
+        if isinstance(row, Criterion)
+        else unit_criteria.make_cut(row.score, cast(unit_cuts.UnitScope, scope), heads),
         "penalty": penalty,
         "needs": row.needs,
         "anchors_rest": regularizer in penalties.ANCHORED,
@@ -234,6 +258,27 @@ def _cut(
         return kept, gated_kernels.renew(state) if gated else state
 
     return cut
+
+
+def _check_units(criterion: str, scope: str, regularizer: str) -> None:
+    """Raise UserError where units and single weights are mixed, or scores that do not compare."""
+    if (criterion in unit_criteria.CRITERIA) != (scope in unit_cuts.SCOPES):
+        raise UserError(
+            f"pruning.criterion={criterion} with pruning.scope={scope}: the criteria of units "
+            f"({', '.join(unit_criteria.CRITERIA)}) go with the scopes of units "
+            f"({', '.join(unit_cuts.SCOPES)}), and only with them"
+        )
+    if criterion in unit_criteria.CRITERIA and regularizer in (*penalties.GATED, "scores"):
+        raise UserError(
+            f"regularizer.name={regularizer} is of single weights; pruning.criterion={criterion} "
+            "takes out whole units"
+        )
+    if criterion == "taylor-units" and scope == "units":
+        raise UserError(
+            "pruning.criterion=taylor-units with pruning.scope=units: sums of absolute values do "
+            "not compare heads with feed-forward units, and would delete nearly all heads; use "
+            "pruning.criterion=fisher-units, or pruning.scope=units-even"
+        )
 
 
 def _check_learned(criterion: str, scope: str, regularizer: str) -> None:

@@ -90,7 +90,8 @@ def build_trainer(
     train, pruning, regularizer, distill = (
         config.train, config.pruning, config.regularizer, config.distill
     )  # fmt: skip
-    method, anew = method_of(config), begins_anew(config, method_of(config))
+    method = method_of(config, model.config.layers[0].heads)
+    anew = begins_anew(config, method)
     apart = anew and pruning.start == "pretrained"  # with a schedule of its own
     dense_steps = phases.steps(0)
     settings = steps.StepSettings(

@@ -14,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+import jax
+
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import masks, zeros
+from alignreg_jax.pruning import masks, unit_cuts, zeros
 from alignreg_jax.pruning.method import GRADIENTS, Marks
 from alignreg_jax.run import assembly, marks, plan
 from alignreg_jax.run.batches import Batches
@@ -67,11 +69,12 @@ class Experiment:
         self._saver, self._clock = Saver(), SaveClock(saved.every_minutes, saved.every_steps)
         self.phases = inputs.time_table(config)
         kernels, _ = prunable.split(inputs.encoder.params)
-        self._sizes, self._asked = prunable.sizes(kernels), self.phases.remaining
-        masks.keep_counts(self._sizes, 1.0, cast(masks.Scope, config.pruning.scope))  # it can
+        self._model, self._asked = assembly.build_model(config, inputs), self.phases.remaining
+        self._shapes = jax.eval_shape(lambda: kernels)
+        for phase in range(self.phases.last + 1):  # that it can
+            self._keep(self._asked(phase))
         if config.pruning.keep_zeros:
             self._keep_zeros(zeros.standing(kernels))
-        self._model = assembly.build_model(config, inputs)
         self.method = plan.method_of(config)
         self.phases.check_learning(self.method.cut_at)
         self._midway = 0 < self.method.cut_at < 1
@@ -96,7 +99,7 @@ class Experiment:
     def _keep_zeros(self, standing: zeros.Standing) -> None:
         """Tell phases by what is left where weights are zero from the start."""
         scope = cast(masks.Scope, self.config.pruning.scope)
-        left = zeros.as_cut(self._asked, self._sizes, standing, scope)
+        left = zeros.as_cut(self._asked, prunable.sizes(self._shapes), standing, scope)
         if self.phases.last:
             zeros.check_first_cut(self._asked(1), left(0), left(1))
         self.phases = replace(self.phases, remaining=left)
@@ -173,8 +176,11 @@ class Experiment:
         )  # fmt: skip
 
     def _keep(self, remaining: float) -> masks.Keep:
-        scope = cast(masks.Scope, self.config.pruning.scope)
-        return masks.keep_counts(self._sizes, remaining, scope)
+        scope: Any = self.config.pruning.scope
+        if scope in unit_cuts.SCOPES:
+            heads = self._model.config.layers[0].heads
+            return unit_cuts.keep_counts(self._shapes, heads, remaining, scope)
+        return masks.keep_counts(prunable.sizes(self._shapes), remaining, scope)
 
     def _begin(self, event: plan.Begin) -> None:
         """Leave the dense phase for what the method itself trains."""
@@ -215,6 +221,10 @@ class Experiment:
             counts = self._statistics(index)
             if learned:
                 measured["kept_before_cut"] = before[index]
+            if self.config.pruning.scope in unit_cuts.SCOPES:
+                state, _ = self.trainer.member(index)
+                heads = self._model.config.layers[0].heads
+                measured = {**measured, **unit_cuts.by_layer(state.masks, heads)}
             log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
             remaining = counts["kept"] / counts["prunable"]
             self._event(member, "prune", event.phase, remaining, **counts, **measured)

@@ -14,8 +14,13 @@ from alignreg_jax.pruning import methods, schedules
 from alignreg_jax.pruning.method import Method
 
 
-def method_of(config: ExperimentConfig) -> Method:
-    """How a run prunes."""
+def method_of(config: ExperimentConfig, heads: int = 0) -> Method:
+    """How a run prunes.
+
+    Args:
+        config: of the run.
+        heads: in a layer of its encoder, for cuts of whole units; 0 where nothing will be cut.
+    """
     pruning, regularizer = config.pruning, config.regularizer
     return methods.build(
         criterion=str(pruning.criterion),
@@ -24,6 +29,7 @@ def method_of(config: ExperimentConfig) -> Method:
         norm=regularizer.norm,
         reduce=regularizer.reduce,
         mask_every=pruning.mask_every,
+        heads=heads,
     )
 
 

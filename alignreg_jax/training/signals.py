@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import units
 from alignreg_jax.pruning.kernels import KERNELS, Kernels
 from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper
 from alignreg_jax.training import sharding
@@ -21,27 +22,37 @@ from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import DeviceData, TrainState
 from alignreg_jax.training.steps import accumulate, count_targets
 
-Signals = dict[str, Kernels]
+Signals = dict[str, dict[str, Array]]
 
-# How one batch's gradient enters each signal
+# How one batch's gradient enters each signal: those of weights, and those of units' gates
 _TERMS = {"grad": lambda leaf: leaf, "grad_abs": jnp.abs, "grad_squared": jnp.square}
-assert _TERMS.keys() == GRADIENTS
+_UNIT_TERMS = {"units_abs": jnp.abs, "units_squared": jnp.square}
+assert _TERMS.keys() | _UNIT_TERMS.keys() == GRADIENTS
 
 
 @made_once
-def make_zeros(needs: frozenset[str], mesh: Mesh, lift: Lift) -> Callable[..., Any]:
+def make_zeros(needs: frozenset[str], heads: int, mesh: Mesh, lift: Lift) -> Callable[..., Any]:
     """Compile `zeros(kernels)`: sums to start from, float32, for the gradients in `needs`.
 
-    The kernels give the shapes: of one seed, or with a leading axis of several.
+    The kernels give the shapes: of one seed, or with a leading axis of several. `heads` is how many
+    a layer has.
     """
     wanted = sorted(needs & GRADIENTS)
 
-    @partial(jax.jit, out_shardings=_shardings(needs, mesh, lift))
-    def zeros(kernels: dict[str, Array]) -> dict[str, Any]:
+    def one_seed(kernels: dict[str, Array]) -> dict[str, Any]:
+        of_units = units.shapes(kernels, heads)
+        shapes = {name: kernels[name].shape for name in KERNELS}
         return {
-            signal: {name: jnp.zeros(kernels[name].shape, jnp.float32) for name in KERNELS}
+            signal: {
+                name: jnp.zeros(shape, jnp.float32)
+                for name, shape in (of_units if signal in _UNIT_TERMS else shapes).items()
+            }
             for signal in wanted
         }
+
+    @partial(jax.jit, out_shardings=_shardings(needs, mesh, lift))
+    def zeros(kernels: dict[str, Array]) -> dict[str, Any]:
+        return lift(one_seed, (lift.own,))(kernels)
 
     return zeros
 
@@ -63,6 +74,7 @@ def make_accumulate(
     donated.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
+    heads = model.config.layers[0].heads
     model = model.clone(pins=sharding.pins(mesh))
 
     def one_seed(
@@ -93,13 +105,15 @@ def make_accumulate(
                 jax.value_and_grad(loss), used, rows[index], state.key, accumulation
             )
             targets = count_targets(data, rows[index], length).labelled
-            return {
-                signal: {
-                    name: total[name] + _TERMS[signal](gradients[name] / targets)
-                    for name in KERNELS
-                }
-                for signal, total in sums.items()
+            gradients = {name: gradients[name] / targets for name in KERNELS}
+            gates = units.importance(used, gradients, heads) if needs & _UNIT_TERMS.keys() else {}
+            terms = {
+                signal: jax.tree.map(_UNIT_TERMS[signal], gates)
+                if signal in _UNIT_TERMS
+                else jax.tree.map(_TERMS[signal], gradients)
+                for signal in sums
             }
+            return jax.tree.map(jnp.add, sums, terms)
 
         return jax.lax.fori_loop(0, count, body, sums)
 
@@ -128,5 +142,9 @@ def make_accumulate(
 
 
 def _shardings(needs: frozenset[str], mesh: Mesh, lift: Lift) -> dict[str, Any]:
-    """Where the sums of each signal are."""
-    return {signal: lift.shardings(sharding.for_kernels(mesh)) for signal in needs & GRADIENTS}
+    """Where the sums of each signal are: with the kernels; those of units everywhere."""
+    everywhere = dict.fromkeys(units.UNITS, NamedSharding(mesh, sharding.REPLICATED))
+    return {
+        signal: lift.shardings(everywhere if signal in _UNIT_TERMS else sharding.for_kernels(mesh))
+        for signal in needs & GRADIENTS
+    }

@@ -113,7 +113,9 @@ class Trainer:
         self._add_gradients = signals.make_accumulate(
             model, method.effective, method.needs, settings.accumulation, mesh, lift
         )
-        self._no_gradients = signals.make_zeros(method.needs, mesh, lift)
+        self._no_gradients = signals.make_zeros(
+            method.needs, model.config.layers[0].heads, mesh, lift
+        )
         self.serve = states.make_serve(method.finalize)
         self.data = self.place(DeviceData.from_encoded(train))
         zeros = np.zeros(steps_per_dispatch, np.float32)

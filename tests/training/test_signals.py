@@ -12,7 +12,7 @@ from training_cases import LENGTH, batches, make_trainer, method, model, prune, 
 from alignreg_jax.data.batching import Dispatch, sample
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.models import xlmr
-from alignreg_jax.pruning import kernels, masks, methods
+from alignreg_jax.pruning import kernels, masks, methods, units
 from alignreg_jax.pruning.kernels import KERNELS, merge, split
 from alignreg_jax.pruning.methods import Criterion, build
 from alignreg_jax.training import programs
@@ -70,6 +70,40 @@ def test_signals_are_sums_over_batches():
     assert_close(found["grad"], {n: sum(one[n] for one in each) for n in KERNELS})
     assert_close(found["grad_abs"], {n: sum(abs(one[n]) for one in each) for n in KERNELS})
     assert_close(found["grad_squared"], {n: sum(one[n] ** 2 for one in each) for n in KERNELS})
+
+
+def test_signals_of_units_are_the_gradients_of_their_gates():
+    """Absolute values and squares per batch of the derivative in a gate at 1."""
+    needs = frozenset({"units_abs", "units_squared"})
+    trainer = make_trainer(method_=replace(greedy(), needs=needs))
+    found = trainer.gradients(PLAN)
+    heads = model().config.layers[0].heads
+    start, rest = split(jax.tree.map(jnp.asarray, trainer.state.params))
+    encoded, each = rows(), []
+    for dispatch in PLAN:
+        for numbers in dispatch.rows:
+            ids = np.full((len(numbers), dispatch.length), 1, np.int32)
+            for row, index in zip(ids, numbers, strict=True):
+                first, size = encoded.offsets[index], encoded.lengths[index]
+                row[:size] = encoded.ids[first : first + size]
+
+            def loss(gates, ids=ids, numbers=numbers):
+                used = merge(units.gate(start, gates), rest)
+                lengths = jnp.asarray(encoded.lengths[numbers])
+                said = xlmr.logits(model(), used, jnp.asarray(ids), lengths)
+                scores = jax.nn.log_softmax(said)
+                return -jnp.mean(scores[jnp.arange(len(numbers)), encoded.labels[numbers]])
+
+            shapes = units.shapes(start, heads)
+            gates = {kind: jnp.ones(shapes[kind]) for kind in units.UNITS}
+            each.append(jax.device_get(jax.grad(loss)(gates)))
+    assert found.keys() == needs
+    for kind in units.UNITS:
+        for signal, term in (("units_abs", np.abs), ("units_squared", np.square)):
+            expected = sum(term(one[kind]) for one in each)
+            scale = np.abs(expected).max()
+            assert scale > 0
+            np.testing.assert_allclose(found[signal][kind], expected, rtol=0, atol=1e-5 * scale)
 
 
 @pytest.mark.parametrize("parts", [2, 4])

@@ -1,0 +1,56 @@
+"""Whole runs that prune heads and feed-forward units."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from safetensors.numpy import load_file
+from test_experiment import configured
+from test_taught_runs import run
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.pruning import masks, units
+
+RUNS = {
+    "structured-taylor": ("--config.regularizer.name=cosine", "--config.regularizer.weight=10"),
+    "structured-fisher": ("--config.distill.teacher=dense",),
+}
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def done(request, tmp_path_factory):
+    world = tiny.build(tmp_path_factory.mktemp("units") / "world")
+    config = configured(world, f"--config.method={request.param}", *RUNS[request.param])
+    folder = tmp_path_factory.mktemp(request.param) / "run"
+    run(config, folder)
+    return world, config, folder
+
+
+def test_units_go_whole_and_events_count_them(done):
+    _, _, folder = done
+    with np.load(folder / "masks.npz") as file:
+        kept = masks.unpack(file)
+    heads = tiny.HEADS
+    (*_, last) = [event for event in tiny.events(folder) if event["kind"] == "prune"]
+    shapes = units.shapes(kept, heads)
+    rows = {"heads": kept["attention/output"], "ffn": kept["output"]}
+    standing = {kind: rows[kind].reshape(*shapes[kind], -1).any(axis=-1) for kind in units.UNITS}
+    expanded = units.expand(jax.tree.map(jnp.asarray, standing), kept)
+    for name in kept:  # a unit that stands has all its weights, one that does not has none
+        np.testing.assert_array_equal(kept[name], expanded[name])
+    for kind in units.UNITS:
+        assert last[f"{kind}_by_layer"] == standing[kind].sum(axis=1).tolist()
+    exported = load_file(folder / "export" / "model.safetensors")
+    for layer, present in enumerate(standing["ffn"]):
+        path = f"roberta.encoder.layer.{layer}.output.dense.weight"
+        np.testing.assert_array_equal((exported[path] != 0).any(axis=0), present)
+
+
+def test_a_schedule_without_room_for_every_layer_is_refused_before_anything_is_written(tmp_path):
+    world = tiny.build(tmp_path / "world")
+    given = ("--config.method=structured-fisher", "--config.pruning.final=0.01")
+    config = configured(world, *given)
+    with pytest.raises(UserError, match=r"^pruning\.scope=units: .* in every layer have"):
+        run(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
