@@ -86,6 +86,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "train.bucketing": ("length", "none"),
     "pruning.criterion": (*CRITERIA, *unit_criteria.CRITERIA),
     "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
+    "pruning.gradients_on": ("labels", "text"),
     "pruning.start": ("dense", "pretrained"),
     "pruning.schedule": SCHEDULES,
     "regularizer.name": REGULARIZERS,
@@ -248,6 +249,8 @@ def validate(config: Any) -> None:
             f"pruning.keep_zeros: pruning.scope={config.pruning.scope} counts whole units, so it "
             "cannot count weights that are zero already"
         )
+    if config.pruning.gradients_on == "text" and config.distill.text is None:
+        raise UserError("pruning.gradients_on=text: there is no text; set distill.text")
     _check_learned(config)
     _check_teacher(config)
     build(

@@ -15,8 +15,8 @@ _PENALTY = tuple(f"regularizer.{name}" for name in "weight reference norm reduce
 _CUTS = tuple(
     f"pruning.{name}"
     for name in (
-        "criterion scope schedule fraction final explicit gradient_batches start freeze threshold"
-        " warmup cooldown mask_every"
+        "criterion scope schedule fraction final explicit gradient_batches gradients_on start"
+        " freeze threshold warmup cooldown mask_every"
     ).split()
 )
 _TEACHER = tuple(f"distill.{name}" for name in "weight temperature hidden layers text".split())
@@ -58,7 +58,9 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
             if pruning.final is not None:
                 off("pruning.final says what is left at the end", "pruning.fraction")
         if not ({**CRITERIA, **unit_criteria.CRITERIA}[str(pruning.criterion)].needs & GRADIENTS):
-            off(f"pruning.criterion={pruning.criterion} takes none", "pruning.gradient_batches")
+            off(f"pruning.criterion={pruning.criterion} takes none",
+                "pruning.gradient_batches", "pruning.gradients_on",
+            )  # fmt: skip
     if regularizer.name == "none":
         off("there is no penalty", *_PENALTY)
     elif not pruning.steps and (regularizer.name in GATED or regularizer.reference == "finetuned"):

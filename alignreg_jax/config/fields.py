@@ -71,6 +71,8 @@ class PruningConfig:
     epochs_per_step: int = 15
     first_epochs: int | None = None  # dense fine-tuning; None: as epochs_per_step
     gradient_batches: int = 32  # for criteria that are gradients: batches before each cut
+    # Of which rows: "labels", those with a label; "text", those of distill.text, with the teacher's
+    gradients_on: str = "labels"
     keep_zeros: bool = False  # weights that are zero in the encoder, pruned before, stay so
     start: str | None = None  # phase 1 begins with the dense weights, or again with the pretrained
     freeze: tuple[str, ...] | None = None  # as train.freeze, from phase 1 on

@@ -56,9 +56,12 @@ class Batches:
                 done += len(together[0].rows)
 
     def drawn(self, phase: int, seed: int) -> list[Dispatch]:
-        """Batches for criteria that are gradients: a draw from an epoch of labelled rows."""
+        """Batches for criteria that are gradients: a draw from labelled rows, or from text."""
+        rows = np.arange(self.inputs.labelled)
+        if self.config.pruning.gradients_on == "text":
+            rows = np.arange(self.inputs.labelled, self.inputs.train.rows)
         return sample(
-            self._plan(self.phases.first_epoch(phase), seed, np.arange(self.inputs.labelled)),
+            self._plan(self.phases.first_epoch(phase), seed, rows),
             self.config.pruning.gradient_batches,
             data_seed=self.config.data_seed,
             epoch=self.phases.first_epoch(phase),

@@ -216,7 +216,9 @@ class Experiment:
             measured = {"gradient_batches": sum(len(part.rows) for part in plans[0])}
         learned = self.trainer.method.step_masks is not None
         before = [self._statistics(index)["kept"] for index in range(len(self.members))] * learned
-        self.trainer.prune(keep, event.phase, self.trainer.gradients(*plans))
+        by_teacher = self.config.pruning.gradients_on == "text"
+        gradients = self.trainer.gradients(*plans, by_teacher=by_teacher)
+        self.trainer.prune(keep, event.phase, gradients)
         for index, member in enumerate(self.members):
             counts = self._statistics(index)
             if learned:

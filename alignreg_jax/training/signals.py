@@ -17,7 +17,7 @@ from alignreg_jax.pruning.kernels import KERNELS, Kernels
 from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper
 from alignreg_jax.training import sharding
 from alignreg_jax.training.lifting import Lift
-from alignreg_jax.training.losses import cross_entropy
+from alignreg_jax.training.losses import Teacher, cross_entropy
 from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import DeviceData, TrainState
 from alignreg_jax.training.steps import accumulate, count_targets
@@ -66,12 +66,16 @@ def make_accumulate(
     mesh: Mesh,
     lift: Lift,
 ) -> Callable[..., Any]:
-    """Compile `accumulate(sums, state, data, rows, count, hyper, clock, *, length)`.
+    """Compile `accumulate(sums, state, data, teacher, rows, count, hyper, clock, *, length)`.
 
     Adds, for each of the first `count` batches of `rows` `[steps, batch]`, the gradient of the
     batch's mean task loss with respect to the effective kernels: dropout off, no penalty, no
     clipping. Every batch counts the same, in however many microbatches it is computed. `sums` is
     donated.
+
+    With a `teacher` the label of a row is what that says, and rows need none of their own. Not its
+    probabilities: before the first cut the model is its own teacher, and the gradient of their
+    cross-entropy would be 0.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     heads = model.config.layers[0].heads
@@ -81,6 +85,7 @@ def make_accumulate(
         sums: Signals,
         state: TrainState,
         data: DeviceData,
+        teacher: Teacher | None,
         rows: Array,
         count: Array,
         hyper: Hyper,
@@ -97,14 +102,19 @@ def make_accumulate(
             )
             params = prunable.merge(used, rest)
             logits = xlmr.logits(model, params, batch.ids, batch.lengths)
-            return jnp.sum(cross_entropy(logits, batch.labels) * batch.weights)
+            labels, weights = batch.labels, batch.weights
+            if teacher is not None:
+                said = teacher.logits[jnp.maximum(data.places(rows, length), 0)]
+                labels, weights = jnp.argmax(said, axis=-1), batch.targets
+            return jnp.sum(cross_entropy(logits, labels) * weights)
 
         def body(index: Array, sums: Signals) -> Signals:
             # In the microbatches of training: what fits in memory there fits here
             _, gradients = accumulate(
                 jax.value_and_grad(loss), used, rows[index], state.key, accumulation
             )
-            targets = count_targets(data, rows[index], length).labelled
+            counts = count_targets(data, rows[index], length)
+            targets = counts.labelled if teacher is None else counts.targets
             gradients = {name: gradients[name] / targets for name in KERNELS}
             gates = units.importance(used, gradients, heads) if needs & _UNIT_TERMS.keys() else {}
             terms = {
@@ -127,6 +137,7 @@ def make_accumulate(
         sums: Any,
         state: TrainState,
         data: DeviceData,
+        teacher: Teacher | None,
         rows: Array,
         count: Array,
         hyper: Hyper,
@@ -135,8 +146,8 @@ def make_accumulate(
         length: int,
     ) -> Any:
         add = partial(one_seed, length=length)
-        axes = (lift.own, lift.own, None, lift.own, None, None, None)
-        return lift(add, axes)(sums, state, data, rows, count, hyper, clock)
+        axes = (lift.own, lift.own, None, lift.own, lift.own, None, None, None)
+        return lift(add, axes)(sums, state, data, teacher, rows, count, hyper, clock)
 
     return add_up
 

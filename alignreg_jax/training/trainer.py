@@ -244,22 +244,25 @@ class Trainer:
         )
         self._traced_hyper = self.place(jax.tree.map(np.float32, replace(self._hyper, **hyper)))
 
-    def gradients(self, *plans: Sequence[Dispatch]) -> dict[str, Any]:
+    def gradients(self, *plans: Sequence[Dispatch], by_teacher: bool = False) -> dict[str, Any]:
         """The gradient signals that the method needs, summed over the batches of each seed's plan.
 
-        The plans are of one sequence of shapes.
+        The plans are of one sequence of shapes. `by_teacher` takes what the teacher says as
+        labels.
 
         Raises:
             NonFiniteLoss: a sum is not finite; a ranking by it would be one of NaN.
         """
         if not self.method.needs & GRADIENTS:
             return {}
+        said = replace(self.teacher, params=None) if by_teacher and self.teacher else None
         sums = self._no_gradients(prunable.split(self.state.params)[0])
         for dispatches in zip(*plans, strict=True):
             sums = self._add_gradients(
                 sums,
                 self.state,
                 self.data,
+                said,
                 *self._batches(dispatches),
                 self._traced_hyper,
                 self._clock,

@@ -123,8 +123,8 @@ def test_fields_that_are_added_later_have_to_be_thought_about():
     }  # fmt: skip
     assert names(PruningConfig) == {
         "criterion", "scope", "schedule", "steps", "fraction", "final", "explicit",
-        "epochs_per_step", "first_epochs", "gradient_batches", "keep_zeros", "start", "freeze",
-        "threshold", "warmup", "cooldown", "mask_every",
+        "epochs_per_step", "first_epochs", "gradient_batches", "gradients_on", "keep_zeros",
+        "start", "freeze", "threshold", "warmup", "cooldown", "mask_every",
     }  # fmt: skip
     assert names(RegularizerConfig) == {
         "name", "weight", "reference", "norm", "reduce", "phases",

@@ -1,5 +1,7 @@
 """Whole runs that prune heads and feed-forward units."""
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +13,8 @@ from test_taught_runs import run
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import masks, units
+from alignreg_jax.run.batches import Batches
+from alignreg_jax.run.inputs import load_inputs
 
 RUNS = {
     "structured-taylor": ("--config.regularizer.name=cosine", "--config.regularizer.weight=10"),
@@ -45,6 +49,26 @@ def test_units_go_whole_and_events_count_them(done):
     for layer, present in enumerate(standing["ffn"]):
         path = f"roberta.encoder.layer.{layer}.output.dense.weight"
         np.testing.assert_array_equal((exported[path] != 0).any(axis=0), present)
+
+
+def test_importance_is_measured_on_text_of_other_languages(tmp_path):
+    """Batches of text have no labelled row, and a language alone can be measured."""
+    world = tiny.build(tmp_path / "world")
+    rows = [json.dumps({"text": f"de{i} de{(7 * i) % 20}"}) for i in range(12)]
+    (world.data / "de.unlabelled.jsonl").write_text("\n".join(rows) + "\n")
+    given = (
+        "--config.method=structured-taylor", "--config.distill.text=data",
+        "--config.pruning.gradients_on=text", "--config.distill.text_languages=de",
+    )  # fmt: skip
+    config = configured(world, *given)
+    inputs = load_inputs(config)
+    batches = Batches(config, inputs, inputs.time_table(config), 0.0)
+    drawn = np.concatenate([part.rows.ravel() for part in batches.drawn(1, 0)])
+    drawn = drawn[drawn >= 0]
+    assert len(drawn) and drawn.min() >= tiny.ROWS["train"]
+    run(config, tmp_path / "run")
+    (*_, last) = [event for event in tiny.events(tmp_path / "run") if event["kind"] == "prune"]
+    assert last["gradient_batches"] == 1
 
 
 def test_a_schedule_without_room_for_every_layer_is_refused_before_anything_is_written(tmp_path):

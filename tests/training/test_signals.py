@@ -16,6 +16,7 @@ from alignreg_jax.pruning import kernels, masks, methods, units
 from alignreg_jax.pruning.kernels import KERNELS, merge, split
 from alignreg_jax.pruning.methods import Criterion, build
 from alignreg_jax.training import programs
+from alignreg_jax.training.losses import Teacher
 
 ALL = frozenset({"grad", "grad_abs", "grad_squared"})
 PLAN = [Dispatch(LENGTH, batches(0, 2)), Dispatch(24, batches(2, 1))]
@@ -104,6 +105,22 @@ def test_signals_of_units_are_the_gradients_of_their_gates():
             scale = np.abs(expected).max()
             assert scale > 0
             np.testing.assert_allclose(found[signal][kind], expected, rtol=0, atol=1e-5 * scale)
+
+
+def test_a_teacher_says_the_labels():
+    """What it says of rows stands for their labels, right or wrong; its probabilities do not."""
+    plain, taught = make_trainer(method_=greedy()), make_trainer(method_=greedy())
+    labels = rows().labels
+    said = np.full((len(labels), 5), -1.0, np.float32)
+    said[np.arange(len(labels)), labels] = 0.5
+    taught.teach([Teacher(taught.place(said))])
+    expected = plain.gradients(PLAN)
+    for signal, found in taught.gradients(PLAN, by_teacher=True).items():
+        assert_close(found, expected[signal], 1e-6)
+    said[np.arange(len(labels)), labels] = -2.0  # another label each
+    taught.teach([Teacher(taught.place(said))])
+    other = taught.gradients(PLAN, by_teacher=True)["grad"]
+    assert any(np.abs(other[n] - expected["grad"][n]).max() > 1e-3 for n in KERNELS)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
