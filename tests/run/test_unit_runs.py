@@ -65,7 +65,8 @@ def test_importance_is_measured_on_text_of_other_languages(tmp_path):
     batches = Batches(config, inputs, inputs.time_table(config), 0.0)
     drawn = np.concatenate([part.rows.ravel() for part in batches.drawn(1, 0)])
     drawn = drawn[drawn >= 0]
-    assert len(drawn) and drawn.min() >= tiny.ROWS["train"]
+    assert len(drawn)
+    assert drawn.min() >= tiny.ROWS["train"]
     run(config, tmp_path / "run")
     (*_, last) = [event for event in tiny.events(tmp_path / "run") if event["kind"] == "prune"]
     assert last["gradient_batches"] == 1
