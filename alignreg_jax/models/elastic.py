@@ -20,7 +20,6 @@ Tau = Mapping[str, Float[Array | np.ndarray, "layers ..."]]
 Elastic = tuple[Tau, Float[Array | np.ndarray, " rows"]]
 """Thresholds, and the size of every row."""
 
-
 LayerTau = Mapping[str, Float[Array, "..."]]
 """Thresholds of one layer: `Tau` without its first axis."""
 

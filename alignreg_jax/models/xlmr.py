@@ -239,8 +239,8 @@ def logits(
             is, because the text itself can contain `<pad>`. 0: a row that only fills up a batch.
         dropout_key: None: no dropout.
         elastic: `(tau, sizes)`, where rows have sizes of their own: a unit is there for a row if
-            its threshold is at most the row's size (one training for all sizes: Cai et al. 2020,
-            Hou et al. 2020). All of it is traced, so one program serves every size. At size 1 the
+            its threshold is at most the row's size (one training for all sizes: Hou et al. 2020,
+            Li et al. 2022). All of it is traced, so one program serves every size. At size 1 the
             logits are those of the plain model to the last bit. None: the plain model.
 
     Raises:
