@@ -55,9 +55,10 @@ def model(config=CONFIG, **options):
 
 @functools.cache
 def thresholds(seed=2, layers=True):
-    """Uneven between layers; the second layer is there from size 1/2 on."""
+    """Uneven between layers, some exactly a size; the second layer is there from size 1/2 on."""
     draw = np.random.default_rng(seed).random
     tau = {"heads": draw((LAYERS, HEADS)), "ffn": draw((LAYERS, FFN))}
+    tau["heads"][:, 1], tau["ffn"][:, 5] = (1, 0.25, 0.6), 1
     tau |= {"layers": np.array([0.0, 0.5, 0.0])} if layers else {}
     return {kind: leaf.astype(np.float32) for kind, leaf in tau.items()}
 

@@ -63,6 +63,10 @@ def test_ties_go_to_heads_then_lower_layers_then_lower_indices():
     even = elastic.thresholds(given, SMALL, "even")
     for kind in units.UNITS:
         np.testing.assert_array_equal(even[kind], [[0.5, 1], [0.5, 1]])
+    many = {"heads": np.ones((1, 1)), "ffn": np.tile([[1.0, 2.0]], 50)}  # a sort that is not stable
+    tau = elastic.thresholds(many, SMALL, "even")["ffn"][0] * 100
+    np.testing.assert_allclose(tau[1::2], np.arange(1, 51), rtol=1e-6)
+    np.testing.assert_allclose(tau[::2], np.arange(51, 101), rtol=1e-6)
 
 
 def test_even_by_hand():
