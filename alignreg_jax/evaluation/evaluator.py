@@ -10,6 +10,7 @@ from jaxtyping import Array
 from alignreg_jax.data.batching import bucket_edges, evaluation_plan, renumbered
 from alignreg_jax.data.encoding import Encoded, concatenate
 from alignreg_jax.errors import NonFiniteLoss
+from alignreg_jax.models.elastic import Tau
 from alignreg_jax.support.progress import progress
 from alignreg_jax.training import forward
 from alignreg_jax.training.forward import NOT_FINITE
@@ -42,11 +43,16 @@ class Evaluator:
         self._edges = bucket_edges(max_length, per_doubling=4)
 
     def predictions(
-        self, params: Any, keys: list[tuple[str, str]], description: str
+        self,
+        params: Any,
+        keys: list[tuple[str, str]],
+        description: str,
+        at: tuple[Tau, float] | None = None,
     ) -> dict[tuple[str, str], np.ndarray]:
         """Predicted class of every row, or word, of the named splits, in file order.
 
-        -1 is a word that was cut off, or that has no piece.
+        -1 is a word that was cut off, or that has no piece. With `at`, thresholds and a size, the
+        model answers at that size; one program serves all sizes.
 
         Raises:
             NonFiniteLoss: logits that are NaN or infinite; it names the split and language.
@@ -59,6 +65,7 @@ class Evaluator:
             steps_per_dispatch=self._steps,
         )
         found = self._place(np.zeros(self._data.targets + 1, np.int32))
+        size = None if at is None else self._place((dict(at[0]), np.float32(at[1])))
         with progress(len(chosen), description, "examples") as bar:
             found = forward.through(
                 self._predict,
@@ -69,6 +76,7 @@ class Evaluator:
                 shape=(self._steps, self._batch_size),
                 place=self._place,
                 update=bar.update,
+                at=size,
             )
         classes = np.asarray(jax.device_get(found))
         for key in keys:

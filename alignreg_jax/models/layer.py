@@ -10,11 +10,12 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from alignreg_jax.models import dropout, pointwise
 from alignreg_jax.models.architecture import LayerSizes, XlmrConfig
 from alignreg_jax.models.attention import attend, precision
+from alignreg_jax.models.elastic import LayerTau, gate, present
 
 # How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
 Attention = Literal["einsum", "xla", "cudnn"]
@@ -84,7 +85,10 @@ class SelfAttention(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
+        self,
+        hidden: Float[Array, "batch length hidden"],
+        lengths: Int[Array, " batch"],
+        heads_present: Bool[Array, "batch 1 heads"] | None = None,
     ) -> Float[Array, "batch length hidden"]:
         config = self.config
         heads, head_size, _ = self.sizes
@@ -113,6 +117,8 @@ class SelfAttention(nn.Module):
                 key_value_seq_lengths=jnp.maximum(lengths, 1),
                 implementation=self.attention,
             )
+        if heads_present is not None:
+            context = gate(context, heads_present)
         context = context.reshape(*hidden.shape[:2], heads * head_size)
         output = Dense(config.hidden_size, self.dtype, name="output")(context)
         output = Dropout(config.hidden_dropout)(output)
@@ -122,7 +128,8 @@ class SelfAttention(nn.Module):
 class EncoderLayer(nn.Module):
     """One transformer layer. Without feed-forward units their output bias is all that is added.
 
-    Both LayerNorms stay in any case.
+    Both LayerNorms stay in any case, but for a layer that is not there for a row at its size: that
+    one hands on what entered it. With thresholds `tau` every row has a size.
     """
 
     config: XlmrConfig
@@ -132,12 +139,22 @@ class EncoderLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
+        self,
+        hidden: Float[Array, "batch length hidden"],
+        lengths: Int[Array, " batch"],
+        tau: LayerTau | None = None,
+        sizes: Float[Array, " batch"] | None = None,
     ) -> Float[Array, "batch length hidden"]:
-        config = self.config
+        config, before = self.config, hidden
+        masks = {} if tau is None or sizes is None else present(tau, sizes)
         attention = SelfAttention(config, self.sizes, self.dtype, self.attention, name="attention")
-        hidden = attention(hidden, lengths)
+        hidden = attention(hidden, lengths, masks.get("heads"))
         inner = Dense(self.sizes.ffn, self.dtype, gelu=True, name="intermediate")(hidden)
+        if "ffn" in masks:
+            inner = gate(inner, masks["ffn"])
         output = Dense(config.hidden_size, self.dtype, name="output")(inner)
         output = Dropout(config.hidden_dropout)(output)
-        return LayerNorm(config, name="layer_norm")(hidden + output)
+        hidden = LayerNorm(config, name="layer_norm")(hidden + output)
+        if "layers" in masks:
+            hidden = jnp.where(masks["layers"][..., None], hidden, before)
+        return hidden

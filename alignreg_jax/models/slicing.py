@@ -1,10 +1,12 @@
-"""Encoders with fewer attention heads and feed-forward units: the parameters that are left.
+"""Encoders with fewer attention heads, feed-forward units and layers: the parameters that are left.
 
 A unit owns columns of some kernels and rows of an output kernel. Without them a layer computes what
-it computes with those rows at zero.
+it computes with those rows at zero: a layer without units still adds its output biases and has both
+LayerNorms. A layer that is left out does nothing; the two are not the same.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,9 @@ from jaxtyping import Bool
 
 from alignreg_jax.models.architecture import XlmrConfig
 
-Units = Mapping[str, Bool[np.ndarray, "layers _"]]
-"""Units that are kept: `{"heads": [layers, heads], "ffn": [layers, units]}`."""
+Units = Mapping[str, Bool[np.ndarray, "layers ..."]]
+"""What is kept: `heads` `[layers, heads]`, `ffn` `[layers, units]`, and `layers` `[layers]` where
+whole layers are left out."""
 
 # The units that a layer's parameter is made of, and along which axis; all others are of hidden size
 _AXES = {
@@ -34,25 +37,35 @@ _AXES = {
 def sliced(
     params: Mapping[str, Any], config: XlmrConfig, units: Units
 ) -> tuple[dict[str, Any], XlmrConfig]:
-    """Keep some heads and feed-forward units of a model; pure numpy, exact.
+    """Keep some heads, feed-forward units and layers of a model; pure numpy, exact.
 
     Args:
         params: with stacked encoder parameters.
         config: their architecture.
-        units: which are kept; a layer may lose all of a kind.
+        units: which are kept; a layer may lose all of a kind. Those of a layer that is left out do
+            not matter.
 
     Returns:
         The parameters, all but the encoder's shared, and their architecture. Encoder parameters
         stay stacked if all layers keep equally many units; otherwise each layer has its own.
+
+    Raises:
+        ValueError: layers that are not stacked, sizes or masks that are not the architecture's, or
+            no layer that is kept.
     """
     if not config.stacked:
         raise ValueError("only stacked layers can be sliced")
     check_sizes(params["encoder"], config)
-    sizes = config.layers[0]
-    for kind, count in (("heads", sizes.heads), ("ffn", sizes.ffn)):
-        found, wanted = units[kind].shape, (config.num_layers, count)
-        if found != wanted:
-            raise ValueError(f"mask of {kind} is {list(found)}, the encoder has {list(wanted)}")
+    sizes, layers = config.layers[0], config.num_layers
+    units = {"layers": np.ones(layers, bool), **units}
+    wanted = {"heads": (layers, sizes.heads), "ffn": (layers, sizes.ffn), "layers": (layers,)}
+    for kind, shape in wanted.items():
+        found = units[kind].shape
+        if found != shape:
+            raise ValueError(f"mask of {kind} is {list(found)}, the encoder has {list(shape)}")
+    chosen = np.flatnonzero(units["layers"]).tolist()
+    if not chosen:
+        raise ValueError("no layer is kept")
     entries = {"heads": np.repeat(units["heads"], sizes.head_size, axis=1), "ffn": units["ffn"]}
 
     def layer_slice(path: str, leaf: np.ndarray, layer: int) -> np.ndarray:
@@ -61,12 +74,14 @@ def sliced(
         kind, axis = _AXES[path]
         return np.compress(entries[kind][layer], leaf[layer], axis)
 
-    heads, ffn = (np.count_nonzero(units[kind], axis=1).tolist() for kind in ("heads", "ffn"))
-    config = config.with_sizes(heads, ffn)
+    heads, ffn = (
+        np.count_nonzero(units[kind][chosen], axis=1).tolist() for kind in ("heads", "ffn")
+    )
+    config = replace(config, num_layers=len(chosen)).with_sizes(heads, ffn)
     encoder: dict[str, np.ndarray] = {}
     for path, stacked in _flat(params["encoder"]).items():
         leaf = np.asarray(stacked)
-        parts = [layer_slice(path, leaf, layer) for layer in range(config.num_layers)]
+        parts = [layer_slice(path, leaf, layer) for layer in chosen]
         if config.stacked:
             encoder[path] = np.stack(parts)
         else:

@@ -29,6 +29,7 @@ from jax.sharding import NamedSharding
 from jaxtyping import Array, Float, Int
 
 from alignreg_jax.models.architecture import XlmrConfig
+from alignreg_jax.models.elastic import Elastic, as_arrays
 from alignreg_jax.models.layer import Attention, Dense, Dropout, EncoderLayer, LayerNorm
 from alignreg_jax.models.slicing import check_sizes
 
@@ -171,8 +172,10 @@ class XlmrModel(nn.Module):
             policy = None if self.remat else jax.checkpoint_policies.dots_saveable
             layer = nn.remat(layer, prevent_cse=whole, policy=policy)
 
-        def body(module: nn.Module, hidden: Array, lengths: Array) -> tuple[Array, Array]:
-            hidden = pin(module(hidden, lengths), self.pins.hidden)
+        def body(
+            module: nn.Module, hidden: Array, lengths: Array, tau: Any, sizes: Array | None
+        ) -> tuple[Array, Array]:
+            hidden = pin(module(hidden, lengths, tau, sizes), self.pins.hidden)
             return hidden, hidden
 
         # A transform of the layer itself, so that its parameters are stacked under "encoder"
@@ -181,26 +184,31 @@ class XlmrModel(nn.Module):
             body,
             variable_axes={"params": 0},
             split_rngs={"params": True, "dropout": True},
-            in_axes=nn.broadcast,  # pyright: ignore[reportArgumentType]
+            in_axes=(nn.broadcast, 0, nn.broadcast),  # pyright: ignore[reportArgumentType]
             length=self.config.num_layers,
             unroll=self.unroll,
         )
 
-    def encode(self, ids: Array, lengths: Array) -> tuple[Array, Array, Array]:
+    def encode(
+        self, ids: Array, lengths: Array, elastic: Elastic | None = None
+    ) -> tuple[Array, Array, Array]:
         """Embedding output, every layer's output stacked, and the last one."""
         embedded = pin(self.embeddings(ids), self.pins.hidden)
         if self.config.stacked:
-            last, layers = self.scan_layers(self.encoder, embedded, lengths)
+            tau, sizes = elastic or (None, None)
+            last, layers = self.scan_layers(self.encoder, embedded, lengths, tau, sizes)
         else:
             last, layers = self.encoder(embedded, lengths)
         return embedded, layers, last
 
-    def __call__(self, ids: Array, lengths: Array) -> Array:
-        return self.head_module(self.encode(ids, lengths)[2])
+    def __call__(self, ids: Array, lengths: Array, elastic: Elastic | None = None) -> Array:
+        return self.head_module(self.encode(ids, lengths, elastic)[2])
 
-    def classify(self, ids: Array, lengths: Array) -> tuple[Array, Array]:
+    def classify(
+        self, ids: Array, lengths: Array, elastic: Elastic | None = None
+    ) -> tuple[Array, Array]:
         """Logits, and embedding output and every layer's stacked."""
-        embedded, layers, last = self.encode(ids, lengths)
+        embedded, layers, last = self.encode(ids, lengths, elastic)
         return self.head_module(last), jnp.concatenate([embedded[None], layers])
 
 
@@ -219,6 +227,7 @@ def logits(
     ids: Int[Array, "batch length"],
     lengths: Int[Array, " batch"],
     dropout_key: Array | None = None,
+    elastic: Elastic | None = None,
 ) -> Float[Array, "batch *length labels"]:
     """Logits of rows, or with a token head of tokens, in float32; a key turns dropout on.
 
@@ -229,8 +238,15 @@ def logits(
         lengths: pieces of each row. What comes after is not attended to; a padding id before it
             is, because the text itself can contain `<pad>`. 0: a row that only fills up a batch.
         dropout_key: None: no dropout.
+        elastic: `(tau, sizes)`, where rows have sizes of their own: a unit is there for a row if
+            its threshold is at most the row's size (one training for all sizes: Hou et al. 2020,
+            Li et al. 2022). All of it is traced, so one program serves every size. At size 1 the
+            logits are those of the plain model to the last bit. None: the plain model.
+
+    Raises:
+        ValueError: parameters or thresholds that do not fit the architecture.
     """
-    return _apply(model, params, ids, lengths, dropout_key)
+    return _apply(model, params, ids, lengths, dropout_key, elastic)
 
 
 def logits_and_states(
@@ -239,9 +255,10 @@ def logits_and_states(
     ids: Int[Array, "batch length"],
     lengths: Int[Array, " batch"],
     dropout_key: Array | None = None,
+    elastic: Elastic | None = None,
 ) -> tuple[Float[Array, "batch *length labels"], Float[Array, "outputs batch length hidden"]]:
     """As `logits`, and the hidden states that led to them, as `hidden_states` gives them."""
-    return _apply(model, params, ids, lengths, dropout_key, "classify")
+    return _apply(model, params, ids, lengths, dropout_key, elastic, "classify")
 
 
 def hidden_states(
@@ -251,7 +268,7 @@ def hidden_states(
     lengths: Int[Array, " batch"],
 ) -> Float[Array, "outputs batch length hidden"]:
     """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
-    embedded, layers, _ = _apply(model, params, ids, lengths, None, "encode")
+    embedded, layers, _ = _apply(model, params, ids, lengths, method="encode")
     return jnp.concatenate([embedded[None], layers])
 
 
@@ -260,12 +277,14 @@ def _apply(
     params: Params,
     ids: Array,
     lengths: Array,
-    dropout_key: Array | None,
+    dropout_key: Array | None = None,
+    elastic: Elastic | None = None,
     method: str | None = None,
 ) -> Any:
     check_sizes(params["encoder"], model.config)
+    given = () if elastic is None else (as_arrays(elastic, model.config, ids.shape[0]),)
     rngs = None if dropout_key is None else {"dropout": dropout_key}
-    return model.apply({"params": params}, ids, lengths, rngs=rngs, method=method)
+    return model.apply({"params": params}, ids, lengths, *given, rngs=rngs, method=method)
 
 
 def init_params(model: XlmrModel, key: Array) -> Params:

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int32
 
 from alignreg_jax.data.batching import PADDING_ROW, Dispatch
 from alignreg_jax.models import xlmr
+from alignreg_jax.models.elastic import Tau
 from alignreg_jax.training import sharding
 from alignreg_jax.training.programs import made_once
 from alignreg_jax.training.state import DeviceData
@@ -42,25 +43,30 @@ def _as_they_are(logits: Float[Array, "*rows labels"]) -> Float[Array, "*rows la
 
 @made_once
 def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array], name: str) -> Pass:
-    """Compile `run(found, params, data, rows, count, *, length)`.
+    """Compile `run(found, params, data, rows, count, at=None, *, length)`.
 
     Writes the answer for every row, or token, in the first `count` steps of `rows` `[steps, batch]`
     into `found` `[targets + 1, ...]` (donated); padding lands in the last entry. All languages
     share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
-    wait for when the buffer itself has been donated on. `name` is the program's, for profiles.
+    wait for when the buffer itself has been donated on. `at`, `(tau, size)`, has the model answer
+    at a size; it is traced. `name` is the program's, for profiles.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
     model = model.clone(pins=sharding.pins(mesh))
 
     def run(
-        found: Array, params: Any, data: DeviceData, rows: Array, count: Array, *, length: int
-    ) -> tuple[Array, Array]:
+        found: Array, params: Any, data: DeviceData, rows: Array, count: Array,
+        at: tuple[Tau, Array] | None = None, *, length: int,
+    ) -> tuple[Array, Array]:  # fmt: skip
+        elastic = None if at is None else (at[0], jnp.full(rows.shape[1:], at[1]))
+
         def body(index: Array, found: Array) -> Array:
             batch = jax.lax.with_sharding_constraint(
                 data.batch(rows[index], length, model.config.pad_token_id), batch_sharding
             )
-            answers = answer(xlmr.logits(model, params, batch.ids, batch.lengths))
+            logits = xlmr.logits(model, params, batch.ids, batch.lengths, elastic=elastic)
+            answers = answer(logits)
             # -1 is the last entry
             return found.at[data.places(rows[index], length)].set(answers)
 
@@ -82,6 +88,7 @@ def through(
     shape: tuple[int, int],
     place: Callable[[Any], Any],
     update: Callable[[int], object],
+    at: tuple[Tau, Array] | None = None,
 ) -> Array:
     """Have a pass answer all rows of a plan.
 
@@ -94,6 +101,7 @@ def through(
         shape: of the rows of every call, `[steps, batch]`.
         place: puts host arrays on every device.
         update: told the number of rows done since the last call.
+        at: thresholds and the size that the network answers at, on every device; None: whole.
     """
     done: list[tuple[Array, int]] = []
     for dispatch in plan:
@@ -101,7 +109,7 @@ def through(
         rows = np.full(shape, PADDING_ROW, np.int32)
         rows[:steps] = dispatch.rows
         given = place((rows, np.int32(steps)))
-        found, token = run(found, params, data, *given, length=dispatch.length)
+        found, token = run(found, params, data, *given, at, length=dispatch.length)
         done.append((token, int(np.sum(dispatch.rows != PADDING_ROW))))
         if len(done) > 1:  # one dispatch stays in flight while the bar tells the truth
             token, count = done.pop(0)

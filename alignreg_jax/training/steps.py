@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding
 from jaxtyping import Array, Float
 
 from alignreg_jax.models import xlmr
+from alignreg_jax.models.elastic import Elastic
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import Kernels
@@ -35,7 +36,7 @@ from alignreg_jax.training.state import (
 )
 
 # Streams folded into a step's key; a number once given keeps its meaning
-_DROPOUT, _METHOD = 0, 1
+_DROPOUT, _METHOD, _SIZES = 0, 1, 2
 # Folded into the root key, far from any step
 _PRUNE = 2**31 - 1
 
@@ -45,13 +46,18 @@ TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What changes the program of a step, not just its numbers."""
+    """What changes the program of a step, not just its numbers.
+
+    `sizes` is (method's state, hyper, key, rows in the batch) -> thresholds, and the size that each
+    row of a step trains at; None: all rows train the whole model.
+    """
 
     accumulation: int = 1
     schedule: str = "constant"
     clip: bool = False
     freeze: tuple[str, ...] = ()
     hidden_layers: tuple[int, ...] = ()
+    sizes: Callable[[Any, Hyper, Array, int], Elastic] | None = None
 
 
 @made_once
@@ -92,6 +98,10 @@ def make_train_step(
             state = state.replace(masks=new)
         key = jax.random.fold_in(state.key, state.step)
         dropout_key, method_key = (jax.random.fold_in(key, i) for i in (_DROPOUT, _METHOD))
+        tau, sizes = None, None
+        if settings.sizes:
+            sizes_key = jax.random.fold_in(key, _SIZES)
+            tau, sizes = settings.sizes(state.method, hyper, sizes_key, rows.shape[0])
         trainable, frozen = partition(state.params, settings.freeze)
         trained = {**trainable, **learned(state.method, method.labels)}
 
@@ -106,27 +116,30 @@ def make_train_step(
         counts = count_targets(data, rows, length)
 
         def task(
-            trained: dict[str, Any], rows: Array, key: Array
+            trained: dict[str, Any], part: tuple[Array, Array | None], key: Array
         ) -> tuple[Array, dict[str, Array]]:
+            rows, sizes = part
             batch = jax.lax.with_sharding_constraint(
                 data.batch(rows, length, model.config.pad_token_id), batch_sharding
             )
             params = prunable.merge(*effective(trained))
+            elastic = None if tau is None or sizes is None else (tau, sizes)
             if teacher is None:
-                logits = xlmr.logits(model, params, batch.ids, batch.lengths, key)
+                logits = xlmr.logits(model, params, batch.ids, batch.lengths, key, elastic)
                 return jnp.sum(losses.cross_entropy(logits, batch.labels) * batch.weights), {}
-            return taught(params, teacher, batch, rows, key)
+            return taught(params, teacher, batch, rows, key, elastic)
 
         def taught(
-            params: Any, teacher: Teacher, batch: Batch, rows: Array, key: Array
-        ) -> tuple[Array, dict[str, Array]]:
+            params: Any, teacher: Teacher, batch: Batch, rows: Array, key: Array,
+            elastic: Elastic | None,
+        ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
             """This microbatch's part of the step's loss. Labels keep their weight beside text."""
             given = batch.ids, batch.lengths
             hidden = jnp.float32(0)
             if teacher.params is None:
-                logits = xlmr.logits(model, params, *given, key)
+                logits = xlmr.logits(model, params, *given, key, elastic)
             else:
-                logits, states = xlmr.logits_and_states(model, params, *given, key)
+                logits, states = xlmr.logits_and_states(model, params, *given, key, elastic)
                 theirs = xlmr.hidden_states(model, teacher.params, *given)
                 hidden = losses.hidden_distance(
                     states, theirs, batch.lengths, settings.hidden_layers
@@ -152,7 +165,7 @@ def make_train_step(
 
         # The penalty once per step, the task once per microbatch; sums of targets, then a mean
         (task_sum, parts), gradients = accumulate(
-            jax.value_and_grad(task, has_aux=True), trained, rows, dropout_key,
+            jax.value_and_grad(task, has_aux=True), trained, (rows, sizes), dropout_key,
             settings.accumulation,
         )  # fmt: skip
         targets = counts.labelled if teacher is None else 1.0
@@ -265,23 +278,25 @@ def count_targets(data: DeviceData, rows: Array, length: int) -> Counts:
 
 
 def accumulate(
-    value_and_grad: Callable, trained: dict[str, Any], rows: Array, key: Array, parts: int
+    value_and_grad: Callable, trained: dict[str, Any], rows: Any, key: Array, parts: int
 ) -> Any:
     """Sum of losses and gradients over `parts` microbatches, in float32.
 
-    `value_and_grad` is called with (trained, rows of a microbatch, its key).
+    `value_and_grad` is called with (trained, rows of a microbatch, its key); `rows` is one array
+    `[batch]` or a tree of them.
     """
     if parts == 1:
         return value_and_grad(trained, rows, key)
     # Strided parts: every one of them spreads over all devices of the batch axis
-    microbatches = rows.reshape(-1, parts).T
+    microbatches = jax.tree.map(lambda leaf: leaf.reshape(-1, parts).T, rows)
 
-    def add(total: Any, part: tuple[Array, Array]) -> tuple[Any, None]:
+    def add(total: Any, part: tuple[Any, Array]) -> tuple[Any, None]:
         rows, index = part
         found = value_and_grad(trained, rows, jax.random.fold_in(key, index))
         return jax.tree.map(jnp.add, total, found), None
 
-    shapes = jax.eval_shape(value_and_grad, trained, microbatches[0], key)
+    first = jax.tree.map(lambda leaf: leaf[0], microbatches)
+    shapes = jax.eval_shape(value_and_grad, trained, first, key)
     zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, jnp.float32), shapes)
     total, _ = jax.lax.scan(add, zeros, (microbatches, jnp.arange(parts)))
     return total

@@ -224,3 +224,25 @@ def test_rows_of_tokens_that_are_not_finite(sentences):
     assert 0 < sick < split.rows
     with pytest.raises(NonFiniteLoss, match=rf"in {sick} of the {split.rows} rows of sw test"):
         make_evaluator(TOKENS, sentences).predictions(params, [("test", "sw")], "")
+
+
+def test_predictions_at_a_size_are_those_without_the_other_units(evaluator, params, splits):
+    """Units are removed by zeros in their output rows. All sizes are served by one program."""
+    draw = np.random.default_rng(2).random
+    layers, (heads, head_size, ffn) = CONFIG.num_layers, CONFIG.layers[0]
+    tau = {"heads": draw((layers, heads)), "ffn": draw((layers, ffn))}
+    tau = {kind: leaf.astype(np.float32) for kind, leaf in tau.items()}
+    found, keys = {}, list(splits)
+    for size in (1.0, 0.5, 0.2):
+        before = evaluator._predict._cache_size()
+        found[size] = evaluator.predictions(params, keys, "", at=(tau, size))
+        assert size == 1 or evaluator._predict._cache_size() == before
+        encoder = jax.tree.map(np.array, params["encoder"])
+        kept = np.repeat(tau["heads"] <= np.float32(size), head_size, axis=1)
+        encoder["attention"]["output"]["kernel"] *= kept[..., None]
+        encoder["output"]["kernel"] *= (tau["ffn"] <= np.float32(size))[..., None]
+        expected = evaluator.predictions({**params, "encoder": encoder}, keys, "")
+        for key, classes in expected.items():
+            assert found[size][key].tolist() == classes.tolist(), (size, key)
+    joined = [np.concatenate(list(each.values())) for each in found.values()]
+    assert all((joined[one] != joined[two]).any() for one, two in ((0, 1), (0, 2), (1, 2)))

@@ -1,0 +1,161 @@
+"""One training, served at every size: when each unit is there, and the sizes that rows train at.
+
+A threshold `tau` says of every unit the smallest size at which it is present: present at size s
+where tau <= s. Smaller networks are so nested in larger ones, and what is kept grows with the size.
+Thresholds are made once, on the host in float64, from scores of the fine-tuned model, and compared
+in float32, there and on the device alike. Dynamic Sparsification (Li et al. 2022) trains one model
+for all sizes; how is not published, so what follows is DynaBERT's idea (Hou et al. 2020: units
+sorted by importance) with every row of a batch at its own size.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Key
+
+from alignreg_jax.pruning.units import UNITS
+
+Family = Literal["free", "even"]
+
+Scores = Mapping[str, Float[np.ndarray, "layers _"]]
+"""Importance of every unit: `heads` `[layers, heads]` and `ffn` `[layers, units]`."""
+
+Tau = Mapping[str, Float32[np.ndarray, "layers ..."]]
+"""Smallest sizes, in [0, 1], of the structure of `Scores`; and `layers` `[layers]` where whole
+layers can be left out."""
+
+
+# ---- Thresholds ----------------------------------------------------------------------------------
+
+
+def thresholds(
+    scores: Scores, costs: Mapping[str, int], family: Family
+) -> dict[str, Float32[np.ndarray, "layers _"]]:
+    """Order units and say from which size on each is present.
+
+    Ties go to heads, then to the lower layer, then to the lower index.
+
+    Args:
+        scores: the larger, the longer a unit stays. Over layers and kinds only squared gradients
+            (Fisher scores, Kwon et al. 2022) compare: sums of absolute values favour many small
+            units, and nearly all heads go.
+        costs: weights that one unit of each kind has (`units.costs`).
+        family: "free" is one order by score / cost, in which the best head and the best
+            feed-forward unit of every layer stand first; a size is the share of the weights that
+            it keeps at most. "even" ranks within each layer and kind: size s keeps the best
+            floor(s * n) of n, the same number in every layer.
+
+    Returns:
+        Thresholds above 0 and up to 1, of the shapes of the scores.
+
+    Raises:
+        ValueError: a kind of unit is missing, a score is NaN, or the family is unknown.
+    """
+    if set(scores) != set(UNITS):
+        raise ValueError(f"scores are of {', '.join(sorted(scores))}; there are heads and ffn")
+    for kind, leaf in scores.items():
+        if np.isnan(leaf).any():
+            raise ValueError(f"scores of {kind} are NaN")
+    if family == "free":
+        found = _free(scores, costs)
+    elif family == "even":
+        found = {kind: (_ranks(leaf) + 1) / leaf.shape[1] for kind, leaf in scores.items()}
+    else:
+        raise ValueError(f"family {family!r} is neither free nor even")
+    return {kind: found[kind].astype(np.float32) for kind in UNITS}
+
+
+def layer_thresholds(layers: int) -> Float32[np.ndarray, " layers"]:
+    """Say from which size on each layer is present, where layers can be left out, up to half.
+
+    Evenly spaced and nested: first the last of every four goes, then the second of every four; all
+    others have threshold 0. Of twelve layers 3, 7, 11, 1, 5, 9 go, so that sizes .75 and .5 keep
+    what DynaBERT keeps (layers floor(i / size); Hou et al. 2020). Size s keeps floor(s * layers)
+    from 1/2 on. With thresholds of units, too, a size takes its share of both.
+
+    Args:
+        layers: of the encoder.
+    """
+    order = [*range(3, layers, 4), *range(1, layers, 4)]
+    tau = np.zeros(layers)
+    tau[order] = (layers - np.arange(len(order))) / layers
+    return tau.astype(np.float32)
+
+
+def _ranks(scores: Float[np.ndarray, "layers units"]) -> Float[np.ndarray, "layers units"]:
+    """0 for the best unit of each layer, 1 for the next."""
+    order = np.argsort(-np.asarray(scores, np.float64), axis=1, kind="stable")
+    return np.argsort(order, axis=1).astype(np.float64)
+
+
+def _free(scores: Scores, costs: Mapping[str, int]) -> dict[str, Float[np.ndarray, "layers units"]]:
+    """Cumulative cost / total in the order by score / cost."""
+
+    def joined(leaves: Mapping[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([leaves[kind].ravel() for kind in UNITS])
+
+    cost = joined({kind: np.full(scores[kind].shape, costs[kind], np.int64) for kind in UNITS})
+    first = joined({kind: _ranks(scores[kind]) == 0 for kind in UNITS})
+    worth = joined({kind: np.asarray(scores[kind], np.float64) for kind in UNITS}) / cost
+    order = np.lexsort((-worth, ~first))  # stable: ties stay in the order that they are joined in
+    tau = np.empty(len(cost))
+    tau[order] = np.cumsum(cost[order]) / cost.sum()
+    parts = np.split(tau, [scores["heads"].size])
+    return {kind: part.reshape(scores[kind].shape) for kind, part in zip(UNITS, parts, strict=True)}
+
+
+# ---- What a size keeps ---------------------------------------------------------------------------
+
+
+def units_at(tau: Tau, size: float) -> dict[str, Bool[np.ndarray, "layers ..."]]:
+    """Say which units, and layers, are present at a size, as `models.slicing.sliced` takes them.
+
+    Raises:
+        ValueError: the size is not between 0 and 1.
+    """
+    if not 0 <= size <= 1:
+        raise ValueError(f"size {size} is not between 0 and 1")
+    return {kind: np.asarray(leaf, np.float32) <= np.float32(size) for kind, leaf in tau.items()}
+
+
+def cost_at(tau: Tau, costs: Mapping[str, int], size: float) -> int:
+    """Count the weights that a size keeps; units of a layer that is left out are not kept."""
+    kept = units_at(tau, size)
+    layers = kept.pop("layers", np.ones(len(kept["heads"]), bool))
+    return sum(costs[kind] * int(np.count_nonzero(kept[kind][layers])) for kind in UNITS)
+
+
+# ---- Sizes of rows -------------------------------------------------------------------------------
+
+
+def row_sizes(
+    key: Key[Array, ""], rows: int, smallest: Float[Array, ""] | float
+) -> Float32[Array, " rows"]:
+    """Draw sizes by position: a quarter at 1, a quarter at the smallest, the rest uniform between.
+
+    The sandwich rule (Yu and Huang 2019: full, smallest and random widths in every step) at the
+    price of one step: rows are shuffled, so their positions choose them at random.
+
+    Args:
+        key: of the step.
+        rows: in the batch; quarters are rounded down.
+        smallest: size that is trained, in [0, 1].
+    """
+    quarter = rows // 4
+    drawn = jax.random.uniform(key, (rows,), jnp.float32, smallest, 1.0)
+    place = jnp.arange(rows)
+    return jnp.where(place < quarter, 1.0, jnp.where(place < 2 * quarter, smallest, drawn))
+
+
+def step_sizes(
+    key: Key[Array, ""], rows: int, smallest: Float[Array, ""] | float
+) -> Float32[Array, " rows"]:
+    """Draw one size for all rows of a step, uniform between the smallest and 1.
+
+    Arguments as of `row_sizes`.
+    """
+    drawn = jax.random.uniform(key, (), jnp.float32, smallest, 1.0)
+    return jnp.full((rows,), drawn)
