@@ -6,6 +6,7 @@ from pathlib import Path
 from alignreg_jax.compress.agreement import Network, Questions
 from alignreg_jax.compress.forms import Smaller, encoder_weights, parameters
 from alignreg_jax.models.saving import CODE
+from alignreg_jax.reporting.card import trusting
 
 _WORDS = {"heads": "attention heads", "ffn": "feed-forward units"}
 
@@ -97,6 +98,7 @@ def card(before: str, report: Report) -> str:
             f" `trust_remote_code=True`, which runs `{CODE.name}` of this folder, or with"
             " alignreg_jax."
         )
+        before = trusting(before)
     old, new = report.before, report.after
     rows = [
         ("attention heads", old.heads, new.heads),

@@ -90,7 +90,7 @@ class XLMRobertaSlicedPreTrainedModel(PreTrainedModel):
 
 
 class XLMRobertaSlicedModel(XLMRobertaSlicedPreTrainedModel):
-    def __init__(self, config):
+    def __init__(self, config, **unused):
         super().__init__(config)
         sizes = zip(config.num_attention_heads, config.intermediate_size, strict=True)
         self.embeddings = Embeddings(config)
