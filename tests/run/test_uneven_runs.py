@@ -36,7 +36,7 @@ def run(world, encoder, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run") / "run"
     arguments = command(world, encoder, workdir)
     assert kill_when(tiny.start(arguments), workdir, lambda folder: trained(folder, 2))
-    code, out, errors = tiny.run(arguments)
+    code, _, errors = tiny.run(arguments)
     assert code == 0, errors
     assert "Traceback" not in errors
     return workdir
