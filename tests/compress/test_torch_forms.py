@@ -12,7 +12,7 @@ from alignreg_jax.models import checkpoints, xlmr
 
 pytestmark = [pytest.mark.torch, pytest.mark.filterwarnings("default")]
 
-IDS = np.array([[0, 5, 9, 30, 2], [0, 7, 2, 1, 1]])
+IDS = np.array([[0, 5, 1, 30, 2], [0, 7, 2, 1, 1]])  # a text may contain "<pad>"
 MASK = (np.arange(5) < np.array([[5], [3]])).astype(np.int64)
 
 

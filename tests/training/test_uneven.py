@@ -129,6 +129,8 @@ def dispatch(rows):
 def test_one_layer_can_be_frozen():
     paths = {slot.path for slot in checkpoints.name_table(smaller()[1], "dense-tanh-out").values()}
     check_freeze(("encoder/0",), paths)
+    with pytest.raises(UserError, match=r"did you mean encoder/1\?"):
+        check_freeze(("roberta.encoder.layer.1",), paths)
     trainer = uneven(freeze=("encoder/0",))
     train(trainer, batches(0, 5))
     moved, before = state_of(trainer)[0], flatten(smaller()[0])
