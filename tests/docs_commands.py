@@ -41,6 +41,7 @@ NOT_RUN = {
     "gcloud": "needs an account of Google's",
     "sky": "needs SkyPilot and an account of a cloud; tests/tpu checks sky.yaml",
     "make test": "runs these tests",
+    "python -m alignreg_jax.shrink": "needs the export of a run; tests/compress makes some",
     "python tools/build_demo_encoder.py": "builds an encoder, which takes minutes",
 }
 """How a command begins -> why it is not run here."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import traverse_util
 from jaxtyping import Array, Float
 
 from alignreg_jax.pruning import kernels as prunable
@@ -28,9 +29,12 @@ def measure(
         `remaining` (kept / prunable), `nonzero` (kept and not zero / prunable), `remaining_total`
         (all parameters but the pruned ones / all), and per kernel a list over layers of
         `weight_norms` (Frobenius; the paper's Fig. 7), `remaining_by_layer`,
-        `cosine_to_reference` (Eq. 2); `zero_columns`, units without a weight.
+        `cosine_to_reference` (Eq. 2); `zero_columns`, units without a weight. Neither of the last
+        two for layers of uneven sizes, of which nothing is pruned.
     """
     kernels, _ = prunable.split(params)
+    if not kernels:
+        return _uneven(params["encoder"])
     counts = masks.statistics(kernels, mask)
     norms, similarity, empty = processes.fetch(_statistics(kernels, reference))
     prunable_count = counts["prunable"]
@@ -48,6 +52,29 @@ def measure(
         "cosine_to_reference": {name: similarity[name].tolist() for name in KERNELS},
         "zero_columns": int(empty),
     }
+
+
+def _uneven(encoder: Mapping[str, Any]) -> dict[str, Any]:
+    """The same of layers with leaves of their own."""
+    numbers = sorted(encoder, key=int)
+    layers: list[Any] = [traverse_util.flatten_dict(encoder[each], sep="/") for each in numbers]
+    matrices = {name: [layer[f"{name}/kernel"] for layer in layers] for name in KERNELS}
+    norms, nonzero = processes.fetch(_by_matrix(matrices))
+    total = sum(matrix.size for listed in matrices.values() for matrix in listed)
+    return {
+        "remaining": 1.0,
+        "nonzero": sum(int(count) for count in jax.tree.leaves(nonzero)) / max(total, 1),
+        "remaining_total": 1.0,
+        "weight_norms": {name: [float(norm) for norm in norms[name]] for name in KERNELS},
+        "remaining_by_layer": {name: [1.0] * len(layers) for name in KERNELS},
+    }
+
+
+@jax.jit
+def _by_matrix(matrices: Any) -> tuple[Any, Any]:
+    """Frobenius norm and entries that are not zero, of every matrix."""
+    norms = jax.tree.map(lambda matrix: jnp.sqrt(jnp.sum(jnp.square(matrix))), matrices)
+    return norms, jax.tree.map(jnp.count_nonzero, matrices)
 
 
 @jax.jit

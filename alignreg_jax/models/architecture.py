@@ -90,6 +90,10 @@ class XlmrConfig:
 
 
 CONFIG = "config.json"
+STOCK, SLICED = "xlm-roberta", "xlm-roberta-sliced"
+"""Values of model_type: transformers' own, and ours, whose layers have sizes of their own."""
+HEAD_SIZE = "attention_head_size"
+"""The field that a sliced config.json has beyond the stock ones: units of a head."""
 ADAPTER = "adapter_config.json"
 # config.json's name of each field of XlmrConfig, and the value that transformers takes without it
 _REQUIRED = object()
@@ -107,12 +111,16 @@ FIELDS: dict[str, tuple[str, type, Any]] = {
     "attention_dropout": ("attention_probs_dropout_prob", float, 0.1),
     "classifier_dropout": ("classifier_dropout", float, None),
 }
+_LISTED = ("num_heads", "intermediate_size")  # in a sliced config.json
 # What the encoder here does not do; another value would silently give other numbers
 _FIXED = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decoder": False}
 
 
 def read_config(folder: Path) -> XlmrConfig:
     """The architecture in the folder's config.json.
+
+    Of model_type `xlm-roberta`, or of `xlm-roberta-sliced`, which lists heads and feed-forward
+    units by layer and states the size of a head.
 
     Raises:
         UserError: no such file, not JSON, another model_type, a field missing or unusable, or an
@@ -125,31 +133,53 @@ def read_config(folder: Path) -> XlmrConfig:
         )
     path = folder / CONFIG
     raw = read_json(path)
-    if raw.get("model_type") != "xlm-roberta":
-        raise UserError(
-            f"{path}: model_type is {raw.get('model_type')!r}, only 'xlm-roberta' can be loaded"
-        )
+    kind = raw.get("model_type")
+    if kind not in (STOCK, SLICED):
+        raise UserError(f"{path}: model_type is {kind!r}, only {STOCK!r} can be loaded")
     for field, value in _FIXED.items():
         if raw.get(field, value) != value:
             raise UserError(f"{path}: {field} is {raw[field]!r}, only {value!r} is supported")
-    values: dict[str, Any] = {}
-    for name, (field, kind, default) in FIELDS.items():
-        value = raw.get(field, default)
-        if value is _REQUIRED:
-            raise UserError(f"{path}: {field} is missing")
-        accepted = (int, float) if kind is float else int
-        number = isinstance(value, accepted) and not isinstance(value, bool)
-        below = 1 if kind is float else 2**31  # dropouts and epsilon; sizes
-        least = default is _REQUIRED
-        if not ((number and least <= value < below) or value is default is None):
-            raise UserError(f"{path}: {field} is {value!r}, not a usable {kind.__name__}")
-        values[name] = value
+    by_layer = _LISTED if kind == SLICED else ()
+    values = {
+        name: _value(raw, path, field, kind, default)
+        for name, (field, kind, default) in FIELDS.items()
+        if name not in by_layer
+    }
+    if kind == SLICED:
+        values["head_size"] = _value(raw, path, HEAD_SIZE, int, _REQUIRED)
+        sizes = [_sizes(raw, path, FIELDS[name][0], values["num_layers"]) for name in by_layer]
+        return XlmrConfig(**values, num_heads=0, intermediate_size=0).with_sizes(*sizes)
     if values["hidden_size"] % values["num_heads"]:
         raise UserError(
             f"{path}: hidden_size {values['hidden_size']} is not a multiple of "
             f"num_attention_heads {values['num_heads']}"
         )
     return XlmrConfig(**values)
+
+
+def _value(raw: dict[str, Any], path: Path, field: str, kind: type, default: Any) -> Any:
+    value = raw.get(field, default)
+    if value is _REQUIRED:
+        raise UserError(f"{path}: {field} is missing")
+    accepted = (int, float) if kind is float else int
+    number = isinstance(value, accepted) and not isinstance(value, bool)
+    below = 1 if kind is float else 2**31  # dropouts and epsilon; sizes
+    least = default is _REQUIRED
+    if not ((number and least <= value < below) or value is default is None):
+        raise UserError(f"{path}: {field} is {value!r}, not a usable {kind.__name__}")
+    return value
+
+
+def _sizes(raw: dict[str, Any], path: Path, field: str, layers: int) -> list[int]:
+    """A size for every layer, which may be 0."""
+    listed = raw.get(field)
+    if not (
+        isinstance(listed, list)
+        and len(listed) == layers
+        and all(type(size) is int and 0 <= size < 2**31 for size in listed)
+    ):
+        raise UserError(f"{path}: {field} is {listed!r}, not a list of {layers} sizes")
+    return listed
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import heads, label_words, names, storage, xlmr
-from alignreg_jax.models.architecture import ADAPTER, CONFIG, read_config, read_json
+from alignreg_jax.models.architecture import ADAPTER, CONFIG, SLICED, read_config, read_json
 from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
 from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, head_form, save
@@ -191,7 +191,7 @@ def _plan(
     notes, label_rows = [], list(range(len(labels)))
     if stored.wrapper:
         notes.append(f"names of the checkpoint's tensors read without {stored.wrapper}")
-    if "auto_map" in raw:
+    if "auto_map" in raw and raw["model_type"] != SLICED:  # ours is the same graph
         notes.append("config.json names code of the model's own (auto_map), which is not run")
     if scored:
         label_rows, notes = scored.pieces, [*notes, scored.note]

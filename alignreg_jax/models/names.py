@@ -81,8 +81,11 @@ def is_head(name: str) -> bool:
     return name.startswith(_HEAD_NAMES)
 
 
-def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
+def name_table(config: XlmrConfig, head: Head | None) -> dict[str, Slot]:
     """One slot for every tensor of an exported checkpoint, each slice of each leaf exactly once.
+
+    Layers of uneven sizes have leaves of their own, and the same names. Without a head the names
+    are those of `XLMRobertaModel`.
 
     `dense-tanh-out` has the names of transformers' `XLMRobertaForSequenceClassification`, `token`
     those of `XLMRobertaForTokenClassification`; `linear` and `label-words` have those of
@@ -103,10 +106,13 @@ def name_table(config: XlmrConfig, head: Head) -> dict[str, Slot]:
         encoder[f"embeddings.{kind}_embeddings.weight"] = Slot(f"embeddings/{kind}/embedding")
     layer_norm(encoder, "embeddings.LayerNorm", "embeddings/layer_norm")
     for layer in range(config.num_layers):
+        folder, place = ("encoder", layer) if config.stacked else (f"encoder/{layer}", None)
         for name, path in _LAYER_MATRICES.items():
-            matrix(encoder, f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
+            matrix(encoder, f"encoder.layer.{layer}.{name}", f"{folder}/{path}", place)
         for name, path in _LAYER_NORMS.items():
-            layer_norm(encoder, f"encoder.layer.{layer}.{name}", f"encoder/{path}", layer)
+            layer_norm(encoder, f"encoder.layer.{layer}.{name}", f"{folder}/{path}", place)
+    if head is None:
+        return encoder
 
     prefix = "" if head in BESIDE else "roberta."
     table = {prefix + name: slot for name, slot in encoder.items()}

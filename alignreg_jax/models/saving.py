@@ -1,4 +1,8 @@
-"""From parameters to a folder that stock transformers loads, bit for bit over the tensors held."""
+"""From parameters to a folder that transformers loads, bit for bit over the tensors held.
+
+Stock transformers, where its XLM-R can have the sizes; otherwise ("free" form) with the names of
+stock tensors, shapes of their own, and one file of PyTorch code for whoever trusts it.
+"""
 
 import json
 import shutil
@@ -12,17 +16,26 @@ from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import names, storage
-from alignreg_jax.models.architecture import CONFIG, FIELDS, read_json
+from alignreg_jax.models.architecture import CONFIG, FIELDS, HEAD_SIZE, SLICED, STOCK, read_json
 from alignreg_jax.models.names import name_table
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+CODE = Path(__file__).parent / "modeling_xlmr_sliced.py"
+"""PyTorch's side of the free form, which is copied into its folders."""
 _CLASSES: dict[str, str] = {
     "dense-tanh-out": "XLMRobertaForSequenceClassification",
     "linear": "XLMRobertaModel",
     "token": "XLMRobertaForTokenClassification",
     "label-words": "XLMRobertaModel",
+}
+# What the free form's file has for each Auto class of transformers
+_AUTO_MAP = {
+    "AutoConfig": "XLMRobertaSlicedConfig",
+    "AutoModel": "XLMRobertaSlicedModel",
+    "AutoModelForSequenceClassification": "XLMRobertaSlicedForSequenceClassification",
+    "AutoModelForTokenClassification": "XLMRobertaSlicedForTokenClassification",
 }
 _SPECIALS = {
     "bos_token": "<s>",
@@ -40,30 +53,28 @@ def save(
     params: Params,
     config: XlmrConfig,
     *,
-    head: Head,
+    head: Head | None,
     labels: tuple[str, ...],
     source: Path,
 ) -> None:
-    """Write a folder that stock transformers loads, weights in float32.
+    """Write a folder that transformers loads, weights in float32.
 
     `dense-tanh-out` gives an `XLMRobertaForSequenceClassification`, `token` an
     `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
     head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`), and so does
-    `label-words` (`lm_head.dense`, `lm_head.layer_norm`, `label_words`). tokenizer.json is copied
-    from `source` byte for byte. Files are written in place: give a temporary folder and rename it.
-
-    Raises:
-        ValueError: sizes that transformers' XLM-R cannot have.
+    `label-words` (`lm_head.dense`, `lm_head.layer_norm`, `label_words`); None an `XLMRobertaModel`
+    alone. Sizes that stock transformers cannot have (`is_stock`) give the free form: classes of
+    modeling_xlmr_sliced.py, which is written beside them. tokenizer.json is copied from `source`
+    byte for byte, if it is there. Files are written in place: give a temporary folder and rename
+    it.
     """
-    if config.head_size is not None or not config.stacked:
-        raise ValueError(
-            "no stock form: transformers' XLM-R has layers of equal sizes, and heads of "
-            "hidden_size / num_attention_heads"
-        )
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / CONFIG, _config_json(config, head, labels, source))
-    shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
-    _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
+    if not is_stock(config):
+        shutil.copyfile(CODE, folder / CODE.name)
+    if (source / TOKENIZER).exists():
+        shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
+        _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
 
     leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
     tensors, table = {}, name_table(config, head)
@@ -82,6 +93,14 @@ def save(
         (folder / file).chmod((folder / CONFIG).stat().st_mode)
 
 
+def is_stock(config: XlmrConfig) -> bool:
+    """Whether transformers' XLM-R can have these sizes.
+
+    Its layers are equal, and their heads have hidden_size / num_attention_heads units.
+    """
+    return config.stacked and config.head_size is None and config.intermediate_size > 0
+
+
 def head_form(folder: Path) -> Head:
     """The form of the head in a folder that `save` has written.
 
@@ -91,21 +110,37 @@ def head_form(folder: Path) -> Head:
     classes = read_json(folder / CONFIG).get("architectures")
     for form, name in _CLASSES.items():
         beside = (folder / storage.HEAD).exists()
-        if [name] == classes and (form in names.BESIDE) == beside:
+        if classes in ([name], [_sliced(name)]) and (form in names.BESIDE) == beside:
             # Both of those beside an encoder have its class
             words = beside and "label_words.weight" in storage.Storage(folder).names
             return cast(Head, "label-words" if words else form)
     raise UserError(f"{folder}: not an export of this program, whose head would be known")
 
 
+def _sliced(name: str) -> str:
+    """The class of modeling_xlmr_sliced.py that stands for one of transformers'."""
+    return name.replace("XLMRoberta", "XLMRobertaSliced")
+
+
 def _config_json(
-    config: XlmrConfig, head: Head, labels: tuple[str, ...], source: Path
+    config: XlmrConfig, head: Head | None, labels: tuple[str, ...], source: Path
 ) -> dict[str, Any]:
     original = read_json(source / CONFIG)
+    name = _CLASSES[head or "linear"]
+    form: dict[str, Any] = {"architectures": [name], "model_type": STOCK}
+    sizes: dict[str, Any] = {}
+    if not is_stock(config):
+        auto = {auto: f"{CODE.stem}.{own}" for auto, own in _AUTO_MAP.items()}
+        form = {"architectures": [_sliced(name)], "model_type": SLICED, "auto_map": auto}
+        sizes = {
+            FIELDS["num_heads"][0]: [sizes.heads for sizes in config.layers],
+            FIELDS["intermediate_size"][0]: [sizes.ffn for sizes in config.layers],
+            HEAD_SIZE: config.layers[0].head_size,
+        }
     return {
-        "architectures": [_CLASSES[head]],
-        "model_type": "xlm-roberta",
+        **form,
         **{field: getattr(config, name) for name, (field, _, _) in FIELDS.items()},
+        **sizes,
         "hidden_act": "gelu",
         "initializer_range": original.get("initializer_range", 0.02),
         "bos_token_id": original.get("bos_token_id", 0),

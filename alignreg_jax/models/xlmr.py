@@ -10,7 +10,7 @@ parameters:
 
 Encoder leaves carry a leading `[layers]` axis, kernels are `[layers, in, out]`. Layers of uneven
 sizes cannot be stacked: each has a subtree of its own, `encoder/0/attention/query/kernel` and so
-on, with the leaves of one layer. Masks, pruning and sharding rules know the stacked form only.
+on, with the leaves of one layer. Masks and pruning know the stacked form only.
 Positions are counted from padding, as PyTorch does.
 
 In bfloat16 the matrix products are, as under PyTorch's autocast; what enters and leaves LayerNorm

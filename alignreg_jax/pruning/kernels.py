@@ -1,4 +1,8 @@
-"""What can be pruned: six layer-stacked encoder kernels, taken out of the parameters and back."""
+"""What can be pruned: six layer-stacked encoder kernels, taken out of the parameters and back.
+
+Layers of uneven sizes cannot be stacked: of such an encoder nothing can be pruned, and what is a
+dictionary of kernels elsewhere is an empty one.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,6 +33,11 @@ def kernel_path(name: str) -> str:
     return f"encoder/{name}/kernel"
 
 
+def named(kernels: Mapping[str, Any]) -> list[str]:
+    """The names of kernels, or of what belongs to them, in the order of `KERNELS`."""
+    return [name for name in KERNELS if name in kernels]
+
+
 def split(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Take the prunable kernels out of a parameter tree.
 
@@ -39,23 +48,27 @@ def split(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         params: nested dictionaries.
 
     Returns:
-        The kernels as a flat dictionary in the order of `KERNELS`, and the tree without them.
+        The kernels as a flat dictionary in the order of `KERNELS`, and the tree without them. No
+        kernels, and the whole tree, where every layer has leaves of its own.
     """
     flat: Any = traverse_util.flatten_dict(dict(params), keep_empty_nodes=True, sep="/")
-    kernels = {name: flat.pop(kernel_path(name)) for name in KERNELS}
+    apart = any(path.startswith("encoder/0/") for path in flat)
+    kernels = {} if apart else {name: flat.pop(kernel_path(name)) for name in KERNELS}
     return kernels, traverse_util.unflatten_dict(flat, sep="/")
 
 
 def merge(kernels: Mapping[str, Any], rest: Mapping[str, Any]) -> dict[str, Any]:
     """Put the kernels back: the inverse of `split`."""
     flat: Any = traverse_util.flatten_dict(dict(rest), keep_empty_nodes=True, sep="/")
-    flat |= {kernel_path(name): kernels[name] for name in KERNELS}
+    flat |= {kernel_path(name): kernels[name] for name in named(kernels)}
     return traverse_util.unflatten_dict(flat, sep="/")
 
 
 def sizes(kernels: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
     """Say for every kernel how many matrices it stacks and how many weights each of them has."""
-    return {name: (kernels[name].shape[0], _weights(kernels[name].shape)) for name in KERNELS}
+    return {
+        name: (kernels[name].shape[0], _weights(kernels[name].shape)) for name in named(kernels)
+    }
 
 
 def _weights(shape: tuple[int, ...]) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Integer, Shaped, UInt16, UInt32
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
+from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks, named
 from alignreg_jax.support import processes
 
 Scope = Literal["layer", "global", "kind"]
@@ -25,12 +25,12 @@ _PerMatrix = dict[str, Shaped[Array, " layers"]]
 
 def ones(kernels: Mapping[str, Any]) -> Masks:
     """Make the masks of a dense network: everything kept."""
-    return {name: jnp.ones(kernels[name].shape, bool) for name in KERNELS}
+    return {name: jnp.ones(kernels[name].shape, bool) for name in named(kernels)}
 
 
 def nonzero(kernels: Kernels) -> Masks:
     """Make the masks of a network that was pruned before: kept is what is not zero."""
-    return {name: kernels[name] != 0 for name in KERNELS}
+    return {name: kernels[name] != 0 for name in named(kernels)}
 
 
 def keep_counts(sizes: Mapping[str, tuple[int, int]], remaining: float, scope: Scope) -> Keep:
@@ -115,7 +115,7 @@ def top_k(scores: Kernels, masks: Masks, keep: Keep, scope: Scope) -> Masks:
 
 def apply(kernels: Kernels, masks: Masks) -> Kernels:
     """Set pruned weights to exactly zero; the gradient of a pruned weight is then zero too."""
-    return {name: jnp.where(masks[name], kernels[name], 0) for name in KERNELS}
+    return {name: jnp.where(masks[name], kernels[name], 0) for name in named(kernels)}
 
 
 def statistics(kernels: Mapping[str, Any], masks: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def statistics(kernels: Mapping[str, Any], masks: Mapping[str, Any]) -> dict[str
 def pack(masks: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Pack masks for `np.savez`: big-endian bits in C order, and `<name>/shape` beside them."""
     packed = {}
-    for name in KERNELS:
+    for name in named(masks):
         mask = np.asarray(masks[name])
         packed[name] = np.packbits(mask, axis=None, bitorder="big")
         packed[f"{name}/shape"] = np.asarray(mask.shape, np.int64)

@@ -21,7 +21,8 @@ _PRUNED, _PRUNED_IF_QUANTIZED = 0.01, 0.3
 def standing(kernels: Mapping[str, Any]) -> Standing:
     """Count the weights that are not zero."""
     return {
-        name: np.array([np.count_nonzero(matrix) for matrix in kernels[name]]) for name in KERNELS
+        name: np.array([np.count_nonzero(matrix) for matrix in kernels[name]])
+        for name in prunable.named(kernels)
     }
 
 
@@ -33,6 +34,8 @@ def note(kernels: Mapping[str, Any], *, quantized: bool, kept: bool) -> str | No
         quantized: whether its weights were rounded to 4 bits.
         kept: whether the run keeps zeros.
     """
+    if not kernels:  # layers of uneven sizes
+        return None
     share = 1 - _total(standing(kernels)) / _weights(prunable.sizes(kernels))
     if kept:
         return f"pruning.keep_zeros: {share:.1%} of the prunable weights are zero and stay so"

@@ -103,12 +103,13 @@ def model_card(
     licence: str | None = None,
     pair: bool = False,
     notes: Sequence[str] = (),
+    stock: bool = True,
 ) -> str:
     """The text of README.md, with the metadata that the Hub reads on top.
 
     `base_model` is a Hub id, or None for a checkpoint that only its owner has; `licence` is the
     base model's, as an SPDX-like id of the Hub; `pair` says that the task reads two texts; `notes`
-    are sentences on how it was trained.
+    are sentences on how it was trained; `stock` says that unmodified transformers loads it.
     """
     last = results["prune_steps"][-1]
     example = '"first text", "second text"' if pair else '"a text in any of the languages"'
@@ -117,6 +118,7 @@ def model_card(
     answers = _ANSWERS.get(head, "It answers with one of {count} labels.")
     others = other_metrics_table(results)
     load = _LOAD[head].format(example=example, max_length=max_length)
+    load = load if stock else trusting(load)
     name = (
         f"{results['task']}, {results['method']}, {percent(last['remaining'], 0)} % of the weights"
     )
@@ -149,6 +151,11 @@ def model_card(
         f"Made with alignreg_jax, after *{CITATION}* (O’ Neill, Dutta and Assem).\n",
     ]
     return "\n".join(parts)
+
+
+def trusting(text: str) -> str:
+    """A card whose code lets transformers run that of the folder, which the free form needs."""
+    return text.replace("from_pretrained(folder", "from_pretrained(folder, trust_remote_code=True")
 
 
 def _how_pruned(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""The folder that a run hands on: a model that stock transformers loads, with its card."""
+"""The folder that a run hands on: a model that transformers loads, with its card."""
 
 import os
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from alignreg_jax.models import checkpoints
+from alignreg_jax.models.saving import is_stock
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.support.files import atomic_write, whole_folder
 
@@ -50,8 +51,10 @@ def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from transformers import AutoConfig, AutoTokenizer
 
-    AutoConfig.from_pretrained(folder)
-    stock = AutoTokenizer.from_pretrained(folder)
+    if is_stock(checkpoints.read_config(folder)):
+        AutoConfig.from_pretrained(folder)
+    # An export in the free form names code, which needs PyTorch; its tokenizer does not
+    stock = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     own = Tokenizer.from_file(str(folder / "tokenizer.json"))
     own.no_truncation()
     own.no_padding()

@@ -18,7 +18,7 @@ from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import methods, penalties, schedules
-from alignreg_jax.run import digests, teachers, telling
+from alignreg_jax.run import digests, teachers, telling, uneven
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import Phases
@@ -261,6 +261,7 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
     name = config.model.name_or_path
     folder = cache("folder", name, lambda: checkpoints.resolve(name))
     architecture = checkpoints.read_config(folder)
+    uneven.check(config, architecture)
     paths = {
         slot.path for slot in checkpoints.name_table(architecture, _head_form(config)).values()
     }

@@ -102,8 +102,10 @@ class Base:
         """Read a checkpoint folder; a head that it has is left out.
 
         Raises:
-            UserError: it cannot be read.
+            UserError: it cannot be read, or its layers are of uneven sizes.
         """
+        if not checkpoints.read_config(folder).stacked:
+            raise UserError(f"{folder}: its layers are of uneven sizes, which no mask is over")
         loaded = checkpoints.load(folder, head="linear", labels=("0",), seed=0, new_head=True)
         params = {name: tree for name, tree in loaded.params.items() if name != "head"}
         language_head = label_words.pretrained(folder, loaded.config)

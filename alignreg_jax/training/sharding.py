@@ -1,7 +1,8 @@
 """Where every array lives: a mesh (data, fsdp, tensor) and a rule for every parameter path.
 
-The rules are for layer-stacked kernels `[layers, in, out]`. Optimizer moments, masks and the
-reference follow the kernel they belong to.
+The rules are for layer-stacked kernels `[layers, in, out]`; layers of uneven sizes, each with
+leaves of its own, go by the same ones. Optimizer moments, masks and the reference follow the kernel
+they belong to.
 """
 
 import re
@@ -80,12 +81,14 @@ def check(mesh: Mesh, config: XlmrConfig, batch_sizes: dict[str, int]) -> None:
                 f"{field}={size} does not divide over mesh.data x mesh.fsdp = {rows} devices; "
                 f"use a multiple of {rows}, or give mesh.tensor some of the devices"
             )
-    for what, size, axis, parts in (
-        ("attention heads", config.num_heads, "tensor", tensor),
-        ("intermediate units", config.intermediate_size, "tensor", tensor),
-        ("hidden units", config.hidden_size, "fsdp", fsdp),
-        ("intermediate units", config.intermediate_size, "fsdp", fsdp),
-    ):
+    needs = [("hidden units", config.hidden_size, "fsdp", fsdp)]
+    for layer in config.layers:
+        needs += [
+            ("attention heads", layer.heads, "tensor", tensor),
+            ("intermediate units", layer.ffn, "tensor", tensor),
+            ("intermediate units", layer.ffn, "fsdp", fsdp),
+        ]
+    for what, size, axis, parts in needs:
         if size % parts:
             raise UserError(f"mesh.{axis}={parts} does not divide the model's {size} {what}")
 
@@ -96,9 +99,11 @@ def spec(path: str) -> PartitionSpec:
     Raises:
         ValueError: no rule matches; a parameter was added without one.
     """
+    stacked = re.sub(r"^encoder/\d+/", "encoder/", path)
     for pattern, rule in RULES:
-        if re.fullmatch(pattern, path):
-            return rule
+        if re.fullmatch(pattern, stacked):
+            # Of a layer alone there is no axis of layers
+            return rule if stacked == path else PartitionSpec(*rule[1:])
     raise ValueError(f"no sharding rule matches the parameter {path!r}")
 
 
@@ -157,11 +162,11 @@ def for_state(state: TrainState, mesh: Mesh) -> TrainState:
     A leaf of the method's state that lies under a kernel's name follows that kernel.
     """
     replicated = NamedSharding(mesh, REPLICATED)
-    kernels = for_kernels(mesh)
+    kernels = for_kernels(mesh) if state.masks else {}
 
     def method_leaf(name: str, leaf: Any) -> NamedSharding:
         # The longest name: "attention/output" ends with "output", too
-        owners = [kernel for kernel in KERNELS if name.endswith("/" + kernel)]
+        owners = [kernel for kernel in kernels if name.endswith("/" + kernel)]
         return kernels[max(owners, key=len)] if owners and leaf.ndim == 3 else replicated
 
     def moments(flat: dict[str, Any]) -> dict[str, NamedSharding]:

@@ -179,13 +179,13 @@ def check_freeze(
     for prefix in freeze:
         if prefix in folders:
             continue
-        # As PyTorch, a checkpoint or a shell spell it; layers are stacked and have no number here
+        # As PyTorch, a checkpoint or a shell spell it; layers have numbers only if they are uneven
         spelt = re.sub(r"/+", "/", prefix.replace(".", "/")).strip("/").removeprefix("roberta/")
-        near = (
-            [spelt] if spelt in folders else difflib.get_close_matches(spelt, folders, cutoff=0.5)
-        )
+        numbered = re.sub(r"(^|/)layers?/(\d+)(?=/|$)", r"\1\2", spelt)
+        near = [name for name in (spelt, numbered) if name in folders][:1]
+        near = near or difflib.get_close_matches(spelt, folders, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}? There are " if near else "there are "
-        if re.search(r"(^|/)layers?/\d+(/|$)", spelt):
+        if numbered not in (spelt, *folders):
             hint = "layers are stacked, so that one alone cannot be frozen; there are "
         known = [name for name in folders if name not in paths and name.count("/") < 2]
         raise UserError(f"{field}={prefix!r} names no parameters; {hint}{', '.join(known)}")

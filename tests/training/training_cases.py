@@ -101,6 +101,8 @@ def make_trainer(
     hyper=(),
     train_rows=None,
     network=None,
+    start=None,
+    keep_zeros=False,
     **settings,
 ):
     return Trainer(
@@ -108,7 +110,8 @@ def make_trainer(
         method_ or method(),
         StepSettings(**settings),
         mesh(*layout),
-        params=params(head),
+        params=start or params(head),
+        keep_zeros=keep_zeros,
         train=train_rows or rows(),
         seeds=seeds or (seed,),
         heads=heads,

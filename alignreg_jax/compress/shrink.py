@@ -1,0 +1,124 @@
+"""From a folder of a model to one without its empty attention heads and feed-forward units.
+
+What is written is read again, and asked beside the original, before it takes its place.
+"""
+
+import shutil
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from alignreg_jax.compress import agreement
+from alignreg_jax.compress.account import Report, Size, card
+from alignreg_jax.compress.agreement import Network
+from alignreg_jax.compress.forms import ALIGN, Form, smaller
+from alignreg_jax.errors import UserError
+from alignreg_jax.models import checkpoints, heads, names, saving, storage
+from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.support.files import atomic_write, whole_folder
+
+TOLERANCE = 1e-4
+"""Largest difference of a logit, in float32."""
+
+_CARD = "README.md"
+# Of a tokenizer that is not in tokenizer.json, which `saving` copies
+_OTHER_TOKENIZER = (
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    checkpoints.TOKENIZER_CONFIG,
+)
+
+
+def shrink(folder: Path, out: Path, form: Form = "stock", align: int = ALIGN) -> Report:
+    """Write a smaller model that computes the same.
+
+    Args:
+        folder: of model_type xlm-roberta, with a head for texts or words, or without one.
+        out: the new folder, which must not be there.
+        form: "stock" for what unmodified transformers loads, "free" for the smallest.
+        align: what the stock form's feed-forward width is a multiple of.
+
+    Raises:
+        UserError: the folder cannot be read, has nothing to remove, or not in that form; the result
+            differs by more than TOLERANCE; or there is no room for it. Nothing is written then.
+    """
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    original = _read(folder)
+    network = original.network
+    if not network.config.stacked:
+        raise UserError(f"{folder}: its layers are uneven: it has been made smaller before")
+    try:
+        found = smaller(network.params, network.config, form, align)
+    except UserError as error:
+        raise UserError(f"{folder}: {error}") from None
+    asked = agreement.questions(folder, network.config)
+    with whole_folder(out, _bytes(found.params)) as partial:
+        model = {"head": network.head, "labels": original.labels, "source": folder}
+        saving.save(partial, found.params, found.config, **model)
+        _copy_tokenizer(folder, partial)
+        written = _read(partial).network
+        apart = agreement.largest_difference(network, written, asked.rows)
+        if not apart <= TOLERANCE:
+            raise UserError(
+                f"{folder}: without its empty units logits differ by {apart:.1e}, and no more than"
+                f" {TOLERANCE:.0e} is rounding; nothing was written"
+            )
+        report = Report(
+            before=Size.of(folder, network),
+            after=Size.of(partial, written),
+            found=found,
+            stock=saving.is_stock(found.config),
+            apart=apart,
+            asked=asked,
+            left_out=original.skipped,
+        )
+        before = folder / _CARD
+        text = before.read_text(encoding="utf-8") if before.exists() else f"# {folder.name}\n"
+        atomic_write(partial / _CARD, card(text, report))
+    return report
+
+
+class _Original(NamedTuple):
+    """A folder in memory; `skipped` are tensors without a place there."""
+
+    network: Network
+    labels: tuple[str, ...]
+    skipped: tuple[str, ...]
+
+
+def _read(folder: Path) -> _Original:
+    """A model with the head that it has."""
+    checkpoints.read_config(folder)  # first: a folder of something else is told so
+    stored = storage.Storage(folder)
+    if not any(names.is_head(name) for name in stored.names):
+        loaded = checkpoints.load(folder, head="linear", labels=("0",), seed=0, new_head=True)
+        params = {name: tree for name, tree in loaded.params.items() if name != "head"}
+        return _Original(Network(params, loaded.config, None), (), tuple(loaded.skipped))
+    head, labels = checkpoints.head_form(folder), _labels(folder, stored)
+    loaded = checkpoints.load(folder, head=head, labels=labels, seed=0)
+    return _Original(Network(loaded.params, loaded.config, head), labels, tuple(loaded.skipped))
+
+
+def _labels(folder: Path, stored: storage.Storage) -> tuple[str, ...]:
+    """Names of the head's rows; transformers' own where nobody has named them."""
+    raw = read_json(folder / CONFIG)
+    if "id2label" in raw:
+        return heads.labels_of(raw, folder / CONFIG)
+    last = ("classifier.out_proj.bias", "classifier.bias", "label_words.bias")
+    rows = next(stored.shape(name)[0] for name in last if name in stored.names)
+    return tuple(f"LABEL_{row}" for row in range(rows))
+
+
+def _copy_tokenizer(folder: Path, target: Path) -> None:
+    if not (folder / checkpoints.TOKENIZER).exists():
+        for name in _OTHER_TOKENIZER:
+            if (folder / name).exists():
+                shutil.copyfile(folder / name, target / name)
+
+
+def _bytes(params: object) -> int:
+    return sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(params))

@@ -1,0 +1,70 @@
+"""A physically smaller model: without attention heads and feed-forward units that are empty.
+
+`python -m alignreg_jax.shrink EXPORT OUT [--form stock|free] [--align N]`
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.support import flags, terminal
+
+_USAGE = """\
+usage: alignreg shrink EXPORT OUT [--form stock|free] [--align N]
+
+Writes the model of the folder (or Hub id) EXPORT to OUT without its empty attention heads and
+feed-forward units: those whose output weights are all zero, and those that only add a constant,
+which a bias takes over. Logits are compared before; they may differ by rounding only.
+  --form stock   (default) what unmodified transformers loads: all heads, and one feed-forward width
+                 for all layers, that of the widest
+  --form free    as small as it gets: every layer has its own sizes; transformers needs
+                 trust_remote_code=True
+  --align N      the stock form's feed-forward width is a multiple of N (8)"""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, write the smaller model, say how large it is; the exit code."""
+    return flags.execute(arguments, lambda: _USAGE, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    values = _parse(arguments)
+    from alignreg_jax.compress import account, forms
+    from alignreg_jax.compress.shrink import shrink
+    from alignreg_jax.models import checkpoints
+
+    out = Path(os.path.expanduser(values.out))
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    folder = checkpoints.resolve(values.export, "EXPORT")
+    report = shrink(folder, out, values.form, values.align or forms.ALIGN)
+    terminal.show("\n".join([*account.lines(report), str(out)]))
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"alignreg shrink: {message}; --help says more")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; UserError for any mistake."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("export", metavar="EXPORT")
+    parser.add_argument("out", metavar="OUT")
+    parser.add_argument("--form", choices=("stock", "free"), default="stock")
+    parser.add_argument("--align", type=int)
+    values = parser.parse_args(list(arguments))
+    if values.align is not None and values.align < 1:
+        raise UserError(f"--align={values.align}: should be at least 1")
+    if values.align and values.form == "free":
+        raise UserError("--align is for --form stock; the free form has every layer's own width")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,121 @@
+"""Whole runs from an encoder whose layers are uneven: trained, killed, exported, shrunk no more."""
+
+import json
+import sys
+
+import empties
+import jax
+import numpy as np
+import pytest
+import tiny
+from test_resume import kill_when, trained
+
+from alignreg_jax.compress.shrink import shrink
+from alignreg_jax.main import main
+from alignreg_jax.models import checkpoints, saving
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def encoder(world, tmp_path_factory):
+    """Without two heads and 32 units, with a head for other labels' order."""
+    folder = tmp_path_factory.mktemp("uneven")
+    shrink(empties.write(world, folder / "export"), folder / "out", "free")
+    return folder / "out"
+
+
+def command(world, encoder, workdir, *flags):
+    own = ("--config.method=none", f"--config.model.name_or_path={encoder}")
+    return tiny.command(world, workdir, *own, "--config.checkpoint.every_steps=1", *flags)
+
+
+@pytest.fixture(scope="module")
+def run(world, encoder, tmp_path_factory):
+    """A run that was killed in its training, and went on."""
+    workdir = tmp_path_factory.mktemp("run") / "run"
+    arguments = command(world, encoder, workdir)
+    assert kill_when(tiny.start(arguments), workdir, lambda folder: trained(folder, 2))
+    code, _, errors = tiny.run(arguments)
+    assert code == 0, errors
+    assert "Traceback" not in errors
+    return workdir
+
+
+@pytest.mark.slow
+def test_a_run_leaves_an_export_of_the_same_sizes(encoder, run):
+    export = run / "export"
+    before, after = (json.loads((each / "config.json").read_text()) for each in (encoder, export))
+    assert after["intermediate_size"] == before["intermediate_size"] == empties.LEFT["ffn"]
+    assert after["auto_map"] == before["auto_map"]
+    assert (export / saving.CODE.name).exists()
+    found, old = (
+        checkpoints.load(each, head="dense-tanh-out", labels=tiny.LABELS, seed=0)
+        for each in (export, encoder)
+    )
+    assert found.config == old.config
+    moved = [
+        path
+        for path, leaf in empties.flat(found.params).items()
+        if not np.array_equal(leaf, empties.flat(old.params)[path])
+    ]
+    assert "encoder/0/attention/value/kernel" in moved
+    assert "encoder/1/output/kernel" in moved
+    card = (export / "README.md").read_text()
+    assert "from_pretrained(folder, trust_remote_code=True" in card
+    results = json.loads((run / "results.json").read_text())
+    assert [step["remaining"] for step in results["prune_steps"]] == [1.0]
+    with np.load(run / "masks.npz") as stored:
+        assert not stored.files
+    assert "Weights by module and layer" in (run / "report.html").read_text()
+
+
+@pytest.mark.slow
+def test_a_kill_changes_no_bit(world, encoder, run, tmp_path):
+    code, _, errors = tiny.run(command(world, encoder, tmp_path / "run"))
+    assert code == 0, errors
+    assert tiny.outcome(tmp_path / "run") == tiny.outcome(run)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--config.method=frobenius-mbp",),
+        ("--config.pruning.keep_zeros",),
+        ("--config.regularizer.name=l2sp", "--config.regularizer.weight=1"),
+    ],
+)
+def test_pruning_on_is_refused_in_one_line(world, encoder, tmp_path, capsys, monkeypatch, flags):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+    workdir = tmp_path / "run"
+    assert main(command(world, encoder, workdir, *flags)) == 2
+    output = capsys.readouterr()
+    assert output.err.count("\n") == 1
+    assert "are of uneven sizes; they can be trained and evaluated, not pruned" in output.err
+    assert "use method=none" in output.err
+    assert not workdir.exists()
+
+
+def test_fewer_heads_everywhere_can_be_pruned_on(world, tmp_path, capsys, monkeypatch):
+    """Its layers are stacked: cuts, masks and counts are as ever."""
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+    params, config = empties.load(world)
+    none = {"heads": {0: [], 1: []}, "ffn": {0: [], 1: []}}
+    fewer = empties.empty(params, {**none, "heads": {0: [1], 1: [3]}}, none)
+    model = {"config": config, "head": "dense-tanh-out", "labels": tiny.LABELS}
+    checkpoints.save(tmp_path / "export", fewer, source=world.encoder, **model)
+    shrink(tmp_path / "export", tmp_path / "out", "free")
+    flags = (
+        f"--config.model.name_or_path={tmp_path / 'out'}",
+        "--config.pruning.steps=1",
+        "--config.pruning.first_epochs=0",
+    )
+    assert main(tiny.command(world, tmp_path / "run", *flags)) == 0
+    found = checkpoints.load(
+        tmp_path / "run" / "export", head="dense-tanh-out", labels=tiny.LABELS, seed=0
+    )
+    assert (found.config.num_heads, found.config.head_size) == (3, empties.SIZE)
+    kernels = [leaf for path, leaf in empties.flat(found.params).items() if "kernel" in path]
+    assert all(jax.tree.map(np.count_nonzero, kernels))
+    query = found.params["encoder"]["attention"]["query"]["kernel"]
+    assert np.count_nonzero(query) == query.size // 2
