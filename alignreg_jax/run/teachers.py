@@ -76,4 +76,10 @@ def read(
                     f"distill.hidden={config.distill.hidden}: {where} has {what}={theirs}, the"
                     f" encoder {own}; their hidden states cannot be compared"
                 )
+        # The step runs both through one network
+        if architecture.layers != student.layers:
+            raise UserError(
+                f"distill.hidden={config.distill.hidden}: {where} has other attention heads or"
+                " feed-forward units than the encoder; distill.hidden=0 compares logits alone"
+            )
     return found

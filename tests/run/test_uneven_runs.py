@@ -119,3 +119,30 @@ def test_fewer_heads_everywhere_can_be_pruned_on(world, tmp_path, capsys, monkey
     assert all(jax.tree.map(np.count_nonzero, kernels))
     query = found.params["encoder"]["attention"]["query"]["kernel"]
     assert np.count_nonzero(query) == query.size // 2
+
+
+@pytest.mark.slow
+def test_an_uneven_model_teaches(world, encoder, tmp_path, capsys, monkeypatch):
+    """One like itself by hidden states, too; one of another shape by logits alone."""
+
+    def taught(name, own, hidden):
+        monkeypatch.delitem(sys.modules, "config_config", raising=False)
+        flags = (
+            f"--config.model.name_or_path={own}",
+            f"--config.distill.teacher={encoder}",
+            f"--config.distill.hidden={hidden}",
+            "--config.method=none",
+            "--config.pruning.first_epochs=1",
+            "--config.export=False",
+        )
+        return main(tiny.command(world, tmp_path / name, *flags))
+
+    for name, own, hidden in (("like", encoder, 0.1), ("other", world.encoder, 0.0)):
+        assert taught(name, own, hidden) == 0
+        events = [event for event in tiny.events(tmp_path / name) if event["kind"] == "train"]
+        assert all(event["teacher_loss"] > 0 for event in events)
+        assert all((event["hidden_loss"] > 0) == (hidden > 0) for event in events)
+    capsys.readouterr()
+    assert taught("refused", world.encoder, 0.1) == 2
+    says = "has other attention heads or feed-forward units than the encoder; distill.hidden=0"
+    assert says in capsys.readouterr().err
