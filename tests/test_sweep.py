@@ -360,9 +360,12 @@ def test_list(folder, config, tmp_path, monkeypatch, capsys):
     found = {re.split(r"  +", line)[0]: re.split(r"  +", line)[1:] for line in lines}
     assert len(found) == 8
     assert found["folder random s1"] == [
-        "done", str(folder / "folder/random/s1"), "with l2-mbp, frobenius-finetuned"
+        "done", str(folder / "folder/random/s1"), found["folder l2-mbp s1"][2]
     ]  # fmt: skip
-    assert found[f"folder {BAD} s0"] == ["failed", str(folder / f"folder/{BAD}/s0"), "alone"]
+    assert found["folder frobenius-finetuned s1"][2] == found["folder l2-mbp s1"][2]
+    state, place, number = found[f"folder {BAD} s0"]
+    assert (state, place) == ("failed", str(folder / f"folder/{BAD}/s0"))
+    assert [other[2] for other in found.values()].count(number) == 1  # a dense phase of its own
     assert main(tiny_sweep.command(config, tmp_path / "new", "--list", "--shard", "1/2")) == 0
     listing, outlook = capsys.readouterr().out.split("\n\n")
     lines = listing.splitlines()[2:]

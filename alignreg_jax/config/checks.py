@@ -4,6 +4,7 @@ import math
 import re
 import types
 import typing
+from collections import ChainMap
 from collections.abc import Collection
 from itertools import chain
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
-    "pruning.criterion": (*CRITERIA, *unit_criteria.CRITERIA),
+    "pruning.criterion": ChainMap[str, Any](CRITERIA, unit_criteria.CRITERIA),
     "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
     "pruning.gradients_on": ("labels", "text"),
     "pruning.start": ("dense", "pretrained"),
