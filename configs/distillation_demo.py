@@ -3,8 +3,6 @@
     python -m alignreg_jax.sweep --config configs/distillation_demo.py
     python -m alignreg_jax.sweep --config configs/distillation_demo.py:slots
     python -m alignreg_jax.sweep --config configs/distillation_demo.py:amounts
-    python -m alignreg_jax.sweep --config configs/distillation_demo.py:tags \
-      --config.base.task.data_dir=DATA --config.base.model.name_or_path=ENCODER
 
 The teacher is each run's own dense model; `text` rows also have it speak about sentences without
 labels in thirty other languages, bundled, disjoint from what is evaluated (no labels of them are
@@ -17,7 +15,8 @@ steps each. 200 test rows of each of ten languages.
 
 `:slots` is two methods on tags of words. `:amounts` is one method with 10, 30, 60 and all sentences
 of each language. `:tags` is two methods on longer rows of a folder of yours, 640 of them, with
-<lang>.unlabelled.jsonl beside the labelled files; docs/results/distillation_demo has the recipe.
+<lang>.unlabelled.jsonl beside the labelled files: give base.task.data_dir, and as
+base.model.name_or_path an encoder with its vocabulary.
 
 Hardware: 2 CPU cores, about ten hours for the first; runs go on where they stopped.
 """
