@@ -18,7 +18,7 @@ of each language. `:tags` is two methods on longer rows of a folder of yours, 64
 <lang>.unlabelled.jsonl beside the labelled files: give base.task.data_dir, and as
 base.model.name_or_path an encoder with its vocabulary.
 
-Hardware: 2 CPU cores, about ten hours for the first; runs go on where they stopped.
+Hardware: 2 CPU cores; 75 runs, which go on where they stopped. Not run to the end yet.
 """
 
 from alignreg_jax.errors import UserError

@@ -16,8 +16,7 @@ from scipy.special import erf
 
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.models.slicing import Units
-
-UNITS = ("heads", "ffn")
+from alignreg_jax.pruning.units import UNITS
 
 
 class Folded(NamedTuple):

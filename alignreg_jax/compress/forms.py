@@ -12,11 +12,12 @@ import numpy as np
 from flax import traverse_util
 from jaxtyping import Bool
 
-from alignreg_jax.compress.empty_units import UNITS, fold
+from alignreg_jax.compress.empty_units import fold
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.models.slicing import Units, sliced
 from alignreg_jax.models.xlmr import Params
+from alignreg_jax.pruning.units import UNITS
 
 Form = Literal["stock", "free"]
 ALIGN = 8

@@ -4,15 +4,14 @@ import math
 import re
 import types
 import typing
-from collections import ChainMap
 from collections.abc import Collection
 from itertools import chain
 from typing import Any, NamedTuple
 
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import unit_criteria, unit_cuts
-from alignreg_jax.pruning.methods import CRITERIA, LEARNED, REGULARIZERS, build
+from alignreg_jax.pruning import unit_cuts
+from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED, REGULARIZERS, build
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
 
@@ -85,7 +84,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
-    "pruning.criterion": ChainMap[str, Any](CRITERIA, unit_criteria.CRITERIA),
+    "pruning.criterion": EVERY_CRITERION,
     "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
     "pruning.gradients_on": ("labels", "text"),
     "pruning.start": ("dense", "pretrained"),

@@ -6,9 +6,8 @@ from typing import Any
 from alignreg_jax.config import ExperimentConfig, default_config
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import unit_criteria
 from alignreg_jax.pruning.method import GRADIENTS
-from alignreg_jax.pruning.methods import CRITERIA, LEARNED
+from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED
 from alignreg_jax.pruning.penalties import GATED
 
 _PENALTY = tuple(f"regularizer.{name}" for name in "weight reference norm reduce phases".split())
@@ -57,7 +56,7 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
             off(f"pruning.schedule is {pruning.schedule}, not explicit", "pruning.explicit")
             if pruning.final is not None:
                 off("pruning.final says what is left at the end", "pruning.fraction")
-        if not ({**CRITERIA, **unit_criteria.CRITERIA}[str(pruning.criterion)].needs & GRADIENTS):
+        if not EVERY_CRITERION[str(pruning.criterion)].needs & GRADIENTS:
             off(f"pruning.criterion={pruning.criterion} takes none",
                 "pruning.gradient_batches", "pruning.gradients_on",
             )  # fmt: skip

@@ -2,10 +2,10 @@
 
 A threshold `tau` says of every unit the smallest size at which it is present: present at size s
 where tau <= s. Smaller networks are so nested in larger ones, and what is kept grows with the size.
-Thresholds are made once, on the host in float64, from scores of the fine-tuned model, and compared
-in float32, there and on the device alike. Dynamic Sparsification (Li et al. 2022) trains one model
-for all sizes; how is not published, so what follows is DynaBERT's idea (Hou et al. 2020: units
-sorted by importance) with every row of a batch at its own size.
+Thresholds are made once, from scores of the fine-tuned model in the order of `unit_cuts`, and
+compared in float32, on the host and on the device alike. Dynamic Sparsification (Li et al. 2022)
+trains one model for all sizes; how is not published, so what follows is DynaBERT's idea (Hou et al.
+2020: units sorted by importance) with every row of a batch at its own size.
 """
 
 from collections.abc import Mapping
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Key
 
+from alignreg_jax.pruning import unit_cuts
 from alignreg_jax.pruning.units import UNITS
 
 Family = Literal["free", "even"]
@@ -59,13 +60,18 @@ def thresholds(
     for kind, leaf in scores.items():
         if np.isnan(leaf).any():
             raise ValueError(f"scores of {kind} are NaN")
+    placed = {kind: jnp.asarray(leaf, jnp.float32) for kind, leaf in scores.items()}
     if family == "free":
-        found = _free(scores, costs)
+        reached = unit_cuts.spent(placed, costs)
+        whole = sum(leaf.size * costs[kind] for kind, leaf in scores.items())
+        wholes = dict.fromkeys(UNITS, whole)
     elif family == "even":
-        found = {kind: (_ranks(leaf) + 1) / leaf.shape[1] for kind, leaf in scores.items()}
+        reached = {kind: unit_cuts.ranks(leaf) + 1 for kind, leaf in placed.items()}
+        wholes = {kind: leaf.shape[1] for kind, leaf in scores.items()}
     else:
         raise ValueError(f"family {family!r} is neither free nor even")
-    return {kind: found[kind].astype(np.float32) for kind in UNITS}
+    shares = {kind: np.asarray(reached[kind], np.float64) / wholes[kind] for kind in UNITS}
+    return {kind: shares[kind].astype(np.float32) for kind in UNITS}
 
 
 def layer_thresholds(layers: int) -> Float32[np.ndarray, " layers"]:
@@ -83,28 +89,6 @@ def layer_thresholds(layers: int) -> Float32[np.ndarray, " layers"]:
     tau = np.zeros(layers)
     tau[order] = (layers - np.arange(len(order))) / layers
     return tau.astype(np.float32)
-
-
-def _ranks(scores: Float[np.ndarray, "layers units"]) -> Float[np.ndarray, "layers units"]:
-    """0 for the best unit of each layer, 1 for the next."""
-    order = np.argsort(-np.asarray(scores, np.float64), axis=1, kind="stable")
-    return np.argsort(order, axis=1).astype(np.float64)
-
-
-def _free(scores: Scores, costs: Mapping[str, int]) -> dict[str, Float[np.ndarray, "layers units"]]:
-    """Cumulative cost / total in the order by score / cost."""
-
-    def joined(leaves: Mapping[str, np.ndarray]) -> np.ndarray:
-        return np.concatenate([leaves[kind].ravel() for kind in UNITS])
-
-    cost = joined({kind: np.full(scores[kind].shape, costs[kind], np.int64) for kind in UNITS})
-    first = joined({kind: _ranks(scores[kind]) == 0 for kind in UNITS})
-    worth = joined({kind: np.asarray(scores[kind], np.float64) for kind in UNITS}) / cost
-    order = np.lexsort((-worth, ~first))  # stable: ties stay in the order that they are joined in
-    tau = np.empty(len(cost))
-    tau[order] = np.cumsum(cost[order]) / cost.sum()
-    parts = np.split(tau, [scores["heads"].size])
-    return {kind: part.reshape(scores[kind].shape) for kind, part in zip(UNITS, parts, strict=True)}
 
 
 # ---- What a size keeps ---------------------------------------------------------------------------

@@ -4,9 +4,10 @@ To add a criterion, write a function in `criteria.py` and a row in `CRITERIA`; a
 in `REGULARIZERS` and one in `penalties.py`; a name, a row in `PRESETS`.
 """
 
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import jax
 from jaxtyping import Array, Key
@@ -71,6 +72,11 @@ CRITERIA: dict[str, Criterion] = {
     "movement": Criterion(lambda kernels, signals, key: signals["scores"]),
     "soft-movement": Criterion(lambda kernels, signals, key: signals["scores"]),
 }
+
+EVERY_CRITERION: Mapping[str, Criterion | unit_criteria.Criterion] = ChainMap(
+    cast(dict[str, Any], unit_criteria.CRITERIA), CRITERIA
+)
+"""Those of weights, then those of units; rows that are added to either are seen."""
 
 LEARNED = ("movement", "soft-movement")
 """Criteria whose scores, and with them the masks, are learned; the second by a threshold."""
@@ -173,7 +179,7 @@ def build(
     other that shares them.
 
     Args:
-        criterion: a name in `CRITERIA` or `unit_criteria.CRITERIA`.
+        criterion: a name in `EVERY_CRITERION`.
         scope: "layer", "global", for learned masks "kind", or for units "units-even" and "units".
         regularizer: a name in `REGULARIZERS`; its weight is `Hyper.regularizer_weight`.
         norm: of the Frobenius distance, "squared" or "norm".
@@ -185,14 +191,13 @@ def build(
     Raises:
         UserError: a name that is not in its table, or names that do not go together.
     """
-    _check("pruning.criterion", criterion, (*CRITERIA, *unit_criteria.CRITERIA))
+    _check("pruning.criterion", criterion, tuple(EVERY_CRITERION))
     _check("pruning.scope", scope, ("layer", "global", "kind", *unit_cuts.SCOPES))
     _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
     _check_units(criterion, scope, regularizer)
-    row = CRITERIA.get(criterion) or unit_criteria.CRITERIA[criterion]
-    gated = regularizer in penalties.GATED
+    row, gated = EVERY_CRITERION[criterion], regularizer in penalties.GATED
     if criterion == "gate" and not gated:
         raise UserError(
             f"pruning.criterion=gate needs gates: set regularizer.name to one of "

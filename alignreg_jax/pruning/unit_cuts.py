@@ -70,7 +70,7 @@ def cut(scores: Units, masks_: Masks, keep: Any, scope: UnitScope, costs: dict[s
     standing = kept(masks_, scores)
     ranked = {kind: jnp.where(standing[kind], scores[kind], -jnp.inf) for kind in UNITS}
     if scope == "units-even":
-        chosen: UnitMasks = {kind: _ranks(ranked[kind]) < keep[kind] for kind in UNITS}
+        chosen: UnitMasks = {kind: ranks(ranked[kind]) < keep[kind] for kind in UNITS}
     else:
         chosen = within(ranked, keep, costs)
     new = units.expand({kind: chosen[kind] & standing[kind] for kind in UNITS}, masks_)
@@ -90,14 +90,22 @@ def within(scores: Units, budget: masks.Keep, costs: Mapping[str, int]) -> UnitM
         budget: in weights, int32.
         costs: weights of one unit of each kind.
     """
-    best = jnp.concatenate([(_ranks(scores[kind]) == 0).ravel() for kind in UNITS])
+    reached = spent(scores, costs)
+    return {kind: reached[kind] <= budget for kind in UNITS}
+
+
+def spent(scores: Units, costs: Mapping[str, int]) -> dict[str, Int[Array, "layers _"]]:
+    """Count for every unit the weights of it and of those before it in the order of `within`.
+
+    Arguments as there.
+    """
+    best = jnp.concatenate([(ranks(scores[kind]) == 0).ravel() for kind in UNITS])
     rates = jnp.concatenate([(scores[kind] / costs[kind]).ravel() for kind in UNITS])
     sizes = np.concatenate([np.full(scores[kind].size, costs[kind], np.int32) for kind in UNITS])
     order = jnp.lexsort((-rates, ~best))  # by the last key, then by the first; stable
-    spent = jnp.cumsum(jnp.asarray(sizes)[order])
-    fits = jnp.zeros(rates.shape, bool).at[order].set(spent <= budget)
-    heads, ffn = jnp.split(fits, [scores["heads"].size])
-    return {"heads": heads.reshape(scores["heads"].shape), "ffn": ffn.reshape(scores["ffn"].shape)}
+    total = jnp.zeros(rates.shape, jnp.int32).at[order].set(jnp.cumsum(jnp.asarray(sizes)[order]))
+    parts = jnp.split(total, [scores["heads"].size])
+    return {kind: part.reshape(scores[kind].shape) for kind, part in zip(UNITS, parts, strict=True)}
 
 
 def kept(masks_: Masks, like: Mapping[str, Any]) -> UnitMasks:
@@ -127,7 +135,7 @@ def _places(masks_: Masks, heads: int) -> dict[str, Any]:
     return {kind: jax.ShapeDtypeStruct(shapes[kind], bool) for kind in UNITS}
 
 
-def _ranks(scores: Float[Array, "layers units"]) -> Int[Array, "layers units"]:
+def ranks(scores: Float[Array, "layers units"]) -> Int[Array, "layers units"]:
     """Place of each unit in its layer, the highest score first; ties to the lower index."""
     order = jnp.argsort(-scores, axis=1, stable=True)
     return jnp.argsort(order, axis=1)

@@ -223,17 +223,16 @@ class Experiment:
             counts = self._statistics(index)
             if learned:
                 measured["kept_before_cut"] = before[index]
-            if self.config.pruning.scope in unit_cuts.SCOPES:
-                state, _ = self.trainer.member(index)
-                heads = self._model.config.layers[0].heads
-                measured = {**measured, **unit_cuts.by_layer(state.masks, heads)}
             log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
             remaining = counts["kept"] / counts["prunable"]
             self._event(member, "prune", event.phase, remaining, **counts, **measured)
 
     def _statistics(self, index: int) -> dict[str, Any]:
         state, _ = self.trainer.member(index)
-        return masks.statistics(prunable.split(state.params)[0], state.masks)
+        counts = masks.statistics(prunable.split(state.params)[0], state.masks)
+        if self.config.pruning.scope in unit_cuts.SCOPES:
+            counts |= unit_cuts.by_layer(state.masks, self._model.config.layers[0].heads)
+        return counts
 
     def _evaluate(self, event: plan.Evaluate) -> None:
         """Score every seed in the languages of this event, and write the tables anew."""

@@ -252,10 +252,15 @@ class Trainer:
 
         Raises:
             NonFiniteLoss: a sum is not finite; a ranking by it would be one of NaN.
+            ValueError: `by_teacher` without a teacher.
         """
         if not self.method.needs & GRADIENTS:
             return {}
-        said = replace(self.teacher, params=None) if by_teacher and self.teacher else None
+        said = None
+        if by_teacher:
+            if self.teacher is None:
+                raise ValueError("nobody teaches whose word could be taken")
+            said = replace(self.teacher, params=None)
         sums = self._no_gradients(prunable.split(self.state.params)[0])
         for dispatches in zip(*plans, strict=True):
             sums = self._add_gradients(

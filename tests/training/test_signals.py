@@ -10,6 +10,7 @@ import pytest
 from training_cases import LENGTH, batches, make_trainer, method, model, prune, rows, train
 
 from alignreg_jax.data.batching import Dispatch, sample
+from alignreg_jax.data.unlabelled import UNLABELLED
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels, masks, methods, units
@@ -28,6 +29,15 @@ def greedy():
     return replace(build(criterion="gradient", scope="layer", regularizer="frobenius"), needs=ALL)
 
 
+def padded(numbers, length):
+    """Ids of some rows."""
+    encoded, ids = rows(), np.full((len(numbers), length), 1, np.int32)
+    for row, index in zip(ids, numbers, strict=True):
+        first, size = encoded.offsets[index], encoded.lengths[index]
+        row[:size] = encoded.ids[first : first + size]
+    return ids
+
+
 def by_hand(params, plan):
     """Each batch's gradient, by a plain composition without the trainer."""
     encoded = rows()
@@ -44,10 +54,7 @@ def by_hand(params, plan):
     found = []
     for dispatch in plan:
         for batch in dispatch.rows:
-            ids = np.full((len(batch), dispatch.length), 1, np.int32)
-            for row, index in zip(ids, batch, strict=True):
-                first, size = encoded.offsets[index], encoded.lengths[index]
-                row[:size] = encoded.ids[first : first + size]
+            ids = padded(batch, dispatch.length)
             lengths, labels = encoded.lengths[batch], encoded.labels[batch]
             found.append(jax.device_get(gradient(ids, lengths, labels)))
     return found
@@ -83,10 +90,7 @@ def test_signals_of_units_are_the_gradients_of_their_gates():
     encoded, each = rows(), []
     for dispatch in PLAN:
         for numbers in dispatch.rows:
-            ids = np.full((len(numbers), dispatch.length), 1, np.int32)
-            for row, index in zip(ids, numbers, strict=True):
-                first, size = encoded.offsets[index], encoded.lengths[index]
-                row[:size] = encoded.ids[first : first + size]
+            ids = padded(numbers, dispatch.length)
 
             def loss(gates, ids=ids, numbers=numbers):
                 used = merge(units.gate(start, gates), rest)
@@ -108,8 +112,9 @@ def test_signals_of_units_are_the_gradients_of_their_gates():
 
 
 def test_a_teacher_says_the_labels():
-    """What it says of rows stands for their labels, right or wrong; its probabilities do not."""
+    """What it says of rows stands for labels, of which they need none; its probabilities do not."""
     plain, taught = make_trainer(method_=greedy()), make_trainer(method_=greedy())
+    taught.data = replace(taught.data, labels=jnp.full_like(taught.data.labels, UNLABELLED))
     labels = rows().labels
     said = np.full((len(labels), 5), -1.0, np.float32)
     said[np.arange(len(labels)), labels] = 0.5
@@ -121,6 +126,11 @@ def test_a_teacher_says_the_labels():
     taught.teach([Teacher(taught.place(said))])
     other = taught.gradients(PLAN, by_teacher=True)["grad"]
     assert any(np.abs(other[n] - expected["grad"][n]).max() > 1e-3 for n in KERNELS)
+
+
+def test_labels_of_a_teacher_need_one():
+    with pytest.raises(ValueError, match="nobody teaches"):
+        make_trainer(method_=greedy()).gradients(PLAN, by_teacher=True)
 
 
 @pytest.mark.parametrize("parts", [2, 4])
