@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
 from alignreg_jax.config import ExperimentConfig, effects
-from alignreg_jax.config.checks import REMAINING, Bounds, convert
+from alignreg_jax.config.checks import BOUNDS, REMAINING, Bounds, convert
 from alignreg_jax.data import tasks as data_tasks
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import schedules
@@ -148,6 +148,7 @@ def resolve(config: Any) -> SweepConfig:
                 f"methods: {_parts(label)[0]!r} is unknown; choose from {', '.join(PRESETS)}"
             )
     REMAINING.check("remaining", values["remaining"])
+    BOUNDS["seed"].check("seeds", values["seeds"])
     Bounds(0, 1000).check("together", values["together"])
     if values["baseline"] not in values["methods"]:
         listed = ", ".join(values["methods"])

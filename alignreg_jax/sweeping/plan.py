@@ -51,8 +51,10 @@ def plan(sweep: SweepConfig) -> tuple[Run, ...]:
     """
     runs: list[Run] = []
     for task in sweep.tasks:
+        # Seeds differ in nothing else, and a configuration takes a hundredth of a second
+        configs = {row: run_config(sweep, row, task, sweep.seeds[0]) for row in sweep.methods}
         for seed in sweep.seeds:
-            found = [_run(sweep, row, task, seed) for row in sweep.methods]
+            found = [_run(row, task, replace(config, seed=seed)) for row, config in configs.items()]
             _check_different(found)
             runs += [run for group in groups(found) for run in group]
         for run in runs:
@@ -139,10 +141,9 @@ def parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
-def _run(sweep: SweepConfig, row: str, task: str, seed: int) -> Run:
-    config = run_config(sweep, row, task, seed)
-    name = f"{folder_name(task)}/{folder_name(row)}/s{seed}"
-    return Run(row, task, seed, config, name, dense_key(config))
+def _run(row: str, task: str, config: ExperimentConfig) -> Run:
+    name = f"{folder_name(task)}/{folder_name(row)}/s{config.seed}"
+    return Run(row, task, config.seed, config, name, dense_key(config))
 
 
 def folder_name(label: str) -> str:
@@ -154,11 +155,10 @@ def folder_name(label: str) -> str:
 
 
 def _check_different(runs: Sequence[Run]) -> None:
-    for position, run in enumerate(runs):
-        for other in runs[:position]:
-            if replace(run.config, method="") == replace(other.config, method=""):
-                field = "methods" if run.task == other.task else "tasks"
-                first, second = (
-                    (other.row, run.row) if field == "methods" else (other.task, run.task)
-                )
-                raise UserError(f"{field}: {first!r} and {second!r} are the same")
+    known: dict[ExperimentConfig, Run] = {}
+    for run in runs:
+        other = known.setdefault(replace(run.config, method=""), run)
+        if other is not run:
+            field = "methods" if run.task == other.task else "tasks"
+            first, second = (other.row, run.row) if field == "methods" else (other.task, run.task)
+            raise UserError(f"{field}: {first!r} and {second!r} are the same")

@@ -22,8 +22,8 @@ def total(scores, costs):
 
 @st.composite
 def scores(draw):
-    """Few different values, so that there are ties."""
-    layers, heads, ffn = (draw(st.integers(1, most)) for most in (4, 4, 9))
+    """Few different values, so that there are ties; few shapes, each of which is compiled."""
+    layers, heads, ffn = draw(st.sampled_from([(1, 1, 1), (1, 4, 9), (3, 2, 5), (4, 3, 1)]))
     generator = np.random.default_rng(draw(st.integers(0, 2**31)))
     return {
         "heads": generator.integers(0, 6, (layers, heads)).astype(np.float64),

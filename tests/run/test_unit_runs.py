@@ -17,14 +17,20 @@ from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import load_inputs
 
 RUNS = {
-    "structured-taylor": ("--config.regularizer.name=cosine", "--config.regularizer.weight=10"),
+    "structured-taylor": (
+        "--config.regularizer.name=cosine", "--config.regularizer.weight=10",
+        "--config.distill.text=data", "--config.distill.text_languages=de",
+        "--config.pruning.gradients_on=text",
+    ),
     "structured-fisher": ("--config.distill.teacher=dense",),
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module", params=RUNS)
 def done(request, tmp_path_factory):
     world = tiny.build(tmp_path_factory.mktemp("units") / "world")
+    text = [json.dumps({"text": f"de{i} de{(7 * i) % 20}"}) for i in range(12)]
+    (world.data / "de.unlabelled.jsonl").write_text("\n".join(text) + "\n")
     config = configured(world, f"--config.method={request.param}", *RUNS[request.param])
     folder = tmp_path_factory.mktemp(request.param) / "run"
     run(config, folder)
@@ -51,25 +57,16 @@ def test_units_go_whole_and_events_count_them(done):
         np.testing.assert_array_equal((exported[path] != 0).any(axis=0), present)
 
 
-def test_importance_is_measured_on_text_of_other_languages(tmp_path):
-    """Batches of text have no labelled row, and a language alone can be measured."""
-    world = tiny.build(tmp_path / "world")
-    rows = [json.dumps({"text": f"de{i} de{(7 * i) % 20}"}) for i in range(12)]
-    (world.data / "de.unlabelled.jsonl").write_text("\n".join(rows) + "\n")
-    given = (
-        "--config.method=structured-taylor", "--config.distill.text=data",
-        "--config.pruning.gradients_on=text", "--config.distill.text_languages=de",
-    )  # fmt: skip
-    config = configured(world, *given)
+def test_importance_can_be_measured_on_text_of_one_language(done):
+    """Its batches have no labelled row."""
+    _, config, folder = done
+    (*_, last) = [event for event in tiny.events(folder) if event["kind"] == "prune"]
     inputs = load_inputs(config)
     batches = Batches(config, inputs, inputs.time_table(config), 0.0)
     drawn = np.concatenate([part.rows.ravel() for part in batches.drawn(1, 0)])
-    drawn = drawn[drawn >= 0]
-    assert len(drawn)
-    assert drawn.min() >= tiny.ROWS["train"]
-    run(config, tmp_path / "run")
-    (*_, last) = [event for event in tiny.events(tmp_path / "run") if event["kind"] == "prune"]
-    assert last["gradient_batches"] == 1
+    on_text = drawn[drawn >= 0] >= tiny.ROWS["train"]
+    assert last["gradient_batches"] == sum(len(part.rows) for part in batches.drawn(1, 0)) > 0
+    assert on_text.all() if config.pruning.gradients_on == "text" else not on_text.any()
 
 
 def test_a_schedule_without_room_for_every_layer_is_refused_before_anything_is_written(tmp_path):

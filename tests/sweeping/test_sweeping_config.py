@@ -93,7 +93,7 @@ def test_a_schedule_of_all_rows_is_none_for_the_row_that_never_prunes(planned):
         ({"tasks": ("intents", "intents@train.batch_size=32")}, ["tasks", "same"]),
         ({"seeds": ()}, ["seeds is empty"]),
         ({"seeds": (0, 1, 0)}, ["seeds: 0", "twice"]),
-        ({"seeds": (-1,)}, ["seed=-1"]),
+        ({"seeds": (0, -1)}, ["seeds=-1"]),
         ({"seeds": (0.5,)}, ["seeds=0.5"]),
         ({"remaining": (0.0,)}, ["remaining=0.0"]),
         ({"remaining": (0.42,)}, ["remaining=0.42", "l2-mbp on intents", "0.4305, 0.3874"]),
