@@ -1,6 +1,6 @@
 """What the scores of movement pruning are worth after a few steps: what a cut by them leaves.
 
-    python benchmarks/movement_scores.py    # 10 minutes on 2 cores
+    python benchmarks/movement_scores.py    # 7 minutes on 2 cores
 
 Trains the demo's encoder densely for two epochs, then lets scores learn beside the weights while
 nothing is pruned, and cuts a copy of every matrix by scores, by their reverse, by chance and by

@@ -118,8 +118,8 @@ def test_the_last_of_several_seeds():
 @pytest.mark.parametrize(
     ("name", "value", "says"),
     [
-        ("seeds", (2**32,), "seed=4294967296"),
-        ("seeds", (-1,), "seed=-1"),
+        ("seeds", (2**32,), "seeds=4294967296"),
+        ("seeds", (-1,), "seeds=-1"),
         ("remaining", (1.5,), "remaining=1.5"),
         ("remaining", (math.nan,), "remaining=nan"),
         ("together", -1, "together=-1"),
