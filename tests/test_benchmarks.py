@@ -104,7 +104,7 @@ def test_a_save_is_reckoned_as_if_the_steps_stood_still_for_it():
 
 def test_a_whole_run_is_measured_by_its_own_files(world, tmp_path):
     import whole_run
-    from test_experiment import configured
+    from tiny import configured
 
     config = configured(world, "--config.method=none", "--config.export=False")
     run = whole_run.measure(config, tmp_path / "run", whole_run.Shared())

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
+from alignreg_jax.config import resolve
+from alignreg_jax.main import _parse
 from alignreg_jax.training import programs
 
 LANGUAGES = ("en", "de", "sw")
@@ -79,6 +82,13 @@ class World:
     @property
     def config(self) -> Path:
         return self.folder / "tiny.py"
+
+
+def configured(world, *flags):
+    """The values of a config file of `world` with `flags` of the command line."""
+    with warnings.catch_warnings():  # ml_collections loads it in a way that Python will drop
+        warnings.filterwarnings("ignore", "the load_module")
+        return resolve(_parse(["--config", str(world.config), *flags])[0])
 
 
 def build(folder: Path) -> World:

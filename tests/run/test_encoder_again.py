@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
-from test_experiment import configured
+from tiny import configured
 
 from alignreg_jax.errors import NonFiniteLoss, UserError
 from alignreg_jax.pruning import masks

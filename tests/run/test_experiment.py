@@ -5,7 +5,6 @@ import json
 import logging
 import shutil
 import time
-import warnings
 from contextlib import contextmanager
 
 import jax
@@ -14,13 +13,12 @@ import pytest
 import tiny
 import xglue_tree
 from safetensors.numpy import load, load_file
+from tiny import configured
 
-from alignreg_jax.config import resolve
 from alignreg_jax.data import encoding
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
-from alignreg_jax.main import _parse
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.run import experiment as experiments
@@ -29,12 +27,6 @@ from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.plan import Train
 from alignreg_jax.support import runtime
 from alignreg_jax.training.trainer import Trainer
-
-
-def configured(world, *flags):
-    with warnings.catch_warnings():  # ml_collections loads it in a way that Python will drop
-        warnings.filterwarnings("ignore", "the load_module")
-        return resolve(_parse(["--config", str(world.config), *flags])[0])
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file
-from test_experiment import configured
+from tiny import configured
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, xlmr

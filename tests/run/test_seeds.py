@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file
-from test_experiment import configured
 from test_resume import kill_when, saving
+from tiny import configured
 
 from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run import launch

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file
-from test_experiment import configured
 from test_taught_runs import run
+from tiny import configured
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import masks, units
