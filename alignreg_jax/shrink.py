@@ -8,13 +8,18 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
 
+if TYPE_CHECKING:
+    from alignreg_jax.compress.budgets import Budget, Kind
+
+_BUDGETS: tuple["Kind", ...] = ("size", "parameters", "macs", "max-mb", "latency-ms")
 _USAGE = """\
 usage: alignreg shrink EXPORT OUT [--form stock|free] [--align N]
+                       [--size S | --parameters N | --macs N | --max-mb MB | --latency-ms MS]
 
 Writes the model of the folder (or Hub id) EXPORT to OUT without its empty attention heads and
 feed-forward units: those whose output weights are all zero, and those that only add a constant,
@@ -23,7 +28,14 @@ which a bias takes over. Logits are compared before; they may differ by rounding
                  for all layers, that of the widest
   --form free    as small as it gets: every layer has its own sizes; transformers needs
                  trust_remote_code=True
-  --align N      the stock form's feed-forward width is a multiple of N (8)"""
+  --align N      the stock form's feed-forward width is a multiple of N (8)
+
+Of a model that serves every size (method=elastic), one of:
+  --size S         the share of the encoder's weights, such as 0.5
+  --parameters N   the largest with at most N parameters, such as 42e6
+  --macs N         with at most N multiplications in the encoder, for one text of 128 pieces
+  --max-mb MB      with at most MB megabytes of weights, in float32
+  --latency-ms MS  that takes at most MS milliseconds for one text of 128 pieces; measured here"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -41,7 +53,7 @@ def _run(arguments: Sequence[str]) -> int:
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
     folder = checkpoints.resolve(values.export, "EXPORT")
-    report = shrink(folder, out, values.form, values.align or forms.ALIGN)
+    report = shrink(folder, out, values.form, values.align or forms.ALIGN, _budget(values))
     terminal.show("\n".join([*account.lines(report), str(out)]))
     return 0
 
@@ -58,12 +70,23 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("out", metavar="OUT")
     parser.add_argument("--form", choices=("stock", "free"), default="stock")
     parser.add_argument("--align", type=int)
+    group = parser.add_mutually_exclusive_group()
+    for kind in _BUDGETS:
+        group.add_argument(f"--{kind}", type=float)
     values = parser.parse_args(list(arguments))
     if values.align is not None and values.align < 1:
         raise UserError(f"--align={values.align}: should be at least 1")
     if values.align and values.form == "free":
         raise UserError("--align is for --form stock; the free form has every layer's own width")
     return values
+
+
+def _budget(values: argparse.Namespace) -> "Budget | None":
+    """How large the model may be; None where that was not asked."""
+    from alignreg_jax.compress.budgets import Budget
+
+    given = {kind: getattr(values, kind.replace("-", "_")) for kind in _BUDGETS}
+    return next((Budget(kind, value) for kind, value in given.items() if value is not None), None)
 
 
 if __name__ == "__main__":

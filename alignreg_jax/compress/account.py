@@ -40,7 +40,7 @@ class Report:
 
     `stock` says whether unmodified transformers loads the new model; `apart` is the largest
     difference of a logit, over what was `asked`; `left_out` are tensors of the original that have
-    no place in a classifier.
+    no place in a classifier; `size` is the one at which the original, which serves all, was asked.
     """
 
     before: Size
@@ -50,6 +50,7 @@ class Report:
     apart: float
     asked: Questions
     left_out: tuple[str, ...] = ()
+    size: float | None = None
 
 
 def lines(report: Report) -> list[str]:
@@ -81,6 +82,8 @@ def lines(report: Report) -> list[str]:
         f"{len(asked.rows) - asked.texts} rows of random pieces"
     )
     how = "unmodified transformers" if report.stock else "transformers with trust_remote_code=True"
+    if report.size is not None:
+        said.insert(0, f"size {report.size:g} of a model that serves every size")
     return [*said, f"{how} loads it"]
 
 
@@ -107,9 +110,12 @@ def card(before: str, report: Report) -> str:
         ("parameters", old.parameters, new.parameters),
     ]
     table = "\n".join(f"| {name} | {was:,} | {now:,} |" for name, was, now in rows)
+    which = "that were empty"
+    if report.size is not None:
+        which = f"that are not there at size {report.size:g}"
     return (
         f"{before.rstrip()}\n\n## Made smaller\n\n"
-        "`alignreg shrink` has taken out attention heads and feed-forward units that were empty."
+        f"`alignreg shrink` has taken out attention heads and feed-forward units {which}."
         f" Logits differ from the original's by at most {report.apart:.1e}. {load}\n\n"
         f"| | before | after |\n|---|---|---|\n{table}\n"
     )

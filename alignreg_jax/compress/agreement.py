@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from alignreg_jax.data.sources import DEMO_DATA
 from alignreg_jax.models import xlmr
+from alignreg_jax.models.elastic import Tau
 from alignreg_jax.models.saving import TOKENIZER
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 
@@ -25,11 +26,15 @@ _BATCH = 32
 
 
 class Network(NamedTuple):
-    """A model to ask; without a head it answers with the last hidden states."""
+    """A model to ask; without a head it answers with the last hidden states.
+
+    With `at`, thresholds and a size, it is asked at that size.
+    """
 
     params: Params
     config: XlmrConfig
     head: Head | None
+    at: tuple[Tau, float] | None = None
 
 
 class Questions(NamedTuple):
@@ -92,23 +97,31 @@ def largest_difference(one: Network, other: Network, rows: Sequence[list[int]]) 
 
 
 def _ask(network: Network, ids: np.ndarray, lengths: np.ndarray) -> jax.Array:
-    params, config, head = network
+    params, config, head, at = network
     labels = 1 if head is None else params["head"]["out"]["bias"].shape[0]
     model = xlmr.XlmrModel(config, head or "linear", labels)
-    return _answers(model, head is None, params, ids, lengths)
+    elastic = None if at is None else (dict(at[0]), np.full(len(ids), at[1], np.float32))
+    return _answers(model, head is None, params, ids, lengths, elastic)
 
 
 def _encoded(
-    model: xlmr.XlmrModel, params: Params, ids: jax.Array, lengths: jax.Array
+    model: xlmr.XlmrModel, params: Params, ids: jax.Array, lengths: jax.Array, elastic: Any
 ) -> Float[jax.Array, "batch length hidden"]:
-    return xlmr.hidden_states(model, params, ids, lengths)[-1]
+    return xlmr.hidden_states(model, params, ids, lengths, elastic=elastic)[-1]
+
+
+def _logits(
+    model: xlmr.XlmrModel, params: Params, ids: jax.Array, lengths: jax.Array, elastic: Any
+) -> Float[jax.Array, "batch ..."]:
+    return xlmr.logits(model, params, ids, lengths, elastic=elastic)
 
 
 @partial(jax.jit, static_argnums=(0, 1))
 def _answers(
-    model: xlmr.XlmrModel, encoder: bool, params: Params, ids: jax.Array, lengths: jax.Array
-) -> jax.Array:
-    return (_encoded if encoder else xlmr.logits)(model, params, ids, lengths)
+    model: xlmr.XlmrModel, encoder: bool, params: Params, ids: jax.Array, lengths: jax.Array,
+    elastic: Any,
+) -> jax.Array:  # fmt: skip
+    return (_encoded if encoder else _logits)(model, params, ids, lengths, elastic)
 
 
 def _batches(

@@ -15,7 +15,7 @@ from jaxtyping import Bool
 from alignreg_jax.compress.empty_units import fold
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.architecture import XlmrConfig
-from alignreg_jax.models.slicing import Units, sliced
+from alignreg_jax.models.slicing import sliced
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning.units import UNITS
 
@@ -45,7 +45,11 @@ class Smaller(NamedTuple):
 
 
 def smaller(
-    params: Mapping[str, Any], config: XlmrConfig, form: Form, align: int = ALIGN
+    params: Mapping[str, Any],
+    config: XlmrConfig,
+    form: Form,
+    align: int = ALIGN,
+    layers: Bool[np.ndarray, " layers"] | None = None,
 ) -> Smaller:
     """Take the empty units out of a model; no output changes but by rounding.
 
@@ -54,13 +58,15 @@ def smaller(
         config: their architecture.
         form: "stock" or "free".
         align: what the stock form's feed-forward width is a multiple of.
+        layers: which are kept; None: all. One that is left out does nothing, not even its biases.
 
     Raises:
         UserError: nothing is empty, or the stock form cannot have these sizes or saves nothing.
     """
     found = fold(params, config)
+    layers = np.ones(config.num_layers, bool) if layers is None else layers
     empty = {kind: int(np.count_nonzero(~found.kept[kind])) for kind in UNITS}
-    if not any(empty.values()):
+    if not any(empty.values()) and layers.all():
         raise UserError(
             "nothing to remove: every attention head and feed-forward unit is in use (zeros of"
             " single weights take no less room and time)"
@@ -68,17 +74,17 @@ def smaller(
     kept, whole = found.kept, found.params
     padding = 0
     if form == "stock":
-        if empty["heads"]:
+        if missing := int(np.count_nonzero(~kept["heads"][layers])):
             raise UserError(
-                f"--form stock: {empty['heads']} attention heads are empty, and transformers' XLM-R"
+                f"--form stock: {missing} attention heads are empty, and transformers' XLM-R"
                 " has all heads in every layer; --form free takes them out"
             )
-        width = _width(kept["ffn"], align)
+        width = _width(kept["ffn"], layers, align)
         filled = fill(kept["ffn"], width)
         padding = int(np.count_nonzero(filled & ~kept["ffn"])) * (2 * config.hidden_size + 1)
         whole = _emptied(whole, filled & ~kept["ffn"])
         kept = {**kept, "ffn": filled}
-    less, sizes = sliced(whole, config, kept)
+    less, sizes = sliced(whole, config, {**kept, "layers": layers})
     return Smaller(less, sizes, empty, found.needed, padding)
 
 
@@ -101,15 +107,17 @@ def encoder_weights(config: XlmrConfig) -> int:
     )
 
 
-def _width(kept: Units | Any, align: int) -> int:
+def _width(
+    kept: Bool[np.ndarray, "layers units"], layers: Bool[np.ndarray, " layers"], align: int
+) -> int:
     """The common number of feed-forward units.
 
     Raises:
-        UserError: it is not less than before.
+        UserError: it is not less than before, and all layers are there.
     """
-    widest, before = int(np.count_nonzero(kept, axis=1).max()), kept.shape[1]
-    width = -(-max(widest, 1) // align) * align
-    if width >= before:
+    widest, before = int(np.count_nonzero(kept[layers], axis=1).max()), kept.shape[1]
+    width = min(-(-max(widest, 1) // align) * align, before)
+    if width >= before and layers.all():
         raise UserError(
             f"--form stock: the widest layer has {widest} feed-forward units in use, which is"
             f" {width} in multiples of {align}, and the model has {before}: nothing smaller;"

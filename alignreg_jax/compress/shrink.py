@@ -4,19 +4,25 @@ What is written is read again, and asked beside the original, before it takes it
 """
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from alignreg_jax.compress import agreement
+from alignreg_jax.compress import agreement, budgets
 from alignreg_jax.compress.account import Report, Size, card
 from alignreg_jax.compress.agreement import Network
+from alignreg_jax.compress.budgets import Budget
 from alignreg_jax.compress.forms import ALIGN, Form, smaller
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, heads, names, saving, storage
 from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.models.xlmr import Params, XlmrConfig
+from alignreg_jax.pruning import elastic, size_files, units
+from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.run import digests
 from alignreg_jax.support.files import atomic_write, whole_folder
 
 TOLERANCE = 1e-4
@@ -32,7 +38,13 @@ _OTHER_TOKENIZER = (
 )
 
 
-def shrink(folder: Path, out: Path, form: Form = "stock", align: int = ALIGN) -> Report:
+def shrink(
+    folder: Path,
+    out: Path,
+    form: Form = "stock",
+    align: int = ALIGN,
+    budget: Budget | None = None,
+) -> Report:
     """Write a smaller model that computes the same.
 
     Args:
@@ -40,10 +52,13 @@ def shrink(folder: Path, out: Path, form: Form = "stock", align: int = ALIGN) ->
         out: the new folder, which must not be there.
         form: "stock" for what unmodified transformers loads, "free" for the smallest.
         align: what the stock form's feed-forward width is a multiple of.
+        budget: how large it may be, for a model that serves every size; the new one computes what
+            that model computes at its size. None: only what is empty is taken out.
 
     Raises:
-        UserError: the folder cannot be read, has nothing to remove, or not in that form; the result
-            differs by more than TOLERANCE; or there is no room for it. Nothing is written then.
+        UserError: the folder cannot be read or serves one size only, has nothing to remove, or not
+            in that form; the result differs by more than TOLERANCE; or there is no room for it.
+            Nothing is written then.
     """
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
@@ -51,8 +66,14 @@ def shrink(folder: Path, out: Path, form: Form = "stock", align: int = ALIGN) ->
     network = original.network
     if not network.config.stacked:
         raise UserError(f"{folder}: its layers are uneven: it has been made smaller before")
+    params, layers, size = network.params, None, None
+    if budget:
+        network, size = _at_budget(folder, network, budget)
+        kept = elastic.units_at(*network.at)
+        layers = kept.pop("layers", None)
+        params = _emptied(params, network.config, kept)
     try:
-        found = smaller(network.params, network.config, form, align)
+        found = smaller(params, network.config, form, align, layers)
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     asked = agreement.questions(folder, network.config)
@@ -75,11 +96,31 @@ def shrink(folder: Path, out: Path, form: Form = "stock", align: int = ALIGN) ->
             apart=apart,
             asked=asked,
             left_out=original.skipped,
+            size=size,
         )
         before = folder / _CARD
         text = before.read_text(encoding="utf-8") if before.exists() else f"# {folder.name}\n"
         atomic_write(partial / _CARD, card(text, report))
     return report
+
+
+def _at_budget(folder: Path, network: Network, budget: Budget) -> tuple[Network, float]:
+    """The model at the size that a budget allows, and that size."""
+    sizes = size_files.read(folder)
+    if sizes.encoder != digests.of_encoder(network.params, network.config):
+        raise UserError(
+            f"{folder}: its {size_files.SIZES} belongs to another model than its weights; bring"
+            " back those that it was exported with"
+        )
+    size = budgets.within(budget, sizes.tau, sizes.smallest, network)
+    return network._replace(at=(sizes.tau, size)), size
+
+
+def _emptied(params: Params, config: XlmrConfig, kept: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """A model whose absent units give nothing: their rows of both output kernels are zero."""
+    kernels, rest = prunable.split(params)
+    gates = {kind: kept[kind].astype(np.float32) for kind in kept}
+    return prunable.merge(jax.device_get(units.gate(kernels, gates)), rest)
 
 
 class _Original(NamedTuple):

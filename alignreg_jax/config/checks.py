@@ -1,5 +1,6 @@
 """What a field of the configuration may be: its type, its choices, its bounds."""
 
+import itertools
 import math
 import re
 import types
@@ -87,6 +88,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "pruning.criterion": EVERY_CRITERION,
     "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
     "pruning.gradients_on": ("labels", "text"),
+    "pruning.sizes_of": ("rows", "step"),
     "pruning.start": ("dense", "pretrained"),
     "pruning.schedule": SCHEDULES,
     "regularizer.name": REGULARIZERS,
@@ -157,6 +159,7 @@ BOUNDS: dict[str, Bounds] = {
     "pruning.epochs_per_step": _EPOCHS,
     "pruning.first_epochs": _EPOCHS,
     "pruning.gradient_batches": _SIZE,
+    "pruning.sizes": REMAINING,
     "pruning.threshold": _PART,
     "pruning.warmup": _PART,
     "pruning.cooldown": _PART,
@@ -252,6 +255,7 @@ def validate(config: Any) -> None:
     if config.pruning.gradients_on == "text" and config.distill.text is None:
         raise UserError("pruning.gradients_on=text: there is no text; set distill.text")
     _check_learned(config)
+    _check_sizes(config.pruning)
     _check_teacher(config)
     build(
         criterion=config.pruning.criterion,
@@ -259,7 +263,24 @@ def validate(config: Any) -> None:
         regularizer=regularizer.name,
         norm=regularizer.norm,
         reduce=regularizer.reduce,
+        any_size=config.pruning.sizes_of if config.pruning.sizes else None,
     )
+
+
+def _check_sizes(pruning: Any) -> None:
+    """Raise UserError for sizes that are no list of sizes, or that nothing orders."""
+    sizes = pruning.sizes or ()
+    for before, after in itertools.pairwise(sizes):
+        if after >= before:
+            raise UserError(
+                f"pruning.sizes: {after:g} after {before:g}; give sizes from large to small, the"
+                " last is the smallest that is trained"
+            )
+    if sizes and pruning.start == "pretrained":
+        raise UserError(
+            "pruning.start=pretrained: pruning.sizes are of the fine-tuned model, whose units are"
+            " ordered by what they do for the task"
+        )
 
 
 def _check_learned(config: Any) -> None:

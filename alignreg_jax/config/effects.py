@@ -15,9 +15,10 @@ _CUTS = tuple(
     f"pruning.{name}"
     for name in (
         "criterion scope schedule fraction final explicit gradient_batches gradients_on start"
-        " freeze threshold warmup cooldown mask_every"
+        " freeze threshold warmup cooldown mask_every sizes sizes_of depth"
     ).split()
 )
+_SCHEDULE = tuple(f"pruning.{name}" for name in "steps schedule fraction final explicit".split())
 _TEACHER = tuple(f"distill.{name}" for name in "weight temperature hidden layers text".split())
 _TEXT = tuple(f"distill.text_{name}" for name in "share languages examples exponent".split())
 _RATES = tuple(
@@ -50,7 +51,9 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
     else:
         if pruning.steps == 1:
             off("no phase is between the first and the last", "eval.every_phase_languages")
-        if pruning.schedule == "explicit":
+        if pruning.sizes:
+            off("pruning.sizes are trained in one phase, and nothing is cut", *_SCHEDULE)
+        elif pruning.schedule == "explicit":
             off("pruning.schedule is explicit", "pruning.fraction", "pruning.final")
         else:
             off(f"pruning.schedule is {pruning.schedule}, not explicit", "pruning.explicit")
@@ -67,6 +70,8 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
     elif regularizer.name != "frobenius":
         what = f"regularizer.name is {regularizer.name}, not frobenius"
         off(what, "regularizer.norm", "regularizer.reduce")
+    if not pruning.sizes:
+        off("there are no pruning.sizes", "pruning.sizes_of", "pruning.depth")
     learned = pruning.criterion in LEARNED
     if not learned:
         what = f"pruning.criterion={pruning.criterion} does not learn masks"

@@ -76,6 +76,10 @@ class PruningConfig:
     keep_zeros: bool = False  # weights that are zero in the encoder, pruned before, stay so
     start: str | None = None  # phase 1 begins with the dense weights, or again with the pretrained
     freeze: tuple[str, ...] | None = None  # as train.freeze, from phase 1 on
+    # Of a model that is trained once for every size:
+    sizes: tuple[float, ...] | None = None  # it is evaluated at, from 1 down; the last is trained
+    sizes_of: str = "rows"  # who has a size of its own while it trains: "rows", or a whole "step"
+    depth: bool = False  # small sizes leave out whole layers, too
     # Of learned masks:
     threshold: float = 0.1  # of soft ones: what a sigmoid of a score must exceed in the end
     warmup: float | None = None  # share of learning at the start in which nothing is pruned yet

@@ -49,6 +49,7 @@ def _fill(values: dict[str, Any]) -> None:
         "pruning.start": "dense",
         "pruning.freeze": (),
         "pruning.warmup": 0.0,
+        "pruning.sizes": (),
         "regularizer.name": "none",
         "regularizer.reference": "pretrained",
         "regularizer.phases": "all",
@@ -64,6 +65,8 @@ def _fill(values: dict[str, Any]) -> None:
         distill["teacher"] = "none" if distill["text"] is None else "dense"
     if values["method"] == "none":  # whatever schedule the config file has for the others
         values["pruning"] |= {"steps": 0, "explicit": ()}
+    elif values["pruning"]["sizes"]:  # trained in one phase, in which nothing is cut
+        values["pruning"] |= {"steps": 1, "schedule": "explicit", "explicit": (1.0,)}
     regularizer = values["regularizer"]
     if regularizer["weight"] is None:
         regularizer["weight"] = REGULARIZERS.get(regularizer["name"])

@@ -89,6 +89,23 @@ def sliced(
     return {**params, "encoder": traverse_util.unflatten_dict(encoder, sep="/")}, config
 
 
+def absent_parameters(config: XlmrConfig, units: Units) -> int:
+    """Count the parameters that an encoder loses with its units and layers: weights and biases.
+
+    Args:
+        config: of stacked layers.
+        units: which are kept, as `sliced` takes them.
+    """
+    (heads, head_size, ffn), hidden = config.layers[0], config.hidden_size
+    head, unit = head_size * (4 * hidden + 3), 2 * hidden + 1
+    rest = 6 * hidden  # output biases and two LayerNorms
+    whole = heads * head + ffn * unit + rest
+    layers = units.get("layers", np.ones(config.num_layers, bool))
+    lost = np.count_nonzero(~units["heads"], axis=1) * head
+    lost = lost + np.count_nonzero(~units["ffn"], axis=1) * unit
+    return int(np.where(layers, lost, whole).sum())
+
+
 def check_sizes(encoder: Mapping[str, Any], config: XlmrConfig) -> None:
     """Raise ValueError, naming the layer, unless encoder parameters have the architecture's sizes.
 

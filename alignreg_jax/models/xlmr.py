@@ -266,9 +266,10 @@ def hidden_states(
     params: Params,
     ids: Int[Array, "batch length"],
     lengths: Int[Array, " batch"],
+    elastic: Elastic | None = None,
 ) -> Float[Array, "outputs batch length hidden"]:
     """Embedding output and every layer's, `[layers + 1, batch, length, hidden]`, no dropout."""
-    embedded, layers, _ = _apply(model, params, ids, lengths, method="encode")
+    embedded, layers, _ = _apply(model, params, ids, lengths, elastic=elastic, method="encode")
     return jnp.concatenate([embedded[None], layers])
 
 

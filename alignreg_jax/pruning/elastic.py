@@ -8,18 +8,26 @@ trains one model for all sizes; how is not published, so what follows is DynaBER
 2020: units sorted by importance) with every row of a batch at its own size.
 """
 
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Key
 
-from alignreg_jax.pruning import unit_cuts
+from alignreg_jax.pruning import unit_cuts, units
+from alignreg_jax.pruning.kernels import Kernels, Masks
+from alignreg_jax.pruning.method import Hyper, Signals, State
+from alignreg_jax.pruning.unit_cuts import UnitScope
 from alignreg_jax.pruning.units import UNITS
+from alignreg_jax.support import processes
 
 Family = Literal["free", "even"]
+
+Rule = Literal["rows", "step"]
+"""Who has a size of its own while a model trains: every row of a batch, or every step."""
 
 Scores = Mapping[str, Float[np.ndarray, "layers _"]]
 """Importance of every unit: `heads` `[layers, heads]` and `ffn` `[layers, units]`."""
@@ -27,6 +35,8 @@ Scores = Mapping[str, Float[np.ndarray, "layers _"]]
 Tau = Mapping[str, Float32[np.ndarray, "layers ..."]]
 """Smallest sizes, in [0, 1], of the structure of `Scores`; and `layers` `[layers]` where whole
 layers can be left out."""
+
+Score = Callable[[Kernels, Signals, int, Key[Array, ""]], Any]
 
 
 # ---- Thresholds ----------------------------------------------------------------------------------
@@ -105,6 +115,14 @@ def units_at(tau: Tau, size: float) -> dict[str, Bool[np.ndarray, "layers ..."]]
     return {kind: np.asarray(leaf, np.float32) <= np.float32(size) for kind, leaf in tau.items()}
 
 
+def masks_at(tau: Tau, size: float, kernels: Mapping[str, Any]) -> Masks:
+    """Masks of the weights that a size keeps; of `kernels` only the shapes matter."""
+    kept = units_at(tau, size)
+    layers = kept.pop("layers", np.ones(len(kept["heads"]), bool))
+    present = {kind: jnp.asarray(found & layers[:, None]) for kind, found in kept.items()}
+    return units.expand(present, kernels)
+
+
 def cost_at(tau: Tau, costs: Mapping[str, int], size: float) -> int:
     """Count the weights that a size keeps; units of a layer that is left out are not kept."""
     kept = units_at(tau, size)
@@ -143,3 +161,40 @@ def step_sizes(
     """
     drawn = jax.random.uniform(key, (), jnp.float32, smallest, 1.0)
     return jnp.full((rows,), drawn)
+
+
+def _by_rows(state: State, hyper: Hyper, key: Key[Array, ""], rows: int) -> tuple[Tau, Any]:
+    return state["tau"], row_sizes(key, rows, hyper.smallest_size)
+
+
+def _by_step(state: State, hyper: Hyper, key: Key[Array, ""], rows: int) -> tuple[Tau, Any]:
+    return state["tau"], step_sizes(key, rows, hyper.smallest_size)
+
+
+# ---- As a method ---------------------------------------------------------------------------------
+
+
+@cache
+def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -> dict[str, Any]:
+    """What makes a `Method` one of all sizes: its `init`, `sizes` and `order`.
+
+    Args:
+        score: (kernels, signals, heads, key) -> scores of units.
+        scope: "units" orders over layers and kinds, "units-even" within each layer and kind.
+        heads: in a layer.
+        rule: who has a size of its own.
+        depth: whether whole layers are left out at small sizes, too.
+    """
+
+    def init(kernels: Kernels, key: Key[Array, ""]) -> State:
+        shapes: dict[str, Any] = dict(units.shapes(kernels, heads))
+        shapes |= {"layers": shapes["heads"][:1]} if depth else {}
+        return {"tau": {kind: jnp.zeros(shape, jnp.float32) for kind, shape in shapes.items()}}
+
+    def order(kernels: Kernels, signals: Signals, key: Key[Array, ""]) -> State:
+        scores = processes.fetch(score(kernels, signals, heads, key))
+        family = "free" if scope == "units" else "even"
+        tau = thresholds(scores, units.costs(kernels, heads), family)
+        return {"tau": tau | ({"layers": layer_thresholds(len(tau["heads"]))} if depth else {})}
+
+    return {"init": init, "order": order, "sizes": _by_rows if rule == "rows" else _by_step}

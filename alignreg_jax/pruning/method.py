@@ -41,6 +41,7 @@ class Hyper:
         distill_weight: share of a teacher in the task's loss; labels have the rest.
         distill_temperature: that logits are divided by where a teacher is compared with.
         distill_hidden: weight of the distance to the teacher's hidden states.
+        smallest_size: that rows train at, where they have sizes of their own.
     """
 
     learning_rate: Any = 0.0
@@ -55,6 +56,7 @@ class Hyper:
     distill_weight: Any = 0.0
     distill_temperature: Any = 1.0
     distill_hidden: Any = 0.0
+    smallest_size: Any = 1.0
 
 
 @jax.tree_util.register_dataclass
@@ -176,7 +178,10 @@ class Method:
         renews: what is trained of the state starts anew with a cut, and so does its optimiser.
         cut_at: the share of a phase's training that comes before its cut. Above 0 the state learns
             for that cut, and stands still where none is ahead in its phase.
-        needs: signals that `cut` reads: those of `GRADIENTS`, "layernorm".
+        needs: signals that `cut` and `order` read: those of `GRADIENTS`, "layernorm".
+        sizes: (state, hyper, key, rows) -> thresholds of the state, and the size that each row of a
+            step trains at, for a method that serves all sizes; None: rows train the whole model.
+        order: (kernels, signals, key) -> the state with those thresholds, computed on the host.
         finalize: (kernels, masks, state) -> the kernels to export.
     """
 
@@ -194,14 +199,17 @@ class Method:
     cut_at: float = 0.0
     renews: bool = True
     needs: frozenset[str] = frozenset()
+    sizes: Callable[[State, Hyper, Key[Array, ""], int], Any] | None = None
+    order: Callable[[Kernels, Signals, Key[Array, ""]], State] | None = None
     finalize: Callable[[Kernels, Masks, State], Kernels] = _folded
 
     @property
     def training(self) -> "Method":
         """What a training step depends on: equal for two methods that only cut differently."""
         return replace(
-            self, name="", cut=_no_cut, cut_at=0.0, renews=True, needs=frozenset(), finalize=_folded
-        )
+            self, name="", cut=_no_cut, cut_at=0.0, renews=True, needs=frozenset(), order=None,
+            finalize=_folded,
+        )  # fmt: skip
 
     @property
     def unpenalized(self) -> "Method":
@@ -213,5 +221,5 @@ class Method:
         """What a cut depends on: equal for two methods that only train differently."""
         return replace(
             self, name="", cut_at=0.0, effective=_stored, penalty=no_penalty, step_masks=None,
-            anchors_rest=False, finalize=_folded,
+            anchors_rest=False, sizes=None, order=None, finalize=_folded,
         )  # fmt: skip

@@ -15,6 +15,7 @@ from jaxtyping import Array, Key
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import (
     criteria,
+    elastic,
     gated_kernels,
     lamp,
     learned,
@@ -147,6 +148,11 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...]]] = {
     },
     "structured-magnitude": {"pruning.criterion": "magnitude-units", **_EVEN, **_PLAIN},
     "structured-random": {"pruning.criterion": "random-units", **_EVEN, **_PLAIN},
+    # One training for all sizes
+    "elastic": {
+        "pruning.criterion": "fisher-units", "pruning.scope": "units", **_PLAIN,
+        "pruning.sizes": (1.0, 0.75, 0.5, 0.35, 0.25),
+    },
     # Controls, which show what each part adds
     "l0": {"pruning.criterion": "gate", **_GLOBAL, "regularizer.name": "l0-target", **_GATE_RATE},
     "l2sp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l2sp", **_PRETRAINED},
@@ -172,6 +178,8 @@ def build(
     signed: bool = False,
     mask_every: int = 1,
     heads: int = 0,
+    any_size: elastic.Rule | None = None,
+    depth: bool = False,
 ) -> Method:
     """Make a method from the names in a config.
 
@@ -187,6 +195,8 @@ def build(
         signed: the cosine without the paper's absolute value.
         mask_every: steps from one choice of learned masks to the next.
         heads: in a layer, for the scopes of units.
+        any_size: for a model that serves every size, who has a size of its own while it trains.
+        depth: whether its small sizes leave out whole layers, too.
 
     Raises:
         UserError: a name that is not in its table, or names that do not go together.
@@ -208,7 +218,7 @@ def build(
         penalty = learned.score_penalty(ramped=criterion == "soft-movement")
     else:
         penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
-    common = {
+    common: dict[str, Any] = {
         "name": f"{criterion}-{scope}-{regularizer}",
         "cut": _cut(row.score, cast(masks.Scope, scope), gated)
         if isinstance(row, Criterion)
@@ -217,6 +227,14 @@ def build(
         "needs": row.needs,
         "anchors_rest": regularizer in penalties.ANCHORED,
     }
+    if any_size:
+        if isinstance(row, Criterion):
+            raise UserError(
+                f"pruning.criterion={criterion} with pruning.sizes: sizes are of whole units; give"
+                f" one of {', '.join(unit_criteria.CRITERIA)}"
+            )
+        order = elastic.parts(row.score, cast(unit_cuts.UnitScope, scope), heads, any_size, depth)
+        return Method(**{**common, **order, "name": f"{common['name']}-elastic"})
     if criterion in LEARNED:
         choose = learned.by_threshold
         if criterion == "movement":

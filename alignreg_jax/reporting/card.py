@@ -89,6 +89,19 @@ for piece, word in enumerate(inputs.word_ids()):
 print([(word, tags.get(place, "O")) for place, word in enumerate(words)])
 """,
 }
+_SIZES = """\
+## A smaller one
+
+Nothing is pruned here: `sizes.npz` says of every attention head and feed-forward unit from which
+size on it is present, and `sizes.json` what each size above weighs and scores. With alignreg_jax,
+
+```sh
+alignreg shrink . smaller --size 0.5 --form free
+```
+
+writes the model of that size, without more training; `--parameters`, `--macs`, `--max-mb` and
+`--latency-ms` find the size for a budget.
+"""
 _ANSWERS = {"token": "It gives every word one of {count} tags."}
 
 
@@ -111,7 +124,7 @@ def model_card(
     base model's, as an SPDX-like id of the Hub; `pair` says that the task reads two texts; `notes`
     are sentences on how it was trained; `stock` says that unmodified transformers loads it.
     """
-    last = results["prune_steps"][-1]
+    last, any_size = results["prune_steps"][-1], serves_sizes(results)
     example = '"first text", "second text"' if pair else '"a text in any of the languages"'
     if head == "token":
         example = '["words", "of", "one", "sentence"]'
@@ -119,9 +132,9 @@ def model_card(
     others = other_metrics_table(results)
     load = _LOAD[head].format(example=example, max_length=max_length)
     load = load if stock else trusting(load)
-    name = (
-        f"{results['task']}, {results['method']}, {percent(last['remaining'], 0)} % of the weights"
-    )
+    left = f"{percent(last['remaining'], 0)} % of the weights"
+    left = f"any size from {left} on" if any_size else left
+    name = f"{results['task']}, {results['method']}, {left}"
     origin = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R"
     parts = [
         _metadata(results, base_model, licence, head),
@@ -136,13 +149,7 @@ def model_card(
         markdown_table(steps_table(results)),
         f"{steps_table(results).note}\n",
         *([markdown_table(others)] if others else []),
-        "## How sparse it is\n",
-        f"- Encoder weights that pruning left: {percent(last['remaining'])} % (of the attention and"
-        " feed-forward matrices; embeddings, normalisation, biases and classifier are not pruned)\n"
-        f"- Encoder weights that are not zero: {percent(last['nonzero'])} %\n"
-        f"- Weights of the whole model that are left: {percent(last['remaining_total'])} %\n",
-        "The file is dense: a pruned weight is stored as a zero. By itself that makes the model"
-        " neither smaller nor faster; it takes a runtime or a compression that uses the zeros.\n",
+        *([_SIZES] if any_size else _sparsity(last)),
         "## Load it\n",
         f"```python\n{load}```\n",
         "Stay in float32, as above: transformers may otherwise choose another type.\n",
@@ -151,6 +158,24 @@ def model_card(
         f"Made with alignreg_jax, after *{CITATION}* (O’ Neill, Dutta and Assem).\n",
     ]
     return "\n".join(parts)
+
+
+def serves_sizes(results: Results) -> bool:
+    """Whether a run trained one model for every size."""
+    return "size" in results["prune_steps"][-1]
+
+
+def _sparsity(last: Results) -> list[str]:
+    """What there is to say of a pruned model, by its last step."""
+    return [
+        "## How sparse it is\n",
+        f"- Encoder weights that pruning left: {percent(last['remaining'])} % (of the attention and"
+        " feed-forward matrices; embeddings, normalisation, biases and classifier are not pruned)\n"
+        f"- Encoder weights that are not zero: {percent(last['nonzero'])} %\n"
+        f"- Weights of the whole model that are left: {percent(last['remaining_total'])} %\n",
+        "The file is dense: a pruned weight is stored as a zero. By itself that makes the model"
+        " neither smaller nor faster; it takes a runtime or a compression that uses the zeros.\n",
+    ]
 
 
 def trusting(text: str) -> str:
@@ -163,6 +188,12 @@ def _how_pruned(results: Results) -> str:
     if steps == 0:
         return ", not pruned."
     last = results["prune_steps"][-1]
+    if serves_sizes(results):
+        return (
+            f", then trained at all sizes at once (method **{results['method']}**), down to"
+            f" {percent(last['remaining'])} % of the encoder’s weights (seed {results['seed']})."
+            " This is the whole model; the smaller ones are in it."
+        )
     return (
         f", then pruned with **{results['method']}** in {steps} step{'s' if steps > 1 else ''},"
         f" each followed by training, to {percent(last['remaining'])} % of the encoder’s weights"

@@ -82,7 +82,8 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
     Per pruning step: the score of every language on the split of `facts`, their means, the worst
     language, and the retention against the dense model (prune step 0) over the same languages; of
     the task's other metrics the means (`other_metrics`), and of a token task's tags the scores in
-    English and their means over the other languages (`tags`).
+    English and their means over the other languages (`tags`). A step of a model that serves every
+    size has its `size`.
     """
     events = list(events)
     scores: dict[int, dict[str, dict[str, Any]]] = {}
@@ -94,6 +95,7 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
             by_metric = others.setdefault(row["prune_step"], {})
             by_metric.setdefault(row["metric"], {})[row["language"]] = row["value"]
     by_tag = _tags(events, facts.split)
+    sizes = {e["phase"]: e["size"] for e in events if e["kind"] == "eval" and "size" in e}
     intervals = _intervals(events, facts, scores)
     dense_low = {name: low for name, (low, _) in intervals.get(0, {}).get("languages", {}).items()}
     dense = {language: row["value"] for language, row in scores.get(0, {}).items()}
@@ -104,6 +106,7 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
         steps.append(
             {
                 "prune_step": prune_step,
+                **({"size": sizes[prune_step]} if prune_step in sizes else {}),
                 "remaining": row["remaining"],
                 "nonzero": row["nonzero"],
                 "remaining_total": row["remaining_total"],

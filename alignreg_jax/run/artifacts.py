@@ -16,10 +16,12 @@ from alignreg_jax.models.checkpoints import TOKENIZER
 from alignreg_jax.models.saving import is_stock
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
+from alignreg_jax.pruning.elastic import Tau
 from alignreg_jax.reporting import results as reporting
 from alignreg_jax.reporting import training_notes
 from alignreg_jax.reporting.card import model_card
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
+from alignreg_jax.run import sizes
 from alignreg_jax.run.digests import of_tokenizer
 from alignreg_jax.run.export import check_stock_tokenizer, write_export
 from alignreg_jax.run.inputs import Inputs
@@ -83,8 +85,10 @@ class Artifacts:
         np.savez(buffer, **masks.pack(kept))  # pyright: ignore[reportArgumentType]
         atomic_write(self.workdir / "masks.npz", buffer.getvalue())
 
-    def export(self, params: Params, results: dict[str, Any]) -> None:
+    def export(self, params: Params, results: dict[str, Any], tau: Tau | None = None) -> None:
         """Write export/: the model in Hugging Face form, with its card.
+
+        With thresholds `tau`, of a model that serves every size, also what says so.
 
         Raises:
             UserError: the encoder's tokenizer, which is copied, is not the one that was used.
@@ -97,8 +101,10 @@ class Artifacts:
             base, licence = _DEMO_BASE
         elif Path(base).exists():
             base = None  # a path of this machine would mean nothing to the reader of a card
+        config = inputs.encoder.config
         write_export(
             folder,
+            beside={} if tau is None else sizes.files(tau, params, config, results),
             params=params,
             config=inputs.encoder.config,
             head=inputs.head,

@@ -126,6 +126,7 @@ def build_trainer(
             distill_weight=distill.weight,
             distill_temperature=distill.temperature,
             distill_hidden=distill.hidden,
+            smallest_size=pruning.sizes[-1] if pruning.sizes else 1.0,
         ),
         total_steps=(
             phases.total_steps - dense_steps if apart and later

@@ -17,7 +17,6 @@ from typing import Any, cast
 import jax
 
 from alignreg_jax.config import ExperimentConfig
-from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.pruning import kernels as prunable
@@ -27,6 +26,7 @@ from alignreg_jax.run import assembly, marks, plan
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import Follower, Member
+from alignreg_jax.run.served import networks
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import processes
 from alignreg_jax.support.progress import progress
@@ -87,6 +87,7 @@ class Experiment:
             penalty=str(config.regularizer.phases),
             teacher=config.distill.teacher,
             begins=begins,
+            sizes=config.pruning.sizes or (),
         )
         self.batches = Batches(config, inputs, self.phases, self.method.cut_at)
         self.evaluator = assembly.build_evaluator(config, inputs, self._model)
@@ -132,6 +133,9 @@ class Experiment:
                         self._teach(event)
                     case plan.Begin():
                         self._begin(event)
+                    case plan.Order():
+                        with termination.deferred(stop=True):
+                            self._order(event)
                     case plan.Evaluate():
                         self._evaluate(event)
             return self._finish()
@@ -209,15 +213,9 @@ class Experiment:
     def _cut(self, event: plan.Cut) -> None:
         """Prune every seed to the count of the schedule, by the method's criterion."""
         keep = self._keep(self._asked(event.phase))
-        measured: dict[str, Any] = {}
-        plans: list[list[Dispatch]] = []
-        if self.trainer.method.needs & GRADIENTS:
-            plans = [self.batches.drawn(event.phase, seed) for seed in self._seeds]
-            measured = {"gradient_batches": sum(len(part.rows) for part in plans[0])}
         learned = self.trainer.method.step_masks is not None
         before = [self._statistics(index)["kept"] for index in range(len(self.members))] * learned
-        by_teacher = self.config.pruning.gradients_on == "text"
-        gradients = self.trainer.gradients(*plans, by_teacher=by_teacher)
+        gradients, measured = self._gradients(event.phase)
         self.trainer.prune(keep, event.phase, gradients)
         for index, member in enumerate(self.members):
             counts = self._statistics(index)
@@ -226,6 +224,23 @@ class Experiment:
             log.info("pruned to %s of %s weights", f"{counts['kept']:,}", f"{counts['prunable']:,}")
             remaining = counts["kept"] / counts["prunable"]
             self._event(member, "prune", event.phase, remaining, **counts, **measured)
+
+    def _order(self, event: plan.Order) -> None:
+        """Say from which size on each unit is present, for every seed by its own weights."""
+        gradients, measured = self._gradients(event.phase)
+        self.trainer.order(event.phase, gradients)
+        for member in self.members:
+            sizes = {"sizes": list(self.config.pruning.sizes or ())}
+            self._event(member, "order", event.phase, self._asked(event.phase), **sizes, **measured)
+
+    def _gradients(self, phase: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The gradients that a criterion ranks by, and what an event says of them."""
+        if not self.trainer.method.needs & GRADIENTS:
+            return {}, {}
+        plans = [self.batches.drawn(phase, seed) for seed in self._seeds]
+        by_teacher = self.config.pruning.gradients_on == "text"
+        measured = {"gradient_batches": sum(len(part.rows) for part in plans[0])}
+        return self.trainer.gradients(*plans, by_teacher=by_teacher), measured
 
     def _statistics(self, index: int) -> dict[str, Any]:
         state, _ = self.trainer.member(index)
@@ -243,18 +258,22 @@ class Experiment:
         description = f"evaluating {len({key[1] for key in keys})} languages"
         for index, member in enumerate(self.members):
             state, reference = self.trainer.member(index)
-            served = self.trainer.serve(state)
-            try:
-                predictions = self.evaluator.predictions(served, keys, description)
-            except NonFiniteLoss as error:
-                where = f"seed {member.config.seed}, phase {phase}"
-                raise NonFiniteLoss(f"{where}: {error}") from None
-            # Shares are of the whole model: rows that are not trained are there, too
-            weights = measure(served, state.masks, reference, self.inputs.absent_parameters)
-            scores = member.evaluated(predictions, phase)
-            remaining = weights.pop("remaining")
-            self._saver.wait()  # what the tables tell of, the run can continue from
-            self._event(member, "eval", phase, remaining, **weights, **scores)
+            params = self.trainer.serve(state)
+            for served in networks(state, params, phase, event.sizes):
+                said = description + served.name
+                try:
+                    predictions = self.evaluator.predictions(params, keys, said, served.at)
+                except NonFiniteLoss as error:
+                    where = f"seed {member.config.seed}, phase {phase}{served.name}"
+                    raise NonFiniteLoss(f"{where}: {error}") from None
+                # Shares are of the whole model: rows that are not trained are there, too
+                absent = self.inputs.absent_parameters
+                weights = measure(served.params, served.masks, reference, absent)
+                scores = member.evaluated(predictions, served.number)
+                remaining = weights.pop("remaining")
+                self._saver.wait()  # what the tables tell of, the run can continue from
+                facts = {**served.facts, **weights, **scores}
+                self._event(member, "eval", served.number, remaining, **facts)
             member.tabulate(self._pace.facts())
             if phase == 0:
                 position = self._position(member, 0, self.phases.epochs(0), 0, evaluated=True)
@@ -272,8 +291,9 @@ class Experiment:
                     self.config, self.inputs, served, self.trainer, self.phases.steps(0)
                 )
             kept = processes.fetch(state.masks)
+            tau = processes.fetch(state.method["tau"]) if self.method.sizes else None
             with processes.together():
-                found.append(member.finish(kept, params, self._pace.facts))
+                found.append(member.finish(kept, params, self._pace.facts, tau))
         return found
 
     # ---- What is said, saved and restored -----------------------------------------------------

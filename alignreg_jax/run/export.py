@@ -1,8 +1,9 @@
 """The folder that a run hands on: a model that transformers loads, with its card."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import jax
 import numpy as np
@@ -23,8 +24,9 @@ def write_export(
     labels: tuple[str, ...],
     source: Path,
     card: str,
+    beside: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
-    """Write the model, the tokenizer of `source` and the card as README.md.
+    """Write the model, the tokenizer of `source`, the card as README.md, and files `beside` it.
 
     Everything is written beside `folder` and renamed into place, so that a kill leaves no half of a
     model. An export that is already there is replaced.
@@ -35,7 +37,8 @@ def write_export(
     size = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(dict(params)))
     with whole_folder(Path(folder), size) as partial:
         checkpoints.save(partial, params, config, head=head, labels=labels, source=source)
-        atomic_write(partial / "README.md", card)
+        for name, content in {"README.md": card.encode(), **beside}.items():
+            atomic_write(partial / name, content)
 
 
 def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:

@@ -86,17 +86,21 @@ class Member:
             inputs = self._inputs.digests
             shared.dense.publish(self.config, inputs, self.workdir, checkpoint, position)
 
-    def finish(self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def finish(
+        self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]], tau: Any = None
+    ) -> dict[str, Any]:
         """Masks, export, report; results.json says last that the run is complete.
 
         Args:
             kept: the masks, on the host.
             params: to export, on the host.
             facts: gives what results.json says of the time so far.
+            tau: thresholds of sizes, on the host, of a model that serves all.
         """
         self._artifacts.masks(kept)
         if self.config.export:
-            self._artifacts.export(params, self._artifacts.results(finished=False, **facts()))
+            results = self._artifacts.results(finished=False, **facts())
+            self._artifacts.export(params, results, tau)
         self._artifacts.results(finished=False, **facts())  # the report shows the time
         self._artifacts.report()
         results = self._artifacts.results(finished=True, **facts())
@@ -139,6 +143,8 @@ class Follower(Member):
     def publish_dense(self, shared: Shared, position: Position) -> None:
         """Nothing."""
 
-    def finish(self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    def finish(
+        self, kept: Any, params: Any, facts: Callable[[], dict[str, Any]], tau: Any = None
+    ) -> dict[str, Any]:
         """Nothing."""
         return {}

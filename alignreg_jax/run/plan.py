@@ -7,10 +7,12 @@ then (Cut, Train, Evaluate) for every cut; a method that learns what to cut trai
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import cast
 
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import methods, schedules
+from alignreg_jax.pruning.elastic import Rule
 from alignreg_jax.pruning.method import Method
 
 
@@ -30,13 +32,15 @@ def method_of(config: ExperimentConfig, heads: int = 0) -> Method:
         reduce=regularizer.reduce,
         mask_every=pruning.mask_every,
         heads=heads,
+        any_size=cast(Rule, pruning.sizes_of) if pruning.sizes else None,
+        depth=pruning.depth,
     )
 
 
 def begins_anew(config: ExperimentConfig, method: Method) -> bool:
     """Whether phase 0 is the plain dense phase, and phase 1 trains in another way."""
     pruning = config.pruning
-    other = method.step_masks is not None or pruning.start == "pretrained" or pruning.freeze
+    other = method.step_masks or method.sizes or pruning.start == "pretrained" or pruning.freeze
     return bool(pruning.steps) and bool(other)
 
 
@@ -232,13 +236,24 @@ class Begin:
 
 
 @dataclass(frozen=True)
-class Evaluate:
-    """Score all languages: that is prune_step `phase`."""
+class Order:
+    """Order units by importance: from here on there is a network for every size."""
 
     phase: int
 
 
-Event = Train | Cut | Anchor | Teach | Begin | Evaluate
+@dataclass(frozen=True)
+class Evaluate:
+    """Score all languages: that is prune_step `phase`.
+
+    With `sizes` it is one for each of them, from number `phase` on.
+    """
+
+    phase: int
+    sizes: tuple[float, ...] = ()
+
+
+Event = Train | Cut | Anchor | Teach | Begin | Order | Evaluate
 
 
 def events(
@@ -249,6 +264,7 @@ def events(
     penalty: str = "all",
     teacher: str = "none",
     begins: bool = False,
+    sizes: tuple[float, ...] = (),
 ) -> list[Event]:
     """Everything that a run does, in order.
 
@@ -260,6 +276,7 @@ def events(
         teacher: "none", "dense" for the weights after phase 0, or another checkpoint.
         begins: whether the method trains in a way of its own from phase 1 on, and phase 0 is the
             plain dense phase of all methods.
+        sizes: that a model trained for all of them is evaluated at; nothing is cut then.
     """
     finetuned = reference == "finetuned"
     first = phases.remaining(0)
@@ -285,10 +302,10 @@ def events(
                     learn=True, weightless=weightless, closes=cut_at == 1,
                 )
             )  # fmt: skip
-        plan.append(Cut(phase, cut, after, trained=cut_at > 0))
+        plan.append(Order(phase) if sizes else Cut(phase, cut, after, trained=cut_at > 0))
         if cut_at < 1:
             plan.append(Train(phase, cut, end, after, after, weightless=weightless))
-        plan.append(Evaluate(phase))
+        plan.append(Evaluate(phase, sizes))
     return plan
 
 
@@ -315,7 +332,7 @@ def left(plan: Sequence[Event], phase: int, step: int, *, evaluated: bool) -> li
                 return event.step < step or not event.trained
             case Teach(dense=False):
                 return step > 0  # without a checkpoint nothing is done yet
-            case Anchor() | Teach() | Begin():
+            case Anchor() | Teach() | Begin() | Order():
                 return True
         return False
 

@@ -206,7 +206,9 @@ def check_readings(sweep: SweepConfig, method: str, task: str, config: Experimen
         UserError: names the reading, and what the schedule leaves.
     """
     fields = _schedule(config)
-    left = [schedules.remaining(step=step, **fields) for step in range(1, fields["steps"] + 1)]
+    left = list(config.pruning.sizes or ()) or [
+        schedules.remaining(step=step, **fields) for step in range(1, fields["steps"] + 1)
+    ]
     for reading in sweep.remaining:
         if left and min(abs(fraction - reading) for fraction in left) > TOLERANCE:
             listed = ", ".join(f"{fraction:.4g}" for fraction in left)

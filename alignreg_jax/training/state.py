@@ -17,6 +17,8 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.training import optimizers
 
 Tree = Mapping[str, Any]
+# Folded into the root key, far from any step
+_PRUNE = 2**31 - 1
 
 
 @jax.tree_util.register_dataclass
@@ -65,6 +67,11 @@ def as_layout_1(state: TrainState) -> TrainState:
 def from_layout_1(state: TrainState) -> TrainState:
     """The inverse of `as_layout_1`."""
     return state.replace(optimizer={optimizers.WEIGHTS: state.optimizer})
+
+
+def pruning_key(state: TrainState, phase: Any) -> Array:
+    """The key of what a phase's cut draws."""
+    return jax.random.fold_in(jax.random.fold_in(state.key, _PRUNE), phase)
 
 
 class Batch(NamedTuple):

@@ -31,33 +31,26 @@ from alignreg_jax.training.state import (
     TrainState,
     learned,
     partition,
+    pruning_key,
     relearned,
     unflatten,
 )
 
 # Streams folded into a step's key; a number once given keeps its meaning
 _DROPOUT, _METHOD, _SIZES = 0, 1, 2
-# Folded into the root key, far from any step
-_PRUNE = 2**31 - 1
-
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 
 
 @dataclass(frozen=True)
 class StepSettings:
-    """What changes the program of a step, not just its numbers.
-
-    `sizes` is (method's state, hyper, key, rows in the batch) -> thresholds, and the size that each
-    row of a step trains at; None: all rows train the whole model.
-    """
+    """What changes the program of a step, not just its numbers."""
 
     accumulation: int = 1
     schedule: str = "constant"
     clip: bool = False
     freeze: tuple[str, ...] = ()
     hidden_layers: tuple[int, ...] = ()
-    sizes: Callable[[Any, Hyper, Array, int], Elastic] | None = None
 
 
 @made_once
@@ -99,9 +92,9 @@ def make_train_step(
         key = jax.random.fold_in(state.key, state.step)
         dropout_key, method_key = (jax.random.fold_in(key, i) for i in (_DROPOUT, _METHOD))
         tau, sizes = None, None
-        if settings.sizes:
+        if method.sizes:
             sizes_key = jax.random.fold_in(key, _SIZES)
-            tau, sizes = settings.sizes(state.method, hyper, sizes_key, rows.shape[0])
+            tau, sizes = method.sizes(state.method, hyper, sizes_key, rows.shape[0])
         trainable, frozen = partition(state.params, settings.freeze)
         trained = {**trainable, **learned(state.method, method.labels)}
 
@@ -314,7 +307,7 @@ def make_prune_step(
 
     def cut(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
         kernels, rest = prunable.split(state.params)
-        key = jax.random.fold_in(jax.random.fold_in(state.key, _PRUNE), phase)
+        key = pruning_key(state, phase)
         if "layernorm" in method.needs:
             signals = {**signals, "layernorm": _layer_norm_scales(rest)}
         new, learned_anew = method.cut(kernels, state.masks, state.method, signals, keep, key)

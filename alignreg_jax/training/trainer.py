@@ -28,7 +28,7 @@ from alignreg_jax.support import processes
 from alignreg_jax.training import optimizers, sharding, signals, states, steps
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.losses import Teacher
-from alignreg_jax.training.state import DeviceData, TrainState, partition
+from alignreg_jax.training.state import DeviceData, TrainState, partition, pruning_key
 
 
 @dataclass(frozen=True)
@@ -291,6 +291,18 @@ class Trainer:
         self.state = self._prune(
             self.state, *self.place((keep, np.int32(phase))), dict(measured or {})
         )
+
+    def order(self, phase: int, measured: Mapping[str, Any] | None = None) -> None:
+        """Give every seed its thresholds of sizes, by the method's order; arguments as `prune`."""
+        assert self.method.order
+        found = []
+        for index in range(len(self.seeds)):
+            state, _ = self.member(index)
+            signals = self._lift.member(dict(measured or {}), index)
+            key = pruning_key(state, np.int32(phase))
+            kernels, _ = prunable.split(state.params)
+            found.append(self.place(self.method.order(kernels, signals, key)))
+        self.state = self.state.replace(method=self._lift.join(found))
 
     def dispatch(self, *dispatches: Dispatch, marks: Sequence[Marks] = ()) -> InFlight | None:
         """Queue a dispatch of every seed, all of one shape.

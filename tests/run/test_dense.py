@@ -125,6 +125,7 @@ def test_fields_that_are_added_later_have_to_be_thought_about():
         "criterion", "scope", "schedule", "steps", "fraction", "final", "explicit",
         "epochs_per_step", "first_epochs", "gradient_batches", "gradients_on", "keep_zeros",
         "start", "freeze", "threshold", "warmup", "cooldown", "mask_every",
+        "sizes", "sizes_of", "depth",
     }  # fmt: skip
     assert names(RegularizerConfig) == {
         "name", "weight", "reference", "norm", "reduce", "phases",

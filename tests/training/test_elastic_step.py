@@ -1,5 +1,7 @@
 """Steps whose rows train at sizes of their own: the loss, microbatches, seeds, meshes, resuming."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,17 +40,18 @@ TAU = elastic.thresholds(
     {"heads": 1024, "ffn": 64},
     "free",
 )
-METHOD = Method(
-    name="elastic", init=lambda kernels, key: {"tau": jax.tree.map(jnp.asarray, dict(TAU))}
-)
 
 
 def sizes(state, hyper, key, rows):
     return state["tau"], elastic.row_sizes(key, rows, SMALLEST)
 
 
+PLAIN = Method(init=lambda kernels, key: {"tau": jax.tree.map(jnp.asarray, dict(TAU))})
+METHOD = replace(PLAIN, name="elastic", sizes=sizes)
+
+
 def elastic_trainer(config=QUIET, **options):
-    return make_trainer(config, method_=METHOD, sizes=sizes, **options)
+    return make_trainer(config, method_=METHOD, **options)
 
 
 def padded(chosen):
@@ -85,7 +88,7 @@ def test_every_row_trains_at_its_own_size(whole):
     metrics, found = whole
     np.testing.assert_allclose(metrics["task_loss"], value, rtol=1e-6)
     assert worst_error(found, flatten(jax.device_get(gradients))) < 1e-5
-    plain = train(make_trainer(QUIET, method_=METHOD), batches(0, 1))
+    plain = train(make_trainer(QUIET, method_=PLAIN), batches(0, 1))
     assert abs(plain["task_loss"] - value) > 1e-3
 
 
