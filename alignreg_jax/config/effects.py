@@ -19,6 +19,7 @@ _CUTS = tuple(
     ).split()
 )
 _SCHEDULE = tuple(f"pruning.{name}" for name in "steps schedule fraction final explicit".split())
+_OF_SEVERAL_CUTS = (*_SCHEDULE, "eval.every_phase_languages")
 _TEACHER = tuple(f"distill.{name}" for name in "weight temperature hidden layers text".split())
 _TEXT = tuple(f"distill.text_{name}" for name in "share languages examples exponent".split())
 _RATES = tuple(
@@ -117,7 +118,9 @@ def notes(config: Any, resolved: ExperimentConfig) -> list[str]:
     found = []
     for path, reason in without_effect(resolved).items():
         value = value_at(config, path)
+        # A config file has a schedule for all methods; these two do without
         by_name = resolved.method == "none" and reason == "nothing is pruned"
+        by_name = by_name or (bool(resolved.pruning.sizes) and path in _OF_SEVERAL_CUTS)
         if not is_default(path, value) and not by_name and path not in _UNSAID:
             found.append(f"{path}={_shown(value)} has no effect: {reason}")
     return found

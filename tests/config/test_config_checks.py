@@ -26,7 +26,8 @@ def numbers(section=ExperimentConfig, prefix=""):
             yield from numbers(field.type, f"{path}.")
         kind = plain_type(field.type)
         if kind is tuple:
-            kind = typing.get_args(field.type)[0]
+            lists = (field.type, *typing.get_args(field.type))  # with a None beside it, or without
+            kind = next(typing.get_args(a)[0] for a in lists if typing.get_origin(a) is tuple)
         if kind in (int, float):
             yield path, kind
 
@@ -39,7 +40,7 @@ def resolved(path, value):
     values = default_config()
     *sections, name = path.split(".")
     section = values[sections[0]] if sections else values
-    if isinstance(section[name], tuple):
+    if isinstance(section[name], tuple) or path == "pruning.sizes":
         values.pruning.schedule, values.pruning.steps = "explicit", 1
         value = (value,)
     section[name] = value
