@@ -28,7 +28,9 @@ def get_config(arg: str = ""):
     config = default_config(demo_config(train_examples=1280, first_epochs=3, epochs_per_step=1))
     config.base.eval.examples = 200
     # Table 1's rows, learned masks, then controls; whole units have tables of their own
-    config.methods = tuple(name for name in PRESETS if not name.startswith("structured-"))
+    config.methods = tuple(
+        name for name in PRESETS if not name.startswith(("structured-", "elastic"))
+    )
     config.tasks = ("intents",)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
     return config

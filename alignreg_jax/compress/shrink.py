@@ -120,6 +120,7 @@ def _emptied(params: Params, config: XlmrConfig, kept: Mapping[str, np.ndarray])
     """A model whose absent units give nothing: their rows of both output kernels are zero."""
     kernels, rest = prunable.split(params)
     gates = {kind: kept[kind].astype(np.float32) for kind in kept}
+    kernels, gates = jax.device_put((kernels, gates))
     return prunable.merge(jax.device_get(units.gate(kernels, gates)), rest)
 
 

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Float32, Key
 
+from alignreg_jax.models.elastic import Tau
 from alignreg_jax.pruning import unit_cuts, units
 from alignreg_jax.pruning.kernels import Kernels, Masks
 from alignreg_jax.pruning.method import Hyper, Signals, State
@@ -31,10 +32,6 @@ Rule = Literal["rows", "step"]
 
 Scores = Mapping[str, Float[np.ndarray, "layers _"]]
 """Importance of every unit: `heads` `[layers, heads]` and `ffn` `[layers, units]`."""
-
-Tau = Mapping[str, Float32[np.ndarray, "layers ..."]]
-"""Smallest sizes, in [0, 1], of the structure of `Scores`; and `layers` `[layers]` where whole
-layers can be left out."""
 
 Score = Callable[[Kernels, Signals, int, Key[Array, ""]], Any]
 

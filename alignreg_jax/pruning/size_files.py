@@ -59,7 +59,7 @@ def read(folder: Path) -> Sizes:
             " exports one of all sizes"
         )
     try:
-        with np.load(path) as file:
+        with np.load(io.BytesIO(path.read_bytes())) as file:
             arrays = {name: file[name] for name in file.files}
         version, smallest, encoder = (arrays.pop(name).item() for name in _PLAIN)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
