@@ -3,35 +3,36 @@
 import json
 import time
 
+import kills
 import numpy as np
 import pytest
 import tiny
 
-# method and config of the two runs; the second draws its gates from keys, and cuts halfway through
-# a phase, which dispatches of several steps must not cross
+# Draws its gates from keys, and cuts halfway through a phase, which dispatches of several steps
+# must not cross
 GATES = (
     "--config.method=l0",
     "--config.checkpoint.every_steps=1",
     "--config.train.steps_per_dispatch=5",
 )
 OPEN = 1 / (1 + np.exp(-2.4 - 2 / 3 * np.log(11)))  # that a new gate is open
-RUNS = {"frobenius": ("variant", ()), "gates": ("", GATES)}
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(world, tmp_path_factory):
-    """By name, the workdir of a run that nobody touched."""
-    done = {}
+    """The workdir of a run of the real program that nobody touched."""
+    workdir = tmp_path_factory.mktemp("frobenius") / "run"
+    code, _, errors = tiny.run(tiny.command(world, workdir, arg="variant"))
+    assert code == 0, errors
+    return workdir
 
-    def run(name):
-        if name not in done:
-            arg, flags = RUNS[name]
-            done[name] = tmp_path_factory.mktemp(name) / "run"
-            code, _, errors = tiny.run(tiny.command(world, done[name], *flags, arg=arg))
-            assert code == 0, errors
-        return done[name]
 
-    return run
+@pytest.fixture(scope="module")
+def gates(world, tmp_path_factory):
+    """The configuration with gates, and the workdir of a run that nobody touched."""
+    config, workdir = tiny.configured(world, *GATES), tmp_path_factory.mktemp("gates") / "run"
+    kills.run(config, workdir)
+    return config, workdir
 
 
 def kinds(workdir):
@@ -112,7 +113,6 @@ def terminated(process, workdir):
 @pytest.mark.slow
 def test_stopped_and_killed_at_the_worst_moments(world, uninterrupted, tmp_path):
     """Again and again in one folder; no step is recorded twice (`check`)."""
-    expected = uninterrupted("frobenius")
     workdir = tmp_path / "run"
     command = tiny.command(world, workdir, arg="variant")
     terminated(tiny.start([*command, "--config.checkpoint.every_steps=1000"]), workdir)
@@ -121,7 +121,7 @@ def test_stopped_and_killed_at_the_worst_moments(world, uninterrupted, tmp_path)
     assert sum(killed) >= len(moments) - 1, killed
     code, _, errors = tiny.run(command)
     assert code == 0, errors
-    check(workdir, expected)
+    check(workdir, uninterrupted)
 
 
 def saved_past(step):
@@ -134,24 +134,17 @@ def saved_past(step):
     return moment
 
 
-@pytest.mark.slow
-def test_killed_around_a_cut_halfway_through_a_phase(world, uninterrupted, tmp_path):
+def test_killed_around_a_cut_halfway_through_a_phase(gates, tmp_path):
     """The newest checkpoint is of before the cut, which is made again, or of after it: not so."""
-    expected = uninterrupted("gates")
-    arg, flags = RUNS["gates"]
+    config, expected = gates
     workdir = tmp_path / "run"
-    command = tiny.command(world, workdir, *flags, arg=arg)
-    for moment in (after(1), saved_past(12)):
-        assert kill_when(tiny.start(command), workdir, moment)
-    code, _, errors = tiny.run(command)
-    assert code == 0, errors
+    kills.run(config, workdir, [after(1), saved_past(12)])
     check(workdir, expected)
 
 
-@pytest.mark.slow
-def test_gates_learn_up_to_a_cut_halfway_through_its_phase(uninterrupted):
+def test_gates_learn_up_to_a_cut_halfway_through_its_phase(gates):
     """In the first two of five steps; then, as before the first phase with a cut, nothing does."""
-    events = tiny.events(uninterrupted("gates"))
+    events = tiny.events(gates[1])
     order = [event["kind"] for event in events if event["kind"] != "train"]
     assert order == ["eval", *["prune", "eval"] * 2]
     lefts = (1.0, 0.5**0.5, 0.5)
@@ -182,8 +175,7 @@ def test_gates_learn_up_to_a_cut_halfway_through_its_phase(uninterrupted):
 @pytest.mark.slow
 def test_damaged_newest_checkpoint(world, uninterrupted, tmp_path):
     """One byte off in the newest: the one before is used, that is said, the bits are the same."""
-    expected = uninterrupted("frobenius")
-    workdir = tiny.copy(expected, tmp_path / "run")
+    workdir = tiny.copy(uninterrupted, tmp_path / "run")
     (workdir / "results.json").unlink()
     command = tiny.command(world, workdir, arg="variant")
     older, newest = sorted((workdir / "checkpoints").glob("*.json"))
@@ -210,4 +202,4 @@ def test_damaged_newest_checkpoint(world, uninterrupted, tmp_path):
     assert code == 0, errors
     assert f"checkpoint {newest.stem} is damaged: " in errors
     assert f"continuing from step {step} " in errors
-    check(workdir, expected)
+    check(workdir, uninterrupted)

@@ -5,10 +5,11 @@ import sys
 
 import empties
 import jax
+import kills
 import numpy as np
 import pytest
 import tiny
-from test_resume import kill_when, trained
+from test_resume import trained
 
 from alignreg_jax.compress.shrink import shrink
 from alignreg_jax.main import main
@@ -31,18 +32,18 @@ def command(world, encoder, workdir, *flags):
 
 
 @pytest.fixture(scope="module")
-def run(world, encoder, tmp_path_factory):
-    """A run that was killed in its training, and went on."""
+def config(world, encoder):
+    own = ("--config.method=none", f"--config.model.name_or_path={encoder}")
+    return tiny.configured(world, *own, "--config.checkpoint.every_steps=1")
+
+
+@pytest.fixture(scope="module")
+def run(config, tmp_path_factory):
     workdir = tmp_path_factory.mktemp("run") / "run"
-    arguments = command(world, encoder, workdir)
-    assert kill_when(tiny.start(arguments), workdir, lambda folder: trained(folder, 2))
-    code, _, errors = tiny.run(arguments)
-    assert code == 0, errors
-    assert "Traceback" not in errors
+    kills.run(config, workdir)
     return workdir
 
 
-@pytest.mark.slow
 def test_a_run_leaves_an_export_of_the_same_sizes(encoder, run):
     export = run / "export"
     before, after = (json.loads((each / "config.json").read_text()) for each in (encoder, export))
@@ -70,10 +71,12 @@ def test_a_run_leaves_an_export_of_the_same_sizes(encoder, run):
     assert "Weights by module and layer" in (run / "report.html").read_text()
 
 
-@pytest.mark.slow
-def test_a_kill_changes_no_bit(world, encoder, run, tmp_path):
-    code, _, errors = tiny.run(command(world, encoder, tmp_path / "run"))
-    assert code == 0, errors
+def saved(workdir):
+    return trained(workdir, 2) and any(workdir.glob("checkpoints/*.json"))
+
+
+def test_a_kill_changes_no_bit(config, run, tmp_path):
+    kills.run(config, tmp_path / "run", [saved])
     assert tiny.outcome(tmp_path / "run") == tiny.outcome(run)
 
 
