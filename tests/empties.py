@@ -1,9 +1,11 @@
 """Models with empty attention heads and feed-forward units, and their layers in plain float64."""
 
 import numpy as np
+import pytest
 import tiny
 from flax import traverse_util
 
+from alignreg_jax.compress import agreement
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run.export import write_export
 
@@ -12,6 +14,13 @@ SIZE = tiny.HIDDEN // tiny.HEADS
 SILENT = {"heads": {0: [0], 1: []}, "ffn": {0: range(20), 1: [5]}}
 CONSTANT = {"heads": {0: [], 1: [2]}, "ffn": {0: [30, 31], 1: range(40, 49)}}
 LEFT = {"heads": [3, 3], "ffn": [tiny.INNER - 22, tiny.INNER - 10]}
+
+
+@pytest.fixture(autouse=True)
+def few_texts(monkeypatch):
+    """Of two languages and one length: less to compile and to compute."""
+    monkeypatch.setattr(agreement, "TEXTS", 1)
+    monkeypatch.setattr(agreement, "_LENGTHS", (16,))
 
 
 def flat(params):

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignreg_jax.compress.agreement import Network, Questions
-from alignreg_jax.compress.forms import Smaller, encoder_weights, parameters
+from alignreg_jax.compress.forms import Smaller, encoder_weights
 from alignreg_jax.models.saving import CODE
-from alignreg_jax.reporting.card import trusting
+from alignreg_jax.models.slicing import parameters
+from alignreg_jax.reporting.card import SIZES_SECTION, trusting
 
 _WORDS = {"heads": "attention heads", "ffn": "feed-forward units"}
 
@@ -113,6 +114,7 @@ def card(before: str, report: Report) -> str:
     which = "that were empty"
     if report.size is not None:
         which = f"that are not there at size {report.size:g}"
+        before = before.replace(SIZES_SECTION, "")  # this one has one size
     return (
         f"{before.rstrip()}\n\n## Made smaller\n\n"
         f"`alignreg shrink` has taken out attention heads and feed-forward units {which}."

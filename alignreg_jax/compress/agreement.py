@@ -107,13 +107,7 @@ def _ask(network: Network, ids: np.ndarray, lengths: np.ndarray) -> jax.Array:
 def _encoded(
     model: xlmr.XlmrModel, params: Params, ids: jax.Array, lengths: jax.Array, elastic: Any
 ) -> Float[jax.Array, "batch length hidden"]:
-    return xlmr.hidden_states(model, params, ids, lengths, elastic=elastic)[-1]
-
-
-def _logits(
-    model: xlmr.XlmrModel, params: Params, ids: jax.Array, lengths: jax.Array, elastic: Any
-) -> Float[jax.Array, "batch ..."]:
-    return xlmr.logits(model, params, ids, lengths, elastic=elastic)
+    return xlmr.hidden_states(model, params, ids, lengths, elastic)[-1]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
@@ -121,7 +115,7 @@ def _answers(
     model: xlmr.XlmrModel, encoder: bool, params: Params, ids: jax.Array, lengths: jax.Array,
     elastic: Any,
 ) -> jax.Array:  # fmt: skip
-    return (_encoded if encoder else _logits)(model, params, ids, lengths, elastic)
+    return (_encoded if encoder else xlmr.logits)(model, params, ids, lengths, elastic=elastic)
 
 
 def _batches(

@@ -10,10 +10,9 @@ import jax
 import numpy as np
 
 from alignreg_jax.compress.agreement import Network
-from alignreg_jax.compress.forms import parameters
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import xlmr
-from alignreg_jax.models.slicing import Units, absent_parameters, sliced
+from alignreg_jax.models.slicing import absent_parameters, parameters, sliced
 from alignreg_jax.models.xlmr import Params, XlmrConfig
 from alignreg_jax.pruning import elastic
 from alignreg_jax.pruning.elastic import Tau
@@ -64,48 +63,50 @@ def within(budget: Budget, tau: Tau, smallest: float, network: Network) -> float
         if np.float32(budget.value) < np.float32(smallest):
             raise UserError(f"{budget.flag}: the smallest size that was trained is {smallest:g}")
         return budget.value
-    sizes, costs = _table(budget.kind, tau, smallest, network)
-    place = bisect.bisect_right(costs, budget.value)
+    if not budget.value > 0:  # NaN fails too
+        raise UserError(f"{budget.flag}: should be above 0")
+    if budget.kind == "latency-ms":
+        sizes = np.linspace(smallest, 1, _POINTS).tolist()
+        times = np.maximum.accumulate(_latencies(sizes, tau, network)).tolist()
+        cost: Callable[[float], float] = dict(zip(sizes, times, strict=True)).__getitem__
+    else:
+        every = np.unique(np.concatenate([np.ravel(leaf) for leaf in tau.values()])).tolist()
+        sizes = [smallest, *(size for size in every if size > smallest)]
+        cost = partial(_COSTS[budget.kind], tau, network)
+    place = bisect.bisect_right(sizes, budget.value, key=cost)
     if not place:
         raise UserError(
-            f"{budget.flag}: the smallest size that was trained, {smallest:g}, has {costs[0]:,.6g}"
+            f"{budget.flag}: the smallest size that was trained, {smallest:g}, has"
+            f" {cost(smallest):,.6g}"
         )
     return sizes[place - 1]
 
 
-def _table(
-    kind: Kind, tau: Tau, smallest: float, network: Network
-) -> tuple[list[float], list[float]]:
-    """Sizes, rising, and what each costs, which does not fall."""
-    if kind == "latency-ms":
-        sizes = np.linspace(smallest, 1, _POINTS).tolist()
-        return sizes, _never_falling(_latencies(sizes, tau, network))
-    every = np.unique(np.concatenate([np.ravel(leaf) for leaf in tau.values()])).tolist()
-    sizes = [smallest, *(size for size in every if size > smallest)]
-    config, whole = network.config, parameters(network.params)
-    cost: Callable[[Units], float] = partial(_macs, config)
-    if kind != "macs":
-        unit = 1.0 if kind == "parameters" else 4e-6
-
-        def cost(units: Units) -> float:
-            return (whole - absent_parameters(config, units)) * unit
-
-    return sizes, [cost(elastic.units_at(tau, size)) for size in sizes]
+def _parameters(tau: Tau, network: Network, size: float) -> float:
+    absent = absent_parameters(network.config, elastic.units_at(tau, size))
+    return float(parameters(network.params) - absent)
 
 
-def _macs(config: XlmrConfig, units: Units) -> float:
+def _megabytes(tau: Tau, network: Network, size: float) -> float:
+    return 4e-6 * _parameters(tau, network, size)
+
+
+def _macs(tau: Tau, network: Network, size: float) -> float:
     """Multiplications of an encoder's matrices and of its attention, for `PIECES` pieces."""
+    units, config = elastic.units_at(tau, size), network.config
     layers = units.get("layers", np.ones(config.num_layers, bool))
     heads, ffn = (int(np.count_nonzero(units[kind][layers])) for kind in ("heads", "ffn"))
-    size, hidden = config.layers[0].head_size, config.hidden_size
-    weights = hidden * (4 * heads * size + 2 * ffn)
-    return float(PIECES * weights + 2 * PIECES**2 * heads * size)
+    columns = heads * config.layers[0].head_size
+    weights = config.hidden_size * (4 * columns + 2 * ffn)
+    return float(PIECES * weights + 2 * PIECES**2 * columns)
+
+
+_COSTS = {"parameters": _parameters, "macs": _macs, "max-mb": _megabytes}
 
 
 def _latencies(sizes: list[float], tau: Tau, network: Network) -> list[float]:
     """Median milliseconds for one text at each size, in turns, so that all meet the same load."""
-    ids = np.full((1, PIECES), 5, np.int32)
-    ids = ids[:, : network.config.max_length]
+    ids = np.full((1, min(PIECES, network.config.max_length)), 5, np.int32)
     lengths = np.array([ids.shape[1]], np.int32)
     runs, times = [], [[] for _ in sizes]
     with progress(len(sizes), "compiling", "sizes") as bar:
@@ -137,8 +138,3 @@ def _run(config: XlmrConfig, params: Any, ids: np.ndarray, lengths: np.ndarray) 
 @partial(jax.jit, static_argnums=0)
 def _encode(model: xlmr.XlmrModel, params: Any, ids: jax.Array, lengths: jax.Array) -> jax.Array:
     return xlmr.hidden_states(model, params, ids, lengths)[-1]
-
-
-def _never_falling(costs: list[float]) -> list[float]:
-    """Times with what a larger size measured shorter by chance raised to the smaller one's."""
-    return np.maximum.accumulate(costs).tolist()

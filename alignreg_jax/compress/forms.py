@@ -7,7 +7,6 @@ every layer, where narrower layers are filled up with units of zeros. "free" is 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-import jax
 import numpy as np
 from flax import traverse_util
 from jaxtyping import Bool
@@ -92,11 +91,6 @@ def fill(kept: Bool[np.ndarray, "layers units"], width: int) -> Bool[np.ndarray,
     """Keep the first of the other units, too, so that every layer has `width`."""
     missing = width - np.count_nonzero(kept, axis=1, keepdims=True)
     return kept | (~kept & (np.cumsum(~kept, axis=1) <= missing))
-
-
-def parameters(params: Params) -> int:
-    """Parameters of a model."""
-    return sum(int(np.size(leaf)) for leaf in jax.tree.leaves(dict(params)))
 
 
 def encoder_weights(config: XlmrConfig) -> int:

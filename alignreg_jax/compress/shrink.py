@@ -4,7 +4,6 @@ What is written is read again, and asked beside the original, before it takes it
 """
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,9 +18,10 @@ from alignreg_jax.compress.forms import ALIGN, Form, smaller
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, heads, names, saving, storage
 from alignreg_jax.models.architecture import CONFIG, read_json
-from alignreg_jax.models.xlmr import Params, XlmrConfig
-from alignreg_jax.pruning import elastic, size_files, units
+from alignreg_jax.models.xlmr import Params
+from alignreg_jax.pruning import elastic, masks, size_files
 from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning.elastic import Tau
 from alignreg_jax.run import digests
 from alignreg_jax.support.files import atomic_write, whole_folder
 
@@ -69,9 +69,8 @@ def shrink(
     params, layers, size = network.params, None, None
     if budget:
         network, size = _at_budget(folder, network, budget)
-        kept = elastic.units_at(*network.at)
-        layers = kept.pop("layers", None)
-        params = _emptied(params, network.config, kept)
+        layers = elastic.units_at(*network.at).get("layers")
+        params = _at_size(params, *network.at)
     try:
         found = smaller(params, network.config, form, align, layers)
     except UserError as error:
@@ -113,15 +112,16 @@ def _at_budget(folder: Path, network: Network, budget: Budget) -> tuple[Network,
             " back those that it was exported with"
         )
     size = budgets.within(budget, sizes.tau, sizes.smallest, network)
+    if all(present.all() for present in elastic.units_at(sizes.tau, size).values()):
+        raise UserError(f"{folder}: {budget.flag} allows the whole model, so nothing is removed")
     return network._replace(at=(sizes.tau, size)), size
 
 
-def _emptied(params: Params, config: XlmrConfig, kept: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """A model whose absent units give nothing: their rows of both output kernels are zero."""
+def _at_size(params: Params, tau: Tau, size: float) -> dict[str, Any]:
+    """A model whose absent units are empty: all their weights are zero."""
     kernels, rest = prunable.split(params)
-    gates = {kind: kept[kind].astype(np.float32) for kind in kept}
-    kernels, gates = jax.device_put((kernels, gates))
-    return prunable.merge(jax.device_get(units.gate(kernels, gates)), rest)
+    kept = elastic.masks_at(tau, size, kernels)
+    return prunable.merge(jax.device_get(masks.apply(jax.device_put(kernels), kept)), rest)
 
 
 class _Original(NamedTuple):

@@ -89,6 +89,11 @@ def sliced(
     return {**params, "encoder": traverse_util.unflatten_dict(encoder, sep="/")}, config
 
 
+def parameters(params: Mapping[str, Any]) -> int:
+    """Count the parameters of a model."""
+    return sum(int(np.size(leaf)) for leaf in _flat(params).values())
+
+
 def absent_parameters(config: XlmrConfig, units: Units) -> int:
     """Count the parameters that an encoder loses with its units and layers: weights and biases.
 
@@ -136,5 +141,5 @@ def check_sizes(encoder: Mapping[str, Any], config: XlmrConfig) -> None:
                 )
 
 
-def _flat(encoder: Mapping[str, Any]) -> dict[str, Any]:
-    return traverse_util.flatten_dict(dict(encoder), sep="/")
+def _flat(tree: Mapping[str, Any]) -> dict[str, Any]:
+    return traverse_util.flatten_dict(dict(tree), sep="/")

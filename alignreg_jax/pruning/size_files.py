@@ -62,7 +62,7 @@ def read(folder: Path) -> Sizes:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             arrays = {name: file[name] for name in file.files}
         version, smallest, encoder = (arrays.pop(name).item() for name in _PLAIN)
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is damaged ({error})") from None
     if version != _VERSION:
         raise UserError(f"{path}: has format {version}, and this version reads {_VERSION}")

@@ -89,7 +89,7 @@ for piece, word in enumerate(inputs.word_ids()):
 print([(word, tags.get(place, "O")) for place, word in enumerate(words)])
 """,
 }
-_SIZES = """\
+SIZES_SECTION = """\
 ## A smaller one
 
 Nothing is pruned here: `sizes.npz` says of every attention head and feed-forward unit from which
@@ -149,7 +149,7 @@ def model_card(
         markdown_table(steps_table(results)),
         f"{steps_table(results).note}\n",
         *([markdown_table(others)] if others else []),
-        *([_SIZES] if any_size else _sparsity(last)),
+        *([SIZES_SECTION] if any_size else _sparsity(last)),
         "## Load it\n",
         f"```python\n{load}```\n",
         "Stay in float32, as above: transformers may otherwise choose another type.\n",

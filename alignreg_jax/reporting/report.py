@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures, page, series, training_notes
+from alignreg_jax.reporting.card import serves_sizes
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.svg import inline_svg, png
@@ -56,7 +57,10 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
     first, last = results["prune_steps"][0], results["prune_steps"][-1]
     title = f"{results['method']} on {results['task']}"
     steps = len(results["prune_steps"]) - 1
-    if steps:
+    if serves_sizes(results):
+        lead = "Fine-tuned on English, then trained at all sizes at once, down to "
+        lead += f"{percent(last['remaining'])} % of the encoder’s weights."
+    elif steps:
         lead = f"Fine-tuned on English, then pruned in {count(steps, 'step')} to "
         lead += f"{percent(last['remaining'])} % of the encoder’s weights."
     else:

@@ -4,10 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import jax
-import numpy as np
-
-from alignreg_jax.models.slicing import absent_parameters
+from alignreg_jax.models.slicing import absent_parameters, parameters
 from alignreg_jax.models.xlmr import Params, XlmrConfig
 from alignreg_jax.pruning import elastic
 from alignreg_jax.pruning.elastic import Tau
@@ -27,10 +24,9 @@ def files(
         results: of the run, with a prune_step for every size that was evaluated.
     """
     steps = [step for step in results["prune_steps"] if "size" in step]
-    parameters = sum(int(np.size(leaf)) for leaf in jax.tree.leaves(dict(params)))
-    listed = []
+    listed, whole = [], parameters(params)
     for step in steps:
-        left = parameters - absent_parameters(config, elastic.units_at(tau, step["size"]))
+        left = whole - absent_parameters(config, elastic.units_at(tau, step["size"]))
         weights = {
             "encoder_weights": step["remaining"], "parameters": left, "megabytes": left * 4 / 1e6
         }  # fmt: skip

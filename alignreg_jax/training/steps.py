@@ -38,6 +38,7 @@ from alignreg_jax.training.state import (
 
 # Streams folded into a step's key; a number once given keeps its meaning
 _DROPOUT, _METHOD, _SIZES = 0, 1, 2
+
 Metrics = dict[str, Array]
 TrainStep = Callable[..., tuple[TrainState, Metrics]]
 

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from alignreg_jax.compress.forms import encoder_weights, fill, parameters, smaller
+from alignreg_jax.compress.forms import encoder_weights, fill, smaller
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import saving, xlmr
 from alignreg_jax.models.architecture import XlmrConfig
+from alignreg_jax.models.slicing import parameters
 
 BASE = XlmrConfig(250002, 768, 12, 12, 3072, 514)
 IDS = np.random.default_rng(0).integers(3, 60, (4, 9)).astype(np.int32)

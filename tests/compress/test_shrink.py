@@ -23,11 +23,7 @@ IDS = np.array([[0, 5, 9, 30, 2], [0, 7, 2, 1, 1]], np.int32)
 LENGTHS = np.array([5, 3], np.int32)
 
 
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Of two languages and one length: less to compile and to compute."""
-    monkeypatch.setattr(agreement, "TEXTS", 1)
-    monkeypatch.setattr(agreement, "_LENGTHS", (16,))
+few_texts = empties.few_texts  # in every test here
 
 
 @pytest.fixture

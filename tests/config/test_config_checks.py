@@ -19,7 +19,7 @@ from alignreg_jax.sweeping.plan import plan
 
 
 def numbers(section=ExperimentConfig, prefix=""):
-    """Path and kind of every field that is a number or a tuple of numbers."""
+    """Path and kind of every field that is a number or a tuple of numbers, and whether a tuple."""
     for field in dataclasses.fields(section):
         path = prefix + field.name
         if dataclasses.is_dataclass(field.type):
@@ -29,10 +29,11 @@ def numbers(section=ExperimentConfig, prefix=""):
             lists = (field.type, *typing.get_args(field.type))  # with a None beside it, or without
             kind = next(typing.get_args(a)[0] for a in lists if typing.get_origin(a) is tuple)
         if kind in (int, float):
-            yield path, kind
+            yield path, kind, plain_type(field.type) is tuple
 
 
-NUMBERS = dict(numbers())
+NUMBERS = {path: kind for path, kind, _ in numbers()}
+LISTS = {path for path, _, several in numbers() if several}
 
 
 def resolved(path, value):
@@ -40,7 +41,7 @@ def resolved(path, value):
     values = default_config()
     *sections, name = path.split(".")
     section = values[sections[0]] if sections else values
-    if isinstance(section[name], tuple) or path == "pruning.sizes":
+    if path in LISTS:
         values.pruning.schedule, values.pruning.steps = "explicit", 1
         value = (value,)
     section[name] = value

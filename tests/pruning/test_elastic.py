@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from alignreg_jax.models import elastic as device
 from alignreg_jax.pruning import elastic, units
+from alignreg_jax.pruning.method import Hyper
 
 # One layer by hand, and XLM-R base's
 SMALL = {"heads": 4, "ffn": 1}
@@ -247,3 +248,14 @@ def test_errors():
     for size in (-0.1, 1.5, np.nan):
         with pytest.raises(ValueError, match="is not between 0 and 1"):
             elastic.units_at(tau, size)
+
+
+@pytest.mark.parametrize(("rule", "several"), [("rows", True), ("step", False)])
+def test_a_method_draws_its_sizes_down_to_the_smallest(rule, several):
+    parts = elastic.parts(lambda *given: None, "units", 4, rule, False)
+    hyper = Hyper(smallest_size=jnp.float32(0.4))
+    drawn = [parts["sizes"]({"tau": {}}, hyper, jax.random.key(seed), 8)[1] for seed in range(40)]
+    found = np.stack([np.asarray(each) for each in drawn])
+    assert (np.ptp(found, axis=1) > 0).all() == several
+    assert 0.4 <= found.min() < 0.45
+    assert found.max() > 0.95

@@ -3,11 +3,13 @@
 import json
 import shutil
 
-import jax
+import empties
+import kills
 import numpy as np
 import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
+from test_resume import saved_past, trained
 from test_taught_runs import run
 from tiny import configured
 
@@ -17,14 +19,13 @@ from alignreg_jax.compress.budgets import Budget
 from alignreg_jax.compress.shrink import shrink
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
-from alignreg_jax.models.slicing import absent_parameters, sliced
+from alignreg_jax.models.slicing import absent_parameters, parameters, sliced
 from alignreg_jax.pruning import elastic, size_files
-from alignreg_jax.training.trainer import Trainer
 
 SIZES = (1.0, 0.75, 0.3)
 GIVEN = (
     "--config.method=elastic", "--config.pruning.sizes=1,.75,.3", "--config.pruning.depth=True",
-    "--config.eval.save_predictions=True",
+    "--config.eval.save_predictions=True", "--config.pruning.epochs_per_step=2",
 )  # fmt: skip
 
 
@@ -36,11 +37,7 @@ def done(tmp_path_factory):
     return world, config, folder
 
 
-@pytest.fixture(autouse=True)
-def few_texts(monkeypatch):
-    """Of one length: less to compile and to compute."""
-    monkeypatch.setattr(agreement, "TEXTS", 1)
-    monkeypatch.setattr(agreement, "_LENGTHS", (16,))
+few_texts = empties.few_texts  # in every test here
 
 
 @pytest.fixture
@@ -51,10 +48,6 @@ def export(done, tmp_path):
 
 def load(folder):
     return checkpoints.load(folder, head="dense-tanh-out", labels=tiny.LABELS, seed=0)
-
-
-def parameters(tree):
-    return sum(np.size(leaf) for leaf in jax.tree.leaves(tree))
 
 
 def test_every_size_is_a_step_of_the_tables_with_what_it_really_keeps(done):
@@ -72,25 +65,10 @@ def test_every_size_is_a_step_of_the_tables_with_what_it_really_keeps(done):
     assert order.index("order") < len(order) - 1 - order[::-1].index("train")
 
 
-def test_a_run_that_is_killed_ends_with_the_same_bits(done, tmp_path, monkeypatch):
-    """Before its units are ordered, and between steps of sizes drawn from their keys."""
+def test_a_run_that_is_killed_ends_with_the_same_bits(done, tmp_path):
+    """In the dense phase, and where sizes are drawn: what is present when is in the checkpoint."""
     _, config, folder = done
-    dispatch, calls = Trainer.dispatch, []
-
-    class Killed(Exception):
-        """What a kill is in this process."""
-
-    def killing(trainer, *given, **named):
-        calls.append(trainer.step)
-        if len(calls) in (2, 9, 12):
-            raise Killed
-        return dispatch(trainer, *given, **named)
-
-    monkeypatch.setattr(Trainer, "dispatch", killing)
-    for _ in range(3):
-        with pytest.raises(Killed):
-            run(config, tmp_path / "run")
-    run(config, tmp_path / "run")
+    kills.run(config, tmp_path / "run", [lambda workdir: trained(workdir, 2), saved_past(10)])
     assert tiny.outcome(tmp_path / "run") == tiny.outcome(folder)
 
 
@@ -100,7 +78,10 @@ def test_a_smaller_model_is_taken_out_of_it(done, export, tmp_path):
     said = json.loads((export / size_files.SUMMARY).read_text())["sizes"][-1]
     assert report.after.parameters == said["parameters"] < report.before.parameters
     assert report.after.weights == round(said["encoder_weights"] * report.before.weights)
-    assert "not there at size 0.3" in (tmp_path / "small" / "README.md").read_text()
+    card = (tmp_path / "small" / "README.md").read_text()
+    assert "not there at size 0.3" in card
+    assert "## A smaller one" in (export / "README.md").read_text()
+    assert "## A smaller one" not in card
     predicted = done[-1] / "predictions" / "3" / "de.test.txt"
     config = configured(
         done[0], "--config.method=none", "--config.pruning.first_epochs=0",
@@ -139,6 +120,8 @@ def test_a_budget_gives_the_largest_size_that_fits(export, monkeypatch):
     monkeypatch.setattr(budgets, "_latencies", lambda at, *_: [3.0, 5.0, 4.0, 6.0, 7.0, 8.0])
     assert found("latency-ms", 4.5) == pytest.approx(0.3)
     assert found("latency-ms", 8.0) == 1.0
+    with pytest.raises(UserError, match=r"^--macs=nan: should be above 0$"):
+        found("macs", float("nan"))
     with pytest.raises(UserError, match=r"^--parameters=7: the smallest size .* 0\.3, has"):
         found("parameters", 7)
 
@@ -149,6 +132,7 @@ def test_a_budget_gives_the_largest_size_that_fits(export, monkeypatch):
         (["--size", "0"], "--size=0: should be above 0 and at most 1"),
         (["--size", "1.5"], "--size=1.5: should be above 0 and at most 1"),
         (["--size", ".1"], "--size=0.1: the smallest size that was trained is 0.3"),
+        (["--parameters", "1e9"], "--parameters=1e+09 allows the whole model"),
         (["--size", ".5", "--macs", "3"], "not allowed with argument --size"),
         (["--size", "half"], "invalid float value: 'half'"),
     ],
