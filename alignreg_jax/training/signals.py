@@ -114,7 +114,7 @@ def make_accumulate(
                 jax.value_and_grad(loss), used, rows[index], state.key, accumulation
             )
             counts = count_targets(data, rows[index], length)
-            targets = counts.labelled if teacher is None else counts.targets
+            targets = counts.labelled if teacher is None else counts.taught
             gradients = {name: gradients[name] / targets for name in KERNELS}
             gates = units.importance(used, gradients, heads) if needs & _UNIT_TERMS.keys() else {}
             terms = {

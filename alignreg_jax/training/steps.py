@@ -52,6 +52,7 @@ class StepSettings:
     clip: bool = False
     freeze: tuple[str, ...] = ()
     hidden_layers: tuple[int, ...] = ()
+    taught_labelled: bool = True  # the teacher speaks about what has a label, too
 
 
 @made_once
@@ -107,7 +108,7 @@ def make_train_step(
                 kernels, state.masks, method_state, hyper, clock, method_key, True
             ), rest
 
-        counts = count_targets(data, rows, length)
+        counts = count_targets(data, rows, length, settings.taught_labelled)
 
         def task(
             trained: dict[str, Any], part: tuple[Array, Array | None], key: Array
@@ -143,7 +144,8 @@ def make_train_step(
             parts = {
                 "task_loss": jnp.sum(losses.cross_entropy(logits, batch.labels) * batch.weights)
                 / counts.labelled,
-                "teacher_loss": jnp.sum(apart * batch.targets) / counts.targets,
+                "teacher_loss": jnp.sum(apart * taught_targets(batch, settings.taught_labelled))
+                / counts.taught,
                 "hidden_loss": hidden / counts.pieces,
             }
             share = hyper.distill_weight
@@ -260,14 +262,20 @@ class Counts(NamedTuple):
     """What the sums over a batch are divided by: each at least 1."""
 
     labelled: Float[Array, ""]
-    targets: Float[Array, ""]
+    taught: Float[Array, ""]
     pieces: Float[Array, ""]
 
 
-def count_targets(data: DeviceData, rows: Array, length: int) -> Counts:
-    """Rows of a batch, or in token tasks its words: with a label, in all; and its pieces."""
+def taught_targets(batch: Batch, labelled: bool) -> Array:
+    """1 for what the teacher speaks about: every target, or only those without a label."""
+    return batch.targets if labelled else batch.targets - batch.weights
+
+
+def count_targets(data: DeviceData, rows: Array, length: int, labelled: bool = True) -> Counts:
+    """Rows of a batch, or in token tasks its words: with a label, taught; and its pieces."""
     batch = data.batch(rows, length, 0)
-    found = (jnp.sum(part) for part in (batch.weights, batch.targets, batch.lengths))
+    taught = taught_targets(batch, labelled)
+    found = (jnp.sum(part) for part in (batch.weights, taught, batch.lengths))
     return Counts(*(jnp.maximum(part, 1).astype(jnp.float32) for part in found))
 
 

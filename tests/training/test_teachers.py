@@ -110,6 +110,26 @@ def test_labels_are_a_mean_over_labels_and_the_teacher_over_all_rows():
     np.testing.assert_allclose(metrics["loss"][0], 0.3 * hard + 0.7 * soft, rtol=1e-5)
 
 
+@pytest.mark.parametrize("make", [rows, sentences])
+def test_a_teacher_of_text_alone_leaves_what_has_a_label_to_the_label(make):
+    encoded = unlabelled(make())
+    head = "token" if encoded.per_token else "dense-tanh-out"
+    metrics = train(taught(encoded, head=head, taught_labelled=False), batches(0, 1))
+    told = said(encoded)
+    told[encoded.labels >= 0] *= -3.0  # whatever it says there is not heard
+    other = taught(encoded, Teacher(jnp.asarray(told)), head=head, taught_labelled=False)
+    np.testing.assert_array_equal(train(other, batches(0, 1))["loss"], metrics["loss"])
+    everything = taught(encoded, head=head)
+    assert train(everything, batches(0, 1))["teacher_loss"][0] != metrics["teacher_loss"][0]
+    if encoded.per_token:
+        return
+    numbers = batches(0, 1)[0]
+    silent = encoded.labels[numbers] < 0
+    logits = logits_of(taught(encoded), encoded, numbers)
+    soft = divergence(logits, said(encoded)[numbers], 2.0)[silent].mean()
+    np.testing.assert_allclose(metrics["teacher_loss"][0], soft, rtol=1e-5)
+
+
 def test_words_without_labels_are_taught_and_pieces_within_words_are_not():
     encoded = unlabelled(sentences())
     metrics = train(taught(encoded, head="token"), batches(0, 1))
