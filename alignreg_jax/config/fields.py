@@ -107,7 +107,7 @@ class DistillConfig:
     # phase 0 on: a folder or Hub id with the same tokenizer and labels, of any size
     teacher: str | None = None  # None: "dense" if there is text, else "none"
     weight: float = 0.9  # share of the teacher in the loss; labels have the rest
-    # What it speaks about: "all", or "text": only rows without labels, and labels alone of the others
+    # What it speaks about: "all", or "text": rows without labels; the others have labels alone
     on: str = "all"
     temperature: float = 2.0
     hidden: float = 0.0  # weight of the distance to its hidden states; 0: logits alone
