@@ -88,7 +88,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "pruning.criterion": EVERY_CRITERION,
     "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
     "pruning.gradients_on": ("labels", "text"),
-    "distill.on": ("all", "text"),
+    "distill.rows": ("all", "text"),
     "pruning.sizes_of": ("rows", "step"),
     "pruning.start": ("dense", "pretrained"),
     "pruning.schedule": SCHEDULES,
@@ -314,8 +314,8 @@ def _check_teacher(config: Any) -> None:
         raise UserError(
             f"distill.text={distill.text}: text without labels needs a teacher; set distill.teacher"
         )
-    if distill.on == "text" and distill.text is None and distill.teacher != "none":
-        raise UserError("distill.on=text: there is no text to speak about; set distill.text")
+    if distill.rows == "text" and distill.text is None and distill.teacher != "none":
+        raise UserError("distill.rows=text: there is no text to speak about; set distill.text")
     if distill.teacher == "dense" and pruning.steps and not pruning.first_epochs:
         raise UserError(
             "distill.teacher=dense: with pruning.first_epochs=0 the teacher would never be trained;"

@@ -20,7 +20,7 @@ _CUTS = tuple(
 )
 _SCHEDULE = tuple(f"pruning.{name}" for name in "steps schedule fraction final explicit".split())
 _OF_SEVERAL_CUTS = (*_SCHEDULE, "eval.every_phase_languages")
-_TEACHER = tuple(f"distill.{name}" for name in "weight on temperature hidden layers text".split())
+_TEACHER = tuple(f"distill.{name}" for name in "weight rows temperature hidden layers text".split())
 _TEXT = tuple(f"distill.text_{name}" for name in "share languages examples exponent".split())
 _RATES = tuple(
     f"train.{name}" for name in "learning_rate warmup_steps schedule max_grad_norm".split()

@@ -108,7 +108,7 @@ class DistillConfig:
     teacher: str | None = None  # None: "dense" if there is text, else "none"
     weight: float = 0.9  # share of the teacher in the loss; labels have the rest
     # What it speaks about: "all", or "text": rows without labels; the others have labels alone
-    on: str = "all"
+    rows: str = "all"
     temperature: float = 2.0
     hidden: float = 0.0  # weight of the distance to its hidden states; 0: logits alone
     layers: tuple[int, ...] = ()  # whose hidden states, from 1; empty: all

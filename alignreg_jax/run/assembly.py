@@ -100,7 +100,7 @@ def build_trainer(
         clip=train.max_grad_norm > 0,
         freeze=frozen_later(config) if later else train.freeze,
         hidden_layers=_hidden_layers(config, model),
-        taught_labelled=distill.on == "all",
+        taught_labelled=distill.rows == "all",
     )
     params = inputs.encoder.params
     return Trainer(
