@@ -25,7 +25,8 @@ from alignreg_jax.pruning.unit_cuts import UnitScope
 from alignreg_jax.pruning.units import UNITS
 from alignreg_jax.support import processes
 
-Family = Literal["free", "even"]
+Family = Literal["free", "even", "ffn"]
+_FAMILIES: Mapping[UnitScope, Family] = {"units": "free", "units-even": "even", "ffn": "ffn"}
 
 Rule = Literal["rows", "step"]
 """Who has a size of its own while a model trains: every row of a batch, or every step."""
@@ -54,10 +55,12 @@ def thresholds(
         family: "free" is one order by score / cost, in which the best head and the best
             feed-forward unit of every layer stand first; a size is the share of the weights that
             it keeps at most. "even" ranks within each layer and kind: size s keeps the best
-            floor(s * n) of n, the same number in every layer.
+            floor(s * n) of n, the same number in every layer. "ffn" keeps all heads, and in every
+            layer the same number of feed-forward units, so that size s is that share of the
+            weights; below the share of the heads there are none.
 
     Returns:
-        Thresholds above 0 and up to 1, of the shapes of the scores.
+        Thresholds up to 1, of the shapes of the scores; 0 for a head that always stays.
 
     Raises:
         ValueError: a kind of unit is missing, a score is NaN, or the family is unknown.
@@ -75,8 +78,13 @@ def thresholds(
     elif family == "even":
         reached = {kind: unit_cuts.ranks(leaf) + 1 for kind, leaf in placed.items()}
         wholes = {kind: leaf.shape[1] for kind, leaf in scores.items()}
+    elif family == "ffn":
+        ranks = {kind: unit_cuts.ranks(leaf) + 1 for kind, leaf in placed.items()}
+        heads = scores["heads"].shape[1] * costs["heads"]
+        wholes = dict.fromkeys(UNITS, heads + scores["ffn"].shape[1] * costs["ffn"])
+        reached = {"heads": 0 * ranks["heads"], "ffn": heads + ranks["ffn"] * costs["ffn"]}
     else:
-        raise ValueError(f"family {family!r} is neither free nor even")
+        raise ValueError(f"family {family!r} is none of {', '.join(_FAMILIES.values())}")
     shares = {kind: np.asarray(reached[kind], np.float64) / wholes[kind] for kind in UNITS}
     return {kind: shares[kind].astype(np.float32) for kind in UNITS}
 
@@ -177,7 +185,8 @@ def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -
 
     Args:
         score: (kernels, signals, heads, key) -> scores of units.
-        scope: "units" orders over layers and kinds, "units-even" within each layer and kind.
+        scope: "units" orders over layers and kinds, "units-even" within each layer and kind, "ffn"
+            feed-forward units within each layer.
         heads: in a layer.
         rule: who has a size of its own.
         depth: whether whole layers are left out at small sizes, too.
@@ -190,8 +199,7 @@ def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -
 
     def order(kernels: Kernels, signals: Signals, key: Key[Array, ""]) -> State:
         scores = processes.fetch(score(kernels, signals, heads, key))
-        family = "free" if scope == "units" else "even"
-        tau = thresholds(scores, units.costs(kernels, heads), family)
+        tau = thresholds(scores, units.costs(kernels, heads), _FAMILIES[scope])
         return {"tau": tau | ({"layers": layer_thresholds(len(tau["heads"]))} if depth else {})}
 
     return {"init": init, "order": order, "sizes": _by_rows if rule == "rows" else _by_step}

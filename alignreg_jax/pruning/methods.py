@@ -188,7 +188,7 @@ def build(
 
     Args:
         criterion: a name in `EVERY_CRITERION`.
-        scope: "layer", "global", for learned masks "kind", or for units "units-even" and "units".
+        scope: "layer", "global", for learned masks "kind", or for units those of `unit_cuts`.
         regularizer: a name in `REGULARIZERS`; its weight is `Hyper.regularizer_weight`.
         norm: of the Frobenius distance, "squared" or "norm".
         reduce: of the Frobenius distance over matrices, "sum" or "mean".
@@ -300,7 +300,7 @@ def _check_units(criterion: str, scope: str, regularizer: str) -> None:
         raise UserError(
             "pruning.criterion=taylor-units with pruning.scope=units: sums of absolute values do "
             "not compare heads with feed-forward units, and would delete nearly all heads; use "
-            "pruning.criterion=fisher-units, or pruning.scope=units-even"
+            "pruning.criterion=fisher-units, or pruning.scope=units-even or ffn"
         )
 
 

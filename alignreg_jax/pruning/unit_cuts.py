@@ -1,9 +1,10 @@
 """Cuts of whole units: scores of heads and feed-forward units to masks of weights.
 
-Two scopes. "units-even": every layer keeps the same share of its heads and of its feed-forward
-units, so that all layers keep one shape. "units": one order over layers and kinds by score for
-cost, as far as a budget of weights reaches; layers become uneven. A cut nests in those before it,
-and no layer loses its last head or its last feed-forward unit.
+Three scopes. "units-even": every layer keeps the same share of its heads and of its feed-forward
+units, so that all layers keep one shape. "ffn": every layer keeps all heads and the same number of
+feed-forward units, which is what unmodified transformers can load. "units": one order over layers
+and kinds by score for cost, as far as a budget of weights reaches; layers become uneven. A cut
+nests in those before it, and no layer loses its last head or its last feed-forward unit.
 """
 
 from collections.abc import Mapping
@@ -20,8 +21,8 @@ from alignreg_jax.pruning.kernels import KERNELS, Masks
 from alignreg_jax.pruning.units import UNITS, UnitMasks, Units
 from alignreg_jax.support import processes
 
-UnitScope = Literal["units-even", "units"]
-SCOPES: tuple[UnitScope, ...] = ("units-even", "units")
+UnitScope = Literal["units-even", "units", "ffn"]
+SCOPES: tuple[UnitScope, ...] = ("units-even", "units", "ffn")
 
 
 def keep_counts(kernels: Mapping[str, Any], heads: int, remaining: float, scope: UnitScope) -> Any:
@@ -34,23 +35,29 @@ def keep_counts(kernels: Mapping[str, Any], heads: int, remaining: float, scope:
         scope: of the cut.
 
     Returns:
-        "units-even": units of each kind that every layer keeps, at least one. "units": the budget
-        in weights, int32.
+        "units-even" and "ffn": units of each kind that every layer keeps, at least one. "units":
+        the budget in weights, int32.
 
     Raises:
-        UserError: the budget is less than a head and a feed-forward unit in each layer.
+        UserError: the budget is less than a head and a feed-forward unit in each layer, or with
+            "ffn" than all heads and such a unit.
     """
     shapes, costs = units.shapes(kernels, heads), units.costs(kernels, heads)
     if scope == "units-even":
         return {kind: np.int32(max(1, round(shapes[kind][1] * remaining))) for kind in UNITS}
     total = sum(int(np.prod(shapes[kind])) * costs[kind] for kind in UNITS)
-    budget = round(total * remaining)
-    least = shapes["heads"][0] * sum(costs.values())
+    budget, (layers, count) = round(total * remaining), shapes["heads"]
+    stays = layers * costs["heads"] * (count if scope == "ffn" else 1)
+    least = stays + layers * costs["ffn"]
     if budget < least:
+        what = "all heads" if scope == "ffn" else "a head"
         raise UserError(
-            f"pruning.scope=units: {remaining:.2%} of the weights are {budget:,}; a head and a "
+            f"pruning.scope={scope}: {remaining:.2%} of the weights are {budget:,}; {what} and a "
             f"feed-forward unit in every layer have {least:,} ({least / total:.2%})"
         )
+    if scope == "ffn":
+        left = round((budget - stays) / (layers * costs["ffn"]))
+        return {"heads": np.int32(count), "ffn": np.int32(left)}
     return np.int32(budget)
 
 
@@ -69,10 +76,10 @@ def cut(scores: Units, masks_: Masks, keep: Any, scope: UnitScope, costs: dict[s
     """
     standing = kept(masks_, scores)
     ranked = {kind: jnp.where(standing[kind], scores[kind], -jnp.inf) for kind in UNITS}
-    if scope == "units-even":
-        chosen: UnitMasks = {kind: ranks(ranked[kind]) < keep[kind] for kind in UNITS}
+    if scope == "units":
+        chosen: UnitMasks = within(ranked, keep, costs)
     else:
-        chosen = within(ranked, keep, costs)
+        chosen = {kind: ranks(ranked[kind]) < keep[kind] for kind in UNITS}
     new = units.expand({kind: chosen[kind] & standing[kind] for kind in UNITS}, masks_)
     return {name: masks_[name] & new[name] for name in KERNELS}
 

@@ -71,8 +71,9 @@ class Experiment:
         kernels, _ = prunable.split(inputs.encoder.params)
         self._model, self._asked = assembly.build_model(config, inputs), self.phases.remaining
         self._shapes = jax.eval_shape(lambda: kernels)
-        for phase in range(self.phases.last + 1):  # that it can
-            self._keep(self._asked(phase))
+        phases = map(self._asked, range(self.phases.last + 1))
+        for remaining in (*phases, *(config.pruning.sizes or ())):  # that it can
+            self._keep(remaining)
         if config.pruning.keep_zeros:
             self._keep_zeros(zeros.standing(kernels))
         self.method = plan.method_of(config)

@@ -32,7 +32,7 @@ def scores(draw):
     }
 
 
-families = st.sampled_from(["free", "even"])
+families = st.sampled_from(["free", "even", "ffn"])
 
 
 def test_free_by_hand():
@@ -75,6 +75,16 @@ def test_even_by_hand():
     tau = elastic.thresholds(given, SMALL, "even")
     np.testing.assert_allclose(tau["heads"] * 3, [[3, 1, 2], [3, 2, 1]], rtol=1e-6)
     np.testing.assert_array_equal(tau["ffn"], [[1, 0.5], [0.5, 1]])
+
+
+def test_ffn_by_hand():
+    """Heads are half of these weights, so size .75 has half of each layer's units."""
+    given = {"heads": np.ones((2, 1)), "ffn": np.array([[1.0, 4, 2, 3], [9, 8, 7, 6]])}
+    tau = elastic.thresholds(given, SMALL, "ffn")
+    np.testing.assert_array_equal(tau["heads"], np.zeros((2, 1), np.float32))
+    np.testing.assert_array_equal(tau["ffn"] * 8, [[8, 5, 7, 6], [5, 6, 7, 8]])
+    assert [elastic.cost_at(tau, SMALL, size) / 16 for size in (0.5, 0.75, 1.0)] == [0.5, 0.75, 1]
+    assert elastic.units_at(tau, 0.75)["ffn"].sum(axis=1).tolist() == [2, 2]
 
 
 @settings(deadline=None)

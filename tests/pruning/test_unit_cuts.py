@@ -61,7 +61,8 @@ def test_the_best_of_every_layer_comes_first():
 @given(st.integers(0, 2**31), st.sampled_from(unit_cuts.SCOPES))
 def test_cuts_nest_and_leave_what_they_should(seed, scope):
     left, before = [], DENSE
-    for phase, remaining in enumerate((0.8, 0.5, 0.35)):
+    shares = (0.97, 0.95, 0.9) if scope == "ffn" else (0.8, 0.5, 0.35)
+    for phase, remaining in enumerate(shares):
         keep = unit_cuts.keep_counts(KERNELS_OF, HEADS, remaining, scope)
         new = unit_cuts.cut(scores(seed + phase), before, keep, scope, COSTS)
         assert all(bool(jnp.all(new[name] <= before[name])) for name in KERNELS)
@@ -69,7 +70,11 @@ def test_cuts_nest_and_leave_what_they_should(seed, scope):
         assert weights(new) == sum(int(standing[kind].sum()) * COSTS[kind] for kind in UNITS)
         for kind in UNITS:  # no layer loses all of a kind
             assert int(standing[kind].sum(axis=1).min()) >= 1
-        if scope == "units-even":
+        if scope == "ffn":
+            assert abs(weights(new) - 3 * 304 * remaining) <= 3 * COSTS["ffn"] / 2
+            assert bool(standing["heads"].all())
+            assert len(set(standing["ffn"].sum(axis=1).tolist())) == 1
+        elif scope == "units-even":
             for kind, count in (("heads", HEADS), ("ffn", 3)):
                 per_layer = max(1, round(count * remaining))
                 np.testing.assert_array_equal(standing[kind].sum(axis=1), [per_layer] * LAYERS)
@@ -93,6 +98,14 @@ def test_a_budget_without_room_for_every_layer_is_refused():
     assert unit_cuts.keep_counts(KERNELS_OF, HEADS, least, "units") == 3 * (64 + 16)
     with pytest.raises(UserError, match=r"^pruning\.scope=units: .* have 240 "):
         unit_cuts.keep_counts(KERNELS_OF, HEADS, least - 0.01, "units")
+
+
+def test_all_heads_and_a_feed_forward_unit_are_the_least_of_ffn():
+    """Four heads of 64 and three units of 16 a layer, three layers: 912 weights."""
+    found = unit_cuts.keep_counts(KERNELS_OF, HEADS, 272 / 304, "ffn")
+    assert {kind: int(count) for kind, count in found.items()} == {"heads": 4, "ffn": 1}
+    with pytest.raises(UserError, match=r"^pruning\.scope=ffn: .*; all heads .* have 816 "):
+        unit_cuts.keep_counts(KERNELS_OF, HEADS, 271 / 304, "ffn")
 
 
 def test_magnitude_is_the_norm_of_the_rows():

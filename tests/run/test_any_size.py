@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import empties
 import kills
@@ -20,7 +21,7 @@ from alignreg_jax.compress.shrink import shrink
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.slicing import absent_parameters, parameters, sliced
-from alignreg_jax.pruning import elastic, size_files
+from alignreg_jax.pruning import elastic, size_files, units
 
 SIZES = (1.0, 0.75, 0.3)
 GIVEN = (
@@ -90,6 +91,23 @@ def test_a_smaller_model_is_taken_out_of_it(done, export, tmp_path):
     run(config, tmp_path / "again")
     again = tmp_path / "again" / "predictions" / "0" / "de.test.txt"
     assert again.read_text() == predicted.read_text()
+
+
+def test_a_size_with_all_heads_is_stock(export, tmp_path):
+    """As of a run with pruning.scope=ffn; any order of units will do here."""
+    loaded, sizes = load(export), size_files.read(export)
+    costs = {"heads": 4 * tiny.HIDDEN * (tiny.HIDDEN // tiny.HEADS), "ffn": 2 * tiny.HIDDEN}
+    order = {kind: sizes.tau[kind].astype(np.float64) for kind in units.UNITS}
+    tau = elastic.thresholds(order, costs, "ffn")
+    (export / size_files.SIZES).write_bytes(replace(sizes, tau=tau).to_bytes())
+    report = shrink(export, tmp_path / "small", "stock", budget=Budget("size", 0.75))
+    assert report.apart < 1e-6
+    assert report.stock
+    small = load(tmp_path / "small").config
+    assert {layer.ffn for layer in small.layers} == {
+        tiny.INNER // 2
+    }  # half of the weights are the heads
+    assert small.layers[0].heads == loaded.config.layers[0].heads
 
 
 def test_the_parameters_of_a_size_are_those_of_the_sliced_model(export):
