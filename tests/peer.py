@@ -1,10 +1,15 @@
-"""The program as one of several processes, noting which masks it holds after every cut."""
+"""The program as one of several processes, noting which masks it holds after every cut.
+
+That another one is dead is found out after seconds; JAX itself waits for more than a minute.
+"""
 
 import hashlib
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
+import jax
 import numpy as np
 
 from alignreg_jax import main
@@ -24,6 +29,7 @@ def noting(self, *arguments):
 
 
 Trainer.prune = noting
+jax.distributed.initialize = partial(jax.distributed.initialize, heartbeat_timeout_seconds=10)
 
 if __name__ == "__main__":
     sys.exit(main.main(sys.argv[1:]))

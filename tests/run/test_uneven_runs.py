@@ -126,7 +126,7 @@ def test_fewer_heads_everywhere_can_be_pruned_on(world, tmp_path, capsys, monkey
 
 @pytest.mark.slow
 def test_an_uneven_model_teaches(world, encoder, tmp_path, capsys, monkeypatch):
-    """One like itself by hidden states, too; one of another shape by logits alone."""
+    """One like itself, by hidden states, too; these say nothing to one of another shape."""
 
     def taught(name, own, hidden):
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
@@ -140,11 +140,9 @@ def test_an_uneven_model_teaches(world, encoder, tmp_path, capsys, monkeypatch):
         )
         return main(tiny.command(world, tmp_path / name, *flags))
 
-    for name, own, hidden in (("like", encoder, 0.1), ("other", world.encoder, 0.0)):
-        assert taught(name, own, hidden) == 0
-        events = [event for event in tiny.events(tmp_path / name) if event["kind"] == "train"]
-        assert all(event["teacher_loss"] > 0 for event in events)
-        assert all((event["hidden_loss"] > 0) == (hidden > 0) for event in events)
+    assert taught("like", encoder, 0.1) == 0
+    events = [event for event in tiny.events(tmp_path / "like") if event["kind"] == "train"]
+    assert all(event["teacher_loss"] > 0 and event["hidden_loss"] > 0 for event in events)
     capsys.readouterr()
     assert taught("refused", world.encoder, 0.1) == 2
     says = "has other attention heads or feed-forward units than the encoder; distill.hidden=0"

@@ -1,132 +1,20 @@
-"""The method record holds what is to come: masks that are learned, and gates of units.
+"""The method record holds what is to come: gates of units that learn.
 
-Each is built from public parts only and trained by the same step as every other method.
+Built from public parts only, and trained by the same step as every other method.
 """
-
-from itertools import pairwise
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from training_cases import CONFIG, LENGTH, batches, make_trainer
 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks, units
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.pruning.method import Marks, Method, no_penalty
-from alignreg_jax.training.state import flatten
+from alignreg_jax.pruning.method import Method
 
 SEEDS, LAST = (4, 9), 0.3
-
-
-# ---- Movement pruning (Sanh et al. 2020) and Static Model Pruning -------------------------------
-
-
-@jax.custom_vjp
-def straight_through(scores, mask):
-    """The mask, whose derivative in the scores is taken to be 1."""
-    return mask.astype(scores.dtype)
-
-
-straight_through.defvjp(
-    lambda scores, mask: (mask.astype(scores.dtype), None), lambda _, pull: (pull, None)
-)
-
-
-def top(kernels, state, keep):
-    return masks.top_k(state["scores"], masks.ones(kernels), keep, "layer")  # weights may return
-
-
-def effective(kernels, kept, state, hyper, clock, key, train):
-    scores = state["scores"]
-    return {name: kernels[name] * straight_through(scores[name], kept[name]) for name in KERNELS}
-
-
-def few_scores(weights, kept, reference, state, hyper, clock):
-    """SMP's: the mean probability that a weight stays."""
-    value = jnp.mean(jnp.stack([jax.nn.sigmoid(s).mean() for s in state["scores"].values()]))
-    return hyper.regularizer_weight * value, {"regularizer": value}
-
-
-def learned_masks(penalty=no_penalty):
-    return Method(
-        init=lambda kernels, key: {"scores": jax.tree.map(jnp.zeros_like, kernels)},
-        effective=effective,
-        penalty=penalty,
-        step_masks=lambda kernels, kept, state, hyper, clock: top(kernels, state, clock.marks.keep),
-        labels=(("scores", "scores"),),
-        zero_pruned=False,
-        cut=lambda kernels, kept, state, signals, keep, key: (top(kernels, state, keep), state),
-        cut_at=1.0,
-    )
-
-
-MOVEMENT, SMP = learned_masks(), learned_masks(few_scores)
-# -------------------------------------------------------------------------------------------------
-
-
-def left_after(step, steps):
-    """The cubic schedule from all weights to `LAST`."""
-    return LAST + (1 - LAST) * (1 - (step + 1) / steps) ** 3
-
-
-def counts(kept):
-    return {name: np.asarray(leaf).sum((1, 2)) for name, leaf in kept.items()}
-
-
-@pytest.mark.parametrize(
-    ("method", "freeze", "layout", "seeds"),
-    [
-        (MOVEMENT, (), (2, 2, 2), SEEDS),
-        (SMP, ("embeddings", "encoder"), (2, 2, 2), SEEDS),
-    ],
-    ids=["movement", "smp"],
-)
-def test_masks_are_learned(method, freeze, layout, seeds):
-    trainer = make_trainer(
-        method_=method,
-        layout=layout,
-        seeds=seeds,
-        freeze=freeze,
-        hyper={"score_learning_rate": 0.02, "regularizer_weight": 10.0},
-    )
-    sizes, steps = prunable.sizes(trainer.member(0)[1]), 8
-    start = jax.device_get(trainer.member(0)[0].params)
-    keeps = [masks.keep_counts(sizes, left_after(step, steps), "layer") for step in range(steps)]
-    history = []
-    for step in range(0, steps, 2):
-        own = [Dispatch(LENGTH, batches((step + index) % 4, 2)) for index in range(len(seeds))]
-        trainer.dispatch(*own, marks=[Marks(keep=keep) for keep in keeps[step : step + 2]])
-        assert np.isfinite(trainer.drain().metrics["loss"][:, :2]).all()
-        seen = [jax.device_get(trainer.member(index)[0].masks) for index in range(len(seeds))]
-        for kept in seen:  # those of the last step, to the weight
-            jax.tree.map(np.testing.assert_array_equal, counts(kept), dict(keeps[step + 1]))
-        history.append(seen)
-    first, second = history[-1]
-    assert any(np.any(first[name] != second[name]) for name in KERNELS)  # seeds learn their own
-    returned = [
-        np.any(~before[0][name] & after[0][name])
-        for before, after in pairwise(history)
-        for name in KERNELS
-    ]
-    assert any(returned)
-    trainer.prune(masks.keep_counts(sizes, LAST, "layer"), 1)
-    for index in range(len(seeds)):
-        state = trainer.member(index)[0]
-        jax.tree.map(
-            np.testing.assert_array_equal,
-            counts(state.masks),
-            dict(masks.keep_counts(sizes, LAST, "layer")),
-        )
-        after, served = flatten(jax.device_get(state.params)), trainer.serve(state)
-        for path, leaf in flatten(start).items():
-            frozen = path.split("/")[0] in freeze
-            assert np.array_equal(leaf, after[path]) == frozen, path
-        kernels = prunable.split(served)[0]
-        for name in KERNELS:
-            np.testing.assert_array_equal(kernels[name] != 0, state.masks[name])
 
 
 # ---- Gates of heads and feed-forward units ------------------------------------------------------

@@ -50,7 +50,6 @@ def story(trainer, own, tuned=False):
 @pytest.mark.parametrize(
     ("criterion", "regularizer", "tuned", "layout"),
     [
-        ("magnitude", "frobenius", False, (2, 2, 2)),
         ("gradient", "cosine", True, (1, 1, 1)),
         pytest.param("random", "l2sp", False, (1, 1, 1), marks=pytest.mark.exact),
         ("magnitude", "l0-target", False, (2, 2, 2)),

@@ -88,20 +88,21 @@ def test_signals_of_units_are_the_gradients_of_their_gates():
     heads = model().config.layers[0].heads
     start, rest = split(jax.tree.map(jnp.asarray, trainer.state.params))
     encoded, each = rows(), []
+    shapes = units.shapes(start, heads)
+    gates = {kind: jnp.ones(shapes[kind]) for kind in units.UNITS}
+
+    @jax.jit
+    @jax.grad
+    def gradient(gates, ids, lengths, labels):
+        used = merge(units.gate(start, gates), rest)
+        scores = jax.nn.log_softmax(xlmr.logits(model(), used, ids, lengths))
+        return -jnp.mean(scores[jnp.arange(len(labels)), labels])
+
     for dispatch in PLAN:
         for numbers in dispatch.rows:
             ids = padded(numbers, dispatch.length)
-
-            def loss(gates, ids=ids, numbers=numbers):
-                used = merge(units.gate(start, gates), rest)
-                lengths = jnp.asarray(encoded.lengths[numbers])
-                said = xlmr.logits(model(), used, jnp.asarray(ids), lengths)
-                scores = jax.nn.log_softmax(said)
-                return -jnp.mean(scores[jnp.arange(len(numbers)), encoded.labels[numbers]])
-
-            shapes = units.shapes(start, heads)
-            gates = {kind: jnp.ones(shapes[kind]) for kind in units.UNITS}
-            each.append(jax.device_get(jax.grad(loss)(gates)))
+            lengths, labels = encoded.lengths[numbers], encoded.labels[numbers]
+            each.append(jax.device_get(gradient(gates, ids, lengths, labels)))
     assert found.keys() == needs
     for kind in units.UNITS:
         for signal, term in (("units_abs", np.abs), ("units_squared", np.square)):
