@@ -27,7 +27,9 @@ MODULES = {
 }
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw with the colours and fonts of the pages."""
+
     @wraps(draw)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with matplotlib.rc_context(svg.STYLE):
@@ -36,7 +38,7 @@ def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return wrapped
 
 
-@_styled
+@styled
 def accuracy(
     curves: Sequence[Curve], mean: Curve | None, full_means: Curve, *, chance: float, title: str
 ) -> Figure:
@@ -157,7 +159,7 @@ def spread(wanted: np.ndarray, gap: float, low: float, high: float) -> np.ndarra
     return centres + gap * np.arange(len(wanted))
 
 
-@_styled
+@styled
 def languages(curves: Sequence[Curve], mean: Curve | None, *, chance: float) -> Figure:
     """A small panel per language on one scale: its curve, its dense level, and the mean behind."""
     columns = 7 if len(curves) > 12 else max(1, min(4, len(curves)))
@@ -198,7 +200,7 @@ def languages(curves: Sequence[Curve], mean: Curve | None, *, chance: float) -> 
     return figure
 
 
-@_styled
+@styled
 def weight_norms(dense: Mapping[str, np.ndarray], final: Mapping[str, np.ndarray] | None) -> Figure:
     """Frobenius norm of each module's kernel by layer, dense and pruned (the paper's Figure 7)."""
     panels = [("dense, after fine-tuning", dense)]
@@ -228,7 +230,7 @@ def weight_norms(dense: Mapping[str, np.ndarray], final: Mapping[str, np.ndarray
     return figure
 
 
-@_styled
+@styled
 def remaining_by_layer(remaining: Mapping[str, np.ndarray]) -> Figure:
     """Heat map of the fraction of weights that remains in each of the kernels."""
     kernels = _modules(remaining)
@@ -258,7 +260,7 @@ def remaining_by_layer(remaining: Mapping[str, np.ndarray]) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def training(task_loss: Trace, penalty: Trace | None, cuts: Sequence[tuple[int, float]]) -> Figure:
     """Cross-entropy and penalty apart, against the step; `cuts` are prunings: (step, remaining)."""
     panels = [("cross-entropy", task_loss, svg.BLUE)]

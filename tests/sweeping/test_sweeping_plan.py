@@ -12,6 +12,7 @@ from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
 from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.reporting.sweeps.settings import rows_of
 from alignreg_jax.run.plan import Phases
 from alignreg_jax.support.flags import parse
 from alignreg_jax.sweeping import config as sweeps
@@ -211,6 +212,34 @@ def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
     frozen = [config for config in runs.values() if config.pruning.freeze]
     assert {config.pruning.criterion for config in frozen} == {"magnitude", "movement"}
     assert {config.pruning.freeze for config in frozen} == {("embeddings", "encoder")}
+
+
+def test_structured_demo_trains_cuts_alike_and_elastic_as_long_or_a_quarter(shipped):
+    for arg, task in (("", "intents"), (":slots", "slots")):
+        sweep, steps = shipped(f"structured_demo.py{arg}"), {}
+        assert sweep.tasks == (task,)
+        for run in plan(sweep):
+            config = run.config
+            rows = config.task.train_examples
+            phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
+            assert phases.steps(0) == 160
+            steps.setdefault(config.method, set()).add(phases.total_steps - 160)
+        assert steps.pop("elastic") == {80, 320}
+        assert set(steps) == {"l2-mbp", "structured-taylor", "structured-fisher"}
+        assert all(found == {320} for found in steps.values())
+
+
+def test_settings_demo_differs_in_whose_text_importance_is_measured_on(shipped):
+    sweep = shipped("settings_demo.py")
+    shared, own = rows_of(sweep.methods)
+    runs = {run.row: run.config for run in plan(sweep)}
+    assert set(own) == {name for name in runs[shared].eval.languages if name != "en"}
+    for language, row in own.items():
+        assert runs[row].distill.text_languages == (language,)
+        differing = differences(to_dict(runs[shared]), to_dict(runs[row]))
+        assert [line.split(" ")[0] for line in differing] == ["distill.text_languages"]
+        phases = Phases.from_config(runs[row], 1280, 0)
+        assert phases.total_steps == 160 + 2 * 40
 
 
 def test_tags_demo_compares_two_methods_on_two_tasks(shipped):
