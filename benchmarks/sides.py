@@ -43,7 +43,7 @@ class Ours:
 
         self.jax, self.job = jax, job
         layers = job.config.num_layers
-        size = job.config.hidden_size // job.config.num_heads
+        size = job.config.layers[0].head_size
         attention: Any = job.attention
         if attention == "auto":
             attention = default_implementation(size, jax.numpy.dtype(job.dtype), jax.devices()[:1])
@@ -193,7 +193,7 @@ class Ours:
         found, _ = self.predict(
             found,
             self.served,
-            self.trainer._data,
+            self.trainer.data,
             *self.trainer.place((rows, np.int32(len(dispatch.rows)))),
             length=dispatch.length,
         )
