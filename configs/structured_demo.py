@@ -24,7 +24,7 @@ from alignreg_jax.sweeping.config import default_config, demo_config
 SIZES = (0.75, 0.5, 0.35, 0.25)
 CUT = ("l2-mbp", "structured-taylor", "structured-fisher")
 LONG, STEP = "@pruning.epochs_per_step={epochs}", "@pruning.sizes_of=step"
-TEXT = "@distill.text=data@distill.rows=text@distill.weight=0.5"
+TEXT = "@distill.text=data"
 
 
 def rows() -> tuple[str, ...]:
@@ -46,6 +46,7 @@ def get_config(arg: str = ""):
     config.base.pruning.steps = len(SIZES)
     config.base.pruning.explicit = SIZES
     config.base.eval.examples = 200
+    config.base.distill.weight = 0.5
     config.methods = rows()
     config.tasks = ("slots",) if arg else ("intents",)
     config.seeds = (0, 1, 2, 3, 4)
