@@ -14,7 +14,8 @@ A schedule that two CPU cores can bear: 1280 training rows, 160 dense steps, thr
 steps each. 200 test rows of each of ten languages. The teacher has half of the loss: at .9 English
 came back from no cut to 10 % in so few steps (docs/results/distillation_demo).
 
-`:slots` is two methods on tags of words. `:amounts` is one method with 10, 30, 60 and all sentences
+`:weights` is one seed of one method with the teacher's share at .9 and .5, of all rows or of text
+alone (with --config.tasks=slots on the other task). `:slots` is two methods on tags of words. `:amounts` is one method with 10, 30, 60 and all sentences
 of each language. `:tags` is two methods on longer rows of a folder of yours, 640 of them, with
 <lang>.unlabelled.jsonl beside the labelled files: give base.task.data_dir, and as
 base.model.name_or_path an encoder with its vocabulary.
@@ -25,16 +26,23 @@ Hardware: 2 CPU cores; 75 runs, which go on where they stopped. Not run to the e
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
 
+ARGUMENTS = ("slots", "tags", "amounts", "weights")
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")
 TEACHER = "@distill.teacher=dense"
 TEXT = f"{TEACHER}@distill.text=data@pruning.epochs_per_step=2"
 SETTINGS = ("", TEACHER, TEXT)
+WEIGHTS = (
+    f"{TEXT}@distill.rows=text@distill.weight=0.5",
+    f"{TEXT}@distill.weight=0.9",
+    f"{TEXT}@distill.weight=0.5",
+)
 AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (10, 30, 60))
 
 
 def get_config(arg: str = ""):
-    if arg not in ("", "slots", "tags", "amounts"):
-        raise UserError(f"--config: unknown argument :{arg}; there are :slots, :tags, :amounts")
+    if arg not in ("", *ARGUMENTS):
+        listed = ", ".join(f":{name}" for name in ARGUMENTS)
+        raise UserError(f"--config: unknown argument :{arg}; there are {listed}")
     config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
     config.base.pruning.steps = 3
     config.base.pruning.explicit = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
@@ -43,9 +51,11 @@ def get_config(arg: str = ""):
     methods, settings = METHODS if not arg else METHODS[:2], SETTINGS
     if arg == "amounts":
         methods, settings = METHODS[:1], (*SETTINGS, *AMOUNTS)
+    elif arg == "weights":
+        methods, settings = METHODS[:1], ("", *WEIGHTS)
     config.methods = tuple(method + setting for method in methods for setting in settings)
-    config.tasks = ("intents",) if arg in ("", "amounts") else ("slots",)
-    config.seeds = (0, 1, 2, 3, 4)
+    config.tasks = ("slots",) if arg in ("slots", "tags") else ("intents",)
+    config.seeds = (5,) if arg == "weights" else (0, 1, 2, 3, 4)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
     if arg == "tags":
         config.base.task.source = "folder"
