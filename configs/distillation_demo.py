@@ -15,10 +15,10 @@ steps each. 200 test rows of each of ten languages. The teacher has half of the 
 came back from no cut to 10 % in so few steps (docs/results/distillation_demo).
 
 `:weights` is one seed of one method with the teacher's share at .9 and .5, of all rows or of text
-alone (with --config.tasks=slots on the other task). `:slots` is two methods on tags of words. `:amounts` is one method with 10, 30, 60 and all sentences
-of each language. `:tags` is two methods on longer rows of a folder of yours, 640 of them, with
-<lang>.unlabelled.jsonl beside the labelled files: give base.task.data_dir, and as
-base.model.name_or_path an encoder with its vocabulary.
+alone (with --config.tasks=slots on the other task). `:slots` is two methods on tags of words.
+`:amounts` is one method with 10, 30, 60 and all sentences of each language. `:tags` is two methods
+on longer rows of a folder of yours, 640 of them, with <lang>.unlabelled.jsonl beside the labelled
+files: give base.task.data_dir, and as base.model.name_or_path an encoder with its vocabulary.
 
 Hardware: 2 CPU cores; 75 runs, which go on where they stopped. Not run to the end yet.
 """
