@@ -5,19 +5,18 @@ What is written is read again, and asked beside the original, before it takes it
 
 import shutil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from alignreg_jax.compress import agreement, budgets
+from alignreg_jax.compress import agreement, budgets, folders
 from alignreg_jax.compress.account import Report, Size, card
 from alignreg_jax.compress.agreement import Network
 from alignreg_jax.compress.budgets import Budget
 from alignreg_jax.compress.forms import ALIGN, Form, smaller
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints, heads, names, saving, storage
-from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.models import checkpoints, saving
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import elastic, masks, size_files
 from alignreg_jax.pruning import kernels as prunable
@@ -62,7 +61,7 @@ def shrink(
     """
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
-    original = _read(folder)
+    original = folders.read(folder)
     network = original.network
     if not network.config.stacked:
         raise UserError(f"{folder}: its layers are uneven: it has been made smaller before")
@@ -80,7 +79,7 @@ def shrink(
         model = {"head": network.head, "labels": original.labels, "source": folder}
         saving.save(partial, found.params, found.config, **model)
         _copy_tokenizer(folder, partial)
-        written = _read(partial).network
+        written = folders.read(partial).network
         apart = agreement.largest_difference(network, written, asked.rows)
         if not apart <= TOLERANCE:
             raise UserError(
@@ -122,37 +121,6 @@ def _at_size(params: Params, tau: Tau, size: float) -> dict[str, Any]:
     kernels, rest = prunable.split(params)
     kept = elastic.masks_at(tau, size, kernels)
     return prunable.merge(jax.device_get(masks.apply(jax.device_put(kernels), kept)), rest)
-
-
-class _Original(NamedTuple):
-    """A folder in memory; `skipped` are tensors without a place there."""
-
-    network: Network
-    labels: tuple[str, ...]
-    skipped: tuple[str, ...]
-
-
-def _read(folder: Path) -> _Original:
-    """A model with the head that it has."""
-    checkpoints.read_config(folder)  # first: a folder of something else is told so
-    stored = storage.Storage(folder)
-    if not any(names.is_head(name) for name in stored.names):
-        loaded = checkpoints.load(folder, head="linear", labels=("0",), seed=0, new_head=True)
-        params = {name: tree for name, tree in loaded.params.items() if name != "head"}
-        return _Original(Network(params, loaded.config, None), (), tuple(loaded.skipped))
-    head, labels = checkpoints.head_form(folder), _labels(folder, stored)
-    loaded = checkpoints.load(folder, head=head, labels=labels, seed=0)
-    return _Original(Network(loaded.params, loaded.config, head), labels, tuple(loaded.skipped))
-
-
-def _labels(folder: Path, stored: storage.Storage) -> tuple[str, ...]:
-    """Names of the head's rows; transformers' own where nobody has named them."""
-    raw = read_json(folder / CONFIG)
-    if "id2label" in raw:
-        return heads.labels_of(raw, folder / CONFIG)
-    last = ("classifier.out_proj.bias", "classifier.bias", "label_words.bias")
-    rows = next(stored.shape(name)[0] for name in last if name in stored.names)
-    return tuple(f"LABEL_{row}" for row in range(rows))
 
 
 def _copy_tokenizer(folder: Path, target: Path) -> None:

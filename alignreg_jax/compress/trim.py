@@ -1,0 +1,213 @@
+"""From a folder of a model to one with fewer pieces, whose answers to covered texts are the same.
+
+The word embedding is 69 % of XLM-R base. Rows are left out, none is changed, so that a text whose
+pieces all stay gets the same bits. What is written is read again before it takes its place.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+from jaxtyping import Int
+
+from alignreg_jax.compress import coverage, folders
+from alignreg_jax.compress.coverage import Loss, Sample
+from alignreg_jax.compress.folders import Original
+from alignreg_jax.compress.pieces import Pieces
+from alignreg_jax.data.encoding import load_tokenizer
+from alignreg_jax.errors import UserError
+from alignreg_jax.models import saving
+from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.models.saving import TOKENIZER
+from alignreg_jax.models.vocabulary import PATH, ActiveVocabulary
+from alignreg_jax.pruning import size_files
+from alignreg_jax.run import digests
+from alignreg_jax.support.files import atomic_write, whole_folder
+
+MAP = "trim.json"
+_CARD = "README.md"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be kept.
+
+    Attributes:
+        texts: by name (a language, a file), texts that stay as they are.
+        words: by language, words and how often they are met.
+        tokens: how many pieces; None: as many as it takes.
+        max_mb: most megabytes of weights in float32; None: no bound.
+        coverage: share of each language's running pieces, without the other two.
+        multiple: of which the number of pieces is to be one.
+    """
+
+    texts: Mapping[str, Sequence[str]]
+    words: Mapping[str, Mapping[str, float]]
+    tokens: int | None = None
+    max_mb: float | None = None
+    coverage: float = 0.999
+    multiple: int = 1
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """What was done: numbers of pieces and bytes of weights, and what each language lost."""
+
+    pieces: tuple[int, int]
+    size: tuple[int, int]
+    losses: tuple[Loss, ...]
+
+
+def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
+    """Write the model with fewer pieces.
+
+    Args:
+        folder: of model_type xlm-roberta, with any head or none, before or after fine-tuning.
+        out: the new folder, which must not be there.
+        wanted: what to keep.
+
+    Raises:
+        UserError: the folder cannot be read, its tokenizer cannot lose pieces, the texts alone need
+            more than was allowed, nothing would go, or there is no room. Nothing is written then.
+    """
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    original = folders.read(folder)
+    network = original.network
+    load_tokenizer(folder, network.config.vocab_size)  # that they are of one checkpoint
+    before = Pieces(folder / TOKENIZER)
+    kept = coverage.choose(
+        before,
+        [text for texts in wanted.texts.values() for text in texts],
+        wanted.words,
+        tokens=_tokens(wanted, original),
+        coverage=wanted.coverage,
+        multiple=wanted.multiple,
+    )
+    raw = read_json(folder / CONFIG)
+    numbers = (raw.get("bos_token_id", 0), raw.get("eos_token_id", 2), network.config.pad_token_id)
+    # config.json knows these by their numbers, and positions are counted from the padding's
+    ids, tokenizer = before.cut(kept | set(range(max(numbers) + 1)))
+    if len(ids) >= len(before):
+        raise UserError(f"{folder}: all {len(before):,} pieces are wanted, so nothing would go")
+    cut = ActiveVocabulary(ids)
+    config, params = cut.config(network.config), cut.cut(network.params)
+    with whole_folder(out, _bytes(params)) as partial:
+        saving.save(
+            partial, params, config, head=network.head, labels=original.labels, source=folder
+        )
+        (partial / TOKENIZER).write_text(tokenizer, encoding="utf-8")
+        _check(partial, original, ids)
+        if (folder / size_files.SIZES).exists():
+            _copy_sizes(folder, partial, original)
+        losses = coverage.losses(before, Pieces(partial / TOKENIZER), _samples(wanted))
+        done = Trimmed(
+            (len(before), len(ids)), (_bytes(network.params), _bytes(params)), tuple(losses)
+        )
+        content = {"pieces": len(ids), "of": len(before), "ids": ids.tolist()}
+        atomic_write(partial / MAP, json.dumps(content) + "\n")
+        card = folder / _CARD
+        text = card.read_text(encoding="utf-8") if card.exists() else f"# {folder.name}\n"
+        atomic_write(partial / _CARD, f"{text.rstrip()}\n\n{_section(done)}")
+    return done
+
+
+def lines(done: Trimmed) -> list[str]:
+    """What to show of it."""
+    (pieces, left), (size, smaller) = done.pieces, done.size
+    said = [
+        f"pieces  {pieces:>13,} -> {left:>13,}  {left / pieces:.1%}",
+        f"bytes   {size:>13,} -> {smaller:>13,}  {smaller / size:.1%}, weights in float32",
+        "",
+        f"{'':<16}{'texts':>9}  {'pieces':>7}  {'<unk>':>7}  {'before':>7}  {'unchanged':>9}",
+    ]
+    for loss in done.losses:
+        said.append(
+            f"{loss.name:<16}{loss.texts:>9,}  {f'x{loss.pieces:.3f}':>7}  {loss.unknown[1]:>7.2%}"
+            f"  {loss.unknown[0]:>7.2%}  {loss.unchanged:>9.1%}{'  !' if loss.warned else ''}"
+        )
+    if warned := [loss.name for loss in done.losses if loss.warned]:
+        said.append(
+            f"! {', '.join(warned)}: a text has {coverage.MORE_PIECES - 1:.0%} more pieces, or"
+            f" {coverage.UNKNOWN:.1%} more of them are <unk>; more --tokens, or --text of that"
+            " kind, keep more"
+        )
+    return said
+
+
+def _tokens(wanted: Wanted, original: Original) -> int | None:
+    """How many pieces may stay."""
+    if wanted.max_mb is None:
+        return wanted.tokens
+    config = original.network.config
+    rows = config.vocab_size * config.hidden_size * 4
+    rest = _bytes(original.network.params) - rows
+    fits = int((wanted.max_mb * 1e6 - rest) // (config.hidden_size * 4))
+    if fits < 1:
+        raise UserError(
+            f"--max-mb={wanted.max_mb:g}: without any piece the model has {rest / 1e6:.1f} MB"
+        )
+    return fits - fits % wanted.multiple if wanted.tokens is None else min(fits, wanted.tokens)
+
+
+def _check(folder: Path, original: Original, ids: Int[np.ndarray, " kept"]) -> None:
+    """Read what was written: the same arrays to the bit, and rows of the table in their order.
+
+    Raises:
+        UserError: something differs.
+    """
+    written, source = (_flat(each.network.params) for each in (folders.read(folder), original))
+    source[PATH] = source[PATH][ids]
+    if written.keys() != source.keys() or not all(
+        np.array_equal(written[path], leaf) for path, leaf in source.items()
+    ):
+        raise UserError(f"{folder}: what was written is not what was read; nothing was kept")
+
+
+def _copy_sizes(folder: Path, target: Path, original: Original) -> None:
+    """The thresholds of a model that serves every size belong to the trimmed one, too."""
+    sizes = size_files.read(folder)
+    network = original.network
+    if sizes.encoder != digests.of_encoder(network.params, network.config):
+        raise UserError(
+            f"{folder}: its {size_files.SIZES} belongs to another model than its weights; bring"
+            " back those that it was exported with"
+        )
+    now = folders.read(target).network
+    moved = size_files.Sizes(sizes.tau, sizes.smallest, digests.of_encoder(now.params, now.config))
+    atomic_write(target / size_files.SIZES, moved.to_bytes())
+
+
+def _samples(wanted: Wanted) -> list[Sample]:
+    texts = [Sample(name, each, np.ones(len(each))) for name, each in wanted.texts.items()]
+    return texts + [
+        Sample(f"{name} (words)", list(words), np.array(list(words.values()), float))
+        for name, words in wanted.words.items()
+    ]
+
+
+def _section(done: Trimmed) -> str:
+    rows = "\n".join(
+        f"| {loss.name} | {loss.texts:,} | x{loss.pieces:.3f} | {loss.unknown[1]:.2%} |"
+        f" {loss.unknown[0]:.2%} | {loss.unchanged:.1%} |"
+        for loss in done.losses
+    )
+    return (
+        f"## Fewer pieces\n\n`alignreg trim` has kept {done.pieces[1]:,} of {done.pieces[0]:,}"
+        f" pieces. Texts whose pieces all stay get the same answers to the bit; `{MAP}` has the"
+        " original id of each piece.\n\n| of | texts | pieces after / before | <unk> | before |"
+        f" unchanged |\n|---|---|---|---|---|---|\n{rows}\n"
+    )
+
+
+def _flat(params: Any) -> dict[str, np.ndarray]:
+    leaves = traverse_util.flatten_dict(dict(params), sep="/")
+    return {path: np.asarray(leaf, np.float32) for path, leaf in leaves.items()}
+
+
+def _bytes(params: Any) -> int:
+    return sum(4 * leaf.size for leaf in _flat(params).values())

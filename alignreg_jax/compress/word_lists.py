@@ -1,0 +1,102 @@
+"""What people write in a language: texts in files, and words with how often they are met."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignreg_jax.data import jsonl, lines
+from alignreg_jax.data.lines import Progress, silent
+from alignreg_jax.errors import UserError
+
+WORDS = 25_000
+"""Words of a language that are looked at, the most frequent."""
+
+
+def texts(path: Path, progress: Progress = silent) -> list[str]:
+    """Read the texts of a file.
+
+    Args:
+        path: .txt has one on every line; .jsonl a row with `text`, and maybe `text_pair`, or with
+            `tokens`; .gz of either.
+        progress: told the bytes.
+
+    Raises:
+        UserError: with file:line, for anything else; or there is no text.
+    """
+    kind = path.name.removesuffix(".gz").rpartition(".")[2]
+    if kind == "txt":
+        found = [text for _, text in lines.numbered(path, progress) if text.strip()]
+    elif kind == "jsonl":
+        found = _of_rows(path, progress)
+    else:
+        raise UserError(f"--text: {path}: should end with .txt, one text a line, or .jsonl")
+    if not found:
+        raise UserError(f"--text: {path}: has no text")
+    return found
+
+
+def _of_rows(path: Path, progress: Progress) -> list[str]:
+    if jsonl.has_field(path, "tokens"):
+        rows: Any = jsonl.read_tokens(path, labelled=False, progress=progress)
+        # Tags are of words that are read one by one, so each has to stand alone, too
+        alone = sorted({word for sentence in rows.text_a for word in sentence})
+        return [" ".join(sentence) for sentence in rows.text_a] + alone
+    rows = jsonl.read(path, pair=None, labelled=False, progress=progress)
+    return [*rows.text_a, *(rows.text_b or ())]
+
+
+def words(languages: Sequence[str], folder: Path | None = None) -> dict[str, Mapping[str, float]]:
+    """Find words of languages and how often they are met.
+
+    Args:
+        languages: names.
+        folder: with <language>.txt, a word on every line, the most frequent first, by itself or
+            with a tab and a number; None: the lists of the package wordfreq.
+
+    Raises:
+        UserError: there is no list for a language, or the package is not installed.
+    """
+    if not languages:
+        return {}
+    if folder is not None:
+        return {name: _listed(folder / f"{name}.txt") for name in languages}
+    try:
+        import wordfreq
+    except ImportError:
+        raise UserError(
+            "--languages: words of a language are taken from the package wordfreq: pip install"
+            " 'alignreg_jax[vocabulary]'; or give --word-lists FOLDER with <language>.txt"
+        ) from None
+    known = sorted(wordfreq.available_languages())
+    if unknown := [name for name in languages if name.split("-")[0] not in known]:
+        raise UserError(
+            f"--languages: there are no words of {', '.join(unknown)}; wordfreq has"
+            f" {', '.join(known)}; or give --word-lists FOLDER with <language>.txt"
+        )
+    found: dict[str, Mapping[str, float]] = {}
+    for name in languages:
+        listed = wordfreq.get_frequency_dict(name)  # its look-up of a word would split it first
+        most = sorted(listed, key=lambda word: (-listed[word], word))[:WORDS]
+        found[name] = {word: listed[word] for word in most}
+    return found
+
+
+def _listed(path: Path) -> dict[str, float]:
+    """A list of words; without numbers the n-th is met in proportion to 1 / (10 + n) (Zipf)."""
+    found: dict[str, float] = {}
+    for number, line in lines.numbered(path):
+        word, tab, often = line.strip().partition("\t")
+        try:
+            value = float(often) if tab else 1 / (10 + number)
+        except ValueError:
+            value = -1.0
+        if not word and not tab:
+            continue
+        if not word or not value > 0:
+            raise UserError(f"{path}:{number}: should be a word, or a word, a tab and a number")
+        found.setdefault(word, value)
+        if len(found) == WORDS:
+            break
+    if not found:
+        raise UserError(f"{path}: has no words")
+    return found

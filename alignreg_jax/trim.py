@@ -1,0 +1,102 @@
+"""A smaller vocabulary: the pieces that some texts and languages need, and their answers unchanged.
+
+`python -m alignreg_jax.trim MODEL --out DIR [--languages de,sw] [--text FILES] [...]`
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.support import flags, terminal
+
+_USAGE = """\
+usage: alignreg trim MODEL --out DIR [--text FILE ...] [--languages de,sw [--word-lists FOLDER]]
+                     [--tokens N | --max-mb MB | --coverage .999] [--multiple 64]
+
+Writes the model of the folder (or Hub id) MODEL to DIR with fewer pieces. The word embedding is two
+thirds of XLM-R base; what is kept keeps its numbers, so that a text whose pieces all stay gets the
+same answers to the bit. Before or after fine-tuning, with any head.
+  --text FILE ...       texts that keep all their pieces: .txt with one a line, or .jsonl with text,
+                        text_pair or tokens
+  --languages de,sw     the most frequent pieces of these languages, and of English, by lists of
+                        words of the package wordfreq (pip install 'alignreg_jax[vocabulary]')
+  --word-lists FOLDER   ... or by <language>.txt, a word a line, the most frequent first
+  --tokens N            how many pieces
+  --max-mb MB           as many as fit, all weights in float32
+  --coverage SHARE      as many as this share of each language's running pieces takes (.999)
+  --multiple N          a number of pieces that is a multiple of N
+
+Says for each language how many more pieces a text has, what is unknown, and how many texts are as
+they were."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, write the smaller model, say what was lost; the exit code."""
+    return flags.execute(arguments, lambda: _USAGE, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    values = _parse(arguments)
+    from alignreg_jax.compress import trim, word_lists
+    from alignreg_jax.models import checkpoints
+
+    out = Path(os.path.expanduser(values.out))
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    names = [name.strip() for name in (values.languages or "").split(",") if name.strip()]
+    languages = list(dict.fromkeys(["en", *names])) if names else []
+    texts = {file: word_lists.texts(Path(os.path.expanduser(file))) for file in values.text}
+    lists = Path(os.path.expanduser(values.word_lists)) if values.word_lists else None
+    wanted = trim.Wanted(
+        {Path(file).name: found for file, found in texts.items()},
+        word_lists.words(languages, lists),
+        values.tokens,
+        values.max_mb,
+        0.999 if values.coverage is None else values.coverage,
+        values.multiple,
+    )
+    done = trim.trim(checkpoints.resolve(values.model, "MODEL"), out, wanted)
+    terminal.show("\n".join([*trim.lines(done), str(out)]))
+    return 0
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"alignreg trim: {message}; --help says more")
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; UserError for any mistake."""
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("model", metavar="MODEL")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--text", nargs="+", default=[])
+    parser.add_argument("--languages")
+    parser.add_argument("--word-lists")
+    parser.add_argument("--multiple", type=int, default=1)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--tokens", type=int)
+    group.add_argument("--max-mb", type=float)
+    group.add_argument("--coverage", type=float)
+    values = parser.parse_args(list(arguments))
+    if not values.text and not (values.languages or "").strip(", "):
+        raise UserError("alignreg trim: give --languages, --text or both: what is to stay")
+    if values.word_lists and not values.languages:
+        raise UserError("--word-lists is for --languages; name them")
+    if values.coverage is not None and not values.languages:
+        raise UserError("--coverage is of --languages; texts keep all their pieces")
+    if values.coverage is not None and not 0 < values.coverage <= 1:
+        raise UserError(f"--coverage={values.coverage:g}: should be above 0 and at most 1")
+    for name in ("tokens", "multiple", "max_mb"):
+        value = getattr(values, name)
+        if value is not None and not value > 0:
+            raise UserError(f"--{name.replace('_', '-')}={value:g}: should be above 0")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
