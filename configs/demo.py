@@ -11,4 +11,6 @@ from alignreg_jax.config import demo_config
 
 
 def get_config(arg: str = ""):
-    return demo_config("intents", arg)
+    config = demo_config("intents", arg)
+    config.distill.text = "data"
+    return config

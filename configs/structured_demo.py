@@ -46,7 +46,6 @@ def get_config(arg: str = ""):
     config.base.pruning.steps = len(SIZES)
     config.base.pruning.explicit = SIZES
     config.base.eval.examples = 200
-    config.base.distill.weight = 0.5
     config.methods = rows()
     config.tasks = ("slots",) if arg else ("intents",)
     config.seeds = (0, 1, 2, 3, 4)

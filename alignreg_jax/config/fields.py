@@ -106,7 +106,7 @@ class DistillConfig:
     # "none"; "dense": the run's own weights after phase 0; or a checkpoint, which teaches from
     # phase 0 on: a folder or Hub id with the same tokenizer and labels, of any size
     teacher: str | None = None  # None: "dense" if there is text, else "none"
-    weight: float = 0.9  # share of the teacher in the loss; labels have the rest
+    weight: float = 0.5  # share of the teacher in the loss; labels have the rest
     # What it speaks about: "all", or "text": rows without labels; the others have labels alone
     rows: str = "all"
     temperature: float = 2.0

@@ -134,7 +134,7 @@ def test_card_and_report_say_which_text_was_used(made):
     for page in (folder / "export" / "README.md", folder / "report.html"):
         text = page.read_text()
         assert "24 texts without labels in 2 languages (de 12, sw 12)" in text
-        assert "90 % of the loss, temperature 2, and its hidden states" in text
+        assert "50 % of the loss, temperature 2, and its hidden states" in text
 
 
 def test_the_dense_phase_is_the_same_whatever_comes_after_it(made, told):
