@@ -20,7 +20,8 @@ alone (with --config.tasks=slots on the other task). `:slots` is two methods on 
 on longer rows of a folder of yours, 640 of them, with <lang>.unlabelled.jsonl beside the labelled
 files: give base.task.data_dir, and as base.model.name_or_path an encoder with its vocabulary.
 
-Hardware: 2 CPU cores; 75 runs, which go on where they stopped. Not run to the end yet.
+Hardware: 2 CPU cores; 75 runs of 8 minutes on a core, which go on where they stopped.
+docs/results/distillation_demo has the first of them; not run to the end yet.
 """
 
 from alignreg_jax.errors import UserError

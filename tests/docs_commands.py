@@ -42,6 +42,8 @@ NOT_RUN = {
     "sky": "needs SkyPilot and an account of a cloud; tests/tpu checks sky.yaml",
     "make test": "runs these tests",
     "python -m alignreg_jax.shrink": "needs the export of a run; tests/compress makes some",
+    "python -m alignreg_jax.trim": "needs the export of a run and texts; tests/compress has some",
+    "python -m alignreg_jax.sweeping.settings": "needs the results of a sweep; tests/reporting has",
     "python tools/build_demo_encoder.py": "builds an encoder, which takes minutes",
 }
 """How a command begins -> why it is not run here."""
