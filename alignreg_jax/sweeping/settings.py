@@ -55,9 +55,8 @@ def _run(arguments: Sequence[str]) -> int:
     for task in sweep.tasks:
         for remaining in sweep.remaining:
             found = settings.compare(Sweep(facts, tuple(runs)), rows, task, remaining)
-            title = (
-                f"## {task}, {100 * remaining:g} % of the encoder's weights, {found.seeds} seeds"
-            )
+            seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
+            title = f"## {task}, {100 * remaining:g} % of the encoder's weights, {seeds}"
             parts.append(f"{title}\n\n{settings.table(found)}")
     text = "\n".join(parts)
     atomic_write(folder / TABLE, text)
