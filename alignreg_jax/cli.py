@@ -14,7 +14,7 @@ from alignreg_jax.support import flags, terminal
 _USAGE = """\
 usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, export
        alignreg sweep --config FILE[:args] [...]   every method on every task, and the table
-       alignreg demo [smoke] [...]                 a run on the bundled data and encoder
+       alignreg demo [smoke|plain] [...]           a run on the bundled data and encoder
        alignreg shrink EXPORT OUT [...]            the model without its empty attention heads and
                                                    feed-forward units: physically smaller
        alignreg trim MODEL --out DIR [...]         the model with fewer pieces, those that some
@@ -64,9 +64,7 @@ def _mask(arguments: Sequence[str]) -> int:
             "alignreg mask: should be alignreg mask write BASE EXPORT OUT, or alignreg mask apply"
             " BASE MASK OUT"
         )
-    source, out = (Path(os.path.expanduser(place)) for place in places[1:])
-    if out.exists():
-        raise UserError(f"{out}: is there already; give a folder that is not")
+    source, out = Path(os.path.expanduser(places[1])), flags.new_folder(places[2])
     base = mask_artefact.Base.load(checkpoints.resolve(places[0], "BASE"))
     if verb == "apply":
         mask_artefact.write_model(out, base, mask_artefact.read(source))

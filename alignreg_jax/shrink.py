@@ -4,11 +4,9 @@
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
@@ -49,23 +47,16 @@ def _run(arguments: Sequence[str]) -> int:
     from alignreg_jax.compress.shrink import shrink
     from alignreg_jax.models import checkpoints
 
-    out = Path(os.path.expanduser(values.out))
-    if out.exists():
-        raise UserError(f"{out}: is there already; give a folder that is not")
+    out = flags.new_folder(values.out)
     folder = checkpoints.resolve(values.export, "EXPORT")
     report = shrink(folder, out, values.form, values.align or forms.ALIGN, _budget(values))
     terminal.show("\n".join([*account.lines(report), str(out)]))
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"alignreg shrink: {message}; --help says more")
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; UserError for any mistake."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = flags.Parser("alignreg shrink")
     parser.add_argument("export", metavar="EXPORT")
     parser.add_argument("out", metavar="OUT")
     parser.add_argument("--form", choices=("stock", "free"), default="stock")

@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
@@ -44,9 +43,7 @@ def _run(arguments: Sequence[str]) -> int:
     from alignreg_jax.compress import trim, word_lists
     from alignreg_jax.models import checkpoints
 
-    out = Path(os.path.expanduser(values.out))
-    if out.exists():
-        raise UserError(f"{out}: is there already; give a folder that is not")
+    out = flags.new_folder(values.out)
     names = [name.strip() for name in (values.languages or "").split(",") if name.strip()]
     languages = list(dict.fromkeys(["en", *names])) if names else []
     texts = {file: word_lists.texts(Path(os.path.expanduser(file))) for file in values.text}
@@ -64,14 +61,9 @@ def _run(arguments: Sequence[str]) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"alignreg trim: {message}; --help says more")
-
-
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; UserError for any mistake."""
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = flags.Parser("alignreg trim")
     parser.add_argument("model", metavar="MODEL")
     parser.add_argument("--out", required=True)
     parser.add_argument("--text", nargs="+", default=[])

@@ -48,7 +48,6 @@ def get_config(arg: str = ""):
     config.base.pruning.steps = 3
     config.base.pruning.explicit = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
     config.base.eval.examples = 200
-    config.base.distill.weight = 0.5
     methods, settings = METHODS if not arg else METHODS[:2], SETTINGS
     if arg == "amounts":
         methods, settings = METHODS[:1], (*SETTINGS, *AMOUNTS)

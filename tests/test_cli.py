@@ -44,7 +44,7 @@ def test_what_is_no_command(capsys, started):
     assert capsys.readouterr().err.startswith("error: alignreg prune: choose one of run, sweep, ")
     for arguments in ([], ["--help"]):
         assert cli.execute(arguments) == 0
-        assert "alignreg demo [smoke]" in capsys.readouterr().out
+        assert "alignreg demo [smoke|plain]" in capsys.readouterr().out
     assert cli.execute(["--version"]) == 0
     assert capsys.readouterr().out.startswith("alignreg_jax ")
     assert not started

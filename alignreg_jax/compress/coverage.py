@@ -10,6 +10,7 @@ from alignreg_jax.compress.pieces import Pieces, script
 from alignreg_jax.errors import UserError
 
 SIGNS = 600
+_NONE = 1e-300  # divides a sum of nothing
 _MANY, _RARE = 3000, -14.5  # a script with so many letters loses those with a lower score
 
 MORE_PIECES, UNKNOWN = 1.10, 0.005
@@ -55,6 +56,7 @@ def choose(
     texts: Sequence[str],
     languages: Mapping[str, Mapping[str, float]],
     *,
+    needed: set[int],
     tokens: int | None,
     coverage: float,
     multiple: int = 1,
@@ -68,20 +70,21 @@ def choose(
         pieces: of the tokenizer.
         texts: whose pieces all stay.
         languages: words of each and how often they are met.
-        tokens: how many to keep; None: as many as it takes.
+        needed: ids that stay in any case.
+        tokens: how many to keep at most; None: as many as it takes.
         coverage: share of each language's running pieces to keep.
-        multiple: keep so many more, the best scored, that the number is a multiple.
+        multiple: of which the number is to be one; the best scored fill it up.
 
     Raises:
-        UserError: the texts alone need more than `tokens`.
+        UserError: the texts alone need more than there is room for.
     """
-    kept = pieces.always() | pieces.of_texts(texts)
-    if tokens is not None and len(kept) > tokens:
+    kept = pieces.always() | needed | pieces.of_texts(texts)
+    room = len(pieces) if tokens is None else tokens - tokens % multiple
+    if len(kept) > room:
         raise UserError(
-            f"--tokens={tokens}: the texts need {len(kept):,} pieces; give that many, or fewer"
-            " texts"
+            f"there is room for {room:,} pieces, and the texts need {len(kept):,}; give fewer"
+            " texts, or more --tokens or --max-mb"
         )
-    room = len(pieces) if tokens is None else tokens
     scripts = _scripts(texts) | _scripts([word for words in languages.values() for word in words])
     letters = [one for name in sorted(scripts) for one in _letters(pieces, name)]
     weights = [pieces.weights(words) for words in languages.values()]
@@ -121,31 +124,30 @@ def _by_frequency(
     return found
 
 
-def losses(before: Pieces, after: Pieces, samples: Sequence[Sample]) -> list[Loss]:
-    """Compare how two tokenizers read samples."""
-    found = []
-    for sample in samples:
-        old, new = before.read(sample.texts), after.read(sample.texts)
-        lengths = np.array([[len(ids) for ids in each] for each in (old, new)], float)
-        pieces = np.maximum(lengths @ sample.often, 1e-300).tolist()
-        same = [
-            [before.names[one] for one in ids] == [after.names[one] for one in others]
-            for ids, others in zip(old, new, strict=True)
-        ]
-        strange = [
-            float(np.array([ids.count(vocabulary.unknown) for ids in each], float) @ sample.often)
-            for vocabulary, each in ((before, old), (after, new))
-        ]
-        found.append(
-            Loss(
-                sample.name,
-                len(sample.texts),
-                pieces[1] / pieces[0],
-                (strange[0] / pieces[0], strange[1] / pieces[1]),
-                float(np.array(same, float) @ sample.often / max(sample.often.sum(), 1e-300)),
-            )
-        )
-    return found
+def loss(before: Pieces, after: Pieces, sample: Sample) -> Loss:
+    """Compare how two tokenizers read a sample; of no texts nothing is lost."""
+    old, new = before.read(sample.texts), after.read(sample.texts)
+    whole = max(float(sample.often.sum()), _NONE)
+
+    def often(values: Sequence[int]) -> float:
+        return float(np.array(values, float) @ sample.often)
+
+    pieces = [max(often([len(ids) for ids in each]), _NONE) for each in (old, new)]
+    unknown = [
+        often([ids.count(vocabulary.unknown) for ids in each])
+        for vocabulary, each in ((before, old), (after, new))
+    ]
+    same = [
+        [before.names[one] for one in ids] == [after.names[one] for one in others]
+        for ids, others in zip(old, new, strict=True)
+    ]
+    return Loss(
+        sample.name,
+        len(sample.texts),
+        pieces[1] / pieces[0],
+        (unknown[0] / pieces[0], unknown[1] / pieces[1]),
+        often(same) / whole,
+    )
 
 
 def _scripts(texts: Sequence[str]) -> set[str]:

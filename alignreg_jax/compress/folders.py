@@ -4,8 +4,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from alignreg_jax.compress.agreement import Network
+from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, heads, names, storage
 from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.pruning import size_files
+from alignreg_jax.run import digests
 
 
 class Original(NamedTuple):
@@ -40,6 +43,25 @@ def read(folder: Path) -> Original:
     head, labels = checkpoints.head_form(folder), _labels(folder, stored)
     loaded = checkpoints.load(folder, head=head, labels=labels, seed=0)
     return Original(Network(loaded.params, loaded.config, head), labels, tuple(loaded.skipped))
+
+
+def sizes(folder: Path, network: Network) -> size_files.Sizes:
+    """Read the thresholds of a model that serves every size.
+
+    Args:
+        folder: of the model.
+        network: what was read there.
+
+    Raises:
+        UserError: there are none, they are damaged, or of another model.
+    """
+    found = size_files.read(folder)
+    if found.encoder != digests.of_encoder(network.params, network.config):
+        raise UserError(
+            f"{folder}: its {size_files.SIZES} belongs to another model than its weights; bring"
+            " back those that it was exported with"
+        )
+    return found
 
 
 def _labels(folder: Path, stored: storage.Storage) -> tuple[str, ...]:

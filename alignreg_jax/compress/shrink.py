@@ -18,10 +18,9 @@ from alignreg_jax.compress.forms import ALIGN, Form, smaller
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints, saving
 from alignreg_jax.models.xlmr import Params
-from alignreg_jax.pruning import elastic, masks, size_files
+from alignreg_jax.pruning import elastic, masks
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.elastic import Tau
-from alignreg_jax.run import digests
 from alignreg_jax.support.files import atomic_write, whole_folder
 
 TOLERANCE = 1e-4
@@ -104,12 +103,7 @@ def shrink(
 
 def _at_budget(folder: Path, network: Network, budget: Budget) -> tuple[Network, float]:
     """The model at the size that a budget allows, and that size."""
-    sizes = size_files.read(folder)
-    if sizes.encoder != digests.of_encoder(network.params, network.config):
-        raise UserError(
-            f"{folder}: its {size_files.SIZES} belongs to another model than its weights; bring"
-            " back those that it was exported with"
-        )
+    sizes = folders.sizes(folder, network)
     size = budgets.within(budget, sizes.tau, sizes.smallest, network)
     if all(present.all() for present in elastic.units_at(sizes.tau, size).values()):
         raise UserError(f"{folder}: {budget.flag} allows the whole model, so nothing is removed")

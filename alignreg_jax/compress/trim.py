@@ -6,7 +6,7 @@ pieces all stay gets the same bits. What is written is read again before it take
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.models import saving
 from alignreg_jax.models.architecture import CONFIG, read_json
 from alignreg_jax.models.saving import TOKENIZER
+from alignreg_jax.models.slicing import parameters
 from alignreg_jax.models.vocabulary import PATH, ActiveVocabulary
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
 from alignreg_jax.support.files import atomic_write, whole_folder
+from alignreg_jax.support.progress import progress
 
 MAP = "trim.json"
 _CARD = "README.md"
@@ -39,9 +41,9 @@ class Wanted:
     Attributes:
         texts: by name (a language, a file), texts that stay as they are.
         words: by language, words and how often they are met.
-        tokens: how many pieces; None: as many as it takes.
-        max_mb: most megabytes of weights in float32; None: no bound.
-        coverage: share of each language's running pieces, without the other two.
+        tokens: how many pieces at most; None: as many as it takes.
+        max_mb: instead of it, most megabytes of weights in float32.
+        coverage: share of each language's running pieces, without either.
         multiple: of which the number of pieces is to be one.
     """
 
@@ -80,18 +82,19 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
     network = original.network
     load_tokenizer(folder, network.config.vocab_size)  # that they are of one checkpoint
     before = Pieces(folder / TOKENIZER)
+    raw = read_json(folder / CONFIG)
+    numbers = (raw.get("bos_token_id", 0), raw.get("eos_token_id", 2), network.config.pad_token_id)
     kept = coverage.choose(
         before,
         [text for texts in wanted.texts.values() for text in texts],
         wanted.words,
+        # config.json knows these by their numbers, and positions are counted from the padding's
+        needed=set(range(max(numbers) + 1)),
         tokens=_tokens(wanted, original),
         coverage=wanted.coverage,
         multiple=wanted.multiple,
     )
-    raw = read_json(folder / CONFIG)
-    numbers = (raw.get("bos_token_id", 0), raw.get("eos_token_id", 2), network.config.pad_token_id)
-    # config.json knows these by their numbers, and positions are counted from the padding's
-    ids, tokenizer = before.cut(kept | set(range(max(numbers) + 1)))
+    ids, tokenizer = before.cut(kept)
     if len(ids) >= len(before):
         raise UserError(f"{folder}: all {len(before):,} pieces are wanted, so nothing would go")
     cut = ActiveVocabulary(ids)
@@ -104,7 +107,12 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
         _check(partial, original, ids)
         if (folder / size_files.SIZES).exists():
             _copy_sizes(folder, partial, original)
-        losses = coverage.losses(before, Pieces(partial / TOKENIZER), _samples(wanted))
+        after, samples = Pieces(partial / TOKENIZER), _samples(wanted)
+        with progress(len(samples), "comparing", "languages") as bar:
+            losses = []
+            for sample in samples:
+                losses.append(coverage.loss(before, after, sample))
+                bar.update(1)
         done = Trimmed(
             (len(before), len(ids)), (_bytes(network.params), _bytes(params)), tuple(losses)
         )
@@ -151,7 +159,7 @@ def _tokens(wanted: Wanted, original: Original) -> int | None:
         raise UserError(
             f"--max-mb={wanted.max_mb:g}: without any piece the model has {rest / 1e6:.1f} MB"
         )
-    return fits - fits % wanted.multiple if wanted.tokens is None else min(fits, wanted.tokens)
+    return fits
 
 
 def _check(folder: Path, original: Original, ids: Int[np.ndarray, " kept"]) -> None:
@@ -170,15 +178,10 @@ def _check(folder: Path, original: Original, ids: Int[np.ndarray, " kept"]) -> N
 
 def _copy_sizes(folder: Path, target: Path, original: Original) -> None:
     """The thresholds of a model that serves every size belong to the trimmed one, too."""
-    sizes = size_files.read(folder)
-    network = original.network
-    if sizes.encoder != digests.of_encoder(network.params, network.config):
-        raise UserError(
-            f"{folder}: its {size_files.SIZES} belongs to another model than its weights; bring"
-            " back those that it was exported with"
-        )
     now = folders.read(target).network
-    moved = size_files.Sizes(sizes.tau, sizes.smallest, digests.of_encoder(now.params, now.config))
+    moved = replace(
+        folders.sizes(folder, original.network), encoder=digests.of_encoder(now.params, now.config)
+    )
     atomic_write(target / size_files.SIZES, moved.to_bytes())
 
 
@@ -210,4 +213,5 @@ def _flat(params: Any) -> dict[str, np.ndarray]:
 
 
 def _bytes(params: Any) -> int:
-    return sum(4 * leaf.size for leaf in _flat(params).values())
+    """In float32, as `saving` writes them."""
+    return 4 * parameters(params)

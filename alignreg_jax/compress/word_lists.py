@@ -5,29 +5,27 @@ from pathlib import Path
 from typing import Any
 
 from alignreg_jax.data import jsonl, lines
-from alignreg_jax.data.lines import Progress, silent
 from alignreg_jax.errors import UserError
 
 WORDS = 25_000
 """Words of a language that are looked at, the most frequent."""
 
 
-def texts(path: Path, progress: Progress = silent) -> list[str]:
+def texts(path: Path) -> list[str]:
     """Read the texts of a file.
 
     Args:
         path: .txt has one on every line; .jsonl a row with `text`, and maybe `text_pair`, or with
             `tokens`; .gz of either.
-        progress: told the bytes.
 
     Raises:
         UserError: with file:line, for anything else; or there is no text.
     """
     kind = path.name.removesuffix(".gz").rpartition(".")[2]
     if kind == "txt":
-        found = [text for _, text in lines.numbered(path, progress) if text.strip()]
+        found = [text for _, text in lines.numbered(path) if text.strip()]
     elif kind == "jsonl":
-        found = _of_rows(path, progress)
+        found = _of_rows(path)
     else:
         raise UserError(f"--text: {path}: should end with .txt, one text a line, or .jsonl")
     if not found:
@@ -35,13 +33,13 @@ def texts(path: Path, progress: Progress = silent) -> list[str]:
     return found
 
 
-def _of_rows(path: Path, progress: Progress) -> list[str]:
+def _of_rows(path: Path) -> list[str]:
     if jsonl.has_field(path, "tokens"):
-        rows: Any = jsonl.read_tokens(path, labelled=False, progress=progress)
+        rows: Any = jsonl.read_tokens(path, labelled=False)
         # Tags are of words that are read one by one, so each has to stand alone, too
         alone = sorted({word for sentence in rows.text_a for word in sentence})
         return [" ".join(sentence) for sentence in rows.text_a] + alone
-    rows = jsonl.read(path, pair=None, labelled=False, progress=progress)
+    rows = jsonl.read(path, pair=None, labelled=False)
     return [*rows.text_a, *(rows.text_b or ())]
 
 

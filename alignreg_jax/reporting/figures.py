@@ -8,6 +8,7 @@ from typing import ParamSpec
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from alignreg_jax.reporting import svg
@@ -230,6 +231,24 @@ def weight_norms(dense: Mapping[str, np.ndarray], final: Mapping[str, np.ndarray
     return figure
 
 
+def heat_map(axes: Axes, table: np.ndarray, *, written: bool) -> QuadMesh:
+    """Draw percentages as colours, the first line on top; `written`: as numbers, too."""
+    axes.grid(False)
+    # Anchored at 0 and 100, so that a flat table looks flat and two reports can be compared
+    mesh = axes.pcolormesh(
+        table, cmap="cividis", vmin=0, vmax=FULL, edgecolor=svg.PAPER, linewidth=1.5
+    )
+    if written:
+        for (line, column), value in np.ndenumerate(table):
+            colour = "#000000" if value > 55 else "#ffffff"
+            where = {"ha": "center", "va": "center", "fontsize": 8}
+            axes.text(column + 0.5, line + 0.5, f"{value:.0f}", color=colour, **where)
+    axes.invert_yaxis()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return mesh
+
+
 @styled
 def remaining_by_layer(remaining: Mapping[str, np.ndarray]) -> Figure:
     """Heat map of the fraction of weights that remains in each of the kernels."""
@@ -238,22 +257,10 @@ def remaining_by_layer(remaining: Mapping[str, np.ndarray]) -> Figure:
     layers = table.shape[1]
     figure = Figure(figsize=(WIDTH, 2.5))
     axes = figure.add_axes((0.115, 0.17, 0.80, 0.81))
-    axes.grid(False)
-    # Anchored at 0 and 100, so that a flat table looks flat and two reports can be compared.
-    mesh = axes.pcolormesh(
-        table, cmap="cividis", vmin=0, vmax=FULL, edgecolor=svg.PAPER, linewidth=1.5
-    )
-    if layers <= 24:
-        for (line, column), value in np.ndenumerate(table):
-            colour = "#000000" if value > 55 else "#ffffff"
-            where = {"ha": "center", "va": "center", "fontsize": 8}
-            axes.text(column + 0.5, line + 0.5, f"{value:.0f}", color=colour, **where)
+    mesh = heat_map(axes, table, written=layers <= 24)
     axes.set_yticks(np.arange(len(kernels)) + 0.5, [_label(kernel) for kernel in kernels])
     axes.set_xticks(_layer_ticks(layers) - 0.5, [str(layer) for layer in _layer_ticks(layers)])
     axes.set_xlabel("encoder layer")
-    axes.invert_yaxis()
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
     bar = figure.colorbar(mesh, cax=figure.add_axes((0.935, 0.17, 0.014, 0.81)))
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     bar.set_ticks([0, 50, 100], labels=["0", "50", "100 %"])

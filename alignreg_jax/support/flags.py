@@ -1,5 +1,6 @@
 """What the command lines of all programs share: --config and its fields, mistakes, exit codes."""
 
+import argparse
 import difflib
 import logging
 import os
@@ -11,7 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from absl import flags as absl_flags
 from ml_collections import config_flags
@@ -56,6 +57,30 @@ class _Float(absl_flags.FloatParser):
 
 for _kind, _parser in ((tuple, _Words()), (int, _Integer()), (float, _Float())):
     config_flags.register_flag_parser_for_type(_kind, _parser)
+
+
+class Parser(argparse.ArgumentParser):
+    """Of a command without --config; any mistake is a UserError that names the command."""
+
+    def __init__(self, command: str):
+        """`command` is what the user types, such as "alignreg shrink"."""
+        super().__init__(command, add_help=False, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of leaving the process."""
+        raise UserError(f"{self.prog}: {message}; --help says more")
+
+
+def new_folder(text: str) -> Path:
+    """A folder that a command is to write.
+
+    Raises:
+        UserError: it is there.
+    """
+    out = Path(os.path.expanduser(text))
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    return out
 
 
 def execute(

@@ -26,6 +26,7 @@ from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.rows import load_data
 from alignreg_jax.support import flags
 from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping.config import SweepConfig
 from alignreg_jax.sweeping.table import sweep_facts
 
 _PLACE = len(("method", "task", "seed"))
@@ -36,16 +37,25 @@ def main(arguments: Sequence[str]) -> int:
     return flags.execute(arguments, lambda: str(__doc__), _run)
 
 
-def _run(arguments: Sequence[str]) -> int:
-    values = flags.parse(
-        arguments,
-        program="alignreg_jax.sweeping.again",
-        example="configs/table1_demo.py",
-        fields=sweeps.field_paths,
-    )
+def parse(arguments: Sequence[str], program: str, example: str) -> tuple[Path, SweepConfig]:
+    """The folder and the sweep of a command that reads results.csv.
+
+    Args:
+        arguments: of the command line.
+        program: what follows `python -m`.
+        example: a config that its --help names.
+
+    Raises:
+        UserError: a mistake, or no --workdir.
+    """
+    values = flags.parse(arguments, program=program, example=example, fields=sweeps.field_paths)
     if not values.workdir:
         raise UserError("--workdir is needed: the folder with the results.csv of a sweep")
-    folder, sweep = Path(values.workdir), sweeps.resolve(values.config)
+    return Path(values.workdir), sweeps.resolve(values.config)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    folder, sweep = parse(arguments, "alignreg_jax.sweeping.again", "configs/table1_demo.py")
     title = flags.config_title(arguments)
     command = ["python", "-m", "alignreg_jax.sweep", *_without_workdir(arguments)]
     facts = sweep_facts(sweep, title=title, command=shlex.join(command))
@@ -96,7 +106,7 @@ def _results(source: FinishedRun, scores: Sequence[Sequence[str]], chance: float
     }
 
 
-def _chances(sweep: sweeps.SweepConfig) -> dict[str, float]:
+def _chances(sweep: SweepConfig) -> dict[str, float]:
     """By task the score of guessing, which figures draw; 0, no line, without its data here."""
     found = {}
     for task in sweep.tasks:

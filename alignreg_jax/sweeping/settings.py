@@ -9,12 +9,10 @@ draws which units two languages share: overlap.png.
 import io
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import numpy as np
 
-from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import masks, unit_cuts, units
 from alignreg_jax.reporting import svg
 from alignreg_jax.reporting.sweeps import settings
@@ -25,7 +23,6 @@ from alignreg_jax.run.inputs import prepared
 from alignreg_jax.support import flags
 from alignreg_jax.support.files import atomic_write
 from alignreg_jax.sweeping import again
-from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.config import SweepConfig
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import plan
@@ -40,15 +37,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    values = flags.parse(
-        arguments,
-        program="alignreg_jax.sweeping.settings",
-        example="configs/settings_demo.py",
-        fields=sweeps.field_paths,
-    )
-    if not values.workdir:
-        raise UserError("--workdir is needed: the folder of a sweep, with its results.csv")
-    folder, sweep = Path(values.workdir), sweeps.resolve(values.config)
+    program, example = "alignreg_jax.sweeping.settings", "configs/settings_demo.py"
+    folder, sweep = again.parse(arguments, program, example)
     rows, facts = settings.rows_of(sweep.methods), sweep_facts(sweep)
     runs = again.read_runs(folder / "results.csv", facts, dict.fromkeys(sweep.tasks, 0.0))
     parts = []
@@ -74,7 +64,7 @@ def _kept(sweep: SweepConfig, rows: Rows, folder: Folder) -> dict[str, Kept]:
     Empty where a run is not there: results.csv alone does not say it.
     """
     labels = {label: language for language, label in rows.own.items()} | {rows.shared: "shared"}
-    found = {}
+    found, cache = {}, Cache()
     for run in plan(sweep):
         if (run.task, run.seed) != (sweep.tasks[0], sweep.seeds[0]) or run.row not in labels:
             continue
@@ -83,7 +73,7 @@ def _kept(sweep: SweepConfig, rows: Rows, folder: Folder) -> dict[str, Kept]:
             return {}
         with np.load(io.BytesIO(path.read_bytes())) as file:
             kernels = masks.unpack(file)
-        architecture, _ = prepared(run.config, Cache())
+        architecture, _ = prepared(run.config, cache)
         shapes = units.shapes(kernels, architecture.layers[0].heads)
         like = {kind: np.empty(shape) for kind, shape in shapes.items()}
         found[labels[run.row]] = jax.device_get(unit_cuts.kept(kernels, like))

@@ -65,12 +65,23 @@ def test_covered_texts_keep_their_pieces_one_to_one(tmp_path_factory, seed, coun
         assert new.tokenizer.token_to_id(name) == demo().tokenizer.token_to_id(name)
 
 
+def test_a_sign_that_no_piece_has_costs_what_it_did(tmp_path):
+    """<unk> costs the lowest score less 10; with another price a text could split otherwise."""
+    ids, text = demo().cut(demo().of_texts(["licht"]))
+    new = written(text, tmp_path)
+    assert new.scores.min() == demo().scores.min()
+    assert new.unknown == demo().unknown == 3
+    (numbers,) = new.read(["licht \u4e02"])
+    assert new.unknown in numbers
+    assert ids[numbers].tolist() == demo().read(["licht \u4e02"])[0]
+
+
 def test_every_bundled_text_of_two_languages_and_what_the_others_lose(tmp_path):
     languages = {name: evaluated(name) for name in ("de", "th", "fi")}
     kept = demo().of_texts(languages["de"] + languages["th"])
     new = written(demo().cut(kept)[1], tmp_path)
     samples = [Sample(name, texts, np.ones(len(texts))) for name, texts in languages.items()]
-    german, thai, finnish = coverage.losses(demo(), new, samples)
+    german, thai, finnish = (coverage.loss(demo(), new, sample) for sample in samples)
     for loss in (german, thai):
         assert (loss.pieces, loss.unchanged) == (1.0, 1.0)
         assert not loss.warned
@@ -147,7 +158,8 @@ def test_what_is_taken_first_by_hand():
     signs = [one for one in demo().signs() if one not in needed][: coverage.SIGNS]
 
     def chosen(tokens, languages=words, **more):
-        return coverage.choose(demo(), texts, languages, tokens=tokens, coverage=1.0, **more)
+        given = {"needed": set(), "coverage": 1.0, **more}
+        return coverage.choose(demo(), texts, languages, tokens=tokens, **given)
 
     assert chosen(len(needed)) == needed
     assert chosen(len(needed) + 2) == needed | set(letters[:2])
@@ -159,7 +171,8 @@ def test_what_is_taken_first_by_hand():
     assert chosen(None) == everything | set(by_frequency)
     assert len(chosen(None, multiple=64)) % 64 == 0
     assert chosen(None, multiple=64) >= chosen(None)
-    with pytest.raises(UserError, match=rf"--tokens=5: the texts need {len(needed)} pieces"):
+    assert len(chosen(200, multiple=64)) == 192  # never more than was asked for
+    with pytest.raises(UserError, match=rf"room for 5 pieces, and the texts need {len(needed)}"):
         chosen(5)
 
 
@@ -175,7 +188,7 @@ def test_frequencies_are_of_running_text_and_languages_weigh_alike():
 
 def test_coverage_is_met_by_every_language():
     languages = {"de": {"licht": 2.0, "wetter": 1.0, "morgen": 0.01}, "fi": {"valo": 1.0}}
-    kept = sorted(coverage.choose(demo(), [], languages, tokens=None, coverage=0.9))
+    kept = sorted(coverage.choose(demo(), [], languages, needed=set(), tokens=None, coverage=0.9))
     for words in languages.values():
         assert demo().weights(words)[kept].sum() >= 0.9
 
@@ -215,7 +228,10 @@ def test_the_command_says_what_was_lost(world, tmp_path, capsys):
         (["--text", "{here}/empty.txt"], "empty.txt: has no text"),
         (["--text", "{here}/bad.jsonl"], "bad.jsonl:1: the field text is missing"),
         (["--languages", "sw", "--word-lists", "{here}"], "{here}/en.txt"),
-        (["--text", "{here}/de.txt", "--tokens", "3"], "--tokens=3: the texts need"),
+        (
+            ["--text", "{here}/de.txt", "--tokens", "3"],
+            "room for 3 pieces, and the texts need",
+        ),
         (["--text", "{here}/de.txt", "--tokens", "-3"], "--tokens=-3: should be above 0"),
         (["--text", "{here}/de.txt", "--max-mb", "nan"], "--max-mb=nan: should be above 0"),
         (["--text", "{here}/de.txt", "--max-mb", ".001"], "without any piece the model has"),

@@ -169,6 +169,7 @@ def test_command_line(parsed, flags, path, value):
         ("eval.splits=", "eval.splits"),
         ("checkpoint.keep=1", "checkpoint.keep=1.*at least 2"),
         ("mesh.tensor=0", "mesh.tensor=0"),
+        ("distill.rows=labels", "distill.rows='labels'.*all, text"),
     ],
 )
 def test_wrong_values_name_the_field(parsed, flag, says):

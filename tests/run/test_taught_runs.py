@@ -216,6 +216,10 @@ def test_a_checkpoint_teaches_from_the_start(told, made, tmp_path):
             ("--config.distill.text=data", "--config.distill.teacher=none"),
             r"^distill\.text=data: text without labels needs a teac",
         ),
+        (
+            ("--config.distill.teacher=dense", "--config.distill.rows=text"),
+            r"^distill\.rows=text: there is no text to speak about",
+        ),
         (("--config.distill.teacher=nowhere/at/all",), r"^distill\.teacher=nowhere/at/all: "),
         (
             ("--config.distill.teacher=dense", "--config.pruning.first_epochs=0"),

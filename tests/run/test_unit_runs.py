@@ -16,22 +16,20 @@ from alignreg_jax.pruning import masks, units
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import load_inputs
 
-RUNS = {
-    "structured-taylor": (
-        "--config.regularizer.name=cosine", "--config.regularizer.weight=10",
-        "--config.distill.text=data", "--config.distill.text_languages=de",
-        "--config.pruning.gradients_on=text",
-    ),
-}  # fmt: skip
+FLAGS = (
+    "--config.method=structured-taylor",
+    "--config.regularizer.name=cosine", "--config.regularizer.weight=10",
+    "--config.distill.text=data", "--config.distill.text_languages=de",
+    "--config.pruning.gradients_on=text",
+)  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=RUNS)
-def done(request, tmp_path_factory):
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
     world = tiny.build(tmp_path_factory.mktemp("units") / "world")
     text = [json.dumps({"text": f"de{i} de{(7 * i) % 20}"}) for i in range(12)]
     (world.data / "de.unlabelled.jsonl").write_text("\n".join(text) + "\n")
-    config = configured(world, f"--config.method={request.param}", *RUNS[request.param])
-    folder = tmp_path_factory.mktemp(request.param) / "run"
+    config, folder = configured(world, *FLAGS), tmp_path_factory.mktemp("taylor") / "run"
     run(config, folder)
     return world, config, folder
 
@@ -68,10 +66,20 @@ def test_importance_can_be_measured_on_text_of_one_language(done):
     assert on_text.all()
 
 
-def test_a_schedule_without_room_for_every_layer_is_refused_before_anything_is_written(tmp_path):
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (("structured-fisher", "--config.pruning.final=0.01"), "units: .*% .* in every layer have"),
+        (("elastic", "--config.pruning.sizes=1,.01"), "units: 1.00% .* in every layer have"),
+        (("elastic", "--config.pruning.sizes=1,.5", "--config.pruning.scope=ffn"),
+         "ffn: 50.00% .* all heads and a feed-forward unit"),
+    ],
+)  # fmt: skip
+def test_what_has_no_room_for_every_layer_is_refused_before_anything_is_written(
+    tmp_path, given, says
+):
     world = tiny.build(tmp_path / "world")
-    given = ("--config.method=structured-fisher", "--config.pruning.final=0.01")
-    config = configured(world, *given)
-    with pytest.raises(UserError, match=r"^pruning\.scope=units: .* in every layer have"):
+    config = configured(world, f"--config.method={given[0]}", *given[1:])
+    with pytest.raises(UserError, match=rf"^pruning\.scope={says}"):
         run(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -14,11 +14,6 @@ from alignreg_jax.pruning import masks, units
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import Method
 
-SEEDS, LAST = (4, 9), 0.3
-
-
-# ---- Gates of heads and feed-forward units ------------------------------------------------------
-
 HEADS = CONFIG.num_heads
 
 

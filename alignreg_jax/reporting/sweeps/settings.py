@@ -137,23 +137,13 @@ def overlap_figure(
 ) -> Figure:
     """Heat maps of `overlap`, one for each kind of unit."""
     titles = {"heads": "attention heads", "ffn": "feed-forward units"}
-    figure = Figure(figsize=(figures.WIDTH, 0.44 * len(names) * 1.05 + 1.1))
+    figure = Figure(figsize=(figures.WIDTH, 0.46 * len(names) + 1.1))
     grid = figure.subplots(1, len(shares), squeeze=False)[0]
     for axes, (kind, table) in zip(grid, shares.items(), strict=True):
-        axes.grid(False)
-        axes.pcolormesh(
-            100 * table, cmap="cividis", vmin=0, vmax=100, edgecolor=svg.PAPER, linewidth=1
-        )
-        for (line, column), value in np.ndenumerate(100 * table):
-            colour = "#000000" if value > 55 else "#ffffff"
-            where = {"ha": "center", "va": "center", "fontsize": 8}
-            axes.text(column + 0.5, line + 0.5, f"{value:.0f}", color=colour, **where)
+        figures.heat_map(axes, figures.FULL * table, written=True)
         places = np.arange(len(names)) + 0.5
         axes.set_xticks(places, names, rotation=60)
         axes.set_yticks(places, names)
-        axes.invert_yaxis()
-        axes.tick_params(length=0)
-        axes.spines[:].set_visible(False)
         axes.set_title(f"{titles[kind]} kept by both (%)", color=svg.INK)
     figure.tight_layout()
     return figure
