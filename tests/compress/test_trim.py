@@ -10,8 +10,10 @@ import empties
 import numpy as np
 import pytest
 import tiny
+from flax.traverse_util import flatten_dict, unflatten_dict
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 
 from alignreg_jax import trim as program
 from alignreg_jax.compress import agreement, coverage, folders, word_lists
@@ -20,7 +22,7 @@ from alignreg_jax.compress.pieces import Pieces
 from alignreg_jax.compress.trim import MAP, Wanted, trim
 from alignreg_jax.data.sources import DEMO_DATA
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints
+from alignreg_jax.models import checkpoints, saving, vocabulary
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
 from alignreg_jax.run.export import check_stock_tokenizer
@@ -76,6 +78,23 @@ def test_a_sign_that_no_piece_has_costs_what_it_did(tmp_path):
     assert ids[numbers].tolist() == demo().read(["licht \u4e02"])[0]
 
 
+def test_unknown_may_stand_anywhere(tmp_path):
+    pieces = [
+        ("<s>", 0.0),
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("a", -1.0),
+        ("b", -2.0),
+        ("<unk>", -3.0),
+    ]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=5))
+    tokenizer.add_special_tokens(["<s>", "<pad>", "</s>", "<unk>"])
+    old = written(tokenizer.to_str(), tmp_path)
+    ids, text = old.cut(old.of_texts(["a"]))
+    assert ids.tolist() == [0, 1, 2, 3, 5]
+    assert written(text, tmp_path).read(["ac"]) == [[3, 4]]
+
+
 def test_every_bundled_text_of_two_languages_and_what_the_others_lose(tmp_path):
     languages = {name: evaluated(name) for name in ("de", "th", "fi")}
     kept = demo().of_texts(languages["de"] + languages["th"])
@@ -91,7 +110,7 @@ def test_every_bundled_text_of_two_languages_and_what_the_others_lose(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def models(world, tmp_path_factory):
+def folder_of(world, tmp_path_factory):
     """Head -> a folder with it."""
     made = tmp_path_factory.mktemp("models")
     for head in ("dense-tanh-out", "token", "linear"):
@@ -108,8 +127,8 @@ def german(count=20):
 
 
 @pytest.mark.parametrize("head", ["dense-tanh-out", "token", "linear", None])
-def test_answers_to_covered_texts_are_the_same_to_the_bit(world, models, tmp_path, head):
-    folder = models / head if head else world.encoder
+def test_answers_to_covered_texts_are_the_same_to_the_bit(world, folder_of, tmp_path, head):
+    folder = folder_of / head if head else world.encoder
     done = trim(folder, tmp_path / "out", Wanted({"de": german()}, {}))
     ids = np.array(json.loads((tmp_path / "out" / MAP).read_text())["ids"])
     assert done.pieces == (65, len(ids)) == (65, 15)
@@ -126,6 +145,21 @@ def test_answers_to_covered_texts_are_the_same_to_the_bit(world, models, tmp_pat
     check_stock_tokenizer(tmp_path / "out", german())
 
 
+def test_what_was_written_is_read_again(world, tmp_path, monkeypatch):
+    """Rows that are in another order would be another model; nothing of it stays."""
+    save = saving.save
+
+    def wrongly(folder, params, *given, **named):
+        leaves = flatten_dict(params, sep="/")
+        leaves[vocabulary.PATH] = leaves[vocabulary.PATH][::-1]
+        save(folder, unflatten_dict(leaves, sep="/"), *given, **named)
+
+    monkeypatch.setattr(saving, "save", wrongly)
+    with pytest.raises(UserError, match="what was written is not what was read"):
+        trim(world.encoder, tmp_path / "out", Wanted({"de": german()}, {}))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_starts_from_it(world, tmp_path):
     words = {name: [f"{name}{i}" for i in range(20)] for name in tiny.LANGUAGES[:2]}
     trim(world.encoder, tmp_path / "out", Wanted(words, {}))
@@ -134,8 +168,8 @@ def test_a_run_starts_from_it(world, tmp_path):
     assert inputs.encoder.config.vocab_size < 65
 
 
-def test_a_model_of_all_sizes_stays_one(world, models, tmp_path):
-    folder = shutil.copytree(models / "dense-tanh-out", tmp_path / "export")
+def test_a_model_of_all_sizes_stays_one(world, folder_of, tmp_path):
+    folder = shutil.copytree(folder_of / "dense-tanh-out", tmp_path / "export")
     network = folders.read(folder).network
     tau = {"heads": np.ones((2, 4), np.float32), "ffn": np.ones((2, 64), np.float32)}
     own = digests.of_encoder(network.params, network.config)

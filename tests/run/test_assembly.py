@@ -4,10 +4,12 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+import tiny
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.xlmr import XlmrConfig
 from alignreg_jax.run import assembly
+from alignreg_jax.run.inputs import load_inputs
 
 BASE = XlmrConfig(250002, 768, 12, 12, 3072, 514)
 
@@ -51,3 +53,19 @@ def test_attention_by_itself_is_fused_on_one_device_only():
     assert assembly._attention("auto", BASE, "bfloat16", [A100, A100]) == "einsum"
     assert assembly._attention("cudnn", BASE, "bfloat16", [A100, A100]) == "cudnn"
     assert assembly._attention("einsum", BASE, "bfloat16", [A100]) == "einsum"
+
+
+@pytest.mark.parametrize(("value", "heard"), [("all", True), ("text", False)])
+def test_what_the_teacher_speaks_about_is_the_steps_setting(world, monkeypatch, value, heard):
+    config = tiny.configured(world, "--config.distill.teacher=dense")
+    config = replace(config, distill=replace(config.distill, rows=value))
+    inputs, made, real = load_inputs(config), [], assembly.steps.StepSettings
+
+    def noting(**given):
+        made.append(real(**given))
+        return made[-1]
+
+    monkeypatch.setattr(assembly.steps, "StepSettings", noting)
+    model, phases = assembly.build_model(config, inputs), inputs.time_table(config)
+    assembly.build_trainer(config, inputs, model, phases, [0], later=True)
+    assert [settings.taught_labelled for settings in made] == [heard]
