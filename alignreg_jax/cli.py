@@ -1,11 +1,11 @@
-"""The `alignreg` command: `alignreg run`, `sweep`, `demo`, `shrink`, `trim`, `mask`."""
+"""The `alignreg` command: `alignreg run`, `sweep`, `demo`, `shrink`, `trim`, `deploy`, `mask`."""
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignreg_jax import main, shrink, sweep, trim
+from alignreg_jax import deploy, main, shrink, sweep, trim
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run import mask_artefact
@@ -19,13 +19,15 @@ usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, e
                                                    feed-forward units: physically smaller
        alignreg trim MODEL --out DIR [...]         the model with fewer pieces, those that some
                                                    languages and texts need
+       alignreg deploy RUN --out DIR [...]         the model as ONNX in eight bits, behind a gate
+                                                   for every language
        alignreg mask write BASE EXPORT OUT         an export whose encoder's weights were only left
                                                    out, none trained, as a mask and a head
        alignreg mask apply BASE MASK OUT           the export again; BASE is a folder or Hub id
 
 The first two are `python -m alignreg_jax.main` and `python -m alignreg_jax.sweep`; `alignreg run
---help` lists their flags, `alignreg shrink --help` and `alignreg trim --help` their own. `alignreg
-demo smoke` takes about a minute. --version says what is installed."""
+--help` lists their flags; shrink, trim and deploy have a --help of their own. `alignreg demo smoke`
+takes about a minute. --version says what is installed."""
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -40,6 +42,8 @@ def execute(arguments: Sequence[str]) -> int:
         return shrink.main(rest)
     if command == "trim":
         return trim.main(rest)
+    if command == "deploy":
+        return deploy.main(rest)
     if command == "demo":
         arg = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
         return main.main(["--config", f"{config_folder() / 'demo.py'}{arg}", *rest])
@@ -83,8 +87,8 @@ def _mask(arguments: Sequence[str]) -> int:
 
 def _unknown(arguments: Sequence[str]) -> int:
     raise UserError(
-        f"alignreg {arguments[0]}: choose one of run, sweep, demo, shrink, trim, mask; --help says"
-        " more"
+        f"alignreg {arguments[0]}: choose one of run, sweep, demo, shrink, trim, deploy, mask;"
+        " --help says more"
     )
 
 

@@ -34,6 +34,10 @@ MAP = "trim.json"
 _CARD = "README.md"
 
 
+class AllWanted(UserError):
+    """No piece would go."""
+
+
 @dataclass(frozen=True)
 class Wanted:
     """What is to be kept.
@@ -96,7 +100,7 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
     )
     ids, tokenizer = before.cut(kept)
     if len(ids) >= len(before):
-        raise UserError(f"{folder}: all {len(before):,} pieces are wanted, so nothing would go")
+        raise AllWanted(f"{folder}: all {len(before):,} pieces are wanted, so nothing would go")
     cut = ActiveVocabulary(ids)
     config, params = cut.config(network.config), cut.cut(network.params)
     with whole_folder(out, _bytes(params)) as partial:

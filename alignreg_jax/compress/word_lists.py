@@ -1,6 +1,6 @@
 """What people write in a language: texts in files, and words with how often they are met."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,16 @@ def _of_rows(path: Path) -> list[str]:
     return [*rows.text_a, *(rows.text_b or ())]
 
 
-def words(languages: Sequence[str], folder: Path | None = None) -> dict[str, Mapping[str, float]]:
+def words(
+    languages: Sequence[str], folder: Path | None = None, optional: Collection[str] = ()
+) -> dict[str, Mapping[str, float]]:
     """Find words of languages and how often they are met.
 
     Args:
         languages: names.
         folder: with <language>.txt, a word on every line, the most frequent first, by itself or
             with a tab and a number; None: the lists of the package wordfreq.
+        optional: languages that may have no list, because there are texts of them.
 
     Raises:
         UserError: there is no list for a language, or the package is not installed.
@@ -57,7 +60,12 @@ def words(languages: Sequence[str], folder: Path | None = None) -> dict[str, Map
     if not languages:
         return {}
     if folder is not None:
-        return {name: _listed(folder / f"{name}.txt") for name in languages}
+        paths = {name: folder / f"{name}.txt" for name in languages}
+        return {
+            name: _listed(path)
+            for name, path in paths.items()
+            if name not in optional or path.exists()
+        }
     try:
         import wordfreq
     except ImportError:
@@ -66,16 +74,17 @@ def words(languages: Sequence[str], folder: Path | None = None) -> dict[str, Map
             " 'alignreg_jax[vocabulary]'; or give --word-lists FOLDER with <language>.txt"
         ) from None
     known = sorted(wordfreq.available_languages())
-    if unknown := [name for name in languages if name.split("-")[0] not in known]:
+    listed = [name for name in languages if name.split("-")[0] in known]
+    if unknown := [name for name in languages if name not in {*listed, *optional}]:
         raise UserError(
             f"--languages: there are no words of {', '.join(unknown)}; wordfreq has"
             f" {', '.join(known)}; or give --word-lists FOLDER with <language>.txt"
         )
     found: dict[str, Mapping[str, float]] = {}
-    for name in languages:
-        listed = wordfreq.get_frequency_dict(name)  # its look-up of a word would split it first
-        most = sorted(listed, key=lambda word: (-listed[word], word))[:WORDS]
-        found[name] = {word: listed[word] for word in most}
+    for name in listed:
+        often = wordfreq.get_frequency_dict(name)  # its look-up of a word would split it first
+        most = sorted(often, key=lambda word: (-often[word], word))[:WORDS]
+        found[name] = {word: often[word] for word in most}
     return found
 
 

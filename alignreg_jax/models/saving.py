@@ -93,6 +93,11 @@ def save(
         (folder / file).chmod((folder / CONFIG).stat().st_mode)
 
 
+def class_of(head: Head | None) -> str:
+    """The class of transformers' that loads a model with a head, beside which it may stand."""
+    return _CLASSES[head or "linear"]
+
+
 def is_stock(config: XlmrConfig) -> bool:
     """Whether transformers' XLM-R can have these sizes.
 
@@ -126,7 +131,7 @@ def _config_json(
     config: XlmrConfig, head: Head | None, labels: tuple[str, ...], source: Path
 ) -> dict[str, Any]:
     original = read_json(source / CONFIG)
-    name = _CLASSES[head or "linear"]
+    name = class_of(head)
     form: dict[str, Any] = {"architectures": [name], "model_type": STOCK}
     sizes: dict[str, Any] = {}
     if not is_stock(config):

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import jax
+from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
+from alignreg_jax.models.architecture import read_json
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.support.files import atomic_write
@@ -89,6 +91,25 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
             f"{how_to_start_over(workdir)}"
         )
     return True
+
+
+def config_of(workdir: Path) -> ExperimentConfig | None:
+    """The configuration of the run in a folder; None if it is another folder.
+
+    A field that config.json lacks, because an earlier version wrote it, is at its default.
+
+    Raises:
+        UserError: it is of a run that this version cannot go on with.
+    """
+    path = workdir / "config.json"
+    content = read_json(path) if path.exists() else {}
+    if not isinstance(content.get("config"), dict):
+        return None
+    try:
+        fields = ConfigDict(configuration.with_later_fields(content["config"]))
+        return configuration.resolve(fields)
+    except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a config of this version ({error})") from None
 
 
 def drop_free(fields: dict[str, Any]) -> None:

@@ -1,0 +1,185 @@
+"""What a deployed folder is, in lines for a terminal and in its card."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from alignreg_jax.compress.deployment.comparing import Line
+from alignreg_jax.compress.served import Served
+
+if TYPE_CHECKING:
+    from alignreg_jax.compress.deployment.deploy import Deployed
+
+_KEPT_FIELDS = ("license", "base_model")  # of the original's card
+
+
+def lines(done: "Deployed", out: str) -> list[str]:
+    """What to show of it."""
+    shapes = list(done.lines[0].milliseconds)
+    heads = (
+        "",
+        "MB",
+        "gzip",
+        *(f"{each} ms" for each in shapes),
+        "flips",
+        "most",
+        "English",
+        "others",
+        "worst",
+    )
+    table = [heads, *(_cells(line, shapes) for line in done.lines)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
+    said = [
+        "  ".join(
+            cell.ljust(width) if column == 0 else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in table
+    ]
+    said += [
+        "",
+        "times are for rows x pieces; flips: % of answers that are others than the"
+        " float model's, over all languages and in the language with most",
+    ]
+    for name, bad in done.refused:
+        listed = ", ".join(
+            f"{each.language} {each.flips} of {each.answers} ({each.share:.1f} %)" for each in bad
+        )
+        said.append(f"gate: {name} changes too many answers: {listed}")
+    if any(name == "fp32" for name, _ in done.refused):
+        said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
+    return [*said, f"{out}: {done.kept or done.floating}"]
+
+
+def _cells(line: Line, shapes: Sequence[str]) -> tuple[str, ...]:
+    flips, summary = line.flips, line.summary
+    worst = summary["worst"]
+    return (
+        line.name,
+        f"{line.size / 1e6:.1f}",
+        "" if line.packed is None else f"{line.packed / 1e6:.1f}",
+        *(f"{line.milliseconds[each]:.2f}" if each in line.milliseconds else "" for each in shapes),
+        "" if flips is None else f"{flips[0]:.2f} %",
+        "" if flips is None else f"{flips[1].language} {flips[1].share:.1f} %",
+        *(
+            "" if summary[name] is None else f"{summary[name]:.1f}"
+            for name in ("en", "zero_shot_avg")
+        ),
+        "" if worst is None else f"{worst['language']} {worst['value']:.1f}",
+    )
+
+
+def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any], code: str) -> str:
+    """The text of README.md.
+
+    Args:
+        before: the original's, of which licence and origin are kept.
+        done: what was made.
+        served: rows that were compared.
+        facts: of deploy.json.
+        code: of predict.py.
+    """
+    by_name = {line.name: line for line in done.lines}
+    chosen = by_name[done.kept or done.floating]
+    title = re.search(r"^# (.+)$", before, re.M)
+    name = title[1] if title else "A classifier"
+    kind = "token" if done.network.head == "token" else "text"
+    shapes = facts["shapes"]
+    models = [
+        f"| {line.name} | {line.size / 1e6:.1f} | "
+        f"{'' if line.packed is None else f'{line.packed / 1e6:.1f}'} | "
+        + " | ".join(f"{line.milliseconds.get(shape, float('nan')):.2f}" for shape in shapes)
+        + " |"
+        for line in done.lines
+    ]
+    parts = [
+        _metadata(before, served, kind),
+        f"# {name}, to serve\n",
+        f"An ONNX model, {facts['kept']}: {chosen.size / 1e6:.1f} MB, {facts['pieces']:,} pieces."
+        f" `{facts['file']}` is the one to take; `onnx/model.onnx` is the same in float32.\n",
+        "```python\n" + code.rstrip() + "\n```\n",
+        "## What each language lost\n",
+        "Answers that are others than those of the float model before pieces and bits were cut, in"
+        f" per cent of {'words' if kind == 'token' else 'rows'}, with the larger of two numbers:"
+        f" for one row at a time and for {facts['batches_compared'][-1]}. A language may have"
+        f" surely no more than {facts['max_flips']:g} %. Beside it the share of right answers, and"
+        " the interval of 95 % for its difference.\n",
+        _languages(chosen, by_name),
+        "## Size and time\n",
+        f"| | MB | gzip | {' | '.join(f'{shape} ms' for shape in shapes)} |",
+        "|---|---|---|" + "---|" * len(shapes),
+        *models,
+        "",
+        f"On {facts['machine']}, {facts['threads']} thread; rows x pieces. Set"
+        " `intra_op_num_threads` to the cores that are really free: with more, threads wait for one"
+        " another.\n",
+        _overflow(facts),
+        *_vocabulary(done),
+        "Made with `alignreg deploy`; `deploy.json` has all of this for programs.\n",
+    ]
+    return "\n".join(part for part in parts if part is not None)
+
+
+def _languages(chosen: Line, by_name: Mapping[str, Line]) -> str:
+    whole = by_name["original"].scores
+    rows = [
+        "| language | answers | others % | whole model | served | difference |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in chosen.judged:
+        served = f"{chosen.scores[each.language]:.1f}" if each.language in chosen.scores else ""
+        before = f"{whole[each.language]:.1f}" if each.language in whole else ""
+        gap = each.difference
+        between = "" if gap is None else f"{gap[0]:+.1f} to {gap[1]:+.1f}"
+        rows.append(
+            f"| {each.language} | {each.answers} | {each.share:.1f} | {before} | {served} |"
+            f" {between} |"
+        )
+    return "\n".join(rows) + "\n"
+
+
+def _overflow(facts: Mapping[str, Any]) -> str | None:
+    if not facts["kept"].startswith("int8"):
+        return None
+    if facts["portable"]:
+        return "Its weights have seven bits, so that processors without VNNI compute the same.\n"
+    return (
+        "On an x86 processor without VNNI sums of products of eight bits can overflow: set"
+        ' `session.add_session_config_entry("session.x64quantprecision", "1")` there, or make it'
+        " with `--portable`.\n"
+    )
+
+
+def _vocabulary(done: "Deployed") -> list[str]:
+    if not done.losses:
+        return []
+    rows = [
+        f"| {loss.name} | x{loss.pieces:.3f} | {loss.unknown[1]:.2%} | {loss.unchanged:.1%} |"
+        for loss in done.losses
+    ]
+    return [
+        "## Pieces\n",
+        "| of | pieces after / before | <unk> | texts unchanged |",
+        "|---|---|---|---|",
+        *rows,
+        "",
+    ]
+
+
+def _metadata(before: str, served: Served, kind: str) -> str:
+    found = re.match(r"---\n(.*?)\n---\n", before, re.S)
+    old = found[1].split("\n") if found else []
+    kept = [line for line in old if line.partition(":")[0] in _KEPT_FIELDS]
+    codes = sorted({re.split("[-_]", language)[0] for language in served.rows})
+    return "\n".join(
+        [
+            "---",
+            *kept,
+            "language:",
+            *(f'  - "{code}"' for code in codes),
+            "library_name: onnx",
+            f"pipeline_tag: {kind}-classification",
+            "---",
+            "",
+        ]
+    )

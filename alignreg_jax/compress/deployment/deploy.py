@@ -1,0 +1,220 @@
+"""From a folder of a model to one that is served: pieces and units cut, ONNX, eight bits, a gate.
+
+The gate compares answers with those of the float model at the same size with all its pieces. What
+the size itself has cost stands in the table, where the whole model has a line.
+"""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from alignreg_jax.compress import folders, gate
+from alignreg_jax.compress.agreement import Network
+from alignreg_jax.compress.coverage import Loss
+from alignreg_jax.compress.deployment import comparing, cutting, folder_files
+from alignreg_jax.compress.deployment.comparing import Asked, Line
+from alignreg_jax.compress.deployment.cutting import Cuts
+from alignreg_jax.compress.gate import Answers, Judged
+from alignreg_jax.compress.onnx import candidates, graph, outlying
+from alignreg_jax.compress.onnx.candidates import KINDS, Candidate, Kind
+from alignreg_jax.compress.onnx.products import Form
+from alignreg_jax.compress.served import Served
+from alignreg_jax.data import encoding
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.errors import UserError
+from alignreg_jax.support.files import whole_folder
+
+Quantize = Literal["auto", "int8", "int8-fine", "q8", "fp16", "none"]
+
+_WORK = ".work"  # in the new folder, until it is done
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """How a model is to be served.
+
+    Attributes:
+        cuts: which size, and which pieces.
+        quantize: "auto" is the fastest of all that passes the gate.
+        max_flips: per cent of a language's answers that may be others.
+        portable: whether int8 is to give the same on processors without VNNI.
+        mixed: whether parts stay in float32 where eight bits do not pass.
+        threads: of measured times.
+    """
+
+    cuts: Cuts = field(default_factory=Cuts)
+    quantize: Quantize = "auto"
+    max_flips: float = gate.MAX_FLIPS
+    portable: bool = False
+    mixed: bool = False
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What was done.
+
+    Attributes:
+        lines: of the table: the original, at its size, with its pieces, and candidates in the order
+            in which they were tried.
+        kept: name of the candidate in model_quantized.onnx; None: there is none.
+        refused: (name, languages) of models that did not pass the gate.
+        losses: what each language lost with pieces.
+        folder: of the model that is served, with its tokenizer.
+        network: the model.
+        labels: of its head.
+        max_length: most pieces of a row.
+    """
+
+    lines: Sequence[Line]
+    kept: str | None
+    refused: Sequence[tuple[str, Sequence[Judged]]]
+    losses: Sequence[Loss]
+    folder: Path
+    network: Network
+    labels: Sequence[str]
+    max_length: int
+
+    @property
+    def floating(self) -> str:
+        """Name of the line of model.onnx."""
+        return next(line.name for line in reversed(self.lines) if line.name.startswith("fp32"))
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing was refused that was asked for."""
+        return not self.refused or self.kept is not None
+
+
+def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
+    """Write the folder of a model that is served.
+
+    Where no candidate passes the gate, the folder has the float model alone; where fewer pieces do
+    not, it has all pieces.
+
+    Args:
+        folder: of the model, with a head.
+        out: the new folder, which must not be there.
+        served: rows to compare on.
+        wanted: how.
+
+    Raises:
+        UserError: the folder cannot be read, or cut as wanted; it has no head; no room. Nothing is
+            written then.
+    """
+    if out.exists():
+        raise UserError(f"{out}: is there already; give a folder that is not")
+    original = folders.read(folder)
+    if original.network.head is None:
+        raise UserError(f"{folder}: has no head, so it gives no answers to compare")
+    weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
+    with whole_folder(out, 2 * weights) as partial:
+        scratch = partial / _WORK
+        scratch.mkdir()
+        done = _Maker(folder, served, wanted, scratch).make()
+        folder_files.write(partial, folder, done, served, wanted)
+        shutil.rmtree(scratch)
+    return done
+
+
+class _Maker:
+    """Makes the files of one model in a scratch folder."""
+
+    def __init__(self, folder: Path, served: Served, wanted: Wanted, scratch: Path):
+        self._folder, self._served, self._wanted = folder, served, wanted
+        self._scratch, self._refused = scratch, []
+        self._lines: list[Line] = []
+
+    def make(self) -> Deployed:
+        wanted = self._wanted
+        cut = cutting.cut(self._folder, wanted.cuts, self._scratch)
+        whole, before = self._float("original", self._folder)
+        self._lines.append(whole)
+        if cut.sized != self._folder:
+            sized, before = self._float("at its size", cut.sized)
+            self._lines.append(sized)
+        folder, kept = cut.folder, None
+        asked = self._write_float("fp32", folder, before)
+        if self._refused:  # with fewer pieces; the smaller forms of it are no better
+            folder = cut.sized
+            asked = self._write_float("fp32, all pieces", folder, before)
+        elif wanted.quantize != "none":
+            kept = self._first_that_passes(folders.read(folder).network, asked, before)
+        # Of pieces that all of them have
+        fewest = folders.read(cut.folder).network.config.vocab_size
+        comparing.time(self._lines, fewest, asked.longest, wanted.threads)
+        small = folders.read(folder)
+        return Deployed(
+            self._lines, kept, self._refused, cut.losses, folder, small.network, small.labels,
+            asked.longest,
+        )  # fmt: skip
+
+    def _write_float(self, name: str, folder: Path, before: Mapping[str, Answers]) -> Asked:
+        network = folders.read(folder).network
+        asked, path = Asked(self._served, folder, network.config), self._scratch / f"{name}.onnx"
+        graph.write(path, network)
+        self._lines.append(self._judged(name, path, asked, before))
+        return asked
+
+    def _float(self, name: str, folder: Path) -> tuple[Line, Mapping[str, Answers]]:
+        network = folders.read(folder).network
+        path = self._scratch / f"{name}.onnx"
+        graph.write(path, network, Form(whole=True))
+        asked = Asked(self._served, folder, network.config)
+        return comparing.reference(name, path, asked, self._served)
+
+    def _judged(self, name: str, path: Path, asked: Asked, before: Mapping[str, Answers]) -> Line:
+        line = comparing.line(name, path, asked, self._served, before)
+        if bad := gate.failed(list(line.judged), self._wanted.max_flips):
+            self._refused.append((name, bad))
+        return line
+
+    def _first_that_passes(
+        self, network: Network, asked: Asked, before: Mapping[str, Answers]
+    ) -> str | None:
+        """Try the fastest first; its name."""
+        wanted, known = self._wanted, self._known(asked)
+        kinds: tuple[Kind, ...] = (wanted.quantize,) if wanted.quantize in KINDS else KINDS
+        found = outlying.largest(network, known)
+        tried = candidates.forms(kinds, found, wanted.portable)
+        paths = {candidate.name: self._written(network, candidate) for candidate in tried}
+        for candidate in _fastest_first(tried, paths, asked, wanted.threads):
+            if self._passes(candidate, paths[candidate.name], asked, before):
+                return candidate.name
+            if not wanted.mixed or candidate.form.weights == "fp16":
+                continue
+            for mixed in candidates.widened(candidate, network, known, self._scratch):
+                if self._passes(mixed, self._written(network, mixed), asked, before):
+                    return mixed.name
+        return None
+
+    def _written(self, network: Network, candidate: Candidate) -> Path:
+        path = self._scratch / f"{candidate.name}.onnx"
+        graph.write(path, network, candidate.form)
+        return path
+
+    def _passes(
+        self, candidate: Candidate, path: Path, asked: Asked, before: Mapping[str, Answers]
+    ) -> bool:
+        self._lines.append(self._judged(candidate.name, path, asked, before))
+        return all(name != candidate.name for name, _ in self._refused)
+
+    def _known(self, asked: Asked) -> Encoded:
+        """Texts that stand for what the model will meet."""
+        return encoding.concatenate(
+            [
+                encoding.encode(split, asked.tokenizer, asked.longest)
+                for split in self._served.known.values()
+            ]
+        )
+
+
+def _fastest_first(
+    tried: list[Candidate], paths: Mapping[str, Path], asked: Asked, threads: int
+) -> list[Candidate]:
+    lines = [Line(each.name, paths[each.name], 0, {}) for each in tried]
+    comparing.time(lines, asked.pieces, asked.longest, threads)
+    spent = {line.name: sum(line.milliseconds.values()) for line in lines}
+    return sorted(tried, key=lambda each: spent[each.name])

@@ -1,0 +1,26 @@
+"""python predict.py TEXT ...: the label of each text; of a pair, with a tab between its two.
+
+Needs onnxruntime, tokenizers and numpy, and nothing else.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder = Path(__file__).parent
+facts = json.loads((folder / "deploy.json").read_text("utf-8"))
+tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+tokenizer.enable_truncation(facts["max_length"])
+tokenizer.enable_padding(pad_id=facts["pad"], pad_token="<pad>")
+session = onnxruntime.InferenceSession(str(folder / facts["file"]))
+texts = [tuple(text.split("\t", 1)) if "\t" in text else text for text in sys.argv[1:]]
+rows = tokenizer.encode_batch(texts)
+ids = np.array([row.ids for row in rows], np.int64)
+mask = np.array([row.attention_mask for row in rows], np.int64)
+(logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+for text, row in zip(sys.argv[1:], logits, strict=True):
+    print(facts["labels"][row.argmax()], text, sep="\t")

@@ -1,0 +1,27 @@
+"""python predict.py SENTENCE ...: the label of every word, cut at spaces.
+
+Needs onnxruntime, tokenizers and numpy, and nothing else.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+folder = Path(__file__).parent
+facts = json.loads((folder / "deploy.json").read_text("utf-8"))
+tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+tokenizer.enable_truncation(facts["max_length"])
+session = onnxruntime.InferenceSession(str(folder / facts["file"]))
+for words in map(str.split, sys.argv[1:]):
+    row = tokenizer.encode(words, is_pretokenized=True)
+    ids, mask = (np.array([each], np.int64) for each in (row.ids, row.attention_mask))
+    (logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+    labels = ["O"] * len(words)
+    for piece, word in reversed(list(enumerate(row.word_ids))):  # its first piece counts
+        if word is not None:
+            labels[word] = facts["labels"][logits[0, piece].argmax()]
+    print(*map("/".join, zip(words, labels, strict=True)))

@@ -1,0 +1,93 @@
+"""The smaller files that a model may be served as, and which parts of it stand eight bits least."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from alignreg_jax.compress.agreement import Network
+from alignreg_jax.compress.onnx import graph, outlying, sessions
+from alignreg_jax.compress.onnx.outlying import Largest
+from alignreg_jax.compress.onnx.products import Form
+from alignreg_jax.compress.onnx.quantize import STEPS
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.support.progress import progress
+
+Kind = Literal["int8", "int8-fine", "q8", "fp16"]
+"""In "int8-fine" more units of activations are computed apart."""
+KINDS: tuple[Kind, ...] = ("int8", "int8-fine", "q8", "fp16")
+
+PORTABLE = 63
+"""Steps with which x86 processors without VNNI compute the same."""
+
+
+class Candidate(NamedTuple):
+    """A form and its name."""
+
+    name: str
+    form: Form
+
+
+def forms(kinds: Sequence[Kind], found: Largest, portable: bool = False) -> list[Candidate]:
+    """The forms of some kinds; with their word tables in eight bits too, but for fp16.
+
+    Args:
+        kinds: which.
+        found: sizes of activations, of which some are computed apart in int8.
+        portable: whether int8 weights have few enough steps for processors without VNNI.
+    """
+    steps = PORTABLE if portable else STEPS
+    made = {
+        "int8": Form("int8", "int8", steps, outlying.beyond(found, *outlying.FEW)),
+        "int8-fine": Form("int8", "int8", steps, outlying.beyond(found, *outlying.MANY)),
+        "q8": Form("q8", "int8"),
+        "fp16": Form("fp16", "fp16"),
+    }
+    return [Candidate(kind, made[kind]) for kind in kinds]
+
+
+def parts(network: Network) -> list[str]:
+    """Beginnings of the names of matrices that are kept wide together."""
+    layers = range(network.config.num_layers)
+    return [f"layer{layer}.{part}" for layer in layers for part in ("attention.", "ffn.")]
+
+
+def widened(
+    candidate: Candidate, network: Network, known: Encoded, scratch: Path
+) -> Iterator[Candidate]:
+    """The same with 1, 2, 4, ... parts in float32, those first that eight bits harm most.
+
+    Args:
+        candidate: a form in eight bits.
+        network: the model.
+        known: texts like those that it will meet.
+        scratch: a folder for files.
+    """
+    order = _by_harm(candidate.form, network, known, scratch)
+    count = 1
+    while count < len(order):
+        wide = tuple(order[:count])
+        yield Candidate(f"{candidate.name}, {count} wide", replace(candidate.form, wide=wide))
+        count *= 2
+
+
+def _by_harm(form: Form, network: Network, known: Encoded, scratch: Path) -> list[str]:
+    """Parts by the error of the logits when each is the only one in eight bits."""
+    every, file, errors = parts(network), scratch / "part.onnx", {}
+
+    def logits(of: Form) -> np.ndarray:
+        graph.write(file, network, of)
+        pad = network.config.pad_token_id
+        return sessions.answers(sessions.session(file), known, pad, 32)
+
+    exact = logits(Form())
+    with progress(len(every), "which parts stay wide", "parts") as bar:
+        for part in every:
+            others = tuple(each for each in every if each != part)
+            found = logits(replace(form, words="fp32", wide=others))
+            errors[part] = float(np.nansum((found - exact) ** 2))
+            bar.update(1)
+    file.unlink()
+    return sorted(every, key=lambda part: -errors[part])

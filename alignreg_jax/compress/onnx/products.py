@@ -1,0 +1,184 @@
+"""Products with a model's matrices, and rows of its word table, as each form computes them.
+
+fp32, fp16 (stored so, and made float32 when a session loads) and int8 need standard operators
+alone, q8 needs MatMulNBits of ONNX Runtime.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from onnx import TensorProto
+
+from alignreg_jax.compress.onnx import quantize
+from alignreg_jax.compress.onnx.nodes import MICROSOFT, Nodes
+from alignreg_jax.compress.onnx.quantize import BLOCK, STEPS
+
+Weights = Literal["fp32", "fp16", "int8", "q8"]
+
+_EIGHT_BIT_INPUTS = 4  # accuracy_level of MatMulNBits: blocks of inputs in int8
+
+
+class Outlying(NamedTuple):
+    """Units of an activation that go far beyond all others, and how far the others go."""
+
+    units: Int[np.ndarray, " units"]
+    limit: float
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a graph stores and computes a model.
+
+    Attributes:
+        weights: of the encoder's matrices. The head stays in float32 (fp16: stored in 16 bits).
+        words: of the word table; in int8 every row has a scale. With another form than fp32
+            positions are float16.
+        steps: of int8 weights on either side of zero.
+        outlying: of int8: name of an activation -> units that are computed apart, in float32.
+        wide: beginnings of names of matrices that stay in float32.
+        whole: whether the last layer is computed for all tokens, although a head over texts reads
+            the first one only.
+        fused: whether attention is one operator, which exists from opset 23 on.
+    """
+
+    weights: Weights = "fp32"
+    words: Literal["fp32", "fp16", "int8"] = "fp32"
+    steps: int = STEPS
+    outlying: Mapping[str, Outlying] = field(default_factory=dict)
+    wide: tuple[str, ...] = ()
+    whole: bool = False
+    fused: bool = False
+
+
+class _Narrow(NamedTuple):
+    """An activation in eight bits: steps, scale, zero point; and what lies beyond their limits."""
+
+    steps: str
+    scale: str
+    zero: str
+    beyond: str | None = None
+    units: Int[np.ndarray, " units"] | None = None
+
+
+class Products:
+    """Adds products to a graph; an activation that several matrices read is quantised once."""
+
+    def __init__(self, nodes: Nodes, form: Form):
+        """Nothing is added yet."""
+        self._nodes, self._form = nodes, form
+        self._narrow: dict[str, _Narrow] = {}
+
+    def dense(
+        self,
+        source: str,
+        kernel: Float[np.ndarray, "inputs outputs"],
+        bias: Float[np.ndarray, " outputs"],
+        name: str,
+        weights: Weights | None = None,
+    ) -> str:
+        """Add `source @ kernel + bias`; `weights` overrides the form's."""
+        kind = weights or (
+            "fp32" if name.startswith(self._form.wide or "\0") else self._form.weights
+        )
+        if kind == "q8":
+            return self._in_blocks(source, kernel, bias, name)
+        nodes = self._nodes
+        if kind == "int8":
+            found = self._in_columns(source, kernel, name)
+        else:
+            found = nodes.add(
+                "MatMul", [source, self._stored(kernel, name, kind)], f"{name}.product"
+            )
+        return nodes.add("Add", [found, nodes.constant(f"{name}.bias", bias)], name)
+
+    def words(self, table: Float[np.ndarray, "pieces hidden"], ids: str) -> str:
+        """Add the rows of the word table."""
+        nodes, form = self._nodes, self._form
+        if form.words == "fp32":
+            return nodes.add("Gather", [nodes.constant("word.weight", table), ids], "word")
+        if form.words == "fp16":
+            halves = nodes.constant("word.weight", table.astype(np.float16))
+            found = nodes.add("Gather", [halves, ids], "word.rows")
+            return nodes.cast(found, "word", TensorProto.FLOAT)
+        rows = quantize.columns(np.ascontiguousarray(table.T))
+        steps = nodes.constant("word.weight", rows.steps.T)
+        scale = nodes.constant("word.scale", rows.scale[:, None])
+        found = nodes.cast(nodes.add("Gather", [steps, ids], "word.rows"), "word.steps", 1)
+        return nodes.add("Mul", [found, nodes.add("Gather", [scale, ids], "word.scales")], "word")
+
+    def positions(self, table: Float[np.ndarray, "positions hidden"], at: str) -> str:
+        """Add rows of the position table."""
+        nodes = self._nodes
+        if self._form.words == "fp32":
+            return nodes.add("Gather", [nodes.constant("position.weight", table), at], "position")
+        halves = nodes.constant("position.weight", table.astype(np.float16))
+        found = nodes.add("Gather", [halves, at], "position.rows")
+        return nodes.cast(found, "position", TensorProto.FLOAT)
+
+    def _stored(self, kernel: np.ndarray, name: str, kind: Weights) -> str:
+        if kind == "fp32":
+            return self._nodes.constant(f"{name}.weight", kernel)
+        halves = self._nodes.constant(f"{name}.halves", kernel.astype(np.float16))
+        return self._nodes.cast(halves, f"{name}.weight", TensorProto.FLOAT)
+
+    def _in_blocks(self, source: str, kernel: np.ndarray, bias: np.ndarray, name: str) -> str:
+        steps, scale = quantize.blocks(kernel)
+        arrays = {"weight": steps, "scale": scale, "bias": bias}
+        weight, scales, biases = (
+            self._nodes.constant(f"{name}.{part}", value) for part, value in arrays.items()
+        )
+        return self._nodes.add(
+            "MatMulNBits",
+            [source, weight, scales, "", "", biases],
+            name,
+            MICROSOFT,
+            K=kernel.shape[0],
+            N=kernel.shape[1],
+            bits=8,
+            block_size=BLOCK,
+            accuracy_level=_EIGHT_BIT_INPUTS,
+        )
+
+    def _in_columns(self, source: str, kernel: np.ndarray, name: str) -> str:
+        """Without the bias. ONNX Runtime makes one operator of these when a session loads."""
+        nodes = self._nodes
+        if source not in self._narrow:
+            self._narrow[source] = self._quantized(source)
+        narrow = self._narrow[source]
+        steps, scale = quantize.columns(kernel, self._form.steps)
+        weight = nodes.constant(f"{name}.weight", steps)
+        product = nodes.add("MatMulInteger", [narrow.steps, weight, narrow.zero], f"{name}.steps")
+        product = nodes.cast(product, f"{name}.float", TensorProto.FLOAT)
+        scales = [narrow.scale, nodes.constant(f"{name}.scale", scale)]
+        factor = nodes.add("Mul", scales, f"{name}.factor")
+        product = nodes.add("Mul", [product, factor], f"{name}.product")
+        if narrow.beyond is None:
+            return product
+        apart = nodes.constant(f"{name}.outlying", kernel[narrow.units])
+        beyond = nodes.add("MatMul", [narrow.beyond, apart], f"{name}.beyond")
+        return nodes.add("Add", [product, beyond], f"{name}.whole")
+
+    def _quantized(self, source: str) -> _Narrow:
+        """An activation with one scale for all of it, which adapts to every batch.
+
+        With outlying units y = Q(W) Q(clip(x)) + W[units] (x - clip(x))[units].
+        """
+        nodes = self._nodes
+        outlying = self._form.outlying.get(source)
+        parts = [f"{source}.{part}" for part in ("narrow", "narrow_scale", "narrow_zero")]
+        if outlying is None:
+            return _Narrow(*nodes.several("DynamicQuantizeLinear", [source], parts))
+        ends = [
+            nodes.constant(f"{source}.{end}", np.float32(sign * outlying.limit))
+            for end, sign in (("low", -1), ("high", 1))
+        ]
+        inside = nodes.add("Clip", [source, *ends], f"{source}.inside")
+        at = nodes.constant(f"{source}.units", np.asarray(outlying.units, np.int64))
+        few = [nodes.add("Gather", [each, at], f"{each}.few", axis=-1) for each in (source, inside)]
+        beyond = nodes.add("Sub", few, f"{source}.beyond")
+        return _Narrow(
+            *nodes.several("DynamicQuantizeLinear", [inside], parts), beyond, outlying.units
+        )

@@ -1,0 +1,157 @@
+"""A model as it is served: ONNX in eight bits, fewer pieces, and a gate for every language.
+
+`python -m alignreg_jax.deploy RUN --out DIR [...]`
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.support import flags, terminal
+
+if TYPE_CHECKING:
+    from alignreg_jax.compress.served import Served
+
+_USAGE = """\
+usage: alignreg deploy RUN --out DIR [--data FOLDER] [--languages de,sw] [...]
+
+Writes the model of RUN, a run's workdir or the folder (or Hub id) of a model with a head, to DIR as
+ONNX, in float32 and in the fastest smaller form in which no language's answers change by more than
+a little. DIR has what transformers.js, optimum and onnxruntime look for, a card, and predict.py,
+which needs onnxruntime, tokenizers and numpy alone.
+  --data FOLDER        rows to compare on, <language>.test.jsonl, labelled or not (a run has some)
+  --languages de,sw    those to serve, beside English; also the pieces to keep, if fewer are wanted
+
+What is cut; nothing, if not asked:
+  --tokens N           as many pieces: those of training texts, and the most frequent of --languages
+  --coverage SHARE     or as many as this share of each language's running pieces takes
+  --text FILE ...      texts that keep all their pieces
+  --word-lists FOLDER  words of languages, <language>.txt, instead of the package wordfreq
+  --size S             of a model that serves every size (method=elastic), the share of its encoder
+
+How it is stored:
+  --quantize KIND      auto (default), int8, int8-fine, q8, fp16 or none
+  --max-flips PERCENT  answers of a language that may surely be others (2)
+  --mixed              parts that eight bits harm most stay in float32 until all languages pass
+  --portable           int8 that processors without VNNI compute alike
+  --threads N          of the times that are measured (1)
+
+Exit code 3 if no smaller form passes; DIR then has the float model."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Parse the command line, write the folder, say what was lost; the exit code."""
+    return flags.execute(arguments, lambda: _USAGE, _run)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    values = _parse(arguments)
+    out = flags.new_folder(values.out)
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "alignreg deploy needs onnx and onnxruntime: pip install 'alignreg_jax[deploy]'"
+        ) from None
+    from alignreg_jax.compress import trim, word_lists
+    from alignreg_jax.compress.deployment import account
+    from alignreg_jax.compress.deployment.cutting import Cuts
+    from alignreg_jax.compress.deployment.deploy import Wanted, deploy
+
+    names = [name.strip() for name in (values.languages or "").split(",") if name.strip()]
+    languages = list(dict.fromkeys(["en", *names])) if names else []
+    folder, served = _model(values, languages)
+    pieces = None
+    if values.tokens or values.coverage or values.text:
+        lists = Path(os.path.expanduser(values.word_lists)) if values.word_lists else None
+        texts = {
+            Path(file).name: word_lists.texts(Path(os.path.expanduser(file)))
+            for file in values.text
+        }
+        own = {"training": served.known_texts()} if served.beside else {}
+        pieces = trim.Wanted(
+            {**own, **texts},
+            word_lists.words(languages, lists, set(served.known)),
+            values.tokens,
+            coverage=0.999 if values.coverage is None else values.coverage,
+        )
+    wanted = Wanted(
+        Cuts(values.size, pieces),
+        values.quantize,
+        values.max_flips,
+        values.portable,
+        values.mixed,
+        values.threads,
+    )
+    done = deploy(folder, out, served, wanted)
+    terminal.show("\n".join(account.lines(done, str(out))))
+    return 0 if done.passed else 3
+
+
+def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Served"]:
+    """The model's folder, and rows to compare on."""
+    from alignreg_jax.compress import folders, served
+    from alignreg_jax.models import checkpoints
+    from alignreg_jax.run import workdir
+
+    run = Path(os.path.expanduser(values.model))
+    config = workdir.config_of(run)
+    folder = run / "export" if config else checkpoints.resolve(values.model, "RUN")
+    if config and not folder.is_dir():
+        raise UserError(f"{run}: has no export yet; the run is not finished")
+    if values.data:
+        model = folders.read(folder)
+        if model.network.head is None:
+            raise UserError(f"{folder}: has no head, so it gives no answers to compare")
+        data = Path(os.path.expanduser(values.data))
+        return folder, served.of_folder(data, model.network.head, model.labels, languages)
+    if config:
+        return folder, served.of_run(config, languages)
+    raise UserError(
+        f"{values.model}: is a model and no run, so give --data FOLDER, with"
+        " <language>.test.jsonl to compare answers on"
+    )
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """The command line; UserError for any mistake."""
+    parser = flags.Parser("alignreg deploy")
+    parser.add_argument("model", metavar="RUN")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--data")
+    parser.add_argument("--languages")
+    parser.add_argument("--text", nargs="+", default=[])
+    parser.add_argument("--word-lists")
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--tokens", type=int)
+    group.add_argument("--coverage", type=float)
+    parser.add_argument("--size", type=float)
+    parser.add_argument(
+        "--quantize", choices=("auto", "int8", "int8-fine", "q8", "fp16", "none"), default="auto"
+    )
+    parser.add_argument("--max-flips", type=float, default=2.0)
+    parser.add_argument("--mixed", action="store_true")
+    parser.add_argument("--portable", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    values = parser.parse_args(list(arguments))
+    if values.coverage is not None and not values.languages:
+        raise UserError("--coverage is of --languages; name them")
+    for name, most in (("coverage", 1.0), ("size", 1.0), ("max_flips", 100.0)):
+        value = getattr(values, name)
+        if value is not None and not 0 < value <= most:
+            flag = name.replace("_", "-")
+            raise UserError(f"--{flag}={value:g}: should be above 0 and at most {most:g}")
+    for name in ("tokens", "threads"):
+        value = getattr(values, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name}={value}: should be at least 1")
+    return values
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,329 @@
+"""Graphs against the JAX model, their form, and eight bits against numpy."""
+
+from collections import Counter
+
+import empties
+import jax
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from alignreg_jax.compress.agreement import Network
+from alignreg_jax.compress.onnx import candidates, graph, outlying, quantize, sessions
+from alignreg_jax.compress.onnx.products import Form, Outlying
+from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.models import xlmr
+from alignreg_jax.models.slicing import sliced
+
+HEADS = ("dense-tanh-out", "linear", "token", "label-words")
+PLAIN = Form()
+random = np.random.default_rng(0)
+ROWS = [
+    np.concatenate([[0], random.integers(3, 60, length), [2]]).astype(np.int32)
+    for length in (1, 3, 30, 12, 7)
+]
+
+
+@pytest.fixture(scope="module")
+def network(world, tmp_path_factory):
+    """Head -> a model with it."""
+    with_words = tiny.with_lm_head(world, tmp_path_factory.mktemp("words") / "encoder")
+    made = {}
+    for head in HEADS:
+        words = {"source": with_words, "words": ("en1", "en2", "en3")}
+        params, config = empties.load(world, head, **(words if head == "label-words" else {}))
+        made[head] = Network(params, config, head)
+    return made
+
+
+def expected(network, rows=ROWS):
+    """Logits of the JAX model of rows one by one, of words one after the other."""
+    model = xlmr.XlmrModel(network.config, network.head, len(tiny.LABELS))
+    width = max(map(len, rows))
+    ids = np.full((len(rows), width), 1, np.int32)
+    lengths = np.array(list(map(len, rows)), np.int32)
+    for place, row in enumerate(rows):
+        ids[place, : len(row)] = row
+    found = np.asarray(jax.jit(xlmr.logits, static_argnums=0)(model, network.params, ids, lengths))
+    return found if found.ndim == 2 else found[np.arange(width) < lengths[:, None]]
+
+
+def run(path, rows=ROWS, **options):
+    session = sessions.session(path, **options)
+    inputs = sessions.feed(rows, pad=1)
+    (found,) = session.run(None, inputs)
+    return found if found.ndim == 2 else found[inputs["attention_mask"] == 1]
+
+
+def written(folder, network, form=PLAIN):
+    graph.write(folder / "model.onnx", network, form)
+    return folder / "model.onnx"
+
+
+def kernels(path):
+    return {each.name: numpy_helper.to_array(each) for each in onnx.load(path).graph.initializer}
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_graph_computes_what_jax_does(network, tmp_path, head):
+    """On rows of several lengths in one batch, padding among them."""
+    of = network[head]
+    want = expected(of)
+    forms = {"plain": PLAIN, "whole": Form(whole=True), "fused": Form(fused=True)}
+    for form in forms.values():
+        np.testing.assert_allclose(run(written(tmp_path, of, form)), want, atol=1e-5, rtol=0)
+
+
+def test_a_padding_piece_in_a_text_is_attended_to_and_has_no_position(network, tmp_path):
+    rows = [np.array([0, 5, 1, 7, 2], np.int32), np.array([0, 9, 2], np.int32)]
+    of = network["token"]
+    np.testing.assert_allclose(
+        run(written(tmp_path, of), rows), expected(of, rows), atol=1e-5, rtol=0
+    )
+
+
+counts = st.fixed_dictionaries(
+    {
+        "heads": st.lists(st.integers(0, tiny.HEADS), min_size=2, max_size=2),
+        "ffn": st.lists(st.sampled_from([0, 1, 7, 64]), min_size=2, max_size=2),
+    }
+)
+
+
+@settings(max_examples=8, deadline=None)
+@given(counts=counts, head=st.sampled_from(["token", "linear"]))
+def test_layers_of_any_sizes(network, tmp_path_factory, counts, head):
+    """Also none of a kind. A layer of a stack that is even again is a stack."""
+    of = network[head]
+    widths = {"heads": tiny.HEADS, "ffn": tiny.INNER}
+    units = {
+        kind: np.arange(widths[kind])[::-1] < np.array(counts[kind])[:, None] for kind in widths
+    }
+    params, config = sliced(of.params, of.config, units)
+    small = of._replace(params=params, config=config)
+    path = written(tmp_path_factory.mktemp("uneven"), small)
+    np.testing.assert_allclose(run(path), expected(small), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "int8"])
+def test_what_reads_opset_20_reads_it_and_nothing_slow_is_made_of_it(network, tmp_path, weights):
+    """ONNX Runtime's own SkipLayerNormalization costs a quarter of an int8 model's time."""
+    path = written(tmp_path, network["dense-tanh-out"], Form(weights, weights))
+    model = onnx.load(path)
+    assert [(each.domain, each.version) for each in model.opset_import] == [("", 20)]
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
+    assert not kinds["SkipLayerNormalization"]
+    assert kinds["LayerNormalization"] == 1 + 2 * tiny.LAYERS
+    if weights == "int8":  # the products and what is around them are one operator
+        fused = kinds["DynamicQuantizeMatMul"] + kinds["MatMulIntegerToFloat"]
+        assert fused == 6 * tiny.LAYERS
+        assert not kinds["MatMulInteger"]
+
+
+def test_a_large_model_lies_beside_its_graph(network, tmp_path, monkeypatch):
+    of = network["linear"]
+    monkeypatch.setattr(graph, "_LARGEST", 1000)
+    path = written(tmp_path, of)
+    assert path.stat().st_size < (tmp_path / "model.onnx_data").stat().st_size
+    np.testing.assert_allclose(run(path), expected(of), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("form", "most"),
+    [
+        (Form("fp16", "fp16"), 0.01),
+        (Form("int8", "int8"), 0.1),
+        (Form("int8", "int8", candidates.PORTABLE), 0.15),
+        (Form("q8", "int8"), 0.1),
+    ],
+)
+def test_a_smaller_form_is_smaller_and_near(network, tmp_path, form, most):
+    of = network["token"]
+    want, plain = expected(of), written(tmp_path, of).stat().st_size
+    path = written(tmp_path, of, form)
+    apart = run(path) - want
+    assert 1e-6 < np.sqrt((apart**2).mean()) / want.std() < most
+    if form.weights != "q8":  # widths of 32 are filled up to blocks of 128
+        assert path.stat().st_size < plain * (0.65 if form.weights == "fp16" else 0.6)
+
+
+def planted(of, unit=5, factor=50):
+    """A feed-forward unit that is far beyond all others, without a say in the answer."""
+    leaves = {path: np.array(leaf) for path, leaf in empties.flat(of.params).items()}
+    leaves["encoder/intermediate/bias"][:, unit] = factor
+    leaves["encoder/output/kernel"][:, unit] /= factor
+    return of._replace(params=empties.nested(leaves))
+
+
+def encoded(rows=ROWS):
+    lengths = np.array(list(map(len, rows)), np.int32)
+    offsets = (np.cumsum(lengths) - lengths).astype(np.int32)
+    return Encoded(np.concatenate(rows), offsets, lengths, np.zeros(len(rows), np.int32))
+
+
+def test_units_beyond_all_others_are_computed_apart(network, tmp_path):
+    of = planted(network["token"])
+    found = outlying.beyond(outlying.largest(of, encoded()), *outlying.FEW)
+    names = [name for name in found if name.endswith("gelu")]
+    assert names == ["layer0.ffn.gelu", "layer1.ffn.gelu"]
+    for name in names:
+        assert 5 in found[name].units
+        assert found[name].limit < 10
+    want = expected(of)
+    plain, apart = (
+        np.abs(run(written(tmp_path, of, Form("int8", outlying=each))) - want).max()
+        for each in ({}, found)
+    )
+    assert apart < plain / 3
+
+
+def test_the_largest_values_are_those_of_pieces_and_not_of_padding(network):
+    """Rows alone, without padding, give the same."""
+    of = network["token"]
+    together = outlying.largest(of, encoded())
+    alone = [outlying.largest(of, encoded([row])) for row in ROWS]
+    assert len(together) == 4 * tiny.LAYERS
+    for name, values in together.items():
+        most = np.max([each[name] for each in alone], axis=0)
+        np.testing.assert_allclose(values, most, rtol=1e-4)
+
+
+def test_nothing_is_apart_where_all_units_are_alike():
+    alike = {"a": np.linspace(1, 2, 20, dtype=np.float32)}
+    few = {"a": np.ones(8, np.float32)}
+    nothing = {"a": np.zeros(20, np.float32)}
+    for found in (alike, few, nothing):
+        assert outlying.beyond(found, *outlying.FEW) == {}
+    alike["a"][3] = 9
+    (found,) = outlying.beyond(alike, 2, 3.0).values()
+    assert (found.units.tolist(), round(found.limit, 3)) == ([3, 19], round(1 + 18 / 19, 3))
+
+
+shapes = st.tuples(st.integers(1, 300), st.integers(1, 5))
+
+
+@settings(max_examples=30, deadline=None)
+@given(shape=shapes, seed=st.integers(0, 2**20), steps=st.sampled_from([127, 63]))
+def test_rounding_keeps_zeros_and_is_within_half_a_step(shape, seed, steps):
+    draw = np.random.default_rng(seed)
+    kernel = (draw.normal(size=shape) * (draw.random(shape) < 0.5)).astype(np.float32)
+    columns = quantize.columns(kernel, steps)
+    assert np.abs(columns.steps.astype(int)).max() <= steps
+    back = columns.steps * columns.scale
+    assert (np.abs(back - kernel) <= columns.scale * 0.5001).all()
+    assert not columns.steps[kernel == 0].any()
+    blocks = quantize.blocks(kernel)
+    wide = (blocks.steps.astype(np.float32) - 128) * blocks.scale[..., None]
+    back = wide.reshape(shape[1], -1).T[: shape[0]]
+    size = np.repeat(np.abs(blocks.scale), quantize.BLOCK, axis=1).T[: shape[0]]
+    assert (np.abs(back - kernel) <= size * 1.0001).all()  # the end with fewer steps may cut one
+    assert (np.abs(back - kernel) <= size * 0.5001).mean() > 0.95
+    assert (blocks.steps.reshape(shape[1], -1).T[: shape[0]][kernel == 0] == 128).all()
+
+
+def test_portable_steps_cannot_overflow_sixteen_bits():
+    assert 2 * 255 * candidates.PORTABLE < 2**15
+    assert 2 * 255 * quantize.STEPS > 2**15
+
+
+def test_blocks_are_what_onnx_runtime_multiplies_with(tmp_path):
+    draw = np.random.default_rng(1)
+    kernel = draw.normal(size=(256, 6)).astype(np.float32)
+    inputs = draw.normal(size=(9, 256)).astype(np.float32)
+    steps, scale = quantize.blocks(kernel)
+    info = helper.make_tensor_value_info
+    node = helper.make_node(
+        "MatMulNBits", ["x", "w", "s"], ["y"], domain="com.microsoft",
+        K=256, N=6, bits=8, block_size=128, accuracy_level=4,
+    )  # fmt: skip
+    constants = [numpy_helper.from_array(steps, "w"), numpy_helper.from_array(scale, "s")]
+    made = helper.make_graph(
+        [node], "one", [info("x", TensorProto.FLOAT, [9, 256])],
+        [info("y", TensorProto.FLOAT, [9, 6])], constants,
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    onnx.save(helper.make_model(made, opset_imports=opsets, ir_version=9), tmp_path / "one.onnx")
+    (found,) = sessions.session(tmp_path / "one.onnx").run(None, {"x": inputs})
+    apart = found - inputs @ kernel
+    assert np.sqrt((apart**2).mean()) / found.std() < 0.01
+
+
+def test_parts_stay_wide_in_the_order_of_their_harm(network, tmp_path):
+    """The second layer's feed-forward part has the unit that ruins eight bits."""
+    leaves = {path: np.array(leaf) for path, leaf in empties.flat(network["token"].params).items()}
+    leaves["encoder/intermediate/bias"][1, 5] = 500
+    leaves["encoder/output/kernel"][1, 5] /= 500
+    of = network["token"]._replace(params=empties.nested(leaves))
+    whole = candidates.Candidate("int8", Form("int8", "int8"))
+    known = encoded()
+    words = np.arange(len(known.ids), dtype=np.int32)
+    known = Encoded(
+        known.ids, known.offsets, known.lengths, np.zeros_like(words), words, len(words)
+    )
+    tried = list(candidates.widened(whole, of, known, tmp_path))
+    assert [each.name for each in tried] == ["int8, 1 wide", "int8, 2 wide"]
+    assert tried[0].form.wide == ("layer1.ffn.",)
+    stored = kernels(written(tmp_path, of, tried[0].form))
+    assert stored["layer1.ffn.output.weight"].dtype == np.float32
+    assert stored["layer0.ffn.output.weight"].dtype == np.int8
+    want = expected(of)
+    narrow, wide = (
+        np.abs(run(written(tmp_path, of, each.form)) - want).max() for each in (whole, tried[0])
+    )
+    assert wide < narrow / 3
+
+
+def test_answers_are_in_the_order_of_the_rows_and_of_their_words(network, tmp_path):
+    texts, tagged = network["linear"], network["token"]
+    path = written(tmp_path, texts)
+    want = expected(texts)
+    for batch in (1, 2, 32):
+        found = sessions.answers(sessions.session(path), encoded(), 1, batch)
+        np.testing.assert_allclose(found, want, atol=1e-5, rtol=0)
+    rows = encoded()
+    words = np.full(len(rows.ids), -1, np.int32)
+    # The rows' second pieces begin words 4, 3, 2, 1, 0; word 5 was cut off
+    words[rows.offsets + 1] = np.arange(5)[::-1]
+    of_words = Encoded(rows.ids, rows.offsets, rows.lengths, np.zeros_like(words), words, 6)
+    found = sessions.answers(sessions.session(written(tmp_path, tagged)), of_words, 1, 2)
+    every = expected(tagged)
+    np.testing.assert_allclose(found[:5], every[rows.offsets + 1][::-1], atol=1e-5, rtol=0)
+    assert np.isnan(found[5]).all()
+
+
+def test_an_outlying_unit_of_many_steps_is_not_clipped_away(network, tmp_path):
+    """Clip and the part beyond it are the whole: with any units and any limit nothing is lost."""
+    of = network["token"]
+    apart = {
+        f"layer{layer}.{name}": Outlying(np.arange(30), 1e-3)
+        for layer in range(tiny.LAYERS)
+        for name in ("ffn.gelu", "attention.norm")
+    }
+    found = run(written(tmp_path, of, Form("int8", outlying=apart)))
+    want = expected(of)
+    assert np.corrcoef(found.ravel(), want.ravel())[0, 1] > 0.7
+
+
+@pytest.mark.torch
+def test_a_graph_computes_what_pytorch_does(world, tmp_path):
+    import torch
+    from transformers import XLMRobertaForSequenceClassification
+
+    folder = empties.write(world, tmp_path / "export", heads=False)
+    stock = XLMRobertaForSequenceClassification.from_pretrained(folder).eval()
+    from alignreg_jax.compress import folders
+
+    inputs = sessions.feed(ROWS, pad=1)
+    with torch.no_grad():
+        want = stock(**{name: torch.tensor(each) for name, each in inputs.items()}).logits.numpy()
+    found = run(written(tmp_path, folders.read(folder).network))
+    np.testing.assert_allclose(found, want, atol=1e-5, rtol=0)
