@@ -33,6 +33,10 @@ What is cut; nothing, if not asked:
   --word-lists FOLDER  words of languages, <language>.txt, instead of the package wordfreq
   --size S             of a model that serves every size (method=elastic), the share of its encoder
 
+What it may cost; the best for the worst language inside of it is searched for:
+  --max-mb MB          of the file and its tokenizer: over sizes, pieces (of --languages), and forms
+  --max-ms MS          for one text of 64 pieces on this machine
+
 How it is stored:
   --quantize KIND      auto (default), int8, int8-fine, q8, fp16 or none
   --max-flips PERCENT  answers of a language that may surely be others (2)
@@ -62,12 +66,15 @@ def _run(arguments: Sequence[str]) -> int:
     from alignreg_jax.compress.deployment import account
     from alignreg_jax.compress.deployment.cutting import Cuts
     from alignreg_jax.compress.deployment.deploy import Wanted, deploy
+    from alignreg_jax.compress.deployment.searching import Budget, search
+    from alignreg_jax.compress.onnx.candidates import KINDS
 
     names = [name.strip() for name in (values.languages or "").split(",") if name.strip()]
     languages = list(dict.fromkeys(["en", *names])) if names else []
     folder, served = _model(values, languages)
     pieces = None
-    if values.tokens or values.coverage or values.text:
+    budgeted = values.max_mb is not None or values.max_ms is not None
+    if values.tokens or values.coverage or values.text or (languages and budgeted):
         lists = Path(os.path.expanduser(values.word_lists)) if values.word_lists else None
         texts = {
             Path(file).name: word_lists.texts(Path(os.path.expanduser(file)))
@@ -82,13 +89,20 @@ def _run(arguments: Sequence[str]) -> int:
         )
     wanted = Wanted(
         Cuts(values.size, pieces),
-        values.quantize,
+        {"auto": KINDS, "none": ()}.get(values.quantize, (values.quantize,)),
         values.max_flips,
         values.portable,
         values.mixed,
         values.threads,
     )
-    done = deploy(folder, out, served, wanted)
+    if budgeted:
+        budget = Budget(values.max_mb, values.max_ms)
+        free = not (values.tokens or values.coverage)
+        found = search(folder, out, served, wanted, budget, free)
+        terminal.show("\n".join(account.tried(found.trials, budget)))
+        done = found.done
+    else:
+        done = deploy(folder, out, served, wanted)
     terminal.show("\n".join(account.lines(done, str(out))))
     return 0 if done.passed else 3
 
@@ -138,6 +152,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--portable", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-mb", type=float)
+    parser.add_argument("--max-ms", type=float)
     values = parser.parse_args(list(arguments))
     if values.coverage is not None and not values.languages:
         raise UserError("--coverage is of --languages; name them")
@@ -146,10 +162,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         if value is not None and not 0 < value <= most:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag}={value:g}: should be above 0 and at most {most:g}")
-    for name in ("tokens", "threads"):
+    for name, least in (("tokens", 1), ("threads", 1), ("max_mb", 0), ("max_ms", 0)):
         value = getattr(values, name)
-        if value is not None and value < 1:
-            raise UserError(f"--{name}={value}: should be at least 1")
+        if value is not None and not (value >= least and value > 0):  # NaN fails too
+            flag, bound = name.replace("_", "-"), "at least 1" if least else "above 0"
+            raise UserError(f"--{flag}={value:g}: should be {bound}")
+    if values.quantize == "none" and (values.max_mb or values.max_ms):
+        raise UserError("--quantize=none leaves nothing to search; leave out --max-mb and --max-ms")
     return values
 
 

@@ -9,6 +9,7 @@ from alignreg_jax.compress.served import Served
 
 if TYPE_CHECKING:
     from alignreg_jax.compress.deployment.deploy import Deployed
+    from alignreg_jax.compress.deployment.searching import Budget, Trial
 
 _KEPT_FIELDS = ("license", "base_model")  # of the original's card
 
@@ -49,6 +50,11 @@ def lines(done: "Deployed", out: str) -> list[str]:
     if any(name == "fp32" for name, _ in done.refused):
         said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
     return [*said, f"{out}: {done.kept or done.floating}"]
+
+
+def tried(trials: Sequence["Trial"], budget: "Budget") -> list[str]:
+    """What a search has looked at, in lines."""
+    return [f"{'   ' if budget.excess(each) <= 1 else 'no '} {each}" for each in trials] + [""]
 
 
 def _cells(line: Line, shapes: Sequence[str]) -> tuple[str, ...]:

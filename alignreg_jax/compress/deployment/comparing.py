@@ -105,10 +105,24 @@ def line(
     return Line(name, path, path.stat().st_size, scores, judged)
 
 
-def time(lines: Sequence[Line], pieces: int, longest: int, threads: int = 1) -> None:
-    """Measure how long the models take, side by side."""
+def time(
+    lines: Sequence[Line],
+    pieces: int,
+    longest: int,
+    threads: int = 1,
+    shapes: Sequence[tuple[int, int]] | None = None,
+) -> None:
+    """Measure how long the models take, side by side.
+
+    Args:
+        lines: where the times are written.
+        pieces: how many all of them have.
+        longest: most pieces of a row; longer shapes are left out.
+        threads: of ONNX Runtime.
+        shapes: None: `SHAPES`.
+    """
     models = [sessions.session(each.path, threads) for each in lines]
-    for batch, length in SHAPES:
+    for batch, length in SHAPES if shapes is None else shapes:
         if length > longest:
             continue
         found = sessions.milliseconds(models, batch, length, pieces)

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from alignreg_jax.compress import folders, gate
 from alignreg_jax.compress.agreement import Network
@@ -26,8 +25,6 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.errors import UserError
 from alignreg_jax.support.files import whole_folder
 
-Quantize = Literal["auto", "int8", "int8-fine", "q8", "fp16", "none"]
-
 _WORK = ".work"  # in the new folder, until it is done
 
 
@@ -37,19 +34,21 @@ class Wanted:
 
     Attributes:
         cuts: which size, and which pieces.
-        quantize: "auto" is the fastest of all that passes the gate.
+        kinds: smaller forms to try.
         max_flips: per cent of a language's answers that may be others.
         portable: whether int8 is to give the same on processors without VNNI.
         mixed: whether parts stay in float32 where eight bits do not pass.
         threads: of measured times.
+        strict: whether a model of which no smaller form passes the gate is not written.
     """
 
     cuts: Cuts = field(default_factory=Cuts)
-    quantize: Quantize = "auto"
+    kinds: tuple[Kind, ...] = KINDS
     max_flips: float = gate.MAX_FLIPS
     portable: bool = False
     mixed: bool = False
     threads: int = 1
+    strict: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +118,10 @@ def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
     return done
 
 
+class NotPassed(UserError):
+    """No smaller form passes the gate; names who lost."""
+
+
 class _Maker:
     """Makes the files of one model in a scratch folder."""
 
@@ -140,8 +143,15 @@ class _Maker:
         if self._refused:  # with fewer pieces; the smaller forms of it are no better
             folder = cut.sized
             asked = self._write_float("fp32, all pieces", folder, before)
-        elif wanted.quantize != "none":
+        elif wanted.kinds:
             kept = self._first_that_passes(folders.read(folder).network, asked, before)
+        if wanted.strict and kept is None:
+            raise NotPassed(
+                "; ".join(
+                    f"{name} changes too many answers in {', '.join(each.language for each in bad)}"
+                    for name, bad in self._refused
+                )
+            )
         # Of pieces that all of them have
         fewest = folders.read(cut.folder).network.config.vocab_size
         comparing.time(self._lines, fewest, asked.longest, wanted.threads)
@@ -176,9 +186,8 @@ class _Maker:
     ) -> str | None:
         """Try the fastest first; its name."""
         wanted, known = self._wanted, self._known(asked)
-        kinds: tuple[Kind, ...] = (wanted.quantize,) if wanted.quantize in KINDS else KINDS
         found = outlying.largest(network, known)
-        tried = candidates.forms(kinds, found, wanted.portable)
+        tried = candidates.forms(wanted.kinds, found, wanted.portable)
         paths = {candidate.name: self._written(network, candidate) for candidate in tried}
         for candidate in _fastest_first(tried, paths, asked, wanted.threads):
             if self._passes(candidate, paths[candidate.name], asked, before):

@@ -1,0 +1,225 @@
+"""The model that a budget of megabytes and milliseconds buys: sizes x pieces x eight bits.
+
+Of every size and number of pieces the score of the worst language is measured in float32, and of
+every smaller form its file and its time on this machine. What fits is tried in the order of that
+score, and has to pass the gate like any other.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from alignreg_jax.compress import folders, trim
+from alignreg_jax.compress.deployment import comparing, cutting
+from alignreg_jax.compress.deployment.comparing import Asked, Line
+from alignreg_jax.compress.deployment.cutting import Cuts
+from alignreg_jax.compress.deployment.deploy import Deployed, NotPassed, Wanted, deploy
+from alignreg_jax.compress.gate import Answers, judge
+from alignreg_jax.compress.onnx import candidates, graph, outlying
+from alignreg_jax.compress.onnx.candidates import Kind
+from alignreg_jax.compress.served import Served
+from alignreg_jax.data import encoding
+from alignreg_jax.errors import UserError
+from alignreg_jax.models.saving import TOKENIZER
+from alignreg_jax.pruning import size_files
+from alignreg_jax.support.progress import progress
+
+PIECES = 64
+"""Length of the text that milliseconds are of, if the model takes as long ones."""
+
+COVERAGES = (0.999, 0.99, 0.97)
+"""Shares of each language's running pieces that are kept, where the user does not say."""
+
+_SIZES = 6
+
+
+class Budget(NamedTuple):
+    """What a model may weigh and take.
+
+    Attributes:
+        megabytes: of the model's file and its tokenizer's.
+        milliseconds: for one text of `PIECES`.
+    """
+
+    megabytes: float | None = None
+    milliseconds: float | None = None
+
+    def excess(self, trial: "Trial") -> float:
+        """How many times too much the worse of both is; at most 1 fits."""
+        pairs = ((trial.megabytes, self.megabytes), (trial.milliseconds, self.milliseconds))
+        return max((value / most for value, most in pairs if most is not None), default=0.0)
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        flags = (("max-mb", self.megabytes), ("max-ms", self.milliseconds))
+        return " ".join(f"--{name}={value:g}" for name, value in flags if value is not None)
+
+
+class Trial(NamedTuple):
+    """A form of a model of some size.
+
+    Attributes:
+        cuts: the size and the pieces.
+        pieces: how many.
+        kind: the form.
+        megabytes: of it and its tokenizer.
+        milliseconds: for one text.
+        worst: the score of the worst language in float32; without labels, less the share of answers
+            that are others; None: not measured, because nothing of this size and pieces fits.
+    """
+
+    cuts: Cuts
+    pieces: int
+    kind: Kind
+    megabytes: float
+    milliseconds: float
+    worst: float | None = None
+
+    def __str__(self) -> str:
+        """In a line."""
+        size = 1.0 if self.cuts.size is None else self.cuts.size
+        worst = "" if self.worst is None else f", worst language {self.worst:.1f}"
+        return (
+            f"size {size:.2f}, {self.pieces:,} pieces, {self.kind}: {self.megabytes:.1f} MB,"
+            f" {self.milliseconds:.2f} ms{worst}"
+        )
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of a search: what was written, and all that was tried."""
+
+    done: Deployed
+    trials: Sequence[Trial]
+
+
+def choices(folder: Path, wanted: Wanted, free: bool) -> list[Cuts]:
+    """The sizes and pieces to try.
+
+    Args:
+        folder: of the model.
+        wanted: a size or pieces that it has are the only ones.
+        free: whether the number of pieces is left to the search.
+    """
+    sizes: list[float | None] = [wanted.cuts.size]
+    if wanted.cuts.size is None and (folder / size_files.SIZES).exists():
+        smallest = size_files.read(folder).smallest
+        sizes = [float(size) for size in np.linspace(1, smallest, _SIZES)]
+    pieces: list[trim.Wanted | None] = [wanted.cuts.pieces]
+    if wanted.cuts.pieces is not None and free:
+        pieces = [replace(wanted.cuts.pieces, coverage=share) for share in COVERAGES]
+    return [Cuts(size, each) for size in sizes for each in pieces]
+
+
+def search(
+    folder: Path, out: Path, served: Served, wanted: Wanted, budget: Budget, free: bool
+) -> Found:
+    """Write the best model inside a budget.
+
+    Args:
+        folder: of the model, with a head.
+        out: the new folder, which must not be there.
+        served: rows to compare on.
+        wanted: how, and what is not left to the search.
+        budget: what it may weigh and take.
+        free: whether the number of pieces is left to the search.
+
+    Raises:
+        UserError: nothing fits, or nothing that fits passes the gate; it says what is nearest.
+            Nothing is written then.
+    """
+    every = choices(folder, wanted, free)
+    trials: list[Trial] = []
+    whole = None if any(split.labels.max(initial=-1) >= 0 for split in served.rows.values()) else (
+        _whole(folder, served)
+    )  # fmt: skip
+    with progress(len(every), "sizes and pieces", "models") as bar:
+        for cuts in every:
+            trials += _measured(folder, served, wanted, cuts, budget, whole)
+            bar.update(1)
+    fitting = [trial for trial in trials if budget.excess(trial) <= 1]
+    if not fitting:
+        nearest = min(trials, key=budget.excess)
+        raise UserError(f"{budget}: nothing fits; the nearest is {nearest}")
+    reasons = []
+    for cuts, kinds in _in_order(fitting):
+        try:
+            chosen = replace(wanted, cuts=cuts, kinds=kinds, strict=True)
+            return Found(deploy(folder, out, served, chosen), trials)
+        except NotPassed as error:
+            reasons.append(f"size {1.0 if cuts.size is None else cuts.size:.2f}: {error}")
+    raise UserError(f"{budget}: nothing that fits passes the gate: {'; '.join(reasons)}")
+
+
+def _in_order(fitting: Sequence[Trial]) -> list[tuple[Cuts, tuple[Kind, ...]]]:
+    """Sizes and pieces, best first, with the forms of them that fit; of equals the smaller."""
+    kinds: dict[int, list[Trial]] = {}
+    for trial in fitting:
+        kinds.setdefault(id(trial.cuts), []).append(trial)
+
+    def rank(found: list[Trial]) -> tuple[float, float]:
+        worst = found[0].worst
+        return (-(worst if worst is not None else 0.0), min(each.megabytes for each in found))
+
+    ordered = sorted(kinds.values(), key=rank)
+    return [(found[0].cuts, tuple(each.kind for each in found)) for found in ordered]
+
+
+def _measured(
+    folder: Path, served: Served, wanted: Wanted, cuts: Cuts, budget: Budget,
+    whole: dict[str, Answers] | None,
+) -> list[Trial]:  # fmt: skip
+    """The forms of one size and number of pieces."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        cut = cutting.cut(folder, cuts, scratch)
+        network = folders.read(cut.folder).network
+        asked = Asked(served, cut.folder, network.config)
+        known = encoding.concatenate(
+            [
+                encoding.encode(each, asked.tokenizer, asked.longest)
+                for each in served.known.values()
+            ]
+        )
+        found = outlying.largest(network, known)
+        lines = []
+        for candidate in candidates.forms(wanted.kinds, found, wanted.portable):
+            path = scratch / f"{candidate.name}.onnx"
+            graph.write(path, network, candidate.form)
+            lines.append(Line(candidate.name, path, path.stat().st_size, {}))
+        shape = (1, min(PIECES, network.config.max_length))
+        comparing.time(lines, asked.pieces, shape[1], wanted.threads, (shape,))
+        beside = (cut.folder / TOKENIZER).stat().st_size
+        trials = [
+            Trial(
+                cuts,
+                network.config.vocab_size,
+                line.name,  # pyright: ignore[reportArgumentType]
+                (line.size + beside) / 1e6,
+                line.milliseconds[f"{shape[0]} x {shape[1]}"],
+            )
+            for line in lines
+        ]
+        if min(map(budget.excess, trials)) > 1:
+            return trials
+        graph.write(scratch / "fp32.onnx", network)
+        line, answers = comparing.reference("fp32", scratch / "fp32.onnx", asked, served)
+        if whole is None:
+            worst = line.summary["worst"]["value"]
+        else:
+            gold = {language: split.labels for language, split in served.rows.items()}
+            worst = -max(each.share for each in judge(whole, {32: answers}, gold))
+        return [trial._replace(worst=worst) for trial in trials]
+
+
+def _whole(folder: Path, served: Served) -> dict[str, Answers]:
+    """The answers of the whole model."""
+    network = folders.read(folder).network
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "whole.onnx"
+        graph.write(path, network)
+        return comparing.reference("whole", path, Asked(served, folder, network.config), served)[1]

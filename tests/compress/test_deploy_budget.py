@@ -1,0 +1,185 @@
+"""What a budget buys: sizes, pieces, forms, the best worst language inside of it, and refusals."""
+
+import json
+import shutil
+
+import empties
+import numpy as np
+import pytest
+import tiny
+
+from alignreg_jax import deploy as program
+from alignreg_jax.compress import folders, gate, served
+from alignreg_jax.compress.deployment import comparing, searching
+from alignreg_jax.compress.deployment.cutting import Cuts
+from alignreg_jax.compress.deployment.searching import Budget, Trial, choices
+from alignreg_jax.compress.trim import Wanted as Pieces
+from alignreg_jax.models import checkpoints
+from alignreg_jax.pruning import size_files
+from alignreg_jax.run import digests
+
+few_texts = empties.few_texts  # in every test here
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Times are the files' bytes in thousands: what is smaller is faster; nothing is measured."""
+    monkeypatch.setattr(comparing, "SHAPES", ((1, 16),))
+
+    def time(lines, pieces, longest, threads=1, shapes=None):
+        for batch, length in shapes or comparing.SHAPES:
+            for line in lines:
+                line.milliseconds[f"{batch} x {length}"] = line.path.stat().st_size / 1e3
+
+    monkeypatch.setattr(comparing, "time", time)
+
+
+@pytest.fixture(scope="module")
+def elastic(world, tmp_path_factory):
+    """A model of every size from one half on; its feed-forward units go one after the other."""
+    folder = tmp_path_factory.mktemp("elastic") / "export"
+    params, config = empties.load(world, "dense-tanh-out")
+    saved = {"head": "dense-tanh-out", "labels": tiny.LABELS, "source": world.encoder}
+    checkpoints.save(folder, params, config, **saved)
+    tau = {
+        "heads": np.full((2, 4), 0.1, np.float32),
+        "ffn": np.linspace(0.1, 1, 128, dtype=np.float32).reshape(2, 64),
+    }
+    network = folders.read(folder).network
+    own = digests.of_encoder(network.params, network.config)
+    (folder / size_files.SIZES).write_bytes(size_files.Sizes(tau, 0.5, own).to_bytes())
+    return folder
+
+
+def run(folder, out, data, *flags):
+    return program.main(
+        [str(folder), "--out", str(out), "--data", str(data), "--max-flips", "100", *flags]
+    )
+
+
+def facts(out):
+    return json.loads((out / "deploy.json").read_text())
+
+
+def trials(text):
+    """(fits, size, form, MB, worst) of every line that tells of one."""
+    found = []
+    for line in text.splitlines():
+        if " pieces, " in line and "size " in line:
+            fits, _, rest = line.partition("size ")
+            size, _, form, mb = rest.replace(":", ",").split(",")[:4]
+            worst = rest.rpartition("worst language ")[2] if "worst" in rest else None
+            found.append((not fits.strip(), float(size), form.strip(), float(mb.split()[0]), worst))
+    return found
+
+
+def test_the_best_worst_language_inside_of_it_is_served(elastic, world, tmp_path, capsys):
+    assert run(elastic, tmp_path / "whole", world.data, "--quantize", "q8", "--max-mb", "9") == 0
+    every = trials(capsys.readouterr().out)
+    assert [size for _, size, *_ in every] == [1.0, 0.9, 0.8, 0.7, 0.6, 0.5]
+    assert all(fits for fits, *_ in every)
+    assert [mb for *_, mb, _ in every] == sorted((mb for *_, mb, _ in every), reverse=True)
+    best = max(float(worst) for *_, worst in every)
+    chosen = facts(tmp_path / "whole")
+    served_worst = chosen["models"][-1]
+    smallest = min(
+        size for _, size, _, _, worst in every if float(worst) == pytest.approx(best, abs=0.05)
+    )
+    assert chosen["size"] == pytest.approx(smallest)
+    assert served_worst["name"] == "q8"
+
+
+def test_what_is_too_large_is_not_measured_further(elastic, world, tmp_path, capsys):
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    wanted = searching.Wanted(kinds=("q8",))
+    assert len(choices(elastic, wanted, True)) == 6
+    measured = [
+        searching._measured(elastic, asked, wanted, Cuts(size), Budget(9.0), None)[0].megabytes
+        for size in (1.0, 0.7)
+    ]
+    most = str(sum(measured) / 2)
+    assert run(elastic, tmp_path / "out", world.data, "--quantize", "q8", "--max-mb", most) == 0
+    every = trials(capsys.readouterr().out)
+    assert not every[0][0]
+    assert every[0][-1] is None  # no score
+    assert every[-1][0]
+    assert facts(tmp_path / "out")["size"] < 1
+    heads, ffn = facts(tmp_path / "out")["heads"], facts(tmp_path / "out")["ffn"]
+    assert heads == [4, 4]
+    assert sum(ffn) < 128
+
+
+def test_nothing_fits_and_the_nearest_is_told(elastic, world, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(elastic, out, world.data, "--max-mb", "0.001", "--max-ms", "5000") == 2
+    err = capsys.readouterr().err
+    assert "--max-mb=0.001 --max-ms=5000: nothing fits; the nearest is size 0.50, 65 pieces" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_pass_the_gate_is_passed_over(elastic, world, tmp_path, monkeypatch, capsys):
+    judged = gate.failed
+    seen = []
+
+    def failed(each, most):
+        seen.append(each)
+        return [] if len(seen) > 3 else judged(each, -1.0)
+
+    monkeypatch.setattr(gate, "failed", failed)
+    flags = ("--quantize", "q8", "--max-mb", "9")
+    assert run(elastic, tmp_path / "out", world.data, *flags) == 0
+    assert facts(tmp_path / "out")["refused"] == {}
+    monkeypatch.setattr(gate, "failed", lambda each, most: judged(each, -1.0))
+    assert run(elastic, tmp_path / "none", world.data, *flags) == 2
+    assert "nothing that fits passes the gate: size" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
+
+
+def test_without_labels_the_least_changed_is_best(elastic, world, tmp_path, capsys):
+    data = tmp_path / "data"
+    data.mkdir()
+    text = "".join(json.dumps({"text": f"sw{i} sw3"}) + "\n" for i in range(15))
+    (data / "sw.test.jsonl").write_text(text)
+    assert run(elastic, tmp_path / "out", data, "--quantize", "q8", "--max-mb", "9") == 0
+    every = trials(capsys.readouterr().out)
+    assert float(every[0][-1]) == 0  # the whole model is what it is compared with
+    assert all(float(worst) <= 0 for *_, worst in every)
+
+
+def test_pieces_are_searched_where_they_are_left_free(world, elastic):
+    wanted = searching.Wanted(Cuts(0.5, Pieces({}, {"en": {"en1": 1.0}})))
+    free, given = choices(elastic, wanted, True), choices(elastic, wanted, False)
+    assert [each.size for each in free] == [0.5] * 3
+    assert [each.pieces.coverage for each in free] == [0.999, 0.99, 0.97]
+    assert given == [wanted.cuts]
+
+
+def test_a_model_of_one_size_has_one(world, elastic, tmp_path):
+    plain = shutil.copytree(elastic, tmp_path / "plain")
+    (plain / size_files.SIZES).unlink()
+    assert choices(plain, searching.Wanted(), True) == [Cuts()]
+
+
+def test_order_and_excess():
+    one, two = Cuts(0.5), Cuts(1.0)
+    first = Trial(one, 9, "int8", 20.0, 3.0, 40.0)
+    second = Trial(two, 9, "int8", 40.0, 5.0, 50.0)
+    assert Budget(40, 4).excess(second) == pytest.approx(1.25)
+    assert Budget(None, 10).excess(second) == pytest.approx(0.5)
+    order = searching._in_order([first, second, second._replace(kind="q8")])
+    assert order == [(two, ("int8", "q8")), (one, ("int8",))]
+    equal = searching._in_order([second._replace(worst=40.0), first])
+    assert equal[0][0] is one
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (("--max-mb", "0"), "--max-mb=0: should be above 0"),
+        (("--max-ms", "nan"), "--max-ms=nan: should be above 0"),
+        (("--max-mb", "9", "--quantize", "none"), "--quantize=none leaves nothing to search"),
+    ],
+)
+def test_mistakes(elastic, world, tmp_path, capsys, flags, message):
+    assert run(elastic, tmp_path / "out", world.data, *flags) == 2
+    assert message in capsys.readouterr().err
