@@ -43,6 +43,8 @@ NOT_RUN = {
     "make test": "runs these tests",
     "python -m alignreg_jax.shrink": "needs the export of a run; tests/compress makes some",
     "python -m alignreg_jax.trim": "needs the export of a run and texts; tests/compress has some",
+    "python -m alignreg_jax.deploy": "needs the export of a run; tests/compress makes some",
+    "python served/predict.py": "is written by the command before; tests/compress runs it",
     "python -m alignreg_jax.sweeping.settings": "needs the results of a sweep; tests/reporting has",
     "python tools/build_demo_encoder.py": "builds an encoder, which takes minutes",
 }
