@@ -16,6 +16,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m alignreg_jax.main --config configs/demo.py --workdir $(WORKDIR)
+	@test -e $(WORKDIR)/served || $(BIN)/python -m alignreg_jax.deploy $(WORKDIR) --out $(WORKDIR)/served --rows 60 || test $$? = 3
+	$(BIN)/python $(WORKDIR)/served/predict.py "turn off the lights" "Schalte das Licht ein" "allume la lumière du salon"
 
 smoke: $(VENV)/.demo
 	$(BIN)/python -m alignreg_jax.main --config configs/demo.py:smoke --workdir $(WORKDIR)-smoke
@@ -36,7 +38,7 @@ $(VENV)/bin/python:
 
 # A stamp for each set of extras, renewed when pyproject.toml changes
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable ".[deploy]"
 	@touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python

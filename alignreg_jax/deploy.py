@@ -24,6 +24,7 @@ ONNX, in float32 and in the fastest smaller form in which no language's answers 
 a little. DIR has what transformers.js, optimum and onnxruntime look for, a card, and predict.py,
 which needs onnxruntime, tokenizers and numpy alone.
   --data FOLDER        rows to compare on, <language>.test.jsonl, labelled or not (a run has some)
+  --rows N             of a language, at most (200)
   --languages de,sw    those to serve, beside English; also the pieces to keep, if fewer are wanted
 
 What is cut; nothing, if not asked:
@@ -123,9 +124,11 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
         if model.network.head is None:
             raise UserError(f"{folder}: has no head, so it gives no answers to compare")
         data = Path(os.path.expanduser(values.data))
-        return folder, served.of_folder(data, model.network.head, model.labels, languages)
+        return folder, served.of_folder(
+            data, model.network.head, model.labels, languages, values.rows
+        )
     if config:
-        return folder, served.of_run(config, languages)
+        return folder, served.of_run(run, config, languages, values.rows)
     raise UserError(
         f"{values.model}: is a model and no run, so give --data FOLDER, with"
         " <language>.test.jsonl to compare answers on"
@@ -152,6 +155,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--portable", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--max-mb", type=float)
     parser.add_argument("--max-ms", type=float)
     values = parser.parse_args(list(arguments))
@@ -162,7 +166,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         if value is not None and not 0 < value <= most:
             flag = name.replace("_", "-")
             raise UserError(f"--{flag}={value:g}: should be above 0 and at most {most:g}")
-    for name, least in (("tokens", 1), ("threads", 1), ("max_mb", 0), ("max_ms", 0)):
+    for name, least in (("tokens", 1), ("threads", 1), ("rows", 1), ("max_mb", 0), ("max_ms", 0)):
         value = getattr(values, name)
         if value is not None and not (value >= least and value > 0):  # NaN fails too
             flag, bound = name.replace("_", "-"), "at least 1" if least else "above 0"

@@ -194,7 +194,7 @@ def main() -> None:
             config = workdir.config_of(options.run)
             assert config is not None, f"{options.run}: no run"
             export = options.run / "export"
-            rows = served.of_run(config, [], options.rows)
+            rows = served.of_run(options.run, config, [], options.rows)
             network = folders.read(export).network
             asked = Asked(rows, export, network.config)
             known = encoding.concatenate(

@@ -1,7 +1,7 @@
 """What a deployed model will be asked: rows of every language, and texts like those in training."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Rows, Split
 from alignreg_jax.data.subset import draw
 from alignreg_jax.errors import UserError
+from alignreg_jax.models.architecture import read_json
 from alignreg_jax.models.xlmr import Head
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.rows import load_data
@@ -21,6 +22,7 @@ ROWS = 200
 """Rows of a language that are asked at most."""
 
 _TEXTS = 512  # rows that stand for what is met
+_SHARES = ("accuracy", "word_accuracy")  # metrics that are shares of right answers
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class Served:
         max_length: most pieces of a row; 0: as many as the model takes.
         stripped: languages whose words lose the mark of a space.
         beside: whether `known` are other rows than `rows`.
+        dense: shares of right answers, in per cent, of the run's model before it was pruned, on all
+            rows that the run evaluates; empty if they are not known.
     """
 
     rows: Mapping[str, Split]
@@ -41,6 +45,7 @@ class Served:
     max_length: int = 0
     stripped: tuple[str, ...] = ()
     beside: bool = True
+    dense: Mapping[str, float] = field(default_factory=dict)
 
     def encoded(self, tokenizer: Tokenizer, max_length: int) -> dict[str, Encoded]:
         """Tokenise the rows of every language.
@@ -68,12 +73,15 @@ class Served:
         return found
 
 
-def of_run(config: ExperimentConfig, languages: Sequence[str], rows: int = ROWS) -> Served:
+def of_run(
+    workdir: Path, config: ExperimentConfig, languages: Sequence[str], rows: int = ROWS
+) -> Served:
     """What a run is evaluated on: test rows where it has them, else dev.
 
     Known are its training rows, and its texts without labels.
 
     Args:
+        workdir: of the run.
         config: of the run.
         languages: which; none: all that the run has.
         rows: of a language, at most.
@@ -86,11 +94,13 @@ def of_run(config: ExperimentConfig, languages: Sequence[str], rows: int = ROWS)
     found = {name: each for (kind, name), each in data.evaluation.items() if kind == split}
     task = tasks.get_task(config.task.name)
     text = {name: each for name, each in data.text.items() if not languages or name in languages}
+    chosen = _chosen(found, languages)
     return Served(
-        {name: draw(found[name], rows) for name in _chosen(found, languages)},
+        {name: draw(found[name], rows) for name in chosen},
         {"training": draw(data.train, _TEXTS), **text},
         config.task.max_length or task.max_length,
         config.task.strip_space_marker,
+        dense=_dense(workdir, chosen) if task.metric in _SHARES else {},
     )
 
 
@@ -128,6 +138,16 @@ def of_folder(
         return Served(asked, {"training": draw(_split(train, head, numbers), _TEXTS)})
     few = max(1, _TEXTS // len(asked))
     return Served(asked, {name: draw(each, few) for name, each in asked.items()}, beside=False)
+
+
+def _dense(workdir: Path, languages: Sequence[str]) -> dict[str, float]:
+    """Scores of a run before its first cut; none of a run that has cut nothing."""
+    path = workdir / "results.json"
+    steps = read_json(path)["prune_steps"] if path.exists() else []
+    if len(steps) < 2:
+        return {}
+    found = steps[0]["languages"]
+    return {name: 100 * found[name] for name in languages if name in found}
 
 
 def _chosen(there: Collection[str], languages: Sequence[str]) -> list[str]:

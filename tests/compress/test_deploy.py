@@ -191,13 +191,12 @@ def test_a_run_brings_its_own_rows(world, tmp_path):
     assert tiny.run(tiny.command(world, workdir, "--config.pruning.steps=1"))[0] == 0
     assert cli.execute(["deploy", str(workdir), "--out", str(out), "--max-flips", "100"]) == 0
     found, results = facts(out), json.loads((workdir / "results.json").read_text())
-    assert found["models"][0]["scores"] == pytest.approx(
-        {
-            language: 100 * value
-            for language, value in results["prune_steps"][-1]["languages"].items()
-        },
-        abs=1e-6,
-    )
+    assert [each["name"] for each in found["models"][:2]] == ["dense", "original"]
+    for model, step in zip(found["models"], (0, -1), strict=False):
+        scores = results["prune_steps"][step]["languages"]
+        wanted = {language: 100 * value for language, value in scores.items()}
+        assert model["scores"] == pytest.approx(wanted, abs=1e-6)
+    assert found["models"][0]["milliseconds"] == found["models"][1]["milliseconds"]
     assert "## What each language lost" in (out / "README.md").read_text()
 
 

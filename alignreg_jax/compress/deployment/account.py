@@ -42,6 +42,8 @@ def lines(done: "Deployed", out: str) -> list[str]:
         "times are for rows x pieces; flips: % of answers that are others than the"
         " float model's, over all languages and in the language with most",
     ]
+    if done.lines[0].name == "dense":
+        said.append("dense: before pruning, on all rows that the run evaluates")
     for name, bad in done.refused:
         listed = ", ".join(
             f"{each.language} {each.flips} of {each.answers} ({each.share:.1f} %)" for each in bad

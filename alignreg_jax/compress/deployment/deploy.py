@@ -6,7 +6,7 @@ the size itself has cost stands in the table, where the whole model has a line.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alignreg_jax.compress import folders, gate
@@ -56,8 +56,8 @@ class Deployed:
     """What was done.
 
     Attributes:
-        lines: of the table: the original, at its size, with its pieces, and candidates in the order
-            in which they were tried.
+        lines: of the table: the run's dense model if it is known, the original, at its size, with
+            its pieces, and candidates in the order in which they were tried.
         kept: name of the candidate in model_quantized.onnx; None: there is none.
         refused: (name, languages) of models that did not pass the gate.
         losses: what each language lost with pieces.
@@ -156,6 +156,9 @@ class _Maker:
         fewest = folders.read(cut.folder).network.config.vocab_size
         comparing.time(self._lines, fewest, asked.longest, wanted.threads)
         small = folders.read(folder)
+        if self._served.dense:  # as large and as fast as the original
+            dense = replace(whole, name="dense", scores=self._served.dense)
+            self._lines.insert(0, dense)
         return Deployed(
             self._lines, kept, self._refused, cut.losses, folder, small.network, small.labels,
             asked.longest,
