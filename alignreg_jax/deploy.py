@@ -43,6 +43,7 @@ How it is stored:
   --max-flips PERCENT  answers of a language that may surely be others (2)
   --mixed              parts that eight bits harm most stay in float32 until all languages pass
   --portable           int8 that processors without VNNI compute alike
+  --fused              attention is one operator: 2 to 10 % faster, for readers of opset 23
   --threads N          of the times that are measured (1)
 
 Exit code 3 if no smaller form passes; DIR then has the float model."""
@@ -93,6 +94,7 @@ def _run(arguments: Sequence[str]) -> int:
         {"auto": KINDS, "none": ()}.get(values.quantize, (values.quantize,)),
         values.max_flips,
         values.portable,
+        values.fused,
         values.mixed,
         values.threads,
     )
@@ -154,6 +156,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-flips", type=float, default=2.0)
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--portable", action="store_true")
+    parser.add_argument("--fused", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--max-mb", type=float)

@@ -89,7 +89,7 @@ def shrink(
             before=Size.of(folder, network),
             after=Size.of(partial, written),
             found=found,
-            stock=saving.is_stock(found.config),
+            stock=found.config.stock,
             apart=apart,
             asked=asked,
             left_out=original.skipped,

@@ -4,9 +4,12 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from alignreg_jax.errors import UserError
+
+Family = Literal["xlm-roberta", "bert"]
+"""Of which of transformers' models the names of tensors and the positions are."""
 
 
 class LayerSizes(NamedTuple):
@@ -22,7 +25,8 @@ class XlmrConfig:
     """The architecture, as a config.json of model_type xlm-roberta states it.
 
     `max_positions` counts the rows of the position table (514 in XLM-R base), of which the first
-    `pad_token_id + 1` never serve a token.
+    `pad_token_id + 1` never serve a token. They are there in a model of model_type bert, too, whose
+    file does without; its positions are counted over padding.
 
     Layers have equal sizes and stacked parameters, unless `heads` or `ffn` lists a size for each
     layer (0 is allowed): then every layer has parameters of its own. `with_sizes` chooses.
@@ -43,6 +47,7 @@ class XlmrConfig:
     head_size: int | None = None  # None: hidden_size / num_heads
     heads: tuple[int, ...] | None = None  # of each layer; None: num_heads in all
     ffn: tuple[int, ...] | None = None  # of each layer; None: intermediate_size in all
+    family: Family = "xlm-roberta"
 
     def __post_init__(self):
         for name in ("heads", "ffn"):
@@ -84,16 +89,32 @@ class XlmrConfig:
         )
 
     @property
+    def stock(self) -> bool:
+        """Whether transformers' XLM-R, or BERT, can have these sizes.
+
+        Its layers are equal, and their heads have hidden_size / num_attention_heads units.
+        """
+        return self.stacked and self.head_size is None and self.intermediate_size > 0
+
+    @property
+    def unused_positions(self) -> int:
+        """Rows of the position table before that of the first piece."""
+        return self.pad_token_id + 1
+
+    @property
     def max_length(self) -> int:
         """Longest input in pieces, specials included."""
-        return self.max_positions - self.pad_token_id - 1
+        return self.max_positions - self.unused_positions
 
 
 CONFIG = "config.json"
-STOCK, SLICED = "xlm-roberta", "xlm-roberta-sliced"
-"""Values of model_type: transformers' own, and ours, whose layers have sizes of their own."""
-HEAD_SIZE = "attention_head_size"
-"""The field that a sliced config.json has beyond the stock ones: units of a head."""
+STOCK, SLICED, BERT = "xlm-roberta", "xlm-roberta-sliced", "bert"
+"""Values of model_type: transformers' own, ours, whose layers have sizes of their own, and BERT's
+of encoders with XLM-R's tokenizer, such as multilingual-e5-small and Multilingual-MiniLM."""
+_BERT_PAD = 1  # of XLM-R's tokenizer, whatever a BERT's config.json says: nothing depends on that
+HEAD_SIZE, PLAIN_POSITIONS = "attention_head_size", "plain_positions"
+"""Fields that a sliced config.json has beyond the stock ones: units of a head, and whether
+positions are counted as BERT's."""
 ADAPTER = "adapter_config.json"
 # config.json's name of each field of XlmrConfig, and the value that transformers takes without it
 _REQUIRED = object()
@@ -119,8 +140,8 @@ _FIXED = {"hidden_act": "gelu", "position_embedding_type": "absolute", "is_decod
 def read_config(folder: Path) -> XlmrConfig:
     """The architecture in the folder's config.json.
 
-    Of model_type `xlm-roberta`, or of `xlm-roberta-sliced`, which lists heads and feed-forward
-    units by layer and states the size of a head.
+    Of model_type `xlm-roberta`, of `bert`, or of `xlm-roberta-sliced`, which lists heads and
+    feed-forward units by layer and states the size of a head.
 
     Raises:
         UserError: no such file, not JSON, another model_type, a field missing or unusable, or an
@@ -134,8 +155,11 @@ def read_config(folder: Path) -> XlmrConfig:
     path = folder / CONFIG
     raw = read_json(path)
     kind = raw.get("model_type")
-    if kind not in (STOCK, SLICED):
-        raise UserError(f"{path}: model_type is {kind!r}, only {STOCK!r} can be loaded")
+    if kind not in (STOCK, SLICED, BERT):
+        raise UserError(
+            f"{path}: model_type is {kind!r}; what can be loaded is {STOCK!r}, and {BERT!r} with"
+            " XLM-R's tokenizer (multilingual-e5-small, Multilingual-MiniLM)"
+        )
     for field, value in _FIXED.items():
         if raw.get(field, value) != value:
             raise UserError(f"{path}: {field} is {raw[field]!r}, only {value!r} is supported")
@@ -147,6 +171,8 @@ def read_config(folder: Path) -> XlmrConfig:
     }
     if kind == SLICED:
         values["head_size"] = _value(raw, path, HEAD_SIZE, int, _REQUIRED)
+        if raw.get(PLAIN_POSITIONS) is True:
+            values["family"] = "bert"
         sizes = [_sizes(raw, path, FIELDS[name][0], values["num_layers"]) for name in by_layer]
         return XlmrConfig(**values, num_heads=0, intermediate_size=0).with_sizes(*sizes)
     if values["hidden_size"] % values["num_heads"]:
@@ -154,6 +180,9 @@ def read_config(folder: Path) -> XlmrConfig:
             f"{path}: hidden_size {values['hidden_size']} is not a multiple of "
             f"num_attention_heads {values['num_heads']}"
         )
+    if kind == BERT:
+        values |= {"family": "bert", "pad_token_id": _BERT_PAD}
+        values["max_positions"] += _BERT_PAD + 1
     return XlmrConfig(**values)
 
 

@@ -1,7 +1,7 @@
 """Hugging Face checkpoint folders to parameters, bit for bit over the tensors held.
 
-In: a folder or Hub id of model_type xlm-roberta with safetensors weights (see storage.py). The way
-back is in saving.py.
+In: a folder or Hub id of model_type xlm-roberta or bert with safetensors weights (see storage.py).
+The way back is in saving.py.
 """
 
 import os
@@ -122,14 +122,13 @@ def load(
     plan = _plan(folder, head, labels, new_head, words)
     _check_vocabulary(folder, plan.config)
     stored = plan.stored
-    leaves = {path: np.empty(shape, np.float32) for path, shape in plan.shapes.items()}
+    leaves = {path: np.zeros(shape, np.float32) for path, shape in plan.shapes.items()}
     for name, slot in plan.slots:
         value = stored.read(name)
         if slot.per_label:
             value = value[plan.label_rows]
-        leaves[slot.path][... if slot.layer is None else slot.layer] = (
-            value.T if slot.transpose else value
-        )
+        place = slice(slot.first, None) if slot.layer is None else slot.layer
+        leaves[slot.path][place] = value.T if slot.transpose else value
     leaves |= _new_head({path: plan.shapes[path] for path in plan.new_paths}, seed)
     params = traverse_util.unflatten_dict(leaves, sep="/")
     return Loaded(params, plan.config, plan.skipped, plan.initialised, plan.notes, stored.quantized)
@@ -169,6 +168,8 @@ def _plan(
     folder: Path, head: Head, labels: Sequence[str], new_head: bool, words: Sequence[str]
 ) -> _Plan:
     config, raw = read_config(folder), read_json(folder / CONFIG)
+    if head == "label-words" and config.family != "xlm-roberta":
+        raise UserError(f"model.head=label-words: {folder} is no XLM-R, whose head it would be")
     stored = storage.Storage(folder)
     table = {names.canonical(name): slot for name, slot in name_table(config, head).items()}
     unread = {name for name in stored.names if names.is_skipped(name) and name not in table}
@@ -185,6 +186,9 @@ def _plan(
         unread -= set(source.values())
     head_names = {name for name in table if table[name].of_head}
     initialised = [] if source.keys() & head_names else sorted(head_names)
+    pooled = config.family == "bert" and head == "dense-tanh-out"
+    if pooled and not any(table[name].per_label for name in source if name in table):
+        initialised = sorted(head_names - source.keys())  # the pooler may be there
     _check_names(folder, head, config, set(source), set(table) - set(initialised))
 
     shapes = _leaf_shapes(config, head, len(labels))
@@ -205,7 +209,7 @@ def _plan(
     for name, held in source.items():
         slot = table[name]
         shape = shapes[slot.path] if slot.layer is None else shapes[slot.path][1:]
-        expected = shape[::-1] if slot.transpose else shape
+        expected = shape[::-1] if slot.transpose else (shape[0] - slot.first, *shape[1:])
         if scored and slot.per_label:  # of which those of the labels are taken
             expected = (config.vocab_size, *expected[1:])
         if stored.shape(held) != expected:

@@ -30,8 +30,8 @@ class XLMRobertaSlicedConfig(PretrainedConfig):
 class Embeddings(nn.Module):
     def __init__(self, config):
         super().__init__()
-        width, self.pad = config.hidden_size, config.pad_token_id
-        rows = config.max_position_embeddings
+        width, rows = config.hidden_size, config.max_position_embeddings
+        self.pad, self.plain = config.pad_token_id, getattr(config, "plain_positions", False)
         self.word_embeddings = nn.Embedding(config.vocab_size, width, padding_idx=self.pad)
         self.position_embeddings = nn.Embedding(rows, width, padding_idx=self.pad)
         self.token_type_embeddings = nn.Embedding(config.type_vocab_size, width)
@@ -39,7 +39,7 @@ class Embeddings(nn.Module):
         self.dropout = nn.Dropout(config.hidden_dropout_prob)
 
     def forward(self, ids):
-        counted = (ids != self.pad).long()
+        counted = ((ids != self.pad) | self.plain).long()
         positions = torch.cumsum(counted, dim=1) * counted + self.pad
         hidden = self.word_embeddings(ids) + self.token_type_embeddings(torch.zeros_like(ids))
         return self.dropout(self.LayerNorm(hidden + self.position_embeddings(positions)))

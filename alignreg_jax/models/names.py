@@ -19,15 +19,18 @@ _LAYER_NORMS = {
     "output.LayerNorm": "layer_norm",
 }
 _TABLES = ("word", "position", "token_type")
+_PREFIXES = {"xlm-roberta": "roberta.", "bert": "bert."}
 _HEADS: dict[str, dict[str, str]] = {
     "dense-tanh-out": {"classifier.dense": "head/dense", "classifier.out_proj": "head/out"},
     "linear": {"classifier": "head/out"},
     "token": {"classifier": "head/out"},
     "label-words": {"lm_head.dense": "head/dense", "label_words": "head/out"},
 }
+# The pooler of BERT is what the dense layer of this head is
+_BERT_POOLED = {"bert.pooler.dense": "head/dense", "classifier": "head/out"}
 BESIDE = ("linear", "label-words")
 """Heads that no class of transformers has: they are in a file beside an `XLMRobertaModel`."""
-_SKIPPED = ("lm_head.", "pooler.")
+_SKIPPED = ("lm_head.", "pooler.", "cls.")
 _HEAD_NAMES = ("classifier.", "qa_outputs.", "label_words.")
 _WRAPPERS = ("module.", "_orig_mod.", "model.")
 WORD_EMBEDDING = "embeddings.word_embeddings.weight"
@@ -37,11 +40,15 @@ TIED = "lm_head.decoder.weight"
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a tensor goes: the leaf's path, the layer in its stack, whether it is `[out, in]`."""
+    """Where a tensor goes: the leaf's path, the layer in its stack, whether it is `[out, in]`.
+
+    `first` is the leaf's row for the tensor's first.
+    """
 
     path: str
     layer: int | None = None
     transpose: bool = False
+    first: int = 0
 
     @property
     def per_label(self) -> bool:
@@ -55,8 +62,9 @@ class Slot:
 
 
 def canonical(name: str) -> str:
-    """A tensor's name without the `roberta.` that models with a head put before it."""
-    return name.removeprefix("roberta.")
+    """A tensor's name without the `roberta.` or `bert.` of models with a head."""
+    prefix = next((each for each in _PREFIXES.values() if name.startswith(each)), "")
+    return name.removeprefix(prefix)
 
 
 def wrapper(names: Iterable[str]) -> str:
@@ -90,7 +98,8 @@ def name_table(config: XlmrConfig, head: Head | None) -> dict[str, Slot]:
     `dense-tanh-out` has the names of transformers' `XLMRobertaForSequenceClassification`, `token`
     those of `XLMRobertaForTokenClassification`; `linear` and `label-words` have those of
     `XLMRobertaModel`. For the head `linear` has `classifier.{weight,bias}`; `label-words` those of
-    the head of `XLMRobertaForMaskedLM`, but for `label_words.{weight,bias}`, its rows in use.
+    the head of `XLMRobertaForMaskedLM`, but for `label_words.{weight,bias}`, its rows in use. Of
+    the family of BERT the names are those of its classes.
     """
     encoder: dict[str, Slot] = {}
 
@@ -102,8 +111,11 @@ def name_table(config: XlmrConfig, head: Head | None) -> dict[str, Slot]:
         into[f"{name}.weight"] = Slot(f"{path}/scale", layer)
         into[f"{name}.bias"] = Slot(f"{path}/bias", layer)
 
+    bert = config.family == "bert" and config.stock
     for kind in _TABLES:
-        encoder[f"embeddings.{kind}_embeddings.weight"] = Slot(f"embeddings/{kind}/embedding")
+        first = config.unused_positions if bert and kind == "position" else 0
+        slot = Slot(f"embeddings/{kind}/embedding", first=first)
+        encoder[f"embeddings.{kind}_embeddings.weight"] = slot
     layer_norm(encoder, "embeddings.LayerNorm", "embeddings/layer_norm")
     for layer in range(config.num_layers):
         folder, place = ("encoder", layer) if config.stacked else (f"encoder/{layer}", None)
@@ -114,9 +126,10 @@ def name_table(config: XlmrConfig, head: Head | None) -> dict[str, Slot]:
     if head is None:
         return encoder
 
-    prefix = "" if head in BESIDE else "roberta."
+    prefix = "" if head in BESIDE else _PREFIXES["bert" if bert else "xlm-roberta"]
     table = {prefix + name: slot for name, slot in encoder.items()}
-    for name, path in _HEADS[head].items():
+    pooled = bert and head == "dense-tanh-out"
+    for name, path in (_BERT_POOLED if pooled else _HEADS[head]).items():
         matrix(table, name, path)
     if head == "label-words":
         layer_norm(table, "lm_head.layer_norm", "head/layer_norm")

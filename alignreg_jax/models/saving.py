@@ -16,7 +16,17 @@ from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import names, storage
-from alignreg_jax.models.architecture import CONFIG, FIELDS, HEAD_SIZE, SLICED, STOCK, read_json
+from alignreg_jax.models.architecture import (
+    BERT,
+    CONFIG,
+    FIELDS,
+    HEAD_SIZE,
+    PLAIN_POSITIONS,
+    SLICED,
+    STOCK,
+    Family,
+    read_json,
+)
 from alignreg_jax.models.names import name_table
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 
@@ -63,14 +73,14 @@ def save(
     `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
     head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`), and so does
     `label-words` (`lm_head.dense`, `lm_head.layer_norm`, `label_words`); None an `XLMRobertaModel`
-    alone. Sizes that stock transformers cannot have (`is_stock`) give the free form: classes of
-    modeling_xlmr_sliced.py, which is written beside them. tokenizer.json is copied from `source`
-    byte for byte, if it is there. Files are written in place: give a temporary folder and rename
-    it.
+    alone; of the family of BERT its classes of these names. Sizes that stock transformers cannot
+    have (`XlmrConfig.stock`) give the free form: classes of modeling_xlmr_sliced.py, which is
+    written beside them. tokenizer.json is copied from `source` byte for byte, if it is there. Files
+    are written in place: give a temporary folder and rename it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / CONFIG, _config_json(config, head, labels, source))
-    if not is_stock(config):
+    if not config.stock:
         shutil.copyfile(CODE, folder / CODE.name)
     if (source / TOKENIZER).exists():
         shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
@@ -80,7 +90,8 @@ def save(
     tensors, table = {}, name_table(config, head)
     for name, slot in table.items():
         leaf = leaves[slot.path]
-        value = np.asarray(leaf if slot.layer is None else leaf[slot.layer], np.float32)
+        place = slice(slot.first, None) if slot.layer is None else slot.layer
+        value = np.asarray(leaf[place], np.float32)
         # save_file writes a transposed view's memory as it lies, which is the wrong order
         tensors[name] = np.ascontiguousarray(value.T if slot.transpose else value)
     files = {storage.SINGLE: tensors}
@@ -93,17 +104,10 @@ def save(
         (folder / file).chmod((folder / CONFIG).stat().st_mode)
 
 
-def class_of(head: Head | None) -> str:
+def class_of(head: Head | None, family: Family = "xlm-roberta") -> str:
     """The class of transformers' that loads a model with a head, beside which it may stand."""
-    return _CLASSES[head or "linear"]
-
-
-def is_stock(config: XlmrConfig) -> bool:
-    """Whether transformers' XLM-R can have these sizes.
-
-    Its layers are equal, and their heads have hidden_size / num_attention_heads units.
-    """
-    return config.stacked and config.head_size is None and config.intermediate_size > 0
+    name = _CLASSES[head or "linear"]
+    return name.replace("XLMRoberta", "Bert") if family == "bert" else name
 
 
 def head_form(folder: Path) -> Head:
@@ -115,7 +119,8 @@ def head_form(folder: Path) -> Head:
     classes = read_json(folder / CONFIG).get("architectures")
     for form, name in _CLASSES.items():
         beside = (folder / storage.HEAD).exists()
-        if classes in ([name], [_sliced(name)]) and (form in names.BESIDE) == beside:
+        own = [name, _sliced(name), class_of(cast(Head, form), "bert")]
+        if classes in [[each] for each in own] and (form in names.BESIDE) == beside:
             # Both of those beside an encoder have its class
             words = beside and "label_words.weight" in storage.Storage(folder).names
             return cast(Head, "label-words" if words else form)
@@ -131,16 +136,22 @@ def _config_json(
     config: XlmrConfig, head: Head | None, labels: tuple[str, ...], source: Path
 ) -> dict[str, Any]:
     original = read_json(source / CONFIG)
-    name = class_of(head)
-    form: dict[str, Any] = {"architectures": [name], "model_type": STOCK}
+    family = config.family if config.stock else STOCK
+    name = class_of(head, family)
+    form: dict[str, Any] = {"architectures": [name], "model_type": family}
     sizes: dict[str, Any] = {}
-    if not is_stock(config):
+    if family == BERT:
+        rows = config.max_positions - config.unused_positions
+        sizes = {FIELDS["max_positions"][0]: rows}
+        sizes[FIELDS["pad_token_id"][0]] = original.get("pad_token_id", 0)
+    if not config.stock:
         auto = {auto: f"{CODE.stem}.{own}" for auto, own in _AUTO_MAP.items()}
         form = {"architectures": [_sliced(name)], "model_type": SLICED, "auto_map": auto}
         sizes = {
             FIELDS["num_heads"][0]: [sizes.heads for sizes in config.layers],
             FIELDS["intermediate_size"][0]: [sizes.ffn for sizes in config.layers],
             HEAD_SIZE: config.layers[0].head_size,
+            PLAIN_POSITIONS: config.family == BERT,
         }
     return {
         **form,

@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.models.architecture import BERT, CONFIG, read_json
 
 # config.json's field, the id that transformers takes without it, and the piece
 _FIELDS = (("bos_token_id", 0, "<s>"), ("pad_token_id", 1, "<pad>"), ("eos_token_id", 2, "</s>"))
@@ -23,6 +23,8 @@ def check(path: Path, tokenizer: Tokenizer) -> None:
     """
     config = path.with_name(CONFIG)
     raw = read_json(config)
+    if raw.get("model_type") == BERT:  # nothing is read by its numbers, which are another's
+        raw = {}
     tokenizer.no_padding()  # which a file may have switched on
     written = tokenizer.encode("").ids  # what the template puts around a text
     around = {"<s>": written[:1], "</s>": written[-1:]}

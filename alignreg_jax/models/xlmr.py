@@ -73,14 +73,19 @@ class Embeddings(nn.Module):
         def table(rows: int, name: str) -> nn.Embed:
             return nn.Embed(rows, config.hidden_size, name=name)
 
-        # By the id, whatever the mask says: so PyTorch counts positions, and so it keeps padding's
-        # own rows of both tables from being trained. A text can contain "<pad>".
+        # By the id, whatever the mask says: so PyTorch counts XLM-R's positions, and so it keeps
+        # padding's own rows of both tables from being trained. A text can contain "<pad>".
         counted = ids != config.pad_token_id
 
         def trained(rows: Array) -> Array:
             return jnp.where(counted[..., None], rows, jax.lax.stop_gradient(rows))
 
-        positions = jnp.cumsum(counted, axis=1, dtype=jnp.int32) * counted + config.pad_token_id
+        if config.family == "bert":
+            places = jnp.arange(ids.shape[1]) + config.unused_positions
+            positions = jnp.broadcast_to(places, ids.shape)
+        else:
+            seen = jnp.cumsum(counted, axis=1, dtype=jnp.int32)
+            positions = seen * counted + config.pad_token_id
         hidden = pin(table(config.vocab_size, "word")(ids), self.pins.lookup)
         hidden = trained(pin(hidden, self.pins.hidden))
         hidden = hidden + table(config.type_vocab_size, "token_type")(jnp.zeros_like(ids))

@@ -13,7 +13,6 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import xglue_predictions
 from alignreg_jax.evaluation.scoring import chance, names
 from alignreg_jax.models.checkpoints import TOKENIZER
-from alignreg_jax.models.saving import is_stock
 from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.elastic import Tau
@@ -119,7 +118,7 @@ class Artifacts:
                 max_length=inputs.max_length,
                 command=self._command,
                 pair=inputs.dataset.train.text_b is not None,
-                stock=is_stock(inputs.encoder.config),
+                stock=inputs.encoder.config.stock,
                 notes=training_notes.notes(read_events(self.workdir / METRICS_FILE)),
             ),
         )

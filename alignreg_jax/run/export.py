@@ -10,7 +10,6 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from alignreg_jax.models import checkpoints
-from alignreg_jax.models.saving import is_stock
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.support.files import atomic_write, whole_folder
 
@@ -54,7 +53,7 @@ def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     from transformers import AutoConfig, AutoTokenizer
 
-    if is_stock(checkpoints.read_config(folder)):
+    if checkpoints.read_config(folder).stock:
         AutoConfig.from_pretrained(folder)
     # An export in the free form names code, which needs PyTorch; its tokenizer does not
     stock = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

@@ -171,6 +171,18 @@ def test_words_have_labels(model, tagged, tmp_path):
     assert len([line for line in script.split("\n") if line]) < 25
 
 
+def test_attention_may_be_one_operator(world, model, tmp_path):
+    out = tmp_path / "out"
+    assert deployed(model / "linear", out, world.data, "--quantize", "int8", "--fused") == 0
+    for name in ("model", "model_quantized"):
+        made = onnx.load(out / "onnx" / f"{name}.onnx")
+        assert [each.version for each in made.opset_import if not each.domain] == [23]
+        kinds = {node.op_type for node in made.graph.node}
+        assert {"Attention", "Softmax"} & kinds == {"Attention"}
+    assert facts(out)["opset"] == 23
+    assert facts(out)["models"][1]["compared"]["sw"]["flips"] == 0
+
+
 def test_pairs(world, model, tmp_path):
     data = tmp_path / "data"
     data.mkdir()

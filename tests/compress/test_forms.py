@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 
 from alignreg_jax.compress.forms import encoder_weights, fill, smaller
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import saving, xlmr
+from alignreg_jax.models import xlmr
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.models.slicing import parameters
 
@@ -58,7 +58,7 @@ def test_the_free_form_is_what_is_left(model):
 def test_the_stock_form_has_one_width_and_units_of_zeros(model):
     found = stock(model)
     assert found.config == XlmrConfig(**{**vars(model[1]), "intermediate_size": 56})
-    assert saving.is_stock(found.config)
+    assert found.config.stock
     # 42 and 54 units are left: 14 and 2 are zeros, of two kernels and a bias
     assert found.padding == 16 * (2 * tiny.HIDDEN + 1)
     output = found.params["encoder"]["output"]["kernel"]

@@ -91,7 +91,7 @@ BAD = {
     "no config": (lambda at: (at / "config.json").unlink(), ["config.json", "cannot be read"]),
     "config not JSON": (lambda at: (at / "config.json").write_text("{"), ["not JSON"]),
     "config a list": (lambda at: (at / "config.json").write_text("[]"), ["not a JSON object"]),
-    "model type": (lambda at: configure(at, model_type="bert"), ["'bert'", "xlm-roberta"]),
+    "model type": (lambda at: configure(at, model_type="t5"), ["'t5'", "xlm-roberta"]),
     "activation": (lambda at: configure(at, hidden_act="relu"), ["hidden_act", "'relu'"]),
     "not a number": (lambda at: configure(at, hidden_size="32"), ["hidden_size", "'32'"]),
     "null": (lambda at: configure(at, hidden_size=None), ["hidden_size", "None"]),

@@ -37,6 +37,7 @@ class Wanted:
         kinds: smaller forms to try.
         max_flips: per cent of a language's answers that may be others.
         portable: whether int8 is to give the same on processors without VNNI.
+        fused: whether attention is one operator, of opset 23 instead of 20.
         mixed: whether parts stay in float32 where eight bits do not pass.
         threads: of measured times.
         strict: whether a model of which no smaller form passes the gate is not written.
@@ -46,6 +47,7 @@ class Wanted:
     kinds: tuple[Kind, ...] = KINDS
     max_flips: float = gate.MAX_FLIPS
     portable: bool = False
+    fused: bool = False
     mixed: bool = False
     threads: int = 1
     strict: bool = False
@@ -167,7 +169,7 @@ class _Maker:
     def _write_float(self, name: str, folder: Path, before: Mapping[str, Answers]) -> Asked:
         network = folders.read(folder).network
         asked, path = Asked(self._served, folder, network.config), self._scratch / f"{name}.onnx"
-        graph.write(path, network)
+        graph.write(path, network, Form(fused=self._wanted.fused))
         self._lines.append(self._judged(name, path, asked, before))
         return asked
 
@@ -190,7 +192,7 @@ class _Maker:
         """Try the fastest first; its name."""
         wanted, known = self._wanted, self._known(asked)
         found = outlying.largest(network, known)
-        tried = candidates.forms(wanted.kinds, found, wanted.portable)
+        tried = candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused)
         paths = {candidate.name: self._written(network, candidate) for candidate in tried}
         for candidate in _fastest_first(tried, paths, asked, wanted.threads):
             if self._passes(candidate, paths[candidate.name], asked, before):

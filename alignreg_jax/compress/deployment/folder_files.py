@@ -15,9 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from alignreg_jax.compress.deployment import account
 from alignreg_jax.compress.deployment.comparing import BATCHES, Line
+from alignreg_jax.compress.onnx import graph
 from alignreg_jax.compress.served import Served
 from alignreg_jax.models import saving
-from alignreg_jax.models.architecture import CONFIG, FIELDS, HEAD_SIZE, STOCK, read_json
+from alignreg_jax.models.architecture import (
+    BERT,
+    CONFIG,
+    FIELDS,
+    HEAD_SIZE,
+    PLAIN_POSITIONS,
+    SLICED,
+    read_json,
+)
 from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG
 from alignreg_jax.support.files import atomic_write
 
@@ -88,17 +97,20 @@ def _packed(path: Path) -> int:
 def _config(source: Path, cut: Path, done: "Deployed") -> dict[str, Any]:
     """As stock transformers would write it; what it cannot say of the sizes in a field of ours."""
     config = read_json(cut / CONFIG)
-    if config.get("model_type") != STOCK:
+    family = done.network.config.family
+    if config.get("model_type") == SLICED:
         original = read_json(source / CONFIG)
         names = [FIELDS[name][0] for name in ("num_heads", "intermediate_size")]
         config["alignreg"] = {name: config[name] for name in (*names, HEAD_SIZE)}
-        for name in ("auto_map", HEAD_SIZE):
+        for name in ("auto_map", HEAD_SIZE, PLAIN_POSITIONS):
             config.pop(name, None)
         largest = {name: max(config[name]) for name in names}
         stated = {name: original[name] for name in names if isinstance(original.get(name), int)}
-        config |= {"model_type": STOCK, **largest, **stated}
+        config |= {"model_type": family, **largest, **stated}
+        if family == BERT:
+            config[FIELDS["max_positions"][0]] = done.network.config.max_length
     kind = "token" if done.network.head == "token" else "dense-tanh-out"
-    config["architectures"] = [saving.class_of(kind)]
+    config["architectures"] = [saving.class_of(kind, family)]
     named = {str(number): label for number, label in enumerate(done.labels)}
     return {
         **config,
@@ -124,6 +136,7 @@ def _facts(done: "Deployed", served: Served, wanted: "Wanted") -> dict[str, Any]
         "batches_compared": list(BATCHES),
         "rows": {language: split.rows for language, split in served.rows.items()},
         "portable": wanted.portable,
+        "opset": graph.FUSED_OPSET if wanted.fused else graph.OPSET,
         "refused": {name: [each.language for each in bad] for name, bad in done.refused},
         "machine": machine(),
         "threads": wanted.threads,

@@ -187,7 +187,7 @@ def _measured(
         )
         found = outlying.largest(network, known)
         lines = []
-        for candidate in candidates.forms(wanted.kinds, found, wanted.portable):
+        for candidate in candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused):
             path = scratch / f"{candidate.name}.onnx"
             graph.write(path, network, candidate.form)
             lines.append(Line(candidate.name, path, path.stat().st_size, {}))

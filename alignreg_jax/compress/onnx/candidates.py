@@ -30,13 +30,16 @@ class Candidate(NamedTuple):
     form: Form
 
 
-def forms(kinds: Sequence[Kind], found: Largest, portable: bool = False) -> list[Candidate]:
+def forms(
+    kinds: Sequence[Kind], found: Largest, portable: bool = False, fused: bool = False
+) -> list[Candidate]:
     """The forms of some kinds; with their word tables in eight bits too, but for fp16.
 
     Args:
         kinds: which.
         found: sizes of activations, of which some are computed apart in int8.
         portable: whether int8 weights have few enough steps for processors without VNNI.
+        fused: whether attention is one operator.
     """
     steps = PORTABLE if portable else STEPS
     made = {
@@ -45,7 +48,7 @@ def forms(kinds: Sequence[Kind], found: Largest, portable: bool = False) -> list
         "q8": Form("q8", "int8"),
         "fp16": Form("fp16", "fp16"),
     }
-    return [Candidate(kind, made[kind]) for kind in kinds]
+    return [Candidate(kind, replace(made[kind], fused=fused)) for kind in kinds]
 
 
 def parts(network: Network) -> list[str]:

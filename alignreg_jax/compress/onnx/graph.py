@@ -94,25 +94,37 @@ class _Builder:
         )
 
     def _embed(self) -> str:
-        nodes, config = self._nodes, self._config
+        config = self._config
         tables = self._network.params["embeddings"]
         word, position, kind = (
             np.asarray(tables[name]["embedding"], np.float32)
             for name in ("word", "position", "token_type")
         )
-        pad = nodes.constant("pad", np.int64(config.pad_token_id))
-        # By the id, whatever the mask says, as PyTorch counts positions
-        counted = nodes.add("Not", [nodes.add("Equal", ["input_ids", pad], "is_pad")], "counted")
-        counted = nodes.cast(counted, "counts", TensorProto.INT64)
-        axis = nodes.constant("axis", np.int64(1))
-        count = nodes.add("CumSum", [counted, axis], "sum")
-        at = nodes.add("Add", [nodes.add("Mul", [count, counted], "count"), pad], "positions")
+        at = self._places() if config.family == "bert" else self._counted_places()
         # Every piece is of the first type
         parts = [
             self._products.words(word, "input_ids"),
             self._products.positions(position + kind[0], at),
         ]
         return self._norm(parts, tables["layer_norm"], "embedding_norm")
+
+    def _places(self) -> str:
+        """Positions of the family of BERT, `[length]`: one after the other."""
+        nodes, first = self._nodes, self._config.unused_positions
+        length = nodes.add("Shape", ["input_ids"], "length", start=1, end=2)
+        length = nodes.add("Squeeze", [length], "pieces")
+        ends = [nodes.constant("first_position", np.int64(first)), length]
+        end = nodes.add("Add", ends, "positions_end")
+        return nodes.add("Range", [ends[0], end, nodes.constant("step", np.int64(1))], "positions")
+
+    def _counted_places(self) -> str:
+        """Positions of XLM-R, `[batch, length]`: counted by the id, whatever the mask says."""
+        nodes = self._nodes
+        pad = nodes.constant("pad", np.int64(self._config.pad_token_id))
+        counted = nodes.add("Not", [nodes.add("Equal", ["input_ids", pad], "is_pad")], "counted")
+        counted = nodes.cast(counted, "counts", TensorProto.INT64)
+        count = nodes.add("CumSum", [counted, nodes.constant("axis", np.int64(1))], "sum")
+        return nodes.add("Add", [nodes.add("Mul", [count, counted], "count"), pad], "positions")
 
     def _mask(self) -> str:
         """What is added to scores of attention; of the fused operator who may be attended to."""
@@ -183,7 +195,7 @@ class _Builder:
         """The mask with a row for every query; ONNX Runtime 1.32 takes no other of Attention."""
         if self._square is None:
             nodes = self._nodes
-            length = nodes.add("Shape", ["input_ids"], "length", start=1, end=2)
+            length = nodes.add("Shape", ["input_ids"], "columns", start=1, end=2)
             one, ones = (
                 nodes.constant("at1", np.array([1])),
                 nodes.constant("ones", np.array([1, 1])),

@@ -177,8 +177,10 @@ class Products:
         ]
         inside = nodes.add("Clip", [source, *ends], f"{source}.inside")
         at = nodes.constant(f"{source}.units", np.asarray(outlying.units, np.int64))
-        few = [nodes.add("Gather", [each, at], f"{each}.few", axis=-1) for each in (source, inside)]
-        beyond = nodes.add("Sub", few, f"{source}.beyond")
+        few = nodes.add("Gather", [source, at], f"{source}.few", axis=-1)
+        # Shrink is what Clip takes away
+        ends = {"lambd": outlying.limit, "bias": outlying.limit}
+        beyond = nodes.add("Shrink", [few], f"{source}.beyond", **ends)
         return _Narrow(
             *nodes.several("DynamicQuantizeLinear", [inside], parts), beyond, outlying.units
         )
