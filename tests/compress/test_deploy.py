@@ -1,6 +1,8 @@
 """The command from a run or a folder to one that is served, and what it refuses."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -397,6 +399,18 @@ def test_without_the_packages_it_says_what_to_install(monkeypatch, tmp_path, cap
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert program.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
     assert "pip install 'alignreg_jax[deploy]'" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(world, model, tmp_path, monkeypatch, capsys):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(graph, "write", full)
+    assert deployed(model / "linear", tmp_path / "out", world.data) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "No space left on device" in err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_fails_on_the_way_leaves_nothing(world, model, tmp_path, monkeypatch):

@@ -87,6 +87,21 @@ def test_a_padding_piece_in_a_text_is_attended_to_and_has_no_position(network, t
     )
 
 
+@pytest.mark.parametrize("head", ["token", "dense-tanh-out"])
+def test_padding_has_no_say_in_the_scales_of_eight_bits(network, tmp_path, head):
+    """The same rows in a wider batch get the same bits."""
+    path = written(tmp_path, network[head], Form("int8", "int8"))
+    session = sessions.session(path, 1)
+    inputs = sessions.feed(ROWS, pad=1)
+    wider = {name: np.pad(each, ((0, 0), (0, 6))) for name, each in inputs.items()}
+    wider["input_ids"][:, -6:] = 1
+    found, padded = (session.run(None, each)[0] for each in (inputs, wider))
+    if head == "token":
+        there = inputs["attention_mask"] == 1
+        found, padded = found[there], padded[:, : there.shape[1]][there]
+    np.testing.assert_array_equal(found, padded)
+
+
 counts = st.fixed_dictionaries(
     {
         "heads": st.lists(st.integers(0, tiny.HEADS), min_size=2, max_size=2),

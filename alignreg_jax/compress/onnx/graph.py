@@ -101,21 +101,32 @@ class _Builder:
             for name in ("word", "position", "token_type")
         )
         at = self._places() if config.family == "bert" else self._counted_places()
+        ids, at = (self._first_for_padding(each) for each in ("input_ids", at))
         # Every piece is of the first type
-        parts = [
-            self._products.words(word, "input_ids"),
-            self._products.positions(position + kind[0], at),
-        ]
+        parts = [self._products.words(word, ids), self._products.positions(position + kind[0], at)]
         return self._norm(parts, tables["layer_norm"], "embedding_norm")
 
+    def _first_for_padding(self, values: str) -> str:
+        """What the first piece has, at every place that is not attended to.
+
+        Such a place then computes what the first piece does, in every layer, and nobody reads it:
+        left as it is, it would have a say in the scales of eight-bit activations.
+        """
+        nodes = self._nodes
+        there = nodes.cast("attention_mask", f"{values}.there", TensorProto.BOOL)
+        zero, one = (nodes.constant(f"at{place}", np.array([place])) for place in (0, 1))
+        first = nodes.add("Slice", [values, zero, one, one], f"{values}.first")
+        return nodes.add("Where", [there, values, first], f"{values}.filled")
+
     def _places(self) -> str:
-        """Positions of the family of BERT, `[length]`: one after the other."""
+        """Positions of the family of BERT, `[1, length]`: one after the other."""
         nodes, first = self._nodes, self._config.unused_positions
         length = nodes.add("Shape", ["input_ids"], "length", start=1, end=2)
         length = nodes.add("Squeeze", [length], "pieces")
         ends = [nodes.constant("first_position", np.int64(first)), length]
         end = nodes.add("Add", ends, "positions_end")
-        return nodes.add("Range", [ends[0], end, nodes.constant("step", np.int64(1))], "positions")
+        row = nodes.add("Range", [ends[0], end, nodes.constant("step", np.int64(1))], "places")
+        return nodes.add("Unsqueeze", [row, nodes.constant("at0", np.array([0]))], "positions")
 
     def _counted_places(self) -> str:
         """Positions of XLM-R, `[batch, length]`: counted by the id, whatever the mask says."""
