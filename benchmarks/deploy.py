@@ -86,9 +86,10 @@ def forms(network: Network, known: Encoded, folder: Path) -> dict[str, Path]:
     add(f"{layers // 2} layers", cut(network, layers=layers // 2), ("int8",))
     add(f"{layers // 3} layers", cut(network, layers=layers // 3))
     few = int(known.ids.max()) + 1
-    small = fewer_pieces(network, max(few, network.config.vocab_size // 4))
-    add("a quarter of the pieces", small)
-    add("a quarter of the pieces, half of heads and units", cut(small, 0.5, 0.5), ("int8",))
+    if few <= network.config.vocab_size // 2:  # else its texts need what there is
+        small = fewer_pieces(network, max(few, network.config.vocab_size // 4))
+        add("a quarter of the pieces", small)
+        add("a quarter of the pieces, half of heads and units", cut(small, 0.5, 0.5), ("int8",))
     return paths
 
 
