@@ -51,7 +51,7 @@ Exit code 3 if no smaller form passes; DIR then has the float model."""
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, write the folder, say what was lost; the exit code."""
-    return flags.execute(arguments, lambda: _USAGE, _run)
+    return flags.execute(arguments, lambda: _USAGE, _run, flags.NOTHING_WRITTEN)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -78,14 +78,11 @@ def _run(arguments: Sequence[str]) -> int:
     budgeted = values.max_mb is not None or values.max_ms is not None
     if values.tokens or values.coverage or values.text or (languages and budgeted):
         lists = Path(os.path.expanduser(values.word_lists)) if values.word_lists else None
-        texts = {
-            Path(file).name: word_lists.texts(Path(os.path.expanduser(file)))
-            for file in values.text
-        }
+        texts = word_lists.of_files(values.text)
         own = {"training": served.known_texts()} if served.beside else {}
         pieces = trim.Wanted(
             {**own, **texts},
-            word_lists.words(languages, lists, set(served.known)),
+            word_lists.words(languages, lists, set(served.known) if served.beside else ()),
             values.tokens,
             coverage=0.999 if values.coverage is None else values.coverage,
         )
@@ -100,7 +97,7 @@ def _run(arguments: Sequence[str]) -> int:
     )
     if budgeted:
         budget = Budget(values.max_mb, values.max_ms)
-        free = not (values.tokens or values.coverage)
+        free = bool(languages) and not (values.tokens or values.coverage)
         found = search(folder, out, served, wanted, budget, free)
         terminal.show("\n".join(account.tried(found.trials, budget)))
         done = found.done
@@ -127,10 +124,12 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
             raise UserError(f"{folder}: has no head, so it gives no answers to compare")
         data = Path(os.path.expanduser(values.data))
         return folder, served.of_folder(
-            data, model.network.head, model.labels, languages, values.rows
+            data, model.network.head, model.labels, languages, values.rows, config
         )
     if config:
         return folder, served.of_run(run, config, languages, values.rows)
+    if seeds := sorted(path.parent.name for path in run.glob("s[0-9]*/config.json")):
+        raise UserError(f"{run}: holds seeds ({', '.join(seeds)}); give one: {run / seeds[0]}")
     raise UserError(
         f"{values.model}: is a model and no run, so give --data FOLDER, with"
         " <language>.test.jsonl to compare answers on"
@@ -162,6 +161,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--max-mb", type=float)
     parser.add_argument("--max-ms", type=float)
     values = parser.parse_args(list(arguments))
+    if values.word_lists and not values.languages:
+        raise UserError("--word-lists is for --languages; name them")
+    if values.mixed and (values.max_mb or values.max_ms):
+        raise UserError("--mixed is without a budget: parts that stay wide would go beyond it")
     if values.coverage is not None and not values.languages:
         raise UserError("--coverage is of --languages; name them")
     for name, most in (("coverage", 1.0), ("size", 1.0), ("max_flips", 100.0)):

@@ -38,7 +38,7 @@ Of a model that serves every size (method=elastic), one of:
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, write the smaller model, say how large it is; the exit code."""
-    return flags.execute(arguments, lambda: _USAGE, _run)
+    return flags.execute(arguments, lambda: _USAGE, _run, flags.NOTHING_WRITTEN)
 
 
 def _run(arguments: Sequence[str]) -> int:

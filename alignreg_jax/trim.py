@@ -35,7 +35,7 @@ they were."""
 
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, write the smaller model, say what was lost; the exit code."""
-    return flags.execute(arguments, lambda: _USAGE, _run)
+    return flags.execute(arguments, lambda: _USAGE, _run, flags.NOTHING_WRITTEN)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -46,10 +46,9 @@ def _run(arguments: Sequence[str]) -> int:
     out = flags.new_folder(values.out)
     names = [name.strip() for name in (values.languages or "").split(",") if name.strip()]
     languages = list(dict.fromkeys(["en", *names])) if names else []
-    texts = {file: word_lists.texts(Path(os.path.expanduser(file))) for file in values.text}
     lists = Path(os.path.expanduser(values.word_lists)) if values.word_lists else None
     wanted = trim.Wanted(
-        {Path(file).name: found for file, found in texts.items()},
+        word_lists.of_files(values.text),
         word_lists.words(languages, lists),
         values.tokens,
         values.max_mb,

@@ -30,7 +30,6 @@ from alignreg_jax.compress.deployment.comparing import Asked
 from alignreg_jax.compress.deployment.folder_files import machine
 from alignreg_jax.compress.onnx import candidates, graph, outlying, sessions
 from alignreg_jax.compress.onnx.products import Form
-from alignreg_jax.data import encoding
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.models.slicing import sliced
@@ -198,12 +197,7 @@ def main() -> None:
             rows = served.of_run(options.run, config, [], options.rows)
             network = folders.read(export).network
             asked = Asked(rows, export, network.config)
-            known = encoding.concatenate(
-                [
-                    encoding.encode(each, asked.tokenizer, asked.longest)
-                    for each in rows.known.values()
-                ]
-            )
+            known = rows.known_encoded(asked.tokenizer, asked.longest)
         else:
             network, asked, export = random_network(options.small), None, folder / "stock"
             job = random_job(network.config, np.full(64, 32))

@@ -1,8 +1,11 @@
 """What a deployed model will be asked: rows of every language, and texts like those in training."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -17,6 +20,9 @@ from alignreg_jax.models.architecture import read_json
 from alignreg_jax.models.xlmr import Head
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.rows import load_data
+from alignreg_jax.run.workdir import other_inputs
+
+log = logging.getLogger(__name__)
 
 ROWS = 200
 """Rows of a language that are asked at most."""
@@ -61,6 +67,21 @@ class Served:
             for language, split in self.rows.items()
         }
 
+    def known_encoded(self, tokenizer: Tokenizer, max_length: int) -> Encoded:
+        """Tokenise some of the known rows, of every kind as many.
+
+        Args:
+            tokenizer: of the model.
+            max_length: most pieces of a row.
+        """
+        few = max(1, _TEXTS // len(self.known))
+        return encoding.concatenate(
+            [
+                encoding.encode(draw(each, few), tokenizer, max_length)
+                for each in self.known.values()
+            ]
+        )
+
     def known_texts(self) -> list[str]:
         """What `known` says, as texts; words that are read one by one also stand alone."""
         found: list[str] = []
@@ -90,6 +111,11 @@ def of_run(
         UserError: its data are not where they were, or have no such language.
     """
     data = load_data(config, Cache())
+    if other := other_inputs(workdir, data.digests):
+        raise UserError(
+            f"{workdir}: its data are not what it was trained on: {', '.join(other)}; bring them"
+            " back, or give rows with --data"
+        )
     split = "test" if any(name == "test" for name, _ in data.evaluation) else "dev"
     found = {name: each for (kind, name), each in data.evaluation.items() if kind == split}
     task = tasks.get_task(config.task.name)
@@ -97,7 +123,7 @@ def of_run(
     chosen = _chosen(found, languages)
     return Served(
         {name: draw(found[name], rows) for name in chosen},
-        {"training": draw(data.train, _TEXTS), **text},
+        {"training": data.train, **text},
         config.task.max_length or task.max_length,
         config.task.strip_space_marker,
         dense=_dense(workdir, chosen) if task.metric in _SHARES else {},
@@ -106,9 +132,9 @@ def of_run(
 
 def of_folder(
     folder: Path, head: Head | None, labels: Sequence[str], languages: Sequence[str],
-    rows: int = ROWS,
+    rows: int = ROWS, config: ExperimentConfig | None = None,
 ) -> Served:  # fmt: skip
-    """Rows of a folder of <language>.test.jsonl, or dev where there is no test.
+    """Rows of a folder of <language>.test.jsonl, or of a language without it <language>.dev.jsonl.
 
     Labels are optional. Known are the rows of en.train.jsonl, if it is there, or else some of
     those that are asked.
@@ -119,25 +145,34 @@ def of_folder(
         labels: of the model.
         languages: which; none: all that the folder has.
         rows: of a language, at most.
+        config: of the run that the model is of, which says how long rows are.
 
     Raises:
         UserError: with file:line, of a file that is not such; there are none, or not of a language;
             a label that the model does not have.
     """
-    files = folders.listing(folder).files
-    numbers = {label: number for number, label in enumerate(labels)}
-    wanted = [name for name in ("test", "dev") if any(split == name for _, split in files)]
-    if not wanted:
-        raise UserError(f"--data={folder}: has no <language>.test.jsonl")
-    paths = {language: path for (language, split), path in files.items() if split == wanted[0]}
-    asked = {
-        language: draw(_split(paths[language], head, numbers), rows)
-        for language in _chosen(paths, languages)
+    listing = folders.listing(folder)
+    for note in listing.notes:
+        log.info(note)
+    splits = {
+        split: {name: path for (name, kind), path in listing.files.items() if kind == split}
+        for split in ("dev", "test")
     }
-    if train := files.get(("en", "train")):
-        return Served(asked, {"training": draw(_split(train, head, numbers), _TEXTS)})
-    few = max(1, _TEXTS // len(asked))
-    return Served(asked, {name: draw(each, few) for name, each in asked.items()}, beside=False)
+    paths = splits["dev"] | splits["test"]
+    if unread := [path for (name, _), path in listing.unread.items() if name not in paths]:
+        raise UserError(f"{unread[0]}: is not read; rows are of <language>.test.jsonl")
+    if not paths:
+        raise UserError(f"--data={folder}: has no <language>.test.jsonl")
+    read = partial(_split, head=head, labels=labels, listed=jsonl.read_labels(folder))
+    asked = {name: draw(read(paths[name]), rows) for name in _chosen(paths, languages)}
+    more: dict[str, Any] = {}
+    if config is not None:
+        task = tasks.get_task(config.task.name)
+        more["max_length"] = config.task.max_length or task.max_length
+        more["stripped"] = config.task.strip_space_marker
+    if train := listing.files.get(("en", "train")):
+        return Served(asked, {"training": read(train)}, **more)
+    return Served(asked, asked, beside=False, **more)
 
 
 def _dense(workdir: Path, languages: Sequence[str]) -> dict[str, float]:
@@ -153,15 +188,25 @@ def _dense(workdir: Path, languages: Sequence[str]) -> dict[str, float]:
 def _chosen(there: Collection[str], languages: Sequence[str]) -> list[str]:
     """The languages to ask, English first."""
     if lacking := [language for language in languages if language not in there]:
+        always = " (English is always served)" if lacking == ["en"] else ""
         raise UserError(
-            f"--languages: no rows of {', '.join(lacking)} to compare on; there are rows of"
-            f" {', '.join(sorted(there))}"
+            f"--languages: no rows of {', '.join(lacking)} to compare on{always}; there are rows"
+            f" of {', '.join(sorted(there))}"
         )
     return sorted(languages or there, key=lambda name: (name != "en", name))
 
 
-def _split(path: Path, head: Head | None, numbers: Mapping[str, int]) -> Split:
-    """A file's rows, with labels if its first row has one."""
+def _split(
+    path: Path, *, head: Head | None, labels: Sequence[str], listed: Sequence[str] | None
+) -> Split:
+    """A file's rows, with labels if its first row has one.
+
+    Args:
+        path: of the file.
+        head: of the model.
+        labels: of the model.
+        listed: of the data, where labels are numbers; None: the model's.
+    """
     of_words = head == "token"
     labelled = jsonl.has_field(path, "tags" if of_words else "label")
     found: Rows = (
@@ -169,13 +214,23 @@ def _split(path: Path, head: Head | None, numbers: Mapping[str, int]) -> Split:
         if of_words
         else jsonl.read(path, pair=None, labelled=labelled)
     )
-    listed: list[int] = []
+    numbers = {name: number for number, name in enumerate(labels)}
+    if found.numbered and "0" not in numbers:
+        spelt = labels if listed is None else listed
+        numbers = {str(row): numbers[name] for row, name in enumerate(spelt) if name in numbers}
+    return Split(found.text_a, found.text_b, np.array(_read(found, numbers), np.int32), str(path))
+
+
+def _read(found: Rows, numbers: Mapping[str, int]) -> list[int]:
+    """The number of the label of every row or word; -1 without labels."""
+    read: list[int] = []
     for row, text in enumerate(found.text_a):
-        given = None if found.labels is None else found.labels[row]
-        count = len(text) if of_words else 1
-        names = [given] if isinstance(given, str) else given or [None] * count
-        for name in names:
-            if name is not None and name not in numbers:
+        if found.labels is None:
+            read += [-1] * (1 if isinstance(text, str) else len(text))
+            continue
+        given = found.labels[row]
+        for name in [given] if isinstance(given, str) else given:
+            if name not in numbers:
                 raise UserError(f"{found.where(row)}: the model has no label {name!r}")
-            listed.append(-1 if name is None else numbers[name])
-    return Split(found.text_a, found.text_b, np.array(listed, np.int32), str(path))
+            read.append(numbers[name])
+    return read

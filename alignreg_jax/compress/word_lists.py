@@ -1,5 +1,6 @@
 """What people write in a language: texts in files, and words with how often they are met."""
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,15 @@ from alignreg_jax.errors import UserError
 
 WORDS = 25_000
 """Words of a language that are looked at, the most frequent."""
+
+
+def of_files(files: Sequence[str]) -> dict[str, list[str]]:
+    """Read texts of files by their names, or where names are alike by their paths; as `texts`."""
+    names = [Path(file).name for file in files]
+    return {
+        name if names.count(name) == 1 else file: texts(Path(os.path.expanduser(file)))
+        for file, name in zip(files, names, strict=True)
+    }
 
 
 def texts(path: Path) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from alignreg_jax.errors import UserError, writing
+from alignreg_jax.errors import writing
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -47,9 +47,9 @@ def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
         with writing(folder, size):
             partial.mkdir(parents=True)
             yield partial
-            for file in partial.iterdir():
+            for file in partial.rglob("*"):
                 _sync(file)
-    except UserError:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
         raise
     if folder.exists():

@@ -71,25 +71,44 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message}; --help says more")
 
 
+NOTHING_WRITTEN = "nothing was written"
+
+
 def new_folder(text: str) -> Path:
     """A folder that a command is to write.
 
     Raises:
-        UserError: it is there.
+        UserError: it is there, or cannot be.
     """
     out = Path(os.path.expanduser(text))
+    try:
+        str(out.absolute()).encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{text!r}: the path is not UTF-8; give another") from None
+    above = next(path for path in out.absolute().parents if path.exists())
+    if not above.is_dir():
+        raise UserError(f"{out}: {above} is a file; give a folder in a folder")
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
     return out
 
 
 def execute(
-    arguments: Sequence[str], usage: Callable[[], str], work: Callable[[Sequence[str]], int]
+    arguments: Sequence[str],
+    usage: Callable[[], str],
+    work: Callable[[Sequence[str]], int],
+    after: str = "the same command continues from the last checkpoint",
 ) -> int:
     """Do the work of a program, or print its usage if --help asks for it; returns the exit code.
 
     That of `work`, or 2 the user's error, 3 a loss that is not finite, 130 interrupted, 143
     terminated; each of these with one line on standard error. 141: nobody reads standard error.
+
+    Args:
+        arguments: of the command line.
+        usage: gives what --help prints.
+        work: does it; its result is the exit code.
+        after: what is left when it was stopped.
     """
     terminal.tolerate()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
@@ -113,10 +132,10 @@ def execute(
         print(f"stopped: {error}", file=sys.stderr)
         return 3
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        print(f"interrupted; {after}", file=sys.stderr)
         return 130
     except Terminated:
-        print("terminated; the same command continues from the last checkpoint", file=sys.stderr)
+        print(f"terminated; {after}", file=sys.stderr)
         return 143
     except BrokenPipeError:
         terminal.silence()

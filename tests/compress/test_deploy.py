@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ from alignreg_jax.compress import agreement, folders, gate, served
 from alignreg_jax.compress.deployment import comparing, cutting
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.deploy import Wanted, deploy
-from alignreg_jax.compress.onnx import graph
+from alignreg_jax.compress.onnx import graph, sessions
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 
@@ -140,7 +141,10 @@ def test_a_model_becomes_a_folder_that_is_served(world, model, tmp_path, capsys)
     assert script.rstrip() in (out / "README.md").read_text()
     answers = [line.split("\t") for line in predicted(out, *texts)]
     assert [text for _, text in answers] == texts
-    assert [label for label, _ in answers] == told(model / "dense-tanh-out", texts)
+    read = served.encoding.load_tokenizer(out, 65)
+    rows = [np.array(read.encode(text).ids, np.int32) for text in texts]
+    (logits,) = sessions.session(out / found["file"]).run(None, sessions.feed(rows, pad=1))
+    assert [label for label, _ in answers] == [tiny.LABELS[row.argmax()] for row in logits]
 
 
 def test_scores_are_shares_of_right_answers(world, model, tmp_path):
@@ -200,7 +204,7 @@ def test_pairs(world, model, tmp_path):
     assert line == f"{tiny.LABELS[int(np.asarray(logits)[0].argmax())]}\ten1\tde1 de3"
 
 
-def test_a_run_brings_its_own_rows(world, tmp_path):
+def test_a_run_brings_its_own_rows(world, tmp_path, capsys):
     workdir, out = tmp_path / "run", tmp_path / "out"
     assert tiny.run(tiny.command(world, workdir, "--config.pruning.steps=1"))[0] == 0
     assert cli.execute(["deploy", str(workdir), "--out", str(out), "--max-flips", "100"]) == 0
@@ -212,6 +216,15 @@ def test_a_run_brings_its_own_rows(world, tmp_path):
         assert model["scores"] == pytest.approx(wanted, abs=1e-6)
     assert found["models"][0]["milliseconds"] == found["models"][1]["milliseconds"]
     assert "## What each language lost" in (out / "README.md").read_text()
+    own = ["--data", str(world.data), "--out", str(tmp_path / "other"), "--quantize", "none"]
+    assert cli.execute(["deploy", str(workdir), *own]) == 0
+    assert facts(tmp_path / "other")["max_length"] == found["max_length"] == 38
+    moved = shutil.copytree(workdir, tmp_path / "moved")
+    fields = json.loads((moved / "config.json").read_text())
+    fields["inputs"]["rows"]["sw.test"] = "other"
+    (moved / "config.json").write_text(json.dumps(fields))
+    assert cli.execute(["deploy", str(moved), "--out", str(tmp_path / "third")]) == 2
+    assert "its data are not what it was trained on: rows of sw" in capsys.readouterr().err
 
 
 def damaged(monkeypatch, name):
@@ -349,6 +362,133 @@ def test_mixed_keeps_parts_wide_until_it_passes(world, model, tmp_path, monkeypa
     assert facts(out)["kept"] == "int8, 1 wide"
 
 
+def table(out):
+    """Rows of the card's table of languages, as text."""
+    card = (out / "README.md").read_text().split("## What each language lost")[1]
+    lines = [line for line in card.split("## ")[0].split("\n") if line.startswith("|")]
+    heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return [dict(zip(heads, row, strict=True)) for row in rows]
+
+
+def test_the_cards_columns_are_of_one_comparison(world, model, tmp_path):
+    out = tmp_path / "out"
+    assert deployed(model / "dense-tanh-out", out, world.data, "--quantize", "int8") == 0
+    compared = facts(out)["models"][-1]["compared"]
+    rows = table(out)
+    assert [row["language"] for row in rows] == ["en", "de", "sw"]
+    for row in rows:
+        each = compared[row["language"]]
+        assert [float(row["float"]), float(row["served"])] == pytest.approx(
+            each["scores"], abs=0.051
+        )
+        low, high = map(float, row["difference"].split(" to "))
+        change = each["scores"][1] - each["scores"][0]
+        assert low - 3 <= change <= high + 3  # half a row more in each cell draws it to the middle
+        assert float(row["others %"]) == pytest.approx(100 * each["flips"] / 18, abs=0.051)
+
+
+def test_the_card_of_a_refused_model_says_so(world, model, tmp_path, monkeypatch):
+    damaged(monkeypatch, "int8")
+    out = tmp_path / "out"
+    flags = ("--quantize", "int8", "--max-flips", "5")
+    assert deployed(model / "dense-tanh-out", out, world.data, *flags) == 3
+    card = (out / "README.md").read_text()
+    assert "No smaller form of it passed." in card
+    assert "gate: int8 changes too many answers:" in card
+    assert "is the same in float32" not in card
+
+
+def test_licence_and_origin_are_kept_however_they_are_written(world, tmp_path):
+    card = """---
+license: other
+license_name: own
+language:
+  - "en"
+base_model:
+- intfloat/e5
+tags:
+  - x
+---
+# Mine
+"""
+    folder = empties.write(world, tmp_path / "export", card=card)
+    out = tmp_path / "out"
+    assert deployed(folder, out, world.data, "--quantize", "none") == 0
+    head = (out / "README.md").read_text().split("---")[1]
+    assert head.startswith("\nlicense: other\nlicense_name: own\nbase_model:\n- intfloat/e5\nlang")
+    assert "tags" not in head
+
+
+def test_languages_without_words_and_texts_are_no_pieces(world, model, tmp_path, capsys):
+    """Rows that are compared do not stand for texts to keep."""
+    data, lists = tmp_path / "data", tmp_path / "lists"
+    for folder in (data, lists):
+        folder.mkdir()
+    for name in ("en", "sw"):
+        shutil.copy(world.data / f"{name}.test.jsonl", data)
+    (lists / "en.txt").write_text("\n".join(f"en{i}" for i in range(20)))
+    flags = ("--languages", "sw", "--word-lists", str(lists), "--coverage", ".9")
+    assert deployed(model / "linear", tmp_path / "out", data, *flags) == 2
+    assert "sw.txt" in capsys.readouterr().err
+
+
+def test_files_of_one_name_are_two(world, model, tmp_path):
+    files = []
+    for name in ("de", "sw"):
+        (tmp_path / name).mkdir()
+        files.append(tmp_path / name / "train.txt")
+        files[-1].write_text("\n".join(f"{name}{i}" for i in range(18)))
+    out = tmp_path / "out"
+    flags = ("--text", *map(str, files), "--quantize", "none")
+    assert deployed(model / "linear", out, world.data, *flags) == 0
+    found = facts(out)
+    assert [each["of"] for each in found["vocabulary"]] == ["training", *map(str, files)]
+    assert found["models"][1]["scores"] == found["models"][0]["scores"]
+
+
+def test_large_models_are_counted_with_their_weights(world, model, tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "_LARGEST", 1000)
+    out = tmp_path / "out"
+    flags = ("--quantize", "int8", "--mixed")
+    assert deployed(model / "linear", out, world.data, *flags) == 0
+    line = next(each for each in facts(out)["models"] if each["name"] == "fp32")
+    both = [out / "onnx" / name for name in ("model.onnx", "model.onnx_data")]
+    assert line["bytes"] == sum(file.stat().st_size for file in both)
+    assert line["gzip"] > both[0].stat().st_size
+    assert predicted(out, "en1")
+
+
+def test_numbers_for_labels(world, model, tmp_path):
+    """In the order of labels.json, or without it of the head's rows."""
+    data = tmp_path / "data"
+    data.mkdir()
+    rows = [json.loads(line) for line in (world.data / "en.test.jsonl").read_text().splitlines()]
+    spelt = tiny.LABELS[::-1]
+    text = "".join(
+        json.dumps({"text": row["text"], "label": spelt.index(row["label"])}) + "\n" for row in rows
+    )
+    (data / "en.test.jsonl").write_text(text)
+    (data / "labels.json").write_text(json.dumps(spelt))
+    plain = served.of_folder(world.data, "linear", tiny.LABELS, ["en"]).rows["en"].labels
+    np.testing.assert_array_equal(
+        served.of_folder(data, "linear", tiny.LABELS, ["en"]).rows["en"].labels, plain
+    )
+    (data / "labels.json").unlink()
+    np.testing.assert_array_equal(
+        served.of_folder(data, "linear", tiny.LABELS, ["en"]).rows["en"].labels, 2 - plain
+    )
+
+
+def test_dev_stands_for_a_test_that_is_not_there(world, tmp_path):
+    for name in ("en.test", "de.dev", "sw.test", "sw.dev"):
+        shutil.copy(world.data / f"{name}.jsonl", tmp_path)
+    found = served.of_folder(tmp_path, "linear", tiny.LABELS, ()).rows
+    assert {name: split.rows for name, split in found.items()} == {"en": 18, "de": 10, "sw": 18}
+    shutil.copy(world.data / "de.test.jsonl", tmp_path / "fr.test.jsonl.zip")
+    with pytest.raises(UserError, match=r"fr\.test\.jsonl\.zip"):
+        served.of_folder(tmp_path, "linear", tiny.LABELS, ())
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -363,6 +503,8 @@ def test_mixed_keeps_parts_wide_until_it_passes(world, model, tmp_path, monkeypa
         (["--threads", "0"], "--threads=0: should be at least 1"),
         (["--tokens", "9", "--coverage", ".9"], "not allowed with argument"),
         (["--coverage", ".9"], "--coverage is of --languages; name them"),
+        (["--word-lists", "x"], "--word-lists is for --languages; name them"),
+        (["--mixed", "--max-mb", "9"], "--mixed is without a budget"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(world, model, tmp_path, capsys, flags, message):
@@ -385,6 +527,9 @@ def test_more_mistakes(world, model, tagged, tmp_path, capsys):
     assert "has no head" in refused(world.encoder, "--data", world.data)
     assert "no such folder" in refused(tmp_path / "nothing")
     assert "has tokens" in refused(model / "linear", "--data", tagged)
+    (tmp_path / "file").write_text("")
+    assert program.main([str(model / "linear"), "--out", str(tmp_path / "file" / "x")]) == 2
+    assert "is a file; give a folder in a folder" in capsys.readouterr().err
     (tmp_path / "data").mkdir()
     assert "has no <language>.test.jsonl" in refused(model / "linear", "--data", tmp_path / "data")
     (tmp_path / "data" / "de.test.jsonl").write_text('{"text": "de1", "label": "maybe"}\n')

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from alignreg_jax.compress.deployment.deploy import Deployed
     from alignreg_jax.compress.deployment.searching import Budget, Trial
 
-_KEPT_FIELDS = ("license", "base_model")  # of the original's card
+_KEPT_FIELDS = ("license", "license_name", "license_link", "base_model")  # of the original's card
 
 
 def lines(done: "Deployed", out: str) -> list[str]:
@@ -44,14 +44,21 @@ def lines(done: "Deployed", out: str) -> list[str]:
     ]
     if done.lines[0].name == "dense":
         said.append("dense: before pruning, on all rows that the run evaluates")
+    said += refusals(done)
+    if any(name == "fp32" for name, _ in done.refused):
+        said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
+    return [*said, f"{out}: {done.kept or done.floating}"]
+
+
+def refusals(done: "Deployed") -> list[str]:
+    """What did not pass the gate, and in which languages."""
+    said = []
     for name, bad in done.refused:
         listed = ", ".join(
             f"{each.language} {each.flips} of {each.answers} ({each.share:.1f} %)" for each in bad
         )
         said.append(f"gate: {name} changes too many answers: {listed}")
-    if any(name == "fp32" for name, _ in done.refused):
-        said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
-    return [*said, f"{out}: {done.kept or done.floating}"]
+    return said
 
 
 def tried(trials: Sequence["Trial"], budget: "Budget") -> list[str]:
@@ -104,14 +111,21 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
         _metadata(before, served, kind),
         f"# {name}, to serve\n",
         f"An ONNX model, {facts['kept']}: {chosen.size / 1e6:.1f} MB, {facts['pieces']:,} pieces."
-        f" `{facts['file']}` is the one to take; `onnx/model.onnx` is the same in float32.\n",
+        + (
+            f" `{facts['file']}` is the one to take; `onnx/model.onnx` is the same in float32.\n"
+            if done.kept
+            else " No smaller form of it passed.\n"
+            if done.refused
+            else "\n"
+        ),
+        *(f"{line}\n" for line in refusals(done)),
         "```python\n" + code.rstrip() + "\n```\n",
         "## What each language lost\n",
-        "Answers that are others than those of the float model before pieces and bits were cut, in"
-        f" per cent of {'words' if kind == 'token' else 'rows'}, with the larger of two numbers:"
-        f" for one row at a time and for {facts['batches_compared'][-1]}. A language may have"
-        f" surely no more than {facts['max_flips']:g} %. Beside it the share of right answers, and"
-        " the interval of 95 % for its difference.\n",
+        "Answers that are others than those of the float model of this size with all its pieces, in"
+        f" per cent of {'words' if kind == 'token' else 'rows'}: for one row at a time or for"
+        f" {facts['batches_compared'][-1]}, whichever changes more of them. A language may have"
+        f" surely no more than {facts['max_flips']:g} %. Beside it the share of right answers of"
+        " that model, of this one, and the interval of 95 % for their difference.\n",
         _languages(chosen, by_name),
         "## Size and time\n",
         f"| | MB | gzip | {' | '.join(f'{shape} ms' for shape in shapes)} |",
@@ -122,6 +136,7 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
         " `intra_op_num_threads` to the cores that are really free: with more, threads wait for one"
         " another.\n",
         _overflow(facts),
+        _stripped(facts),
         *_vocabulary(done),
         "Made with `alignreg deploy`; `deploy.json` has all of this for programs.\n",
     ]
@@ -129,21 +144,21 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
 
 
 def _languages(chosen: Line, by_name: Mapping[str, Line]) -> str:
+    """A row for every language; with a column for the whole model where this one is smaller."""
+    sized = "at its size" in by_name
     whole = by_name["original"].scores
-    rows = [
-        "| language | answers | others % | whole model | served | difference |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = ["language", "answers", "others %", "float", "served", "difference"]
+    table = [[*heads[:3], "whole model", *heads[3:]] if sized else heads]
     for each in chosen.judged:
-        served = f"{chosen.scores[each.language]:.1f}" if each.language in chosen.scores else ""
-        before = f"{whole[each.language]:.1f}" if each.language in whole else ""
-        gap = each.difference
-        between = "" if gap is None else f"{gap[0]:+.1f} to {gap[1]:+.1f}"
-        rows.append(
-            f"| {each.language} | {each.answers} | {each.share:.1f} | {before} | {served} |"
-            f" {between} |"
-        )
-    return "\n".join(rows) + "\n"
+        scores, gap = each.scores, each.difference
+        cells = [each.language, f"{each.answers}", f"{each.share:.1f}"]
+        if sized:
+            cells.append(f"{whole[each.language]:.1f}" if each.language in whole else "")
+        cells += ["", ""] if scores is None else [f"{score:.1f}" for score in scores]
+        cells.append("" if gap is None else f"{gap[0]:+.1f} to {gap[1]:+.1f}")
+        table.append(cells)
+    table.insert(1, ["---"] * len(table[0]))
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table) + "\n"
 
 
 def _overflow(facts: Mapping[str, Any]) -> str | None:
@@ -155,6 +170,15 @@ def _overflow(facts: Mapping[str, Any]) -> str | None:
         "On an x86 processor without VNNI sums of products of eight bits can overflow: set"
         ' `session.add_session_config_entry("session.x64quantprecision", "1")` there, or make it'
         " with `--portable`.\n"
+    )
+
+
+def _stripped(facts: Mapping[str, Any]) -> str | None:
+    if not facts["strip_space_marker"]:
+        return None
+    return (
+        f"Words of {', '.join(facts['strip_space_marker'])} were read without the mark of a space,"
+        " as in training, when languages were compared; `predict.py` does not do that.\n"
     )
 
 
@@ -177,7 +201,10 @@ def _vocabulary(done: "Deployed") -> list[str]:
 def _metadata(before: str, served: Served, kind: str) -> str:
     found = re.match(r"---\n(.*?)\n---\n", before, re.S)
     old = found[1].split("\n") if found else []
-    kept = [line for line in old if line.partition(":")[0] in _KEPT_FIELDS]
+    kept, own = [], False
+    for line in old:  # a list goes on in lines that begin with a space or "-"
+        own = own if line[:1] in ("-", " ") else line.partition(":")[0] in _KEPT_FIELDS
+        kept += [line] if own else []
     codes = sorted({re.split("[-_]", language)[0] for language in served.rows})
     return "\n".join(
         [

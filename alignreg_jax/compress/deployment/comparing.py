@@ -9,7 +9,7 @@ import numpy as np
 
 from alignreg_jax.compress import gate
 from alignreg_jax.compress.gate import Answers, Judged
-from alignreg_jax.compress.onnx import sessions
+from alignreg_jax.compress.onnx import graph, sessions
 from alignreg_jax.compress.served import Served
 from alignreg_jax.data.encoding import Encoded, load_tokenizer
 from alignreg_jax.evaluation.summary import means
@@ -91,7 +91,7 @@ def reference(
 ) -> tuple[Line, dict[str, Answers]]:
     """The line of a model that others are compared with, and its answers."""
     answers = asked.answers(path, BATCHES[-1], name)
-    return Line(name, path, path.stat().st_size, _scores(answers, served)), answers
+    return Line(name, path, graph.size(path), _scores(answers, served)), answers
 
 
 def line(
@@ -102,7 +102,7 @@ def line(
     gold = {language: split.labels for language, split in served.rows.items()}
     judged = gate.judge(before, after, gold)
     scores = _scores(after[BATCHES[-1]], served)
-    return Line(name, path, path.stat().st_size, scores, judged)
+    return Line(name, path, graph.size(path), scores, judged)
 
 
 def time(
@@ -117,14 +117,14 @@ def time(
     Args:
         lines: where the times are written.
         pieces: how many all of them have.
-        longest: most pieces of a row; longer shapes are left out.
+        longest: most pieces of a row; longer shapes are left out, and one so long is measured if
+            there is no other.
         threads: of ONNX Runtime.
         shapes: None: `SHAPES`.
     """
     models = [sessions.session(each.path, threads) for each in lines]
-    for batch, length in SHAPES if shapes is None else shapes:
-        if length > longest:
-            continue
+    fitting = [(batch, length) for batch, length in shapes or SHAPES if length <= longest]
+    for batch, length in fitting or [(1, longest)]:
         found = sessions.milliseconds(models, batch, length, pieces)
         for each, value in zip(lines, found, strict=True):
             each.milliseconds[f"{batch} x {length}"] = value

@@ -20,8 +20,6 @@ from alignreg_jax.compress.onnx import candidates, graph, outlying
 from alignreg_jax.compress.onnx.candidates import KINDS, Candidate, Kind
 from alignreg_jax.compress.onnx.products import Form
 from alignreg_jax.compress.served import Served
-from alignreg_jax.data import encoding
-from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.errors import UserError
 from alignreg_jax.support.files import whole_folder
 
@@ -161,8 +159,9 @@ class _Maker:
         if self._served.dense:  # as large and as fast as the original
             dense = replace(whole, name="dense", scores=self._served.dense)
             self._lines.insert(0, dense)
+        losses = cut.losses if folder == cut.folder else ()
         return Deployed(
-            self._lines, kept, self._refused, cut.losses, folder, small.network, small.labels,
+            self._lines, kept, self._refused, losses, folder, small.network, small.labels,
             asked.longest,
         )  # fmt: skip
 
@@ -190,7 +189,8 @@ class _Maker:
         self, network: Network, asked: Asked, before: Mapping[str, Answers]
     ) -> str | None:
         """Try the fastest first; its name."""
-        wanted, known = self._wanted, self._known(asked)
+        wanted = self._wanted
+        known = self._served.known_encoded(asked.tokenizer, asked.longest)
         found = outlying.largest(network, known)
         tried = candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused)
         paths = {candidate.name: self._written(network, candidate) for candidate in tried}
@@ -214,15 +214,6 @@ class _Maker:
     ) -> bool:
         self._lines.append(self._judged(candidate.name, path, asked, before))
         return all(name != candidate.name for name, _ in self._refused)
-
-    def _known(self, asked: Asked) -> Encoded:
-        """Texts that stand for what the model will meet."""
-        return encoding.concatenate(
-            [
-                encoding.encode(split, asked.tokenizer, asked.longest)
-                for split in self._served.known.values()
-            ]
-        )
 
 
 def _fastest_first(

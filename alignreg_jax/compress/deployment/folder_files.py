@@ -80,11 +80,16 @@ def _move(line: Line, path: Path) -> None:
         onnx.save(model, str(path), save_as_external_data=True, location=f"{path.name}_data")
     else:
         line.path.rename(path)
-    line.path = path
+    line.path, line.size = path, graph.size(path)
     line.packed = _packed(path)
 
 
 def _packed(path: Path) -> int:
+    """Bytes of a graph and its weights, packed."""
+    return sum(map(_gzipped, graph.files(path)))
+
+
+def _gzipped(path: Path) -> int:
     counted = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=counted, mode="wb", compresslevel=6) as packed,
@@ -127,6 +132,7 @@ def _facts(done: "Deployed", served: Served, wanted: "Wanted") -> dict[str, Any]
         "kept": done.kept or done.floating,
         "labels": list(done.labels),
         "max_length": done.max_length,
+        "strip_space_marker": list(served.stripped),
         "pad": config.pad_token_id,
         "pieces": config.vocab_size,
         "size": wanted.cuts.size,
@@ -155,7 +161,7 @@ def _line(line: Line) -> dict[str, Any]:
     judged = {
         each.language: {
             "answers": each.answers, "flips": each.flips, "surely": each.surely,
-            "batch": each.batch, "difference": each.difference,
+            "batch": each.batch, "scores": each.scores, "difference": each.difference,
         }
         for each in line.judged
     }  # fmt: skip

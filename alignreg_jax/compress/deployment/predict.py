@@ -11,16 +11,17 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+given = sys.argv[1:] or sys.exit(__doc__)
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.enable_truncation(facts["max_length"])
 tokenizer.enable_padding(pad_id=facts["pad"], pad_token="<pad>")
 session = onnxruntime.InferenceSession(str(folder / facts["file"]))
-texts = [tuple(text.split("\t", 1)) if "\t" in text else text for text in sys.argv[1:]]
+texts = [tuple(text.split("\t", 1)) if "\t" in text else text for text in given]
 rows = tokenizer.encode_batch(texts)
 ids = np.array([row.ids for row in rows], np.int64)
 mask = np.array([row.attention_mask for row in rows], np.int64)
 (logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
-for text, row in zip(sys.argv[1:], logits, strict=True):
+for text, row in zip(given, logits, strict=True):
     print(facts["labels"][row.argmax()], text, sep="\t")

@@ -11,16 +11,17 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
+given = sys.argv[1:] or sys.exit(__doc__)
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.enable_truncation(facts["max_length"])
 session = onnxruntime.InferenceSession(str(folder / facts["file"]))
-for words in map(str.split, sys.argv[1:]):
+for words in map(str.split, given):
     row = tokenizer.encode(words, is_pretokenized=True)
     ids, mask = (np.array([each], np.int64) for each in (row.ids, row.attention_mask))
     (logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
-    labels = ["O"] * len(words)
+    labels = ["?"] * len(words)  # of words beyond the length
     for piece, word in reversed(list(enumerate(row.word_ids))):  # its first piece counts
         if word is not None:
             labels[word] = facts["labels"][logits[0, piece].argmax()]

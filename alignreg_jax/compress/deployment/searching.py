@@ -22,7 +22,6 @@ from alignreg_jax.compress.gate import Answers, judge
 from alignreg_jax.compress.onnx import candidates, graph, outlying
 from alignreg_jax.compress.onnx.candidates import Kind
 from alignreg_jax.compress.served import Served
-from alignreg_jax.data import encoding
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.saving import TOKENIZER
 from alignreg_jax.pruning import size_files
@@ -179,18 +178,13 @@ def _measured(
         cut = cutting.cut(folder, cuts, scratch)
         network = folders.read(cut.folder).network
         asked = Asked(served, cut.folder, network.config)
-        known = encoding.concatenate(
-            [
-                encoding.encode(each, asked.tokenizer, asked.longest)
-                for each in served.known.values()
-            ]
-        )
+        known = served.known_encoded(asked.tokenizer, asked.longest)
         found = outlying.largest(network, known)
         lines = []
         for candidate in candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused):
             path = scratch / f"{candidate.name}.onnx"
             graph.write(path, network, candidate.form)
-            lines.append(Line(candidate.name, path, path.stat().st_size, {}))
+            lines.append(Line(candidate.name, path, graph.size(path), {}))
         shape = (1, min(PIECES, network.config.max_length))
         comparing.time(lines, asked.pieces, shape[1], wanted.threads, (shape,))
         beside = (cut.folder / TOKENIZER).stat().st_size

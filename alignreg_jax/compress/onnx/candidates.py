@@ -92,5 +92,6 @@ def _by_harm(form: Form, network: Network, known: Encoded, scratch: Path) -> lis
             found = logits(replace(form, words="fp32", wide=others))
             errors[part] = float(np.nansum((found - exact) ** 2))
             bar.update(1)
-    file.unlink()
+    for each in graph.files(file):
+        each.unlink()
     return sorted(every, key=lambda part: -errors[part])

@@ -34,8 +34,20 @@ def write(path: Path, network: Network, form: Form = Form()) -> None:  # noqa: B
         onnx.save(model, str(path))
         return
     beside = f"{path.name}_data"
+    path.with_name(beside).unlink(missing_ok=True)  # onnx would write behind what is there
     onnx.save(model, str(path), save_as_external_data=True, location=beside)
     onnx.checker.check_model(str(path), full_check=True)
+
+
+def files(path: Path) -> list[Path]:
+    """The file of a graph, and that of weights beside it if there is one."""
+    beside = path.with_name(f"{path.name}_data")
+    return [path, beside] if beside.exists() else [path]
+
+
+def size(path: Path) -> int:
+    """Bytes of a graph and its weights."""
+    return sum(file.stat().st_size for file in files(path))
 
 
 def build(network: Network, form: Form = Form()) -> ModelProto:  # noqa: B008 (frozen)
