@@ -10,7 +10,7 @@ import tiny
 
 from alignreg_jax import deploy as program
 from alignreg_jax.compress import folders, gate, served
-from alignreg_jax.compress.deployment import comparing, searching
+from alignreg_jax.compress.deployment import comparing, cutting, searching
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.searching import Budget, Trial, choices
 from alignreg_jax.compress.trim import Wanted as Pieces
@@ -93,10 +93,12 @@ def test_what_is_too_large_is_not_measured_further(elastic, world, tmp_path, cap
     asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
     wanted = searching.Wanted(kinds=("q8",))
     assert len(choices(elastic, wanted, True)) == 6
-    measured = [
-        searching._measured(elastic, asked, wanted, Cuts(size), Budget(9.0), None)[0].megabytes
-        for size in (1.0, 0.7)
-    ]
+    measured = []
+    for size in (1.0, 0.7):
+        (tmp_path / f"{size}").mkdir()
+        sized = cutting.cut(elastic, Cuts(size), tmp_path / f"{size}").folder
+        (trial,) = searching._measured(sized, asked, wanted, Cuts(size), Budget(9.0), None)
+        measured.append(trial.megabytes)
     most = str(sum(measured) / 2)
     assert run(elastic, tmp_path / "out", world.data, "--quantize", "q8", "--max-mb", most) == 0
     every = trials(capsys.readouterr().out)
@@ -152,6 +154,26 @@ def test_pieces_are_searched_where_they_are_left_free(world, elastic):
     assert [each.size for each in free] == [0.5] * 3
     assert [each.pieces.coverage for each in free] == [0.999, 0.99, 0.97]
     assert given == [wanted.cuts]
+
+
+def test_fewer_pieces_are_tried_where_more_do_not_fit(elastic, world, tmp_path):
+    """Of each language 9 words are met often and 11 seldom."""
+    words = {
+        name: {f"{name}{i}": 1000.0 if i < 9 else 9.0 for i in range(20)} for name in tiny.LANGUAGES
+    }
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    wanted = searching.Wanted(Cuts(1.0, Pieces({}, words)), ("q8",), max_flips=100.0)
+
+    def found(name, megabytes):
+        budget = Budget(megabytes)
+        return searching.search(elastic, tmp_path / name, asked, wanted, budget, True)
+
+    (all_of_them,) = found("roomy", 9.0).trials  # what fits needs no fewer
+    assert all_of_them.cuts.pieces.coverage == 0.999
+    tight = found("tight", all_of_them.megabytes - 1e-6)
+    assert tight.trials[0] == all_of_them._replace(worst=None, cuts=tight.trials[0].cuts)
+    assert tight.trials[-1].pieces < all_of_them.pieces
+    assert tight.done.network.config.vocab_size == tight.trials[-1].pieces
 
 
 def test_a_model_of_one_size_has_one(world, elastic, tmp_path):

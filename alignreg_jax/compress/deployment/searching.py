@@ -131,14 +131,20 @@ def search(
         UserError: nothing fits, or nothing that fits passes the gate; it says what is nearest.
             Nothing is written then.
     """
-    every = choices(folder, wanted, free)
+    sizes: dict[float | None, list[Cuts]] = {}
+    for cuts in choices(folder, wanted, free):
+        sizes.setdefault(cuts.size, []).append(cuts)
     trials: list[Trial] = []
-    whole = None if any(split.labels.max(initial=-1) >= 0 for split in served.rows.values()) else (
-        _whole(folder, served)
-    )  # fmt: skip
-    with progress(len(every), "sizes and pieces", "models") as bar:
-        for cuts in every:
-            trials += _measured(folder, served, wanted, cuts, budget, whole)
+    labelled = any(split.labels.max(initial=-1) >= 0 for split in served.rows.values())
+    whole = None if labelled else _whole(folder, served)
+    with progress(len(sizes), "sizes", "models") as bar:
+        for size, every in sizes.items():
+            with tempfile.TemporaryDirectory() as name:
+                sized = cutting.cut(folder, Cuts(size), Path(name)).folder
+                for cuts in every:  # the most pieces first: fewer only save bytes
+                    trials += _measured(sized, served, wanted, cuts, budget, whole)
+                    if trials[-1].worst is not None:  # something fits
+                        break
             bar.update(1)
     fitting = [trial for trial in trials if budget.excess(trial) <= 1]
     if not fitting:
@@ -169,13 +175,13 @@ def _in_order(fitting: Sequence[Trial]) -> list[tuple[Cuts, tuple[Kind, ...]]]:
 
 
 def _measured(
-    folder: Path, served: Served, wanted: Wanted, cuts: Cuts, budget: Budget,
+    sized: Path, served: Served, wanted: Wanted, cuts: Cuts, budget: Budget,
     whole: dict[str, Answers] | None,
 ) -> list[Trial]:  # fmt: skip
-    """The forms of one size and number of pieces."""
+    """The forms of a model that has its size already, with the pieces of `cuts`."""
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        cut = cutting.cut(folder, cuts, scratch)
+        cut = cutting.cut(sized, Cuts(None, cuts.pieces), scratch)
         network = folders.read(cut.folder).network
         asked = Asked(served, cut.folder, network.config)
         known = served.known_encoded(asked.tokenizer, asked.longest)
