@@ -168,8 +168,8 @@ def test_what_is_refused_leaves_nothing(world, tmp_path, export, monkeypatch):
     refused("2 attention heads are empty", "stock")
     refused("nothing to remove", "free", folder=world.encoder)
     other = tiny.copy(source, tmp_path / "other")
-    (other / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    refused("model_type is 'bert'", folder=other)
+    (other / "config.json").write_text(json.dumps({"model_type": "t5"}))
+    refused("model_type is 't5'", folder=other)
     refused("cannot be read", folder=tmp_path / "absent")
     with monkeypatch.context() as patch:
         real = forms.sliced

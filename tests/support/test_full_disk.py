@@ -57,6 +57,7 @@ def test_a_run_that_finds_no_room_says_where_and_goes_on_when_there_is(world, tm
     assert [problem(manifest.with_suffix("")) for manifest in manifests] == [None, None]
 
 
+@pytest.mark.filterwarnings("default:Error .* persistent compilation cache")
 def test_an_export_without_room_leaves_the_one_before(tmp_path, source):  # noqa: F811
     out = tmp_path / "export"
     test_export.write(out, source)
