@@ -5,7 +5,7 @@
     python -m alignreg_jax.main --config configs/demo.py:smoke    the same path in about a minute
 
 The dense model teaches what is pruned, on English and on sentences without labels in thirty other
-languages. Hardware: 2 CPU cores, 6 to 8 minutes. Expected: English .94 dense and .96 at 31 %
+languages. Hardware: 2 CPU cores, 7 to 8 minutes. Expected: English .94 dense and .96 at 31 %
 remaining, the mean of the 30 other languages .53 and .48; :plain .44 (seed 0).
 """
 
