@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from alignreg_jax.compress.deployment import comparing
 from alignreg_jax.compress.deployment.comparing import Line
 from alignreg_jax.compress.served import Served
 
@@ -42,10 +43,10 @@ def lines(done: "Deployed", out: str) -> list[str]:
         "times are for rows x pieces; flips: % of answers that are others than the"
         " float model's, over all languages and in the language with most",
     ]
-    if done.lines[0].name == "dense":
+    if done.lines[0].name == comparing.DENSE:
         said.append("dense: before pruning, on all rows that the run evaluates")
     said += refusals(done)
-    if any(name == "fp32" for name, _ in done.refused):
+    if any(name == comparing.FLOAT for name, _ in done.refused):
         said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
     return [*said, f"{out}: {done.kept or done.floating}"]
 
@@ -100,13 +101,8 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
     name = title[1] if title else "A classifier"
     kind = "token" if done.network.head == "token" else "text"
     shapes = facts["shapes"]
-    models = [
-        f"| {line.name} | {line.size / 1e6:.1f} | "
-        f"{'' if line.packed is None else f'{line.packed / 1e6:.1f}'} | "
-        + " | ".join(f"{line.milliseconds.get(shape, float('nan')):.2f}" for shape in shapes)
-        + " |"
-        for line in done.lines
-    ]
+    cost = 3 + len(shapes)  # cells of a line: its name, bytes, and times
+    models = [f"| {' | '.join(_cells(line, shapes)[:cost])} |" for line in done.lines]
     parts = [
         _metadata(before, served, kind),
         f"# {name}, to serve\n",
@@ -145,8 +141,8 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
 
 def _languages(chosen: Line, by_name: Mapping[str, Line]) -> str:
     """A row for every language; with a column for the whole model where this one is smaller."""
-    sized = "at its size" in by_name
-    whole = by_name["original"].scores
+    sized = comparing.SIZED in by_name
+    whole = by_name[comparing.ORIGINAL].scores
     heads = ["language", "answers", "others %", "float", "served", "difference"]
     table = [[*heads[:3], "whole model", *heads[3:]] if sized else heads]
     for each in chosen.judged:

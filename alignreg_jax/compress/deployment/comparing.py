@@ -16,6 +16,11 @@ from alignreg_jax.evaluation.summary import means
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.support.progress import progress
 
+DENSE, ORIGINAL, SIZED = "dense", "original", "at its size"
+FLOAT, ALL_PIECES = "fp32", "fp32, all pieces"
+"""Names of models in float32: before pruning, as it was given, with fewer units, as it is served,
+and as it is served where fewer pieces did not pass."""
+
 SHAPES = ((1, 16), (1, 64), (32, 64))
 """Rows and pieces of the batches that are timed."""
 

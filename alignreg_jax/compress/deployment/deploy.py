@@ -15,6 +15,7 @@ from alignreg_jax.compress.coverage import Loss
 from alignreg_jax.compress.deployment import comparing, cutting, folder_files
 from alignreg_jax.compress.deployment.comparing import Asked, Line
 from alignreg_jax.compress.deployment.cutting import Cuts
+from alignreg_jax.compress.folders import Original
 from alignreg_jax.compress.gate import Answers, Judged
 from alignreg_jax.compress.onnx import candidates, graph, outlying
 from alignreg_jax.compress.onnx.candidates import KINDS, Candidate, Kind
@@ -79,7 +80,8 @@ class Deployed:
     @property
     def floating(self) -> str:
         """Name of the line of model.onnx."""
-        return next(line.name for line in reversed(self.lines) if line.name.startswith("fp32"))
+        names = [line.name for line in self.lines]
+        return comparing.ALL_PIECES if comparing.ALL_PIECES in names else comparing.FLOAT
 
     @property
     def passed(self) -> bool:
@@ -133,18 +135,17 @@ class _Maker:
     def make(self) -> Deployed:
         wanted = self._wanted
         cut = cutting.cut(self._folder, wanted.cuts, self._scratch)
-        whole, before = self._float("original", self._folder)
-        self._lines.append(whole)
+        whole, before = self._reference(comparing.ORIGINAL, self._folder)
         if cut.sized != self._folder:
-            sized, before = self._float("at its size", cut.sized)
-            self._lines.append(sized)
+            _, before = self._reference(comparing.SIZED, cut.sized)
         folder, kept = cut.folder, None
-        asked = self._write_float("fp32", folder, before)
+        small, asked = self._write_float(comparing.FLOAT, folder, before)
+        fewest = asked.pieces
         if self._refused:  # with fewer pieces; the smaller forms of it are no better
             folder = cut.sized
-            asked = self._write_float("fp32, all pieces", folder, before)
+            small, asked = self._write_float(comparing.ALL_PIECES, folder, before)
         elif wanted.kinds:
-            kept = self._first_that_passes(folders.read(folder).network, asked, before)
+            kept = self._first_that_passes(small.network, asked, before)
         if wanted.strict and kept is None:
             raise NotPassed(
                 "; ".join(
@@ -152,12 +153,9 @@ class _Maker:
                     for name, bad in self._refused
                 )
             )
-        # Of pieces that all of them have
-        fewest = folders.read(cut.folder).network.config.vocab_size
         comparing.time(self._lines, fewest, asked.longest, wanted.threads)
-        small = folders.read(folder)
         if self._served.dense:  # as large and as fast as the original
-            dense = replace(whole, name="dense", scores=self._served.dense)
+            dense = replace(whole, name=comparing.DENSE, scores=self._served.dense)
             self._lines.insert(0, dense)
         losses = cut.losses if folder == cut.folder else ()
         return Deployed(
@@ -165,19 +163,22 @@ class _Maker:
             asked.longest,
         )  # fmt: skip
 
-    def _write_float(self, name: str, folder: Path, before: Mapping[str, Answers]) -> Asked:
-        network = folders.read(folder).network
-        asked, path = Asked(self._served, folder, network.config), self._scratch / f"{name}.onnx"
-        graph.write(path, network, Form(fused=self._wanted.fused))
+    def _write_float(
+        self, name: str, folder: Path, before: Mapping[str, Answers]
+    ) -> tuple[Original, Asked]:
+        model, path = folders.read(folder), self._scratch / f"{name}.onnx"
+        asked = Asked(self._served, folder, model.network.config)
+        graph.write(path, model.network, Form(fused=self._wanted.fused))
         self._lines.append(self._judged(name, path, asked, before))
-        return asked
+        return model, asked
 
-    def _float(self, name: str, folder: Path) -> tuple[Line, Mapping[str, Answers]]:
-        network = folders.read(folder).network
-        path = self._scratch / f"{name}.onnx"
+    def _reference(self, name: str, folder: Path) -> tuple[Line, Mapping[str, Answers]]:
+        network, path = folders.read(folder).network, self._scratch / f"{name}.onnx"
         graph.write(path, network, Form(whole=True))
         asked = Asked(self._served, folder, network.config)
-        return comparing.reference(name, path, asked, self._served)
+        line, answers = comparing.reference(name, path, asked, self._served)
+        self._lines.append(line)
+        return line, answers
 
     def _judged(self, name: str, path: Path, asked: Asked, before: Mapping[str, Answers]) -> Line:
         line = comparing.line(name, path, asked, self._served, before)

@@ -96,8 +96,8 @@ class Found:
     trials: Sequence[Trial]
 
 
-def choices(folder: Path, wanted: Wanted, free: bool) -> list[Cuts]:
-    """The sizes and pieces to try.
+def choices(folder: Path, wanted: Wanted, free: bool) -> dict[float | None, list[Cuts]]:
+    """What to try of each size, the most pieces first.
 
     Args:
         folder: of the model.
@@ -111,7 +111,7 @@ def choices(folder: Path, wanted: Wanted, free: bool) -> list[Cuts]:
     pieces: list[trim.Wanted | None] = [wanted.cuts.pieces]
     if wanted.cuts.pieces is not None and free:
         pieces = [replace(wanted.cuts.pieces, coverage=share) for share in COVERAGES]
-    return [Cuts(size, each) for size in sizes for each in pieces]
+    return {size: [Cuts(size, each) for each in pieces] for size in sizes}
 
 
 def search(
@@ -131,27 +131,26 @@ def search(
         UserError: nothing fits, or nothing that fits passes the gate; it says what is nearest.
             Nothing is written then.
     """
-    sizes: dict[float | None, list[Cuts]] = {}
-    for cuts in choices(folder, wanted, free):
-        sizes.setdefault(cuts.size, []).append(cuts)
-    trials: list[Trial] = []
+    sizes, tried = choices(folder, wanted, free), []
     labelled = any(split.labels.max(initial=-1) >= 0 for split in served.rows.values())
     whole = None if labelled else _whole(folder, served)
     with progress(len(sizes), "sizes", "models") as bar:
         for size, every in sizes.items():
             with tempfile.TemporaryDirectory() as name:
                 sized = cutting.cut(folder, Cuts(size), Path(name)).folder
-                for cuts in every:  # the most pieces first: fewer only save bytes
-                    trials += _measured(sized, served, wanted, cuts, budget, whole)
-                    if trials[-1].worst is not None:  # something fits
+                for cuts in every:  # fewer pieces only save bytes
+                    tried.append(_measured(sized, served, wanted, cuts, budget, whole))
+                    if _fitting(tried[-1], budget):
                         break
             bar.update(1)
-    fitting = [trial for trial in trials if budget.excess(trial) <= 1]
+    trials = [trial for forms in tried for trial in forms]
+    fitting = [found for forms in tried if (found := _fitting(forms, budget))]
     if not fitting:
         nearest = min(trials, key=budget.excess)
         raise UserError(f"{budget}: nothing fits; the nearest is {nearest}")
     reasons = []
-    for cuts, kinds in _in_order(fitting):
+    for forms in sorted(fitting, key=_rank):
+        cuts, kinds = forms[0].cuts, tuple(form.kind for form in forms)
         try:
             chosen = replace(wanted, cuts=cuts, kinds=kinds, strict=True)
             return Found(deploy(folder, out, served, chosen), trials)
@@ -160,18 +159,14 @@ def search(
     raise UserError(f"{budget}: nothing that fits passes the gate: {'; '.join(reasons)}")
 
 
-def _in_order(fitting: Sequence[Trial]) -> list[tuple[Cuts, tuple[Kind, ...]]]:
-    """Sizes and pieces, best first, with the forms of them that fit; of equals the smaller."""
-    kinds: dict[int, list[Trial]] = {}
-    for trial in fitting:
-        kinds.setdefault(id(trial.cuts), []).append(trial)
+def _fitting(forms: Sequence[Trial], budget: Budget) -> list[Trial]:
+    """Those forms that are inside a budget."""
+    return [form for form in forms if budget.excess(form) <= 1]
 
-    def rank(found: list[Trial]) -> tuple[float, float]:
-        worst = found[0].worst
-        return (-(worst if worst is not None else 0.0), min(each.megabytes for each in found))
 
-    ordered = sorted(kinds.values(), key=rank)
-    return [(found[0].cuts, tuple(each.kind for each in found)) for found in ordered]
+def _rank(forms: Sequence[Trial]) -> tuple[float, float]:
+    """The best worst language comes first; of equals the smaller."""
+    return -(forms[0].worst or 0.0), min(form.megabytes for form in forms)
 
 
 def _measured(
@@ -187,7 +182,8 @@ def _measured(
         known = served.known_encoded(asked.tokenizer, asked.longest)
         found = outlying.largest(network, known)
         lines = []
-        for candidate in candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused):
+        forms = candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused)
+        for candidate in forms:
             path = scratch / f"{candidate.name}.onnx"
             graph.write(path, network, candidate.form)
             lines.append(Line(candidate.name, path, graph.size(path), {}))
@@ -198,13 +194,13 @@ def _measured(
             Trial(
                 cuts,
                 network.config.vocab_size,
-                line.name,  # pyright: ignore[reportArgumentType]
+                kind,
                 (line.size + beside) / 1e6,
                 line.milliseconds[f"{shape[0]} x {shape[1]}"],
             )
-            for line in lines
+            for kind, line in zip(wanted.kinds, lines, strict=True)
         ]
-        if min(map(budget.excess, trials)) > 1:
+        if not _fitting(trials, budget):
             return trials
         graph.write(scratch / "fp32.onnx", network)
         line, answers = comparing.reference("fp32", scratch / "fp32.onnx", asked, served)

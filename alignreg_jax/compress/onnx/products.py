@@ -80,9 +80,7 @@ class Products:
         weights: Weights | None = None,
     ) -> str:
         """Add `source @ kernel + bias`; `weights` overrides the form's."""
-        kind = weights or (
-            "fp32" if name.startswith(self._form.wide or "\0") else self._form.weights
-        )
+        kind = weights or ("fp32" if name.startswith(self._form.wide) else self._form.weights)
         if kind == "q8":
             return self._in_blocks(source, kernel, bias, name)
         nodes = self._nodes
@@ -106,7 +104,9 @@ class Products:
         rows = quantize.columns(np.ascontiguousarray(table.T))
         steps = nodes.constant("word.weight", rows.steps.T)
         scale = nodes.constant("word.scale", rows.scale[:, None])
-        found = nodes.cast(nodes.add("Gather", [steps, ids], "word.rows"), "word.steps", 1)
+        found = nodes.cast(
+            nodes.add("Gather", [steps, ids], "word.rows"), "word.steps", TensorProto.FLOAT
+        )
         return nodes.add("Mul", [found, nodes.add("Gather", [scale, ids], "word.scales")], "word")
 
     def positions(self, table: Float[np.ndarray, "positions hidden"], at: str) -> str:
@@ -179,8 +179,8 @@ class Products:
         at = nodes.constant(f"{source}.units", np.asarray(outlying.units, np.int64))
         few = nodes.add("Gather", [source, at], f"{source}.few", axis=-1)
         # Shrink is what Clip takes away
-        ends = {"lambd": outlying.limit, "bias": outlying.limit}
-        beyond = nodes.add("Shrink", [few], f"{source}.beyond", **ends)
+        taken = {"lambd": outlying.limit, "bias": outlying.limit}
+        beyond = nodes.add("Shrink", [few], f"{source}.beyond", **taken)
         return _Narrow(
             *nodes.several("DynamicQuantizeLinear", [inside], parts), beyond, outlying.units
         )
