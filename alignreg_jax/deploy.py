@@ -138,6 +138,8 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; UserError for any mistake."""
+    from alignreg_jax.compress import gate, served
+
     parser = flags.Parser("alignreg deploy")
     parser.add_argument("model", metavar="RUN")
     parser.add_argument("--out", required=True)
@@ -152,12 +154,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--quantize", choices=("auto", "int8", "int8-fine", "q8", "fp16", "none"), default="auto"
     )
-    parser.add_argument("--max-flips", type=float, default=2.0)
+    parser.add_argument("--max-flips", type=float, default=gate.MAX_FLIPS)
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--portable", action="store_true")
     parser.add_argument("--fused", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--rows", type=int, default=served.ROWS)
     parser.add_argument("--max-mb", type=float)
     parser.add_argument("--max-ms", type=float)
     values = parser.parse_args(list(arguments))

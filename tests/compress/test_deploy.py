@@ -22,6 +22,7 @@ from alignreg_jax.compress.deployment import comparing, cutting
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.deploy import Wanted, deploy
 from alignreg_jax.compress.onnx import graph, sessions
+from alignreg_jax.compress.onnx.candidates import KINDS
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 
@@ -306,6 +307,39 @@ def test_fewer_pieces_of_all_texts_change_nothing(world, model, tmp_path):
     assert [each["of"] for each in found["vocabulary"]] == ["training", "de.txt", "sw.txt"]
     labels = [line.split("\t")[0] for line in predicted(out, "de1 de2", "en3")]
     assert labels == told(model / "linear", ["de1 de2", "en3"])
+
+
+@pytest.mark.parametrize("wrong", [1, 32])
+def test_rows_are_compared_one_at_a_time_and_together(world, model, tmp_path, monkeypatch, wrong):
+    answers = comparing.Asked.answers
+
+    def damaged(self, path, batch, name):
+        found = answers(self, path, batch, name)
+        if (name, batch) != ("fp16", wrong):
+            return found
+        return {language: (each + 1) % 3 for language, each in found.items()}
+
+    monkeypatch.setattr(comparing.Asked, "answers", damaged)
+    out = tmp_path / "out"
+    assert deployed(model / "linear", out, world.data, "--quantize", "fp16") == 0
+    for each in facts(out)["models"][-1]["compared"].values():
+        assert (each["batch"], each["flips"]) == (wrong, each["answers"])
+
+
+def test_pieces_that_are_all_wanted_stay(world, model, tmp_path):
+    every = [f"{name}{i}" for name in tiny.LANGUAGES for i in range(20)]
+    (tmp_path / "all.txt").write_text("\n".join(every))
+    out = tmp_path / "out"
+    flags = ("--text", str(tmp_path / "all.txt"), "--quantize", "none")
+    assert deployed(model / "linear", out, world.data, *flags) == 0
+    assert facts(out)["pieces"] == 65
+    assert facts(out)["vocabulary"] == []
+
+
+def test_the_kinds_of_the_command_line_are_those_that_there_are():
+    assert all(f"{kind}," in program._USAGE or f"{kind} or" in program._USAGE for kind in KINDS)
+    for kind in (*KINDS, "auto", "none"):
+        assert program._parse(["x", "--out", "y", "--quantize", kind]).quantize == kind
 
 
 def test_empty_units_are_not_served(world, tmp_path):
