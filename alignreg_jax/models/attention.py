@@ -12,15 +12,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from alignreg_jax.models.products import einsum
+
 Heads = Float[Array, "batch heads length head_size"]
-
-
-def precision(dtype: Any) -> jax.lax.Precision | None:
-    """Matmul precision: full float32 for float32 inputs.
-
-    By default a GPU rounds float32 operands to TensorFloat-32 and a TPU to bfloat16.
-    """
-    return jax.lax.Precision.HIGHEST if dtype == jnp.float32 else None
 
 
 def why_not_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
@@ -72,8 +66,7 @@ def attend(
 def _forward(
     query: Heads, key: Heads, value: Heads, valid: Array, kept: Array | None, scale: float
 ) -> tuple[Heads, tuple[Array, ...]]:
-    product = partial(jnp.einsum, precision=precision(query.dtype))
-    logits = product("bhqd,bhkd->bhqk", query, key, preferred_element_type=jnp.float32)
+    logits = einsum("bhqd,bhkd->bhqk", query, key, jnp.float32)
     logits = logits * query.shape[-1] ** -0.5
     logits = jnp.where(valid[:, None, None, :], logits, jnp.finfo(jnp.float32).min)
     whole = jax.nn.softmax(logits, axis=-1).astype(query.dtype)
@@ -81,15 +74,14 @@ def _forward(
     if kept is not None:
         whole = jax.lax.optimization_barrier(whole)
         weights = jnp.where(kept, whole.astype(jnp.float32) * scale, 0.0).astype(query.dtype)
-    context = product("bhqk,bhkd->bhqd", weights, value)
+    context = einsum("bhqk,bhkd->bhqd", weights, value)
     return context, (query, key, value, valid, whole, weights)
 
 
 def _backward(scale: float, residuals: tuple[Array, ...], pull: Heads) -> tuple[Array | None, ...]:
     query, key, value, valid, whole, weights = jax.lax.optimization_barrier(residuals)
-    product = partial(jnp.einsum, precision=precision(query.dtype))
     whole = whole.astype(jnp.float32)
-    gradient = product("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
+    gradient = einsum("bhqd,bhkd->bhqk", pull, value).astype(jnp.float32) * scale
     # Where a weight is 0 without having been dropped, softmax has underflowed: nothing passes there
     gradient = jnp.where(weights == 0, 0.0, gradient)
     # In a row of padding only softmax gives weight to positions that are masked
@@ -97,9 +89,9 @@ def _backward(scale: float, residuals: tuple[Array, ...], pull: Heads) -> tuple[
     total = jnp.sum(whole * gradient, axis=-1, keepdims=True)
     logits = (whole * (gradient - total) * query.shape[-1] ** -0.5).astype(query.dtype)
     return (
-        product("bhqk,bhkd->bhqd", logits, key),
-        product("bhqk,bhqd->bhkd", logits, query),
-        product("bhqk,bhqd->bhkd", weights, pull),
+        einsum("bhqk,bhkd->bhqd", logits, key),
+        einsum("bhqk,bhqd->bhkd", logits, query),
+        einsum("bhqk,bhqd->bhkd", weights, pull),
         None,
         None,
     )

@@ -14,8 +14,9 @@ from jaxtyping import Array, Bool, Float, Int
 
 from alignreg_jax.models import dropout, pointwise
 from alignreg_jax.models.architecture import LayerSizes, XlmrConfig
-from alignreg_jax.models.attention import attend, precision
+from alignreg_jax.models.attention import attend
 from alignreg_jax.models.elastic import LayerTau, gate, present
+from alignreg_jax.models.products import times
 
 # How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
 Attention = Literal["einsum", "xla", "cudnn"]
@@ -66,9 +67,7 @@ class Dense(nn.Module):
         kernel = jnp.asarray(self.param("kernel", initial, shape))
         bias = jnp.asarray(self.param("bias", nn.initializers.zeros, shape[1:]))
         # Cast here, for each product: the gradients of what several of them read add up in float32
-        product = jnp.matmul(
-            inputs.astype(self.dtype), kernel.astype(self.dtype), precision=precision(self.dtype)
-        )
+        product = times(inputs.astype(self.dtype), kernel.astype(self.dtype))
         return (pointwise.gelu if self.gelu else pointwise.add_bias)(product, bias)
 
 
