@@ -30,7 +30,8 @@ def test_value_and_gradients_are_those_of_float64_rounded_once(dtype, rows):
     flat = left.reshape(-1, 96)
     expected = [left @ right, above @ right.T, flat.T @ above.reshape(-1, 40)]
     for each, exact in zip(found, expected, strict=True):
-        assert each.dtype == dtype and each.shape == exact.shape
+        assert each.dtype == dtype
+        assert each.shape == exact.shape
         error = np.abs(doubles(each)[0] - exact)
         allowed = ROUNDED[dtype] * np.abs(exact) + 2.0**-18 * np.abs(exact).max()
         assert (error <= allowed).all(), (error / allowed).max()
