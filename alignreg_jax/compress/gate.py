@@ -2,18 +2,28 @@
 
 A mean, and English above all, hides what a language loses. Answers that differ need no labels, and
 their share is known far more closely than a difference of two scores.
+
+Every language is a test of its own, and all of them together are one more: that one sees what is
+too much a little everywhere. So that a good model is not refused by chance because there are many
+languages, each test has its share of the 5 % (Bonferroni).
 """
 
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
+from scipy.special import betaincinv
 
 MAX_FLIPS = 2.0
 """Per cent of a language's answers that may be others."""
 
-_ONE_SIDED, _TWO_SIDED = 1.6448536269514722, 1.959963984540054  # of the normal, 95 %
+TOGETHER = "all languages"
+"""Name of the test over the answers of all languages."""
+
+_ERROR = 0.05  # how often a model is refused that changes just as many answers as it may
+_TWO_SIDED = NormalDist().inv_cdf(1 - _ERROR / 2)
 
 Answers = Int[np.ndarray, " rows_or_words"]
 """The number of the label of every row or word; -1: none."""
@@ -30,6 +40,7 @@ class Judged(NamedTuple):
         right: how many of these were right, and are.
         gained: answers that are right and were not.
         batch: rows at once.
+        tests: languages that are judged along with this one, all of them together as one more.
     """
 
     language: str
@@ -39,6 +50,7 @@ class Judged(NamedTuple):
     right: tuple[int, int]
     gained: int
     batch: int
+    tests: int = 1
 
     @property
     def share(self) -> float:
@@ -47,8 +59,8 @@ class Judged(NamedTuple):
 
     @property
     def surely(self) -> float:
-        """Per cent that are others at the least: the lower bound of 95 %."""
-        return lower_bound(self.flips, self.answers)
+        """Per cent that are others at the least."""
+        return lower_bound(self.flips, self.answers, self.tests)
 
     @property
     def scores(self) -> tuple[float, float] | None:
@@ -87,23 +99,62 @@ def judge(
             (_judged(language, old, each[language], gold[language], batch)
              for batch, each in after.items()),
             key=lambda found: found.flips,
-        )
+        )._replace(tests=tests(len(before)))
         for language, old in before.items()
     ]  # fmt: skip
 
 
+def tests(languages: int) -> int:
+    """How many questions are asked of a model: of every language, and of several together."""
+    return languages + 1 if languages > 1 else 1
+
+
 def failed(judged: list[Judged], most: float) -> list[Judged]:
-    """Those languages in which surely more than `most` per cent of the answers are others."""
-    return [each for each in judged if each.surely > most]
+    """Those languages in which surely more than `most` per cent of the answers are others.
+
+    All of them together come last, if that holds of their answers taken together.
+    """
+    found = [each for each in judged if each.surely > most]
+    if len(judged) < 2:
+        return found
+    total, flips = (sum(getattr(each, name) for each in judged) for name in ("answers", "flips"))
+    everywhere = Judged(TOGETHER, total, flips, 0, (0, 0), 0, 0, tests(len(judged)))
+    return [*found, *([everywhere] if everywhere.surely > most else [])]
 
 
-def lower_bound(count: int, total: int) -> float:
-    """One-sided lower bound of 95 % of a share, in per cent (Wilson 1927)."""
+def lower_bound(count: int, total: int, tests: int = 1) -> float:
+    """One-sided lower bound of a share, in per cent (Wilson 1927).
+
+    Args:
+        count: answers that are others.
+        total: answers.
+        tests: bounds that are to hold all at once in 95 % of cases.
+    """
     if not count:
         return 0.0
-    share, extra = count / total, _ONE_SIDED**2 / total
-    spread = _ONE_SIDED * np.sqrt(share * (1 - share) / total + extra / (4 * total))
+    deviations = NormalDist().inv_cdf(1 - _ERROR / tests)
+    share, extra = count / total, deviations**2 / total
+    spread = deviations * np.sqrt(share * (1 - share) / total + extra / (4 * total))
     return float(100 * (share + extra / 2 - spread) / (1 + extra))
+
+
+def noticed(total: int, tests: int, most: float, power: float = 0.8) -> float:
+    """How many other answers a language must have, in per cent, to be refused with `power`.
+
+    Args:
+        total: its answers.
+        tests: as of `lower_bound`.
+        most: per cent that are allowed.
+        power: share of cases in which it is refused.
+
+    Returns:
+        100 if not even that is noticed: too few answers.
+    """
+    refused = [count for count in range(total + 1) if lower_bound(count, total, tests) > most]
+    if not refused:
+        return 100.0
+    # Clopper and Pearson's bound: the share at which so many or more are met with `power`
+    return float(100 * betaincinv(refused[0], total - refused[0] + 1, power))
 
 
 def paired_interval(gained: int, lost: int, total: int) -> tuple[float, float]:

@@ -266,7 +266,7 @@ def test_a_damaged_file_does_not_pass_and_the_float_model_stays(
 def test_the_next_candidate_is_tried(world, model, tmp_path, monkeypatch):
     damaged(monkeypatch, "int8")
     out = tmp_path / "out"
-    monkeypatch.setattr(gate, "lower_bound", lambda flips, total: 100 * flips / total)
+    monkeypatch.setattr(gate, "lower_bound", lambda flips, total, _: 100 * flips / total)
     assert deployed(model / "dense-tanh-out", out, world.data, "--max-flips", "12") == 0
     assert facts(out)["kept"] in ("q8", "fp16")
     tried = [each["name"] for each in facts(out)["models"][2:]]

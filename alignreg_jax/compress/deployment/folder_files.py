@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from alignreg_jax.compress import gate
 from alignreg_jax.compress.deployment import account
 from alignreg_jax.compress.deployment.comparing import BATCHES, Line
 from alignreg_jax.compress.onnx import graph
@@ -139,6 +140,7 @@ def _facts(done: "Deployed", served: Served, wanted: "Wanted") -> dict[str, Any]
         "heads": [sizes.heads for sizes in config.layers],
         "ffn": [sizes.ffn for sizes in config.layers],
         "max_flips": wanted.max_flips,
+        "noticed": _noticed(done, wanted.max_flips),
         "batches_compared": list(BATCHES),
         "rows": {language: split.rows for language, split in served.rows.items()},
         "portable": wanted.portable,
@@ -155,6 +157,17 @@ def _facts(done: "Deployed", served: Served, wanted: "Wanted") -> dict[str, Any]
         ],
         "models": [_line(line) for line in done.lines],
     }  # fmt: skip
+
+
+def _noticed(done: "Deployed", most: float) -> float | None:
+    """Per cent of other answers from which on a language is refused in four of five cases.
+
+    In the language with the fewest answers; None: nothing was compared.
+    """
+    judged = next((line.judged for line in done.lines if line.judged), None)
+    if judged is None:
+        return None
+    return gate.noticed(min(each.answers for each in judged), judged[0].tests, most)
 
 
 def _line(line: Line) -> dict[str, Any]:
