@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import unit_cuts
+from alignreg_jax.pruning.elastic import LEAST_DEPTH
 from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED, REGULARIZERS, build
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
@@ -277,6 +278,11 @@ def _check_sizes(pruning: Any) -> None:
                 f"pruning.sizes: {after:g} after {before:g}; give sizes from large to small, the"
                 " last is the smallest that is trained"
             )
+    if pruning.scope == "layers" and sizes and min(sizes) < LEAST_DEPTH:
+        raise UserError(
+            f"pruning.sizes={min(sizes):g}: with pruning.scope=layers half of the layers always"
+            f" stay; give sizes of at least {LEAST_DEPTH:g}"
+        )
     if sizes and pruning.start == "pretrained":
         raise UserError(
             "pruning.start=pretrained: pruning.sizes are of the fine-tuned model, whose units are"

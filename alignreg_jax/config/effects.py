@@ -73,6 +73,8 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
         off(what, "regularizer.norm", "regularizer.reduce")
     if not pruning.sizes:
         off("there are no pruning.sizes", "pruning.sizes_of", "pruning.depth")
+    elif pruning.scope == "layers":
+        off("pruning.scope=layers leaves out nothing else", "pruning.depth")
     learned = pruning.criterion in LEARNED
     if not learned:
         what = f"pruning.criterion={pruning.criterion} does not learn masks"

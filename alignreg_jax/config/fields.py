@@ -62,7 +62,9 @@ class PruningConfig:
     """When how much is pruned, by which criterion; all placeholders are filled by the method."""
 
     criterion: str | None = None
-    scope: str | None = None  # layer | global; of learned masks also kind: budgets over layers
+    # layer | global; of learned masks also kind: budgets over layers; of units units-even | units |
+    # ffn; of sizes also layers
+    scope: str | None = None
     schedule: str = "geometric"  # geometric | linear | cubic | explicit
     steps: int | None = None
     fraction: float = 0.1  # geometric: share of the survivors removed by each step

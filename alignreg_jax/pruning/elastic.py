@@ -25,8 +25,10 @@ from alignreg_jax.pruning.unit_cuts import UnitScope
 from alignreg_jax.pruning.units import UNITS
 from alignreg_jax.support import processes
 
-Family = Literal["free", "even", "ffn"]
-_FAMILIES: Mapping[UnitScope, Family] = {"units": "free", "units-even": "even", "ffn": "ffn"}
+Family = Literal["free", "even", "ffn", "whole"]
+_FAMILIES: Mapping[UnitScope, Family] = {
+    "units": "free", "units-even": "even", "ffn": "ffn", "layers": "whole",
+}  # fmt: skip
 
 Rule = Literal["rows", "step"]
 """Who has a size of its own while a model trains: every row of a batch, or every step."""
@@ -35,6 +37,10 @@ Scores = Mapping[str, Float[np.ndarray, "layers _"]]
 """Importance of every unit: `heads` `[layers, heads]` and `ffn` `[layers, units]`."""
 
 Score = Callable[[Kernels, Signals, int, Key[Array, ""]], Any]
+
+
+LEAST_DEPTH = 0.5
+"""Share of the layers that are there at every size."""
 
 
 # ---- Thresholds ----------------------------------------------------------------------------------
@@ -57,7 +63,8 @@ def thresholds(
             it keeps at most. "even" ranks within each layer and kind: size s keeps the best
             floor(s * n) of n, the same number in every layer. "ffn" keeps all heads, and in every
             layer the same number of feed-forward units, so that size s is that share of the
-            weights; below the share of the heads there are none.
+            weights; below the share of the heads there are none. "whole" keeps every unit at every
+            size: only layers are left out.
 
     Returns:
         Thresholds up to 1, of the shapes of the scores; 0 for a head that always stays.
@@ -83,6 +90,8 @@ def thresholds(
         heads = scores["heads"].shape[1] * costs["heads"]
         wholes = dict.fromkeys(UNITS, heads + scores["ffn"].shape[1] * costs["ffn"])
         reached = {"heads": 0 * ranks["heads"], "ffn": heads + ranks["ffn"] * costs["ffn"]}
+    elif family == "whole":
+        return {kind: np.zeros(leaf.shape, np.float32) for kind, leaf in scores.items()}
     else:
         raise ValueError(f"family {family!r} is none of {', '.join(_FAMILIES.values())}")
     shares = {kind: np.asarray(reached[kind], np.float64) / wholes[kind] for kind in UNITS}
@@ -186,11 +195,12 @@ def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -
     Args:
         score: (kernels, signals, heads, key) -> scores of units.
         scope: "units" orders over layers and kinds, "units-even" within each layer and kind, "ffn"
-            feed-forward units within each layer.
+            feed-forward units within each layer, "layers" whole layers alone.
         heads: in a layer.
         rule: who has a size of its own.
         depth: whether whole layers are left out at small sizes, too.
     """
+    depth = depth or scope == "layers"
 
     def init(kernels: Kernels, key: Key[Array, ""]) -> State:
         shapes: dict[str, Any] = dict(units.shapes(kernels, heads))

@@ -206,7 +206,7 @@ def build(
     _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
-    _check_units(criterion, scope, regularizer)
+    _check_units(criterion, scope, regularizer, bool(any_size))
     row, gated = EVERY_CRITERION[criterion], regularizer in penalties.GATED
     if criterion == "gate" and not gated:
         raise UserError(
@@ -283,7 +283,7 @@ def _cut(
     return cut
 
 
-def _check_units(criterion: str, scope: str, regularizer: str) -> None:
+def _check_units(criterion: str, scope: str, regularizer: str, any_size: bool) -> None:
     """Raise UserError where units and single weights are mixed, or scores that do not compare."""
     if (criterion in unit_criteria.CRITERIA) != (scope in unit_cuts.SCOPES):
         raise UserError(
@@ -295,6 +295,11 @@ def _check_units(criterion: str, scope: str, regularizer: str) -> None:
         raise UserError(
             f"regularizer.name={regularizer} is of single weights; pruning.criterion={criterion} "
             "takes out whole units"
+        )
+    if scope == "layers" and not any_size:
+        raise UserError(
+            "pruning.scope=layers without pruning.sizes: whole layers are not cut, they are left"
+            " out at small sizes; --config.method=elastic has sizes"
         )
     if criterion == "taylor-units" and scope == "units":
         raise UserError(

@@ -21,8 +21,9 @@ from alignreg_jax.pruning.kernels import KERNELS, Masks
 from alignreg_jax.pruning.units import UNITS, UnitMasks, Units
 from alignreg_jax.support import processes
 
-UnitScope = Literal["units-even", "units", "ffn"]
-SCOPES: tuple[UnitScope, ...] = ("units-even", "units", "ffn")
+UnitScope = Literal["units-even", "units", "ffn", "layers"]
+SCOPES: tuple[UnitScope, ...] = ("units-even", "units", "ffn", "layers")
+"""The last is of models that serve several sizes (elastic.py): nothing is cut."""
 
 
 def keep_counts(kernels: Mapping[str, Any], heads: int, remaining: float, scope: UnitScope) -> Any:

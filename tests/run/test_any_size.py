@@ -110,6 +110,21 @@ def test_a_size_with_all_heads_is_stock(export, tmp_path):
     assert small.layers[0].heads == loaded.config.layers[0].heads
 
 
+def test_a_size_of_whole_layers_is_stock(export, tmp_path):
+    """As of a run with pruning.scope=layers."""
+    loaded, sizes = load(export), size_files.read(export)
+    given = {kind: sizes.tau[kind].astype(np.float64) for kind in units.UNITS}
+    tau = elastic.thresholds(given, {"heads": 1, "ffn": 1}, "whole")
+    tau["layers"] = elastic.layer_thresholds(loaded.config.num_layers)
+    (export / size_files.SIZES).write_bytes(replace(sizes, tau=tau).to_bytes())
+    report = shrink(export, tmp_path / "small", "stock", budget=Budget("size", 0.5))
+    assert report.apart < 1e-6
+    assert report.stock
+    small = load(tmp_path / "small").config
+    assert small.layers == loaded.config.layers[:1]
+    assert report.after.weights * 2 == report.before.weights
+
+
 def test_the_parameters_of_a_size_are_those_of_the_sliced_model(export):
     loaded, tau = load(export), size_files.read(export).tau
     for size in (0.3, 0.5, 0.75, 1.0):
@@ -183,6 +198,7 @@ def test_thresholds_of_another_model_or_none(export, tmp_path):
     ("given", "says"),
     [
         ("pruning.sizes=.5,.75", r"^pruning\.sizes: 0\.75 after 0\.5; give sizes from large"),
+        ("pruning.scope=layers", r"^pruning\.sizes=0\.25: .* half of the layers always stay"),
         ("pruning.start=pretrained", r"^pruning\.start=pretrained: pruning\.sizes are of"),
         ("pruning.criterion=magnitude", r"pruning\.criterion=magnitude with pruning\.scope=units"),
     ],

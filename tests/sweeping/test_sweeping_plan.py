@@ -227,6 +227,10 @@ def test_structured_demo_trains_cuts_alike_and_elastic_as_long_or_a_quarter(ship
         assert steps.pop("elastic") == {80, 320}
         assert set(steps) == {"l2-mbp", "structured-taylor", "structured-fisher"}
         assert all(found == {320} for found in steps.values())
+    for run in plan(shipped("structured_demo.py:layers")):
+        rows = run.config.task.train_examples
+        phases = Phases.from_config(run.config, rows, rows if run.config.distill.text else 0)
+        assert phases.total_steps - 160 == (320 if run.config.method == "elastic" else 160)
 
 
 def test_settings_demo_differs_in_whose_text_importance_is_measured_on(shipped):
