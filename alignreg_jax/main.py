@@ -28,8 +28,9 @@ machines start it on every one, with the same workdir in a folder that all see; 
 where Slurm, Open MPI or a TPU VM says who they are, or by JAX_COORDINATOR_ADDRESS=host:port,
 JAX_NUM_PROCESSES and JAX_PROCESS_ID (--distributed on: or fails; off: runs alone).
 --check reads the configuration and all input, says what would be done, and writes nothing.
-A list is a,b,c; None is what --help shows as null.
-Fields (defaults; a config file changes some):"""
+With --config, --help shows what that file sets. Fields (* differs from the default; a list is
+a,b,c):
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,13 +39,17 @@ def main(arguments: Sequence[str]) -> int:
     0 done or already complete, 2 the user's error, 3 a loss or logits that are not finite, 130
     interrupted, 143 terminated, with what was trained saved.
     """
-    return flags.execute(arguments, _usage, _run)
+    return flags.execute(arguments, lambda: _usage(arguments), _run)
 
 
-def _usage() -> str:
+def _usage(arguments: Sequence[str]) -> str:
     from alignreg_jax.config import default_config
+    from alignreg_jax.config.fields import meanings
+    from alignreg_jax.config.help_text import help_text
 
-    return f"{_USAGE}\n{default_config()}"
+    asked = flags.without_help(arguments)
+    config = _parse(asked)[0] if flags.config_name(asked) else default_config()
+    return f"{_USAGE}\n{help_text(config, default_config(), meanings())}"
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -85,9 +90,20 @@ def _show(found: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
     for results, folder in zip(found, folders, strict=True):
         terminal.show(f"{text_table(languages_table(results))}\n")
         terminal.show(text_table(steps_table(results)))
-        terminal.show(f"\n{results['wall_seconds']:.0f} s. Report: {folder / 'report.html'}")
+        terminal.show(f"\n{results['wall_seconds']:.0f} s\n{_left_behind(folder)}")
     if len(found) > 1:
         terminal.show(f"\n{text_table(seeds_table(found))}")
+
+
+def _left_behind(folder: Path) -> str:
+    """Where things are, and what to do with the model."""
+    lines = [f"report    {folder / 'report.html'}", f"scores    {folder / 'results.csv'}"]
+    if (export := folder / "export").is_dir():
+        lines += [
+            f"model     {export}",
+            f"to serve  alignreg deploy {shlex.quote(str(folder))} --out DIR",
+        ]
+    return "\n".join(lines)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Any, absl_flags.FlagValues]:

@@ -7,6 +7,7 @@
 import re
 import shlex
 import sys
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from absl import flags as absl_flags
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
 
+_COLUMNS = 100
 _USAGE = """\
 usage: python -m alignreg_jax.sweep --config FILE[:args] [--workdir DIR] [--shard I/N] [--list]
                                     [--check] [--version] [--config.FIELD=VALUE ...]
@@ -25,7 +27,9 @@ Trains what is not done of a table's runs, or continues, and writes the table.
   --shard I/N     only the I-th of N parts, for N machines that see one folder
   --list          show the runs and how far they are; start nothing
   --check         read all input as well, say what would be done, write nothing
-Fields (defaults; a config file changes some):"""
+With --config, --help shows what that file sets. Fields (* differs from the default; a list is
+a,b,c; base has the fields of every run):
+"""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -33,13 +37,16 @@ def main(arguments: Sequence[str]) -> int:
 
     0 all done, 1 some runs failed, 2 the user's error, 130 interrupted, 143 terminated.
     """
-    return flags.execute(arguments, _usage, _run)
+    return flags.execute(arguments, lambda: _usage(arguments), _run)
 
 
-def _usage() -> str:
-    from alignreg_jax.sweeping.config import default_config
+def _usage(arguments: Sequence[str]) -> str:
+    from alignreg_jax.config.help_text import help_text
+    from alignreg_jax.sweeping.starts import default_config, field_meanings
 
-    return f"{_USAGE}\n{default_config()}"
+    asked = flags.without_help(arguments)
+    config = _parse(asked).config if flags.config_name(asked) else default_config()
+    return f"{_USAGE}\n{help_text(config, default_config(), field_meanings(), 'base.')}"
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -66,7 +73,8 @@ def _run(arguments: Sequence[str]) -> int:
     folder.check(sweep)
     if values.list:
         terminal.show(_listing(planned, mine, folder))
-        terminal.show(_outlook(sweep, planned, folder).rstrip("\n"))
+        said = _outlook(sweep, planned, folder).rstrip("\n").split("\n")
+        terminal.show("\n".join(textwrap.fill(line, _COLUMNS) for line in said))
         return 0
     check_writable(folder.path)
     runtime.prepare()
@@ -101,14 +109,24 @@ def _without_shard(arguments: Sequence[str]) -> list[str]:
 
 
 def _listing(planned: Sequence[Any], mine: Sequence[Any], folder: Any) -> str:
-    """A line per run: state, folder, and its dense phase, which those of one number share."""
-    from alignreg_jax.reporting.tables import Table, text_table
+    """Every run: state, dense phase, which those of one number share, and folder.
 
+    Where a folder is not simply the run's name, the end of its path follows.
+    """
     phases = {dense: str(place) for place, dense in enumerate({run.dense: 0 for run in planned}, 1)}
-    rows = [
-        [run.words, folder.state(run), str(folder.workdir(run)), phases[run.dense]] for run in mine
-    ]
-    return text_table(Table(["run", "state", "folder", "dense phase"], rows, names=4))
+    lines = [f"in {folder.path}", "state     dense  run"]
+    for run in mine:
+        head = f"{folder.state(run):<10}{phases[run.dense]:>5}  "
+        words = run.words.replace(" ", "/")
+        lines.append(head)
+        for part in re.split("(?=@)", words):
+            if len(lines[-1]) + len(part) > _COLUMNS:
+                lines.append(" " * (len(head) + 2))
+            lines[-1] += part
+        if run.name != words:
+            room = _COLUMNS - len(head) - 3
+            lines.append(" " * (len(head) + 2) + "…" + run.name[-room:])
+    return "\n".join(lines) + "\n"
 
 
 def _outlook(sweep: Any, planned: Sequence[Any], folder: Any) -> str:
@@ -129,7 +147,7 @@ def _parse(arguments: Sequence[str]) -> Any:
     """The flags' values; UserError for any mistake."""
 
     def fields() -> list[str]:
-        from alignreg_jax.sweeping.config import field_paths
+        from alignreg_jax.sweeping.starts import field_paths
 
         return field_paths()
 

@@ -15,7 +15,7 @@ Hardware: 2 CPU cores. Not run yet.
 """
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
+from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 WEIGHTS = ("5e-6", "5e-5", "5e-4", "5e-3", "5e-2", "5e-1")
 FROZEN = "@pruning.start=pretrained@pruning.freeze=embeddings,encoder"

@@ -28,7 +28,7 @@ docs/results/distillation_demo has five seeds of l2-mbp on both tasks; the other
 """
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
+from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 ARGUMENTS = ("slots", "tags", "amounts", "weights")
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")

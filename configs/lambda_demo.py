@@ -12,7 +12,7 @@ showed, with the first rows of each file and not a draw.
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import REGULARIZERS
-from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
+from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 MULTIPLES = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2, 1e3)
 

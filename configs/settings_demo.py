@@ -22,7 +22,7 @@ Hardware: 2 CPU cores. Not run yet.
 
 from alignreg_jax.config import DEMO_LANGUAGES
 from alignreg_jax.errors import UserError
-from alignreg_jax.sweeping.config import default_config, demo_config
+from alignreg_jax.sweeping.starts import default_config, demo_config
 
 ON_TEXT = (
     "structured-taylor@pruning.gradients_on=text@distill.text=data@distill.text_share=0"

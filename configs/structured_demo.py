@@ -24,7 +24,7 @@ Hardware: 2 CPU cores. Not run to the end yet.
 """
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.sweeping.config import default_config, demo_config
+from alignreg_jax.sweeping.starts import default_config, demo_config
 
 SIZES = (0.75, 0.5, 0.35, 0.25)
 CUT = ("l2-mbp", "structured-taylor", "structured-fisher")

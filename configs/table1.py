@@ -20,7 +20,7 @@ the first thirteenth of that.
 
 from alignreg_jax.config import paper_config
 from alignreg_jax.pruning.methods import PRESETS
-from alignreg_jax.sweeping.config import default_config
+from alignreg_jax.sweeping.starts import default_config
 
 TASKS = ("xnli", "nc", "ner", "pawsx", "pos@train.learning_rate=2e-5", "qam", "qadsm", "wpr")
 

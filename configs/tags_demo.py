@@ -17,7 +17,7 @@ at a commit where these were the first rows and not a draw.
 """
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.sweeping.config import DEMO_LEFT, default_config, demo_config
+from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 
 def get_config(arg: str = ""):

@@ -178,7 +178,7 @@ def test_what_would_be_done_in_silence(fails, tmp_path, flags, says):
 
 def test_a_sweeps_config(fails, tmp_path):
     path = tmp_path / "sweep.py"
-    path.write_text("from alignreg_jax.sweeping.config import default_config as get_config\n")
+    path.write_text("from alignreg_jax.sweeping.starts import default_config as get_config\n")
     assert "python -m alignreg_jax.sweep takes it" in fails(config=path)
 
 
@@ -272,6 +272,28 @@ def test_help(capsys, flag):
     output = capsys.readouterr().out
     for word in ("--config FILE", "--workdir", "every_phase_languages", "steps_per_dispatch"):
         assert word in output
+    assert "* --" not in output
+    assert max(map(len, output.splitlines())) <= 100
+
+
+def test_help_shows_what_a_config_file_and_flags_set_and_needs_no_jax(tmp_path):
+    """In a process of its own, as this one has imported JAX."""
+    code = (
+        "import sys; from alignreg_jax.main import main;"
+        f" main({['--config', 'configs/demo.py:smoke', '--config.seed=7', '-h']});"
+        " sys.exit('jax' in sys.modules)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    lines = ran.stdout.splitlines()
+    assert any(line.startswith("* --config.seed=7 ") for line in lines)
+    assert any(line.startswith("* --config.task.train_examples=640 ") for line in lines)
+    assert any(line.startswith("  --config.seeds=1 ") for line in lines)
+
+
+def test_help_with_a_mistake_says_so(capsys):
+    assert main(["--help", "--config", "configs/nowhere.py"]) == 2
+    assert "no such file: configs/nowhere.py" in capsys.readouterr().err
 
 
 def wait_for_training(process, workdir):

@@ -17,6 +17,7 @@ from alignreg_jax import config, main, sweep
 from alignreg_jax.pruning import masks, methods
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping.starts import field_paths
 
 # ml_collections loads a config file in a way that Python will drop
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -98,7 +99,7 @@ def test_flags_in_the_text_are_fields_with_such_values(flag, monkeypatch):
     if path in config.field_paths():
         program, file, resolve = main, "configs/pos.py", config.resolve
     else:
-        assert path in sweeps.field_paths()
+        assert path in field_paths()
         program, file, resolve = sweep, "configs/table1_demo.py", sweeps.resolve
     if equals and value != "...":
         monkeypatch.delitem(sys.modules, "config_config", raising=False)

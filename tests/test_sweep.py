@@ -27,6 +27,7 @@ from alignreg_jax.sweep import main
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping import plan as planning
 from alignreg_jax.sweeping import runner
+from alignreg_jax.sweeping.starts import field_paths
 from alignreg_jax.training.trainer import Trainer
 
 # ml_collections loads a config file in a way that Python will drop
@@ -50,7 +51,7 @@ def _one_config_file(monkeypatch):
 def runs_of(config, *flags):
     sys.modules.pop("config_config", None)
     arguments = ["--config", str(config), *flags]
-    values = parse(arguments, program="", example="", fields=sweeps.field_paths)
+    values = parse(arguments, program="", example="", fields=field_paths)
     return planning.plan(sweeps.resolve(values.config))
 
 
@@ -355,23 +356,23 @@ def test_list(folder, config, tmp_path, monkeypatch, capsys):
     assert main(tiny_sweep.command(config, folder, "--list", *FLAGS)) == 0
     listing, outlook = capsys.readouterr().out.split("\n\n")
     lines = listing.splitlines()[2:]
-    assert re.search(r"2 seeds a row detect a difference of [\d.]+ points at 80 % power", outlook)
+    assert re.search(r"2 seeds a row detect a difference of [\d.]+ points at 80 %\s+power", outlook)
     assert "(of the finished runs)" in outlook or "(a guess)" in outlook
-    found = {re.split(r"  +", line)[0]: re.split(r"  +", line)[1:] for line in lines}
+    assert max(map(len, lines)) <= 100
+    found = {words[-1]: words[:-1] for line in lines if len(words := re.split(r"  +", line)) == 3}
     assert len(found) == 8
-    assert found["folder random s1"] == [
-        "done", str(folder / "folder/random/s1"), found["folder l2-mbp s1"][2]
-    ]  # fmt: skip
-    assert found["folder frobenius-finetuned s1"][2] == found["folder l2-mbp s1"][2]
-    state, place, number = found[f"folder {BAD} s0"]
-    assert (state, place) == ("failed", str(folder / f"folder/{BAD}/s0"))
-    assert [other[2] for other in found.values()].count(number) == 1  # a dense phase of its own
+    assert listing.startswith(f"in {folder}\n")
+    assert found["folder/random/s1"] == ["done", found["folder/l2-mbp/s1"][1]]
+    assert found["folder/frobenius-finetuned/s1"][1] == found["folder/l2-mbp/s1"][1]
+    state, number = found[f"folder/{BAD}/s0"]
+    assert state == "failed"
+    assert [other[1] for other in found.values()].count(number) == 1  # a dense phase of its own
     assert main(tiny_sweep.command(config, tmp_path / "new", "--list", "--shard", "1/2")) == 0
     listing, outlook = capsys.readouterr().out.split("\n\n")
     lines = listing.splitlines()[2:]
-    assert "if seeds spread by 2.0 points (a guess)." in outlook
-    assert [re.split(r"  +", line)[:2] for line in lines] == [
-        [f"folder {row} s0", "to do"] for row in tiny_sweep.METHODS
+    assert "if seeds spread by 2.0 points (a guess)." in outlook.replace("\n", " ")
+    assert [re.split(r"  +", line)[::2] for line in lines] == [
+        ["to do", f"folder/{row}/s0"] for row in tiny_sweep.METHODS
     ]
     assert not (tmp_path / "new").exists()
 
@@ -536,7 +537,28 @@ def test_another_sweep_in_the_folder(folder, config, capsys):
 
 def test_a_config_of_a_run(world, tmp_path, capsys):
     assert main(tiny_sweep.command(world.config, tmp_path / "sweep")) == 2
-    assert "sweeping.config.default_config" in capsys.readouterr().err
+    assert "sweeping.starts.default_config" in capsys.readouterr().err
+
+
+def test_rows_of_long_names_fit_into_a_hundred_columns(config, tmp_path, capsys):
+    long = "l2-mbp@train.learning_rate=0.001@train.weight_decay=0.001@train.steps_per_dispatch=3"
+    name = f"{long}@train.warmup_steps=3@pruning.keep_zeros=True"
+    flags = ("--list", f"--config.methods=l2-mbp,{name}", "--config.seeds=0")
+    assert main(tiny_sweep.command(config, tmp_path / "new", *flags)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    first = next(number for number, line in enumerate(lines) if long[:40] in line)
+    assert name in "".join(line.strip() for line in lines[first : first + 2])
+    assert lines[first + 2].strip().startswith("…")
+
+
+def test_help_with_a_config_shows_what_it_sets(config, capsys):
+    assert main(["--help", "--config", str(config)]) == 0
+    output = capsys.readouterr().out
+    assert re.search(r"^\* --config\.methods=l2-mbp,", output, re.M)
+    assert re.search(r"^\* --config\.base\.task\.source=folder ", output, re.M)
+    assert re.search(r"^  --config\.together=0 ", output, re.M)
+    assert "base.seed=" not in output
 
 
 def test_help(capsys):

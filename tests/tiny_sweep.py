@@ -13,7 +13,7 @@ STEPS = {0: 10, 1: 5, 2: 5}  # of each phase
 CONFIG = """\
 import runpy
 
-from alignreg_jax.sweeping.config import default_config
+from alignreg_jax.sweeping.starts import default_config
 
 
 def get_config(arg=""):

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from itertools import chain
 from typing import Any, NamedTuple
 
+from alignreg_jax.config.fields import plain_type
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import unit_cuts
@@ -16,17 +17,6 @@ from alignreg_jax.pruning.elastic import LEAST_DEPTH
 from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED, REGULARIZERS, build
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
-
-
-def plain_type(annotation: Any) -> type:
-    """The type of a field without its None and its items: `tuple[int, ...] | None` is a tuple.
-
-    `object` if it may be of several.
-    """
-    if isinstance(annotation, types.UnionType):
-        kinds = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
-        annotation = kinds[0] if len(kinds) == 1 else object
-    return typing.get_origin(annotation) or annotation
 
 
 def convert(value: Any, annotation: Any, path: str) -> Any:

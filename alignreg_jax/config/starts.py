@@ -6,8 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from alignreg_jax.config.checks import plain_type
-from alignreg_jax.config.fields import ExperimentConfig
+from alignreg_jax.config.fields import ExperimentConfig, plain_type
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 

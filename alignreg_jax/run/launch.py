@@ -12,6 +12,7 @@ from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.experiment import Experiment
 from alignreg_jax.run.inputs import identify, load_inputs
 from alignreg_jax.run.member import CHECKPOINTS, finished
+from alignreg_jax.run.outline import outline
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.support import processes
 from alignreg_jax.training.checkpointing import Checkpoints
@@ -46,7 +47,7 @@ def run(
             or another process had a mistake.
         NonFiniteLoss: training diverged.
     """
-    shared = shared or Shared()
+    alone, shared = shared is None, shared or Shared()
     found: dict[int, dict[str, Any]] = {}
     with processes.together():
         for seed, folder in folders.items():
@@ -72,6 +73,13 @@ def run(
         if not workdirs.knows_inputs(folders[seed]):
             log.info("an earlier version made it, without digests: its inputs cannot be checked")
     if inputs:
+        if alone:  # a sweep says by itself what it does
+            states = {
+                folder: "continues" if (folder / "config.json").exists() else "new"
+                for folder in left.values()
+            }
+            of_first, phases = replace(config, seed=min(left)), inputs.time_table(config)
+            log.info("%s", outline(of_first, inputs, phases, states))
         groups = companions({
             seed: Checkpoints(folder / CHECKPOINTS, config.checkpoint.keep)
             for seed, folder in left.items()

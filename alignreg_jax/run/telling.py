@@ -25,7 +25,9 @@ def found(data: Data, encoder: checkpoints.Loaded, keep_zeros: bool) -> None:
     if encoder.skipped:
         log.info("not used from the checkpoint: %s", ", ".join(encoder.skipped))
     if encoder.initialised:
-        log.info("new, from the seed: %s", ", ".join(encoder.initialised))
+        log.info(
+            "not in the checkpoint, so drawn from the seed: %s", ", ".join(encoder.initialised)
+        )
 
 
 def frozen(encoder: checkpoints.Loaded, freeze: Sequence[str]) -> None:

@@ -71,6 +71,14 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{self.prog}: {message}; --help says more")
 
 
+HELP = frozenset(("--help", "-h", "--helpfull"))
+
+
+def without_help(arguments: Sequence[str]) -> list[str]:
+    """The other arguments."""
+    return [argument for argument in arguments if argument not in HELP]
+
+
 NOTHING_WRITTEN = "nothing was written"
 
 
@@ -117,7 +125,7 @@ def execute(
     # Orbax's threads tell there, in hundreds of lines, what they also raise
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     try:
-        if {"--help", "-h", "--helpfull"} & set(arguments):
+        if HELP & set(arguments):
             terminal.show(usage())
             return 0
         if "--version" in arguments:

@@ -19,18 +19,19 @@ def progress(
     initial: int = 0,
     steady: bool = False,
     delay: float = 0.0,
-) -> "tqdm | LogLines":
+) -> "Bar | LogLines":
     """Show how far a loop of `total` units is, starting at `initial`, on standard error.
 
-    Returns a context manager whose `update(count)` is told counts and nothing else, so that it
-    never waits for the device; its `total` may be changed on the way. `steady`: the time left on a
+    Returns a context manager whose `update(count, note)` is told counts, and words to stand behind
+    the line, which have come home from the device: it never waits for that. Its `total` may be
+    changed on the way. `steady`: the time left on a
     terminal follows from the whole time so far, not from the last moments. `delay`: seconds before
     anything is shown; a loop that is done by then says nothing.
     """
     if not shown:
         delay = math.inf
     elif sys.stderr.isatty():
-        return tqdm(
+        return Bar(
             total=total,
             desc=description,
             unit=f" {unit}",
@@ -42,6 +43,16 @@ def progress(
     return LogLines(total, description, unit, initial, delay)
 
 
+class Bar(tqdm):
+    """A bar whose `update` takes a note."""
+
+    def update(self, n: int | float | None = 1, note: str = "") -> bool | None:
+        """Count that many more units as done."""
+        if note:
+            self.set_postfix_str(note, refresh=False)
+        return super().update(n)
+
+
 class LogLines:
     """A line at the start, then at most one every ten seconds, and one at the end."""
 
@@ -50,15 +61,17 @@ class LogLines:
         self._initial = self._done = initial
         self._start = self._last_line = time.monotonic()
         self._delay, self._silent = delay, delay > 0
+        self._note = ""
 
     def __enter__(self) -> "LogLines":
         if not self._silent:
             print(self._line(), file=sys.stderr, flush=True)
         return self
 
-    def update(self, count: int = 1) -> None:
+    def update(self, count: int = 1, note: str = "") -> None:
         """Count that many more units as done."""
         self._done += count
+        self._note = note or self._note
         wait = self._delay if self._silent else SECONDS_BETWEEN_LINES
         if time.monotonic() - self._last_line >= wait:
             self._last_line, self._silent = time.monotonic(), False
@@ -76,7 +89,7 @@ class LogLines:
         if self._done == self._initial or seconds <= 0:
             return text
         rate = (self._done - self._initial) / seconds
-        text += f", {rate:.3g} {self._unit}/s"
+        text += f", {rate:.3g} {self._unit}/s{self._note and ', '}{self._note}"
         if self._done >= self.total:
             return f"{text}, took {_clock(seconds)}"
         return f"{text}, {_clock((self.total - self._done) / rate)} left"

@@ -27,6 +27,7 @@ from alignreg_jax.run.rows import load_data
 from alignreg_jax.support import flags
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.config import SweepConfig
+from alignreg_jax.sweeping.starts import field_paths
 from alignreg_jax.sweeping.table import sweep_facts
 
 _PLACE = len(("method", "task", "seed"))
@@ -48,7 +49,7 @@ def parse(arguments: Sequence[str], program: str, example: str) -> tuple[Path, S
     Raises:
         UserError: a mistake, or no --workdir.
     """
-    values = flags.parse(arguments, program=program, example=example, fields=sweeps.field_paths)
+    values = flags.parse(arguments, program=program, example=example, fields=field_paths)
     if not values.workdir:
         raise UserError("--workdir is needed: the folder with the results.csv of a sweep")
     return Path(values.workdir), sweeps.resolve(values.config)

@@ -6,8 +6,8 @@ from dataclasses import replace
 from alignreg_jax.config import PruningConfig
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
-from alignreg_jax.run.checking import devices
 from alignreg_jax.run.inputs import check_inputs, load_inputs
+from alignreg_jax.run.outline import devices
 from alignreg_jax.run.plan import method_of
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import Run

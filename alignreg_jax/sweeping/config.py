@@ -22,37 +22,14 @@ from alignreg_jax.pruning import schedules
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.sweeps.runs import TOLERANCE
 from alignreg_jax.support import flags
-
-# A run's fields that the sweep sets, and where it takes them from
-_SET = {"method": "methods", "seed": "seeds", "seeds": "seeds", "task.name": "tasks"}
-TABLE = {
-    "methods": tuple[str, ...],
-    "tasks": tuple[str, ...],
-    "seeds": tuple[int, ...],
-    "remaining": tuple[float, ...],
-    "baseline": str,
-    "comparisons": tuple[str, ...],
-    "tested_at": float,
-    "together": int,
-}
+from alignreg_jax.sweeping.starts import SET, TABLE, default_config
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """A sweep, checked.
+    """A sweep, checked; what its fields mean is in `starts.TABLE`.
 
-    Attributes:
-        base: every run's fields as nested dicts, None where a preset is to fill one.
-        methods: labels of the rows, in the table's order.
-        tasks: labels of the columns.
-        seeds: of every row on every task.
-        remaining: fractions of weights at which the table is read.
-        baseline: the row that the others are compared with.
-        comparisons: the rows that are tested against it; empty for all of them. The fewer, the
-            smaller the differences that the test finds (docs/statistics.md).
-        tested_at: the one of `remaining` at which they are tested; 0 for the paper's 31 % where it
-            is among them, else the smallest.
-        together: seeds of a row that are trained side by side; 0: as many as fit on the device.
+    `base` has every run's fields as nested dicts, None where a preset is to fill one.
     """
 
     base: Mapping[str, Any]
@@ -66,53 +43,6 @@ class SweepConfig:
     together: int
 
 
-def default_config(base: Any = None) -> Any:
-    """A sweep's fields with their defaults, as a locked ConfigDict for a config file to change.
-
-    `base` is the ConfigDict of a run (config.default_config() without it). Predictions are kept,
-    because tests over examples need them; so are a run's checkpoints only until it is complete.
-    """
-    config: Any = ConfigDict()  # its fields are dynamic
-    base = configuration.default_config() if base is None else base
-    base.eval.save_predictions = True
-    base.checkpoint.keep_finished = False
-    config.base = base
-    config.methods = ("l2-mbp", "cosine-mbp", "frobenius-mbp")
-    config.tasks = ("xnli",)
-    config.seeds = (0, 1, 2)
-    config.remaining = (0.9**11,)
-    config.baseline = "l2-mbp"
-    config.comparisons = ()
-    config.tested_at = 0.0
-    config.together = 0
-    return config.lock()
-
-
-DEMO_LEFT = (0.56, 0.3138, 0.1772, 0.10)
-"""What the cuts of `demo_config` leave: 44 % less each time, by way of the paper's 0.9**11."""
-
-
-def demo_config(*, train_examples: int, first_epochs: int, epochs_per_step: int) -> Any:
-    """A run on the bundled data and encoder that fits on a CPU, as the base of a sweep."""
-    config: Any = configuration.demo_config()
-    config.export = False
-    config.task.train_examples = train_examples
-    config.pruning.schedule = "explicit"
-    config.pruning.steps = len(DEMO_LEFT)
-    config.pruning.final = None
-    config.pruning.explicit = DEMO_LEFT
-    config.pruning.first_epochs = first_epochs
-    config.pruning.epochs_per_step = epochs_per_step
-    config.eval.languages = configuration.DEMO_LANGUAGES
-    config.eval.every_phase_languages = ()
-    return config
-
-
-def field_paths() -> list[str]:
-    """Every field of a sweep that a flag may set, such as "base.train.batch_size"."""
-    return [*(f"base.{path}" for path in configuration.field_paths() if path not in _SET), *TABLE]
-
-
 def resolve(config: Any) -> SweepConfig:
     """Check a sweep's own fields; those of its runs are checked by `run_config`.
 
@@ -123,14 +53,14 @@ def resolve(config: Any) -> SweepConfig:
     if _alike(config, default.base):
         raise UserError(
             "--config: this is the config of a single run; python -m alignreg_jax.main takes it (a "
-            "sweep's changes and returns sweeping.config.default_config())"
+            "sweep's changes and returns sweeping.starts.default_config())"
         )
     if not _alike(config, default) or not _alike(config.base, default.base):
         raise UserError(
-            "--config: get_config() should change and return sweeping.config.default_config()"
+            "--config: get_config() should change and return sweeping.starts.default_config()"
         )
     values: dict[str, Any] = {}
-    for name, kind in TABLE.items():
+    for name, (kind, _) in TABLE.items():
         if name in ("methods", "tasks", "comparisons"):
             values[name] = _labels(config[name], name)
         else:
@@ -225,7 +155,7 @@ def overridden(label: str) -> set[str]:
 
 def to_dict(sweep: SweepConfig) -> dict[str, Any]:
     """Plain values with lists for tuples, as sweep.json holds them."""
-    base = {name: value for name, value in sweep.base.items() if name not in _SET}
+    base = {name: value for name, value in sweep.base.items() if name not in SET}
     base["task"] = {name: value for name, value in base["task"].items() if name != "name"}
     return json.loads(json.dumps({"base": base, **{name: getattr(sweep, name) for name in TABLE}}))
 
@@ -274,8 +204,8 @@ def _check_base(sweep: SweepConfig, preset: str) -> None:
 def _check_overrides(overrides: Sequence[str]) -> None:
     for text in overrides:
         field = text.partition("=")[0]
-        if field in _SET:
-            raise UserError(f"{field} is what the sweep takes from its {_SET[field]}")
+        if field in SET:
+            raise UserError(f"{field} is what the sweep takes from its {SET[field]}")
 
 
 def _fill(config: Any, values: Mapping[str, Any]) -> None:

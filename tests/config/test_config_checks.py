@@ -135,7 +135,9 @@ def test_numbers_of_a_sweep(name, value, says):
     config[name] = value
     with pytest.raises(UserError, match=says):
         plan(sweeps.resolve(config))
-    found = {name for name, kind in sweeps.TABLE.items() if kind not in (str, tuple[str, ...])}
+    found = {
+        name for name, field in sweeps.TABLE.items() if field.kind not in (str, tuple[str, ...])
+    }
     tested = {"seeds", "remaining", "together", "tested_at"}
     assert found == tested, "a number that is not tested here"
 

@@ -12,6 +12,7 @@ from alignreg_jax.config import default_config, resolve
 from alignreg_jax.errors import UserError
 from alignreg_jax.support.flags import override, parse, words
 from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping.starts import field_paths
 
 # ml_collections loads a config file in a way that Python will drop
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -60,9 +61,7 @@ def test_any_words_come_through(listed, gap):
 def sweep(config, *flags):
     sys.modules.pop("config_config", None)
     arguments = ["--config", config, *flags]
-    return sweeps.resolve(
-        parse(arguments, program="", example="", fields=sweeps.field_paths).config
-    )
+    return sweeps.resolve(parse(arguments, program="", example="", fields=field_paths).config)
 
 
 def test_lists_of_a_sweep():

@@ -91,7 +91,7 @@ def test_read_once_for_all_seeds_and_methods(config, counted, caplog, capsys):
     assert set(counted.values()) == {1}
     assert len(counted) == 5
     assert capsys.readouterr().err.count("tokenising") == 2  # one bar's first and last line
-    assert caplog.text.count("new, from the seed") == 1
+    assert caplog.text.count("not in the checkpoint, so drawn from the seed") == 1
     first, other = found[0], found[-1]
     assert first.train is other.train
     assert embedding(first) is embedding(other)

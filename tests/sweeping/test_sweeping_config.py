@@ -5,6 +5,7 @@ import pytest
 from alignreg_jax.config import default_config, resolve
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping.starts import field_paths
 
 
 def only(runs, **wanted):
@@ -115,12 +116,12 @@ def test_a_base_that_turns_one_row_into_another(planned):
 
 def test_a_config_of_something_else():
     for wrong in (default_config(), None, {"methods": ()}):
-        with pytest.raises(UserError, match=r"sweeping\.config\.default_config"):
+        with pytest.raises(UserError, match=r"sweeping\.starts\.default_config"):
             sweeps.resolve(wrong)
 
 
 def test_what_the_sweep_sets_is_no_field_of_the_command_line():
-    paths = sweeps.field_paths()
+    paths = field_paths()
     assert {"base.train.batch_size", "base.data_seed", "methods", "seeds"} <= set(paths)
     assert not {"base.seed", "base.method", "base.task.name"} & set(paths)
 

@@ -25,6 +25,7 @@ from alignreg_jax.sweeping.plan import (
     shard,
     side_by_side,
 )
+from alignreg_jax.sweeping.starts import field_paths
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
@@ -125,7 +126,7 @@ def shipped(monkeypatch):
     def load(name):
         monkeypatch.delitem(sys.modules, "config_config", raising=False)
         values = parse(
-            ["--config", str(CONFIGS / name)], program="", example="", fields=sweeps.field_paths
+            ["--config", str(CONFIGS / name)], program="", example="", fields=field_paths
         )
         return sweeps.resolve(values.config)
 

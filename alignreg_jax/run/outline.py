@@ -1,0 +1,90 @@
+"""What a run is about to do, in a few lines: at its start, and for --check."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+
+from alignreg_jax.config import ExperimentConfig, differences, to_dict
+from alignreg_jax.run.inputs import Inputs
+from alignreg_jax.run.member import finished
+from alignreg_jax.run.plan import Phases
+
+_LOOKED_AT = 100  # runs beside this one, the newest first
+
+
+def outline(
+    config: ExperimentConfig, inputs: Inputs, phases: Phases, states: Mapping[Path, str]
+) -> str:
+    """Method, folders, encoder, data, schedule, devices, and how long it took before.
+
+    Args:
+        config: resolved; of which seed does not matter.
+        inputs: of the run.
+        phases: its time table.
+        states: folder of every seed -> new or begun, and the like.
+    """
+    languages = sorted({language for _, language in inputs.evaluation})
+    rows = sum(split.rows for split in inputs.evaluation.values())
+    encoder, vocabulary = inputs.encoder.config, inputs.vocabulary
+    used = f", {len(vocabulary.rows):,} of them in use" if vocabulary else ""
+    lines = [
+        f"method    {config.method} on {config.task.name}",
+        *(
+            f"seed {seed:<4} {folder} ({state})"
+            for seed, (folder, state) in enumerate(states.items(), config.seed)
+        ),
+        f"encoder   {config.model.name_or_path}: {encoder.num_layers} layers of "
+        f"{encoder.hidden_size}, {encoder.vocab_size:,} pieces{used}",
+        f"data      {inputs.labelled:,} training rows of at most {inputs.max_length} pieces; "
+        f"{rows:,} to evaluate in {len(languages)} languages: {', '.join(languages)}",
+        f"schedule  {_words(phases)}",
+        f"devices   {devices()}, {config.model.dtype}",
+    ]
+    if before := _last_time(config, list(states)):
+        lines.append(f"before    {before}")
+    return "\n".join(lines)
+
+
+def _words(phases: Phases) -> str:
+    if not phases.last:
+        return f"{phases.total_steps:,} steps, nothing is pruned"
+    left = ", ".join(f"{phases.remaining(phase):.1%}" for phase in range(1, phases.last + 1))
+    return (
+        f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then {phases.steps(1):,} after "
+        f"each of {phases.last} cuts, to {left}"
+    )
+
+
+def devices() -> str:
+    """How many devices of what kind there are."""
+    found = jax.devices()
+    return f"{len(found)} x {found[0].device_kind} ({found[0].platform})"
+
+
+def _last_time(config: ExperimentConfig, folders: list[Path]) -> str | None:
+    """How long the newest complete run beside these took that differs in nothing but the seed."""
+    wanted = to_dict(config)
+    beside = {path for folder in folders for path in folder.parent.glob("*/results.json")}
+    stamped = sorted(((_time(path), path.parent) for path in beside), reverse=True)
+    for _, folder in stamped[:_LOOKED_AT]:
+        done = finished(folder)
+        if done is None or "wall_seconds" not in done or folder in folders:
+            continue
+        try:
+            made = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            apart = differences(made["config"], wanted)
+        except (OSError, ValueError, KeyError, AttributeError):
+            continue  # not as a run leaves it
+        if all(line.startswith("seed (") for line in apart):
+            kinds = made.get("devices") or ["unknown"]
+            return f"{done['wall_seconds']:.0f} s on {len(kinds)} x {kinds[0]} ({folder})"
+    return None
+
+
+def _time(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:  # gone meanwhile
+        return 0.0
