@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
+from alignreg_jax.support.callable_module import make_callable
 
 if TYPE_CHECKING:
+    from alignreg_jax.compress.deployment.deploy import Deployed
     from alignreg_jax.compress.served import Served
 
 _USAGE = """\
@@ -49,21 +51,31 @@ How it is stored:
 Exit code 3 if no smaller form passes; DIR then has the float model."""
 
 
+make_callable(__name__)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, write the folder, say what was lost; the exit code."""
     return flags.execute(arguments, lambda: _USAGE, _run, flags.NOTHING_WRITTEN)
 
 
 def _run(arguments: Sequence[str]) -> int:
+    out, done = written(arguments)
+    from alignreg_jax.compress.deployment import account
+
+    terminal.show("\n".join(account.lines(done, str(out))))
+    return 0 if done.passed else 3
+
+
+def written(arguments: Sequence[str]) -> "tuple[Path, Deployed]":
+    """Write the folder that is served; where, and what was measured.
+
+    Raises:
+        UserError: any mistake in the command line, the model, or what is asked of it.
+    """
     values = _parse(arguments)
     out = flags.new_folder(values.out)
-    try:
-        import onnx  # noqa: F401
-        import onnxruntime  # noqa: F401
-    except ImportError:
-        raise UserError(
-            "alignreg deploy needs onnx and onnxruntime: pip install 'alignreg_jax[deploy]'"
-        ) from None
+    _check_installed()
     from alignreg_jax.compress import trim, word_lists
     from alignreg_jax.compress.deployment import account
     from alignreg_jax.compress.deployment.cutting import Cuts
@@ -100,11 +112,18 @@ def _run(arguments: Sequence[str]) -> int:
         free = bool(languages) and not (values.tokens or values.coverage)
         found = search(folder, out, served, wanted, budget, free)
         terminal.show("\n".join(account.tried(found.trials, budget)))
-        done = found.done
-    else:
-        done = deploy(folder, out, served, wanted)
-    terminal.show("\n".join(account.lines(done, str(out))))
-    return 0 if done.passed else 3
+        return out, found.done
+    return out, deploy(folder, out, served, wanted)
+
+
+def _check_installed() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        raise UserError(
+            "alignreg deploy needs onnx and onnxruntime: pip install 'alignreg_jax[deploy]'"
+        ) from None
 
 
 def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Served"]:

@@ -6,13 +6,16 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
+from alignreg_jax.support.callable_module import make_callable
 
 if TYPE_CHECKING:
     from alignreg_jax.compress.budgets import Budget, Kind
+    from alignreg_jax.compress.account import Report
 
 _BUDGETS: tuple["Kind", ...] = ("size", "parameters", "macs", "max-mb", "latency-ms")
 _USAGE = """\
@@ -36,22 +39,36 @@ Of a model that serves every size (method=elastic), one of:
   --latency-ms MS  that takes at most MS milliseconds for one text of 128 pieces; measured here"""
 
 
+make_callable(__name__)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, write the smaller model, say how large it is; the exit code."""
     return flags.execute(arguments, lambda: _USAGE, _run, flags.NOTHING_WRITTEN)
 
 
 def _run(arguments: Sequence[str]) -> int:
+    from alignreg_jax.compress import account
+
+    out, report = written(arguments)
+    terminal.show("\n".join([*account.lines(report), str(out)]))
+    return 0
+
+
+def written(arguments: Sequence[str]) -> "tuple[Path, Report]":
+    """Write the smaller model; its folder, and how large it is.
+
+    Raises:
+        UserError: any mistake in the command line, the model, or what is asked of it.
+    """
     values = _parse(arguments)
-    from alignreg_jax.compress import account, forms
+    from alignreg_jax.compress import forms
     from alignreg_jax.compress.shrink import shrink
     from alignreg_jax.models import checkpoints
 
     out = flags.new_folder(values.out)
     folder = checkpoints.resolve(values.export, "EXPORT")
-    report = shrink(folder, out, values.form, values.align or forms.ALIGN, _budget(values))
-    terminal.show("\n".join([*account.lines(report), str(out)]))
-    return 0
+    return out, shrink(folder, out, values.form, values.align or forms.ALIGN, _budget(values))
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -16,6 +16,7 @@ from absl import flags as absl_flags
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
+from alignreg_jax.support.callable_module import make_callable
 
 _COLUMNS = 100
 _USAGE = """\
@@ -30,6 +31,9 @@ Trains what is not done of a table's runs, or continues, and writes the table.
 With --config, --help shows what that file sets. Fields (* differs from the default; a list is
 a,b,c; base has the fields of every run):
 """
+
+
+make_callable(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -54,10 +58,9 @@ def _run(arguments: Sequence[str]) -> int:
     from alignreg_jax.run.workdir import check_writable
     from alignreg_jax.support import runtime
     from alignreg_jax.sweeping import config as sweeps
+    from alignreg_jax.sweeping import whole
     from alignreg_jax.sweeping.folder import Folder
     from alignreg_jax.sweeping.plan import check_given, parse_shard, plan, shard
-    from alignreg_jax.sweeping.runner import Runner
-    from alignreg_jax.sweeping.table import write_table
 
     part = parse_shard(values.shard)
     sweep = sweeps.resolve(values.config)
@@ -76,26 +79,22 @@ def _run(arguments: Sequence[str]) -> int:
         said = _outlook(sweep, planned, folder).rstrip("\n").split("\n")
         terminal.show("\n".join(textwrap.fill(line, _COLUMNS) for line in said))
         return 0
-    check_writable(folder.path)
-    runtime.prepare()
     if values.check:
+        check_writable(folder.path)
+        runtime.prepare()
         from alignreg_jax.sweeping.checking import check_sweep
 
         terminal.show(check_sweep(mine, folder))
         return 0
     command = shlex.join(["python", "-m", "alignreg_jax.sweep", *_without_shard(arguments)])
-    runner = Runner(planned, mine, folder, command, sweep.together)
-    runner.check()
-    folder.write(sweep, command)
-    runner.run()
-    if runner.failed:
-        names = ", ".join(run.name for run in runner.failed)
+    failed, page = whole.carry_out(sweep, planned, mine, folder, command, title)
+    if failed:
+        names = ", ".join(run.name for run in failed)
         print(f"failed: {names}; why is in {folder.path / 'failed'}", file=sys.stderr)
-    page = write_table(sweep, planned, folder, runner.shared.inputs, title=title, command=command)
     if page is not None:
         terminal.show((folder.path / "table.md").read_text(encoding="utf-8"))
         terminal.show(f"Table: {page}")
-    return 1 if runner.failed else 0
+    return 1 if failed else 0
 
 
 def _without_shard(arguments: Sequence[str]) -> list[str]:

@@ -8,9 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
+from alignreg_jax.support.callable_module import make_callable
+
+if TYPE_CHECKING:
+    from alignreg_jax.compress.trim import Trimmed
 
 _USAGE = """\
 usage: alignreg trim MODEL --out DIR [--text FILE ...] [--languages de,sw [--word-lists FOLDER]]
@@ -33,12 +38,28 @@ Says for each language how many more pieces a text has, what is unknown, and how
 they were."""
 
 
+make_callable(__name__)
+
+
 def main(arguments: Sequence[str]) -> int:
     """Parse the command line, write the smaller model, say what was lost; the exit code."""
     return flags.execute(arguments, lambda: _USAGE, _run, flags.NOTHING_WRITTEN)
 
 
 def _run(arguments: Sequence[str]) -> int:
+    from alignreg_jax.compress import trim
+
+    out, done = written(arguments)
+    terminal.show("\n".join([*trim.lines(done), str(out)]))
+    return 0
+
+
+def written(arguments: Sequence[str]) -> "tuple[Path, Trimmed]":
+    """Write the model with fewer pieces; its folder, and what each language lost.
+
+    Raises:
+        UserError: any mistake in the command line, the model, or what is asked of it.
+    """
     values = _parse(arguments)
     from alignreg_jax.compress import trim, word_lists
     from alignreg_jax.models import checkpoints
@@ -55,9 +76,7 @@ def _run(arguments: Sequence[str]) -> int:
         0.999 if values.coverage is None else values.coverage,
         values.multiple,
     )
-    done = trim.trim(checkpoints.resolve(values.model, "MODEL"), out, wanted)
-    terminal.show("\n".join([*trim.lines(done), str(out)]))
-    return 0
+    return out, trim.trim(checkpoints.resolve(values.model, "MODEL"), out, wanted)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
