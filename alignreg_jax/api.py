@@ -18,8 +18,8 @@ from alignreg_jax.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from alignreg_jax.compress.deployment.deploy import Deployed
     from alignreg_jax.compress.account import Report
+    from alignreg_jax.compress.deployment.deploy import Deployed
     from alignreg_jax.compress.trim import Trimmed
 
 PathLike = str | Path

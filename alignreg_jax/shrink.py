@@ -14,8 +14,8 @@ from alignreg_jax.support import flags, terminal
 from alignreg_jax.support.callable_module import make_callable
 
 if TYPE_CHECKING:
-    from alignreg_jax.compress.budgets import Budget, Kind
     from alignreg_jax.compress.account import Report
+    from alignreg_jax.compress.budgets import Budget, Kind
 
 _BUDGETS: tuple["Kind", ...] = ("size", "parameters", "macs", "max-mb", "latency-ms")
 _USAGE = """\

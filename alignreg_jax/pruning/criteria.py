@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Key
 
-from alignreg_jax.pruning.kernels import KERNELS, Kernels
+from alignreg_jax.pruning.kernels import Kernels, named
 
 
 def magnitude(kernels: Kernels) -> Kernels:
@@ -15,7 +15,7 @@ def magnitude(kernels: Kernels) -> Kernels:
     Returns:
         Scores of the kernels' shapes, float32.
     """
-    return {name: jnp.abs(kernels[name].astype(jnp.float32)) for name in KERNELS}
+    return {name: jnp.abs(kernels[name].astype(jnp.float32)) for name in named(kernels)}
 
 
 def random(kernels: Kernels, key: Key[Array, ""]) -> Kernels:
@@ -30,7 +30,7 @@ def random(kernels: Kernels, key: Key[Array, ""]) -> Kernels:
     """
     return {
         name: jax.random.uniform(jax.random.fold_in(key, index), kernels[name].shape)
-        for index, name in enumerate(KERNELS)
+        for index, name in enumerate(named(kernels))
     }
 
 
@@ -66,5 +66,5 @@ def saliency(kernels: Kernels, accumulated: Kernels) -> Kernels:
     """
     return {
         name: jnp.abs(kernels[name].astype(jnp.float32) * accumulated[name].astype(jnp.float32))
-        for name in KERNELS
+        for name in named(kernels)
     }

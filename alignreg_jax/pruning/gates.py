@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Key
 
 from alignreg_jax.models.dropout import random_bits
-from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
+from alignreg_jax.pruning.kernels import Kernels, Masks, named
 
 TEMPERATURE = 2 / 3  # beta
 LOW, HIGH = -0.1, 1.1  # gamma and zeta: a gate is stretched to this interval, then clipped
@@ -28,7 +28,8 @@ def init(kernels: Kernels) -> Kernels:
     Returns:
         `log_alpha` of the kernels' shapes, float32.
     """
-    return {name: jnp.full(kernels[name].shape, INITIAL_LOG_ALPHA, jnp.float32) for name in KERNELS}
+    shapes = {name: kernel.shape for name, kernel in kernels.items()}
+    return {name: jnp.full(shape, INITIAL_LOG_ALPHA, jnp.float32) for name, shape in shapes.items()}
 
 
 def noise(key: Key[Array, ""], kernels: Kernels) -> Kernels:
@@ -47,7 +48,7 @@ def noise(key: Key[Array, ""], kernels: Kernels) -> Kernels:
     """
     return {
         name: _uniform(jax.random.fold_in(key, index), kernels[name].shape)
-        for index, name in enumerate(KERNELS)
+        for index, name in enumerate(named(kernels))
     }
 
 
@@ -82,7 +83,7 @@ def open_probability(log_alpha: Float[Array, "*shape"]) -> Float[Array, "*shape"
 
 def fold(kernels: Kernels, log_alpha: Kernels) -> Kernels:
     """Multiply weights by their test gates, as a network without gates would store them."""
-    return {name: kernels[name] * deterministic(log_alpha[name]) for name in KERNELS}
+    return {name: kernels[name] * deterministic(log_alpha[name]) for name in named(kernels)}
 
 
 def expected_remaining(log_alpha: Kernels, masks: Masks) -> Float[Array, ""]:
@@ -96,14 +97,14 @@ def expected_remaining(log_alpha: Kernels, masks: Masks) -> Float[Array, ""]:
         The sum of `open_probability` over the weights that stand, divided by the number of all
         prunable weights.
     """
-    total = sum(masks[name].size for name in KERNELS)
+    total = sum(masks[name].size for name in named(masks))
 
     def share(name: str) -> Float[Array, ""]:
         # Most gates are open: the few that are shut add up with less rounding
         shut = jnp.where(masks[name], 1 - open_probability(log_alpha[name]), 0)
         return (jnp.mean(masks[name], dtype=jnp.float32) - jnp.mean(shut)) * (shut.size / total)
 
-    return jnp.sum(jnp.stack([share(name) for name in KERNELS]))
+    return jnp.sum(jnp.stack([share(name) for name in named(masks)]))
 
 
 def lagrangian(

@@ -22,7 +22,9 @@ KERNELS = (
 )
 
 Kernels = dict[str, Float[Array, "layers _ _"]]
-"""`[layers, in, out]` for every name of `KERNELS`; column j of a matrix is unit j."""
+"""`[layers, in, out]` for every name of `KERNELS`; column j of a matrix is unit j.
+
+Criteria of single weights, masks and regularizers take stacks of any names and shapes."""
 
 Masks = dict[str, Bool[Array, "layers _ _"]]
 """True where a weight is kept; the structure of `Kernels`."""
@@ -34,8 +36,11 @@ def kernel_path(name: str) -> str:
 
 
 def named(kernels: Mapping[str, Any]) -> list[str]:
-    """The names of kernels, or of what belongs to them, in the order of `KERNELS`."""
-    return [name for name in KERNELS if name in kernels]
+    """The names of kernels, or of what belongs to them, in the order that decides ties.
+
+    Those of `KERNELS` in its order, then others, of a model that is not ours, by the alphabet.
+    """
+    return [name for name in KERNELS if name in kernels] + sorted(kernels.keys() - set(KERNELS))
 
 
 def split(params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from alignreg_jax.pruning.kernels import KERNELS, Kernels
+from alignreg_jax.pruning.kernels import Kernels, named
 
 
 def lamp(kernels: Kernels) -> Kernels:
@@ -24,7 +24,7 @@ def lamp(kernels: Kernels) -> Kernels:
     Returns:
         Scores of the kernels' shapes in [0, 1], float32; 0 throughout a matrix of zeros.
     """
-    return {name: _of_stack(kernels[name]) for name in KERNELS}
+    return {name: _of_stack(kernels[name]) for name in named(kernels)}
 
 
 def _of_stack(kernel: Float[Array, "layers rows columns"]) -> Float[Array, "layers rows columns"]:

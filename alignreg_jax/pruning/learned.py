@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
 from alignreg_jax.pruning import masks
-from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks
+from alignreg_jax.pruning.kernels import Kernels, Masks, named
 from alignreg_jax.pruning.method import Clock, Hyper, Penalty, Signals, State, Weights
 
 LABELS = (("scores", "scores"),)
@@ -27,7 +27,7 @@ FLOOR = 0.005
 
 def init(kernels: Kernels, key: Key[Array, ""]) -> State:
     """Scores of 0: until they move apart, ties go to the lower position."""
-    return {"scores": {name: jnp.zeros(kernels[name].shape, jnp.float32) for name in KERNELS}}
+    return {"scores": {name: jnp.zeros(each.shape, jnp.float32) for name, each in kernels.items()}}
 
 
 @jax.custom_vjp
@@ -57,7 +57,7 @@ def effective(
     return {
         name: kernels[name]
         * straight_through(state["scores"][name], masks_[name].astype(kernels[name].dtype))
-        for name in KERNELS
+        for name in named(kernels)
     }
 
 
@@ -86,7 +86,7 @@ def score_penalty(*, ramped: bool) -> Callable[..., Penalty]:
 
 def mean_openness(scores: Kernels) -> Float[Array, ""]:
     """Mean over matrices of the mean of sigmoid(score); 1/2 at the start."""
-    return jnp.mean(jnp.concatenate([_openness(scores[name]) for name in KERNELS]))
+    return jnp.mean(jnp.concatenate([_openness(scores[name]) for name in named(scores)]))
 
 
 def _openness(scores: Float[Array, "layers rows columns"]) -> Float[Array, " layers"]:
@@ -103,7 +103,7 @@ def hard(scores: Kernels, keep: masks.Keep, scope: masks.Scope) -> Masks:
         scope = "layer"
         keep = {
             name: divide(jnp.asarray(keep[name]), _openness(scores[name]), scores[name][0].size)
-            for name in KERNELS
+            for name in named(scores)
         }
     return masks.top_k(scores, masks.ones(scores), keep, scope)
 
@@ -155,13 +155,14 @@ def soft(scores: Kernels, threshold: Float[Array, ""]) -> Masks:
 
     Of every matrix at least a share of `FLOOR` and one weight stay, the highest.
     """
-    above = {name: jax.nn.sigmoid(scores[name]) > threshold for name in KERNELS}
-    least = {name: int(FLOOR * scores[name][0].size) + 1 for name in KERNELS}
-    kept = {name: jnp.sum(above[name], axis=(1, 2), dtype=jnp.int32) for name in KERNELS}
-    too_few = jnp.any(jnp.stack([jnp.any(kept[name] < least[name]) for name in KERNELS]))
+    names = named(scores)
+    above = {name: jax.nn.sigmoid(scores[name]) > threshold for name in names}
+    least = {name: int(FLOOR * scores[name][0].size) + 1 for name in names}
+    kept = {name: jnp.sum(above[name], axis=(1, 2), dtype=jnp.int32) for name in names}
+    too_few = jnp.any(jnp.stack([jnp.any(kept[name] < least[name]) for name in names]))
 
     def floored() -> Masks:
-        counts = {name: jnp.maximum(kept[name], least[name]) for name in KERNELS}
+        counts = {name: jnp.maximum(kept[name], least[name]) for name in names}
         return masks.top_k(scores, masks.ones(scores), counts, "layer")
 
     return jax.lax.cond(too_few, floored, lambda: above)

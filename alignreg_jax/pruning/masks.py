@@ -87,30 +87,29 @@ def top_k(scores: Kernels, masks: Masks, keep: Keep, scope: Scope) -> Masks:
     Returns:
         The new masks, nested in the old ones.
     """
+    names = named(scores)
     counts: _PerMatrix = {
         name: jnp.broadcast_to(keep if scope == "global" else keep[name], masks[name].shape[:1])
-        for name in KERNELS
+        for name in names
     }
-    keys = {name: jnp.where(masks[name], _ordered(scores[name]), 0) for name in KERNELS}
+    keys = {name: jnp.where(masks[name], _ordered(scores[name]), 0) for name in names}
 
     # Two rounds over 16-bit digits instead of one over 32-bit keys: half the memory traffic, which
     # is what a counting pass costs. In the second round a key above (below) the first digit of the
     # cut becomes the largest (smallest) digit, so that it counts always (never).
-    high = {name: (keys[name] >> 16).astype(jnp.uint16) for name in KERNELS}
+    high = {name: (keys[name] >> 16).astype(jnp.uint16) for name in names}
     top = _bisect(high, counts, scope)
-    low = {name: _second_digit(keys[name], high[name], _spread(top[name])) for name in KERNELS}
+    low = {name: _second_digit(keys[name], high[name], _spread(top[name])) for name in names}
     bottom = _bisect(low, counts, scope)
-    cut = {name: (top[name].astype(jnp.uint32) << 16) | bottom[name] for name in KERNELS}
+    cut = {name: (top[name].astype(jnp.uint32) << 16) | bottom[name] for name in names}
 
-    above = {name: keys[name] > _spread(cut[name]) for name in KERNELS}
-    equal = {name: keys[name] == _spread(cut[name]) for name in KERNELS}
+    above = {name: keys[name] > _spread(cut[name]) for name in names}
+    equal = {name: keys[name] == _spread(cut[name]) for name in names}
     certain = _pool(_count_all(above), scope)
-    wanted = {name: counts[name] - certain[name] for name in KERNELS}
+    wanted = {name: counts[name] - certain[name] for name in names}
     if scope == "global":
         wanted = _share_in_order(wanted, _count_all(equal))
-    return {
-        name: masks[name] & (above[name] | _first(equal[name], wanted[name])) for name in KERNELS
-    }
+    return {name: masks[name] & (above[name] | _first(equal[name], wanted[name])) for name in names}
 
 
 def apply(kernels: Kernels, masks: Masks) -> Kernels:
@@ -128,12 +127,12 @@ def statistics(kernels: Mapping[str, Any], masks: Mapping[str, Any]) -> dict[str
         `kept_by_layer` (a list over layers for every kernel), `kept`, `nonzero`, `prunable`.
     """
     kept, nonzero = processes.fetch(_counts(dict(kernels), dict(masks)))
-    kept_by_layer = {name: [int(count) for count in kept[name]] for name in KERNELS}
+    kept_by_layer = {name: [int(count) for count in kept[name]] for name in named(masks)}
     return {
         "kept_by_layer": kept_by_layer,
         "kept": sum(sum(counts) for counts in kept_by_layer.values()),
-        "nonzero": sum(int(count) for name in KERNELS for count in nonzero[name]),
-        "prunable": sum(int(np.prod(masks[name].shape)) for name in KERNELS),
+        "nonzero": sum(int(count) for name in kept_by_layer for count in nonzero[name]),
+        "prunable": sum(int(np.prod(masks[name].shape)) for name in kept_by_layer),
     }
 
 
@@ -190,21 +189,21 @@ def _bisect(
 
     def try_bit(step: Int[Array, ""], cut: _PerMatrix) -> _PerMatrix:
         bit = jnp.uint16(1) << (15 - step).astype(jnp.uint16)
-        candidate = {name: cut[name] | bit for name in KERNELS}
+        candidate = {name: cut[name] | bit for name in digits}
         reached = _pool(
-            _count_all({name: digits[name] >= _spread(candidate[name]) for name in KERNELS}), scope
+            _count_all({name: digits[name] >= _spread(candidate[name]) for name in digits}), scope
         )
         return {
             name: jnp.where(reached[name] >= keep[name], candidate[name], cut[name])
-            for name in KERNELS
+            for name in digits
         }
 
-    start = {name: jnp.zeros(digits[name].shape[:1], jnp.uint16) for name in KERNELS}
+    start = {name: jnp.zeros(digits[name].shape[:1], jnp.uint16) for name in digits}
     return jax.lax.fori_loop(0, 16, try_bit, start)
 
 
 def _count_all(marked: Mapping[str, Bool[Array, "layers _ _"]]) -> _PerMatrix:
-    return {name: _count(marked[name]) for name in KERNELS}
+    return {name: _count(each) for name, each in marked.items()}
 
 
 def _count(marked: Bool[Array, "layers rows columns"]) -> Int[Array, " layers"]:
@@ -217,16 +216,16 @@ def _pool(counts: _PerMatrix, scope: Scope) -> _PerMatrix:
     """Add counts up over what one cut covers; every matrix is told its cut's total."""
     if scope == "layer":
         return counts
-    total = sum(jnp.sum(counts[name], dtype=jnp.int32) for name in KERNELS)
-    return {name: jnp.broadcast_to(total, counts[name].shape) for name in KERNELS}
+    total = sum(jnp.sum(counts[name], dtype=jnp.int32) for name in named(counts))
+    return {name: jnp.broadcast_to(total, each.shape) for name, each in counts.items()}
 
 
 def _share_in_order(wanted: _PerMatrix, ties: _PerMatrix) -> _PerMatrix:
     """Deal one global number of ties out to the matrices, first come first served."""
-    in_order = jnp.concatenate([ties[name] for name in KERNELS])
+    in_order = jnp.concatenate([ties[name] for name in named(ties)])
     before = jnp.cumsum(in_order) - in_order
     shares, start = {}, 0
-    for name in KERNELS:
+    for name in named(ties):
         stop = start + ties[name].shape[0]
         shares[name] = jnp.clip(wanted[name] - before[start:stop], 0, ties[name])
         start = stop
@@ -258,5 +257,5 @@ def _spread(per_matrix: Shaped[Array, " layers"]) -> Shaped[Array, "layers 1 1"]
 
 @jax.jit
 def _counts(kernels: dict[str, Any], masks: dict[str, Any]) -> tuple[_PerMatrix, _PerMatrix]:
-    nonzero = {name: masks[name] & (kernels[name] != 0) for name in KERNELS}
+    nonzero = {name: masks[name] & (kernels[name] != 0) for name in named(masks)}
     return _count_all(cast(Any, masks)), _count_all(nonzero)

@@ -10,7 +10,7 @@ from typing import Literal
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from alignreg_jax.pruning.kernels import KERNELS, Kernels
+from alignreg_jax.pruning.kernels import Kernels, named
 
 Reduce = Literal["sum", "mean"]
 
@@ -43,7 +43,7 @@ def cosine_similarity(
     """
     return {
         name: _similarity(pruned[name], reference[name], per_unit=per_unit, signed=signed)
-        for name in KERNELS
+        for name in named(reference)
     }
 
 
@@ -64,7 +64,7 @@ def frobenius(
     """
     distances = {
         name: _square_norm(_widen(reference[name]) - _widen(pruned[name]), axes=(-2, -1))
-        for name in KERNELS
+        for name in named(pruned)
     }
     if not squared:
         distances = {name: _safe_sqrt(distance) for name, distance in distances.items()}
@@ -89,13 +89,13 @@ def square_distance(
 def l2(pruned: Kernels) -> Float[Array, ""]:
     """Compute the sum of squared weights, the classic companion of magnitude pruning."""
     return _reduce(
-        {name: _square_norm(_widen(pruned[name]), axes=(-2, -1)) for name in KERNELS}, "sum"
+        {name: _square_norm(_widen(pruned[name]), axes=(-2, -1)) for name in named(pruned)}, "sum"
     )
 
 
 def zero_columns(kernels: Kernels) -> Int[Array, ""]:
     """Count the units that have no weight left: the cosine no longer sees them."""
-    empty = [jnp.all(kernels[name] == 0, axis=-2) for name in KERNELS]
+    empty = [jnp.all(kernels[name] == 0, axis=-2) for name in named(kernels)]
     return sum((jnp.sum(units, dtype=jnp.int32) for units in empty), start=jnp.int32(0))
 
 
@@ -132,5 +132,5 @@ def _widen(kernel: Float[Array, "..."]) -> Float[Array, "..."]:
 
 
 def _reduce(per_matrix: dict[str, Float[Array, " layers"]], reduce: Reduce) -> Float[Array, ""]:
-    values = jnp.concatenate([per_matrix[name] for name in KERNELS])
+    values = jnp.concatenate([per_matrix[name] for name in named(per_matrix)])
     return jnp.sum(values) if reduce == "sum" else jnp.mean(values)

@@ -22,7 +22,8 @@ from alignreg_jax.pruning.units import UNITS, UnitMasks, Units
 from alignreg_jax.support import processes
 
 UnitScope = Literal["units-even", "units", "ffn", "layers"]
-SCOPES: tuple[UnitScope, ...] = ("units-even", "units", "ffn", "layers")
+CUTTING: tuple[UnitScope, ...] = ("units-even", "units", "ffn")
+SCOPES: tuple[UnitScope, ...] = (*CUTTING, "layers")
 """The last is of models that serve several sizes (elastic.py): nothing is cut."""
 
 

@@ -335,3 +335,23 @@ def test_a_file_without_a_kernel_is_the_users_error(make_kernels):
     del packed["attention/value"]
     with pytest.raises(UserError, match="attention/value"):
         masks.unpack(packed)
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_stacks_of_any_names_are_cut_too_in_the_order_of_the_alphabet(scope):
+    draw = np.random.default_rng(0)
+    shapes = {"mlp/b": (2, 3, 5), "mlp/a": (1, 4, 4), "output": (1, 2, 2)}
+    scores = {name: jnp.asarray(draw.integers(0, 3, shape), jnp.float32)
+              for name, shape in shapes.items()}  # fmt: skip
+    counts = masks.keep_counts(kernels.sizes(scores), 0.4, scope)
+    kept = jax.jit(partial(masks.top_k, scope=scope))(scores, masks.ones(scores), counts)
+    order = ["output", "mlp/a", "mlp/b"]  # a name of ours comes first
+    matrices = [(name, layer) for name in order for layer in range(shapes[name][0])]
+    cuts = [matrices] if scope == "global" else [[matrix] for matrix in matrices]
+    for cut in cuts:
+        flat = np.concatenate([np.asarray(scores[name][layer]).ravel() for name, layer in cut])
+        best = np.argsort(-flat, kind="stable")[: round(len(flat) * 0.4)]
+        expected = np.isin(np.arange(len(flat)), best)
+        found = np.concatenate([np.asarray(kept[name][layer]).ravel() for name, layer in cut])
+        np.testing.assert_array_equal(found, expected)
+    assert masks.statistics(scores, kept)["prunable"] == 30 + 16 + 4

@@ -58,7 +58,7 @@ def test_the_best_of_every_layer_comes_first():
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 2**31), st.sampled_from(unit_cuts.SCOPES))
+@given(st.integers(0, 2**31), st.sampled_from(unit_cuts.CUTTING))
 def test_cuts_nest_and_leave_what_they_should(seed, scope):
     left, before = [], DENSE
     shares = (0.97, 0.95, 0.9) if scope == "ffn" else (0.8, 0.5, 0.35)
