@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # Tests start a hundred processes, and each would compile all of its modules again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo smoke test lint clean
+.PHONY: demo smoke test lint check clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m alignreg_jax.main --config configs/demo.py --workdir $(WORKDIR)
@@ -48,6 +48,10 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,lint]"
 	@touch $@ $(VENV)/.test $(VENV)/.demo
+
+# Before a commit: what takes less than a minute
+check: lint
+	$(BIN)/python -m pytest -q tests/pruning/test_criteria.py tests/config tests/test_rooms.py tests/test_cli.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

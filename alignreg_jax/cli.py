@@ -1,4 +1,4 @@
-"""The `alignreg` command: `alignreg run`, `sweep`, `demo`, `shrink`, `trim`, `deploy`, `mask`."""
+"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, mask."""
 
 import os
 import sys
@@ -15,6 +15,7 @@ _USAGE = """\
 usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, export
        alignreg sweep --config FILE[:args] [...]   every method on every task, and the table
        alignreg demo [smoke|plain] [...]           a run on the bundled data and encoder
+       alignreg own FOLDER [...]                   a run on your data, for a model of any size
        alignreg shrink EXPORT OUT [...]            the model without its empty attention heads and
                                                    feed-forward units: physically smaller
        alignreg trim MODEL --out DIR [...]         the model with fewer pieces, those that some
@@ -28,6 +29,13 @@ usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, e
 The first two are `python -m alignreg_jax.main` and `python -m alignreg_jax.sweep`; `alignreg run
 --help` lists their flags; shrink, trim and deploy have a --help of their own. `alignreg demo smoke`
 takes about a minute. --version says what is installed."""
+
+
+_OWN = """
+Your own data, FOLDER of <lang>.<train|dev|test>.jsonl with text and label:
+  alignreg own FOLDER --workdir runs/mine
+  alignreg deploy runs/mine --out served --max-mb 60
+  python served/predict.py "a sentence\""""
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -46,7 +54,13 @@ def execute(arguments: Sequence[str]) -> int:
         return deploy.main(rest)
     if command == "demo":
         arg = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
-        return main.main(["--config", f"{config_folder() / 'demo.py'}{arg}", *rest])
+        code = main.main(["--config", f"{config_folder() / 'demo.py'}{arg}", *rest])
+        if not code and not flags.HELP & set(rest):
+            terminal.show(_OWN)
+        return code
+    if command == "own":
+        folder = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
+        return main.main(["--config", f"{config_folder() / 'own.py'}{folder}", *rest])
     if command == "mask":
         return flags.execute(rest, lambda: _USAGE, _mask)
     if flags.config_name(arguments):  # as before there were commands
@@ -87,7 +101,7 @@ def _mask(arguments: Sequence[str]) -> int:
 
 def _unknown(arguments: Sequence[str]) -> int:
     raise UserError(
-        f"alignreg {arguments[0]}: choose one of run, sweep, demo, shrink, trim, deploy, mask;"
+        f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy, mask;"
         " --help says more"
     )
 

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,6 +12,50 @@ _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 class UserError(Exception):
     """Bad input; one line that names the field, the file and line, or the way out."""
+
+
+class UserErrors(UserError):
+    """Several mistakes, so that a user need not find them one after the other.
+
+    Attributes:
+        lines: one for each.
+    """
+
+    def __init__(self, lines: Sequence[str]):
+        self.lines = tuple(lines)
+        super().__init__("\n".join(self.lines))
+
+
+class Mistakes:
+    """Collects them, and raises them together: one as it is, several as `UserErrors`."""
+
+    def __init__(self) -> None:
+        self._found: list[UserError] = []
+
+    def add(self, error: UserError) -> None:
+        """Note a mistake."""
+        self._found.append(error)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Work after which others are to be looked for, whatever is wrong in it."""
+        try:
+            yield
+        except UserError as error:
+            self.add(error)
+
+    def check(self) -> None:
+        """Raise what was noted."""
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            lines = (line for error in self._found for line in lines_of(error))
+            raise UserErrors(list(dict.fromkeys(lines)))
+
+
+def lines_of(error: Exception) -> tuple[str, ...]:
+    """The lines that say what is wrong."""
+    return error.lines if isinstance(error, UserErrors) else (" ".join(str(error).split("\n")),)
 
 
 class NonFiniteLoss(Exception):

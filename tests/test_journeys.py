@@ -27,6 +27,25 @@ def program(page: Path) -> str:
     return "\n".join(lines)
 
 
+def test_what_contributors_are_told_works(tmp_path):
+    """Its rows resolve to a method, in a process whose tables may be changed."""
+    script = tmp_path / "contributing.py"
+    script.write_text(
+        program(tiny.ROOT / "CONTRIBUTING.md")
+        + """
+from alignreg_jax.config import default_config, resolve
+config = default_config()
+config.method, config.task.name, config.task.data_dir = "saliency-frobenius", "topics", "."
+config.task.source = "folder"
+resolved = resolve(config)
+print(methods.CRITERIA[resolved.pruning.criterion].needs, resolved.regularizer.name)
+"""
+    )
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == "frozenset({'grad'}) frobenius\n"
+
+
 def test_every_page_is_run():
     assert {page.stem for page in PAGES} == set(SAID)
 

@@ -27,6 +27,7 @@ from alignreg_jax.config.starts import (
     XGLUE_STRIPPED,
     default_config,
     demo_config,
+    own_config,
     paper_config,
 )
 
@@ -69,6 +70,7 @@ __all__ = [
     "differences",
     "field_paths",
     "merged",
+    "own_config",
     "paper_config",
     "plain",
     "resolve",

@@ -2,11 +2,13 @@
 
 import dataclasses
 import typing
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
 from alignreg_jax.config.fields import ExperimentConfig, plain_type
+from alignreg_jax.data import folders
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 
@@ -76,6 +78,28 @@ def demo_config(task: str = "intents", arg: str = "") -> ConfigDict:
         config.eval.languages = DEMO_LANGUAGES[:4]
         config.eval.every_phase_languages = DEMO_LANGUAGES[:2]
         config.eval.examples = 100
+    return config
+
+
+def own_config(folder: str = "") -> ConfigDict:
+    """A folder of yours, trained once for every size; with its text without labels, if it has any.
+
+    Args:
+        folder: of `<lang>.<split>.jsonl`; without it, task.data_dir is yet to be set.
+    """
+    config: Any = default_config()
+    config.method = "elastic"
+    config.task.name, config.task.source = "folder", "folder"
+    config.train.learning_rate = 2e-5
+    config.pruning.first_epochs, config.pruning.epochs_per_step = 4, 8
+    if folder:
+        path = Path(folder).expanduser()
+        config.task.data_dir = folder
+        if path.is_dir():
+            config.task.name = folders.task_of(path)
+        if path.is_dir() and folders.has_unlabelled(path):
+            config.distill.text = "data"
+            config.pruning.epochs_per_step = 4  # each is half text, and twice as long
     return config
 
 

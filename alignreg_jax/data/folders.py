@@ -7,10 +7,13 @@ Nothing that looks like a language's data is passed over without a word: a forgo
 be missing from every table, and nobody would see it.
 """
 
+import json
 import re
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
+from alignreg_jax.data import lines
 from alignreg_jax.errors import UserError
 
 Key = tuple[str, str]
@@ -171,3 +174,26 @@ def _inside(folder: Path) -> list[tuple[Key | None, Path]]:
         elif _JSON_LINES.fullmatch(name):
             found.append((None, folder / name))
     return found
+
+
+_LOOKED_AT = 100  # rows
+
+
+def has_unlabelled(folder: Path) -> bool:
+    """Whether there is text without labels; a folder that cannot be read has none."""
+    return any(_UNLABELLED.fullmatch(name) for name in _names(folder))
+
+
+def task_of(folder: Path) -> str:
+    """Which task reads the English training rows, by the first of them.
+
+    What cannot be read is "folder"; that task then says what is wrong.
+    """
+    try:
+        path = listing(folder).files["en", "train"]
+        first = [json.loads(line) for _, line in islice(lines.rows(path), _LOOKED_AT)]
+        tags = [tag for row in first if "tokens" in row for tag in row["tags"]]
+        spans = any(str(tag).startswith(("B-", "I-")) for tag in tags)
+    except (UserError, KeyError, TypeError, ValueError):
+        return "folder"
+    return ("tokens" if spans else "pos_tags") if tags else "folder"

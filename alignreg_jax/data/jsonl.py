@@ -5,6 +5,7 @@ Labels and tags are names, or numbers as `datasets.to_json` writes them, in a wh
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from sys import intern
 from typing import Any
@@ -13,9 +14,11 @@ from alignreg_jax.data.folders import LABELS
 from alignreg_jax.data.lines import Progress, rows, silent
 from alignreg_jax.data.names import check_name
 from alignreg_jax.data.schema import Rows
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import Mistakes, UserError
 
 WHITE = " \t"
+MISTAKES = 10
+"""Kinds of them in one file, after which no more of it is read."""
 _KINDS = {dict: "an object", list: "a list", bool: "true or false", type(None): "null",
           str: "a string", float: "a float"}  # fmt: skip
 
@@ -40,8 +43,9 @@ def read(
     text_b: list[str] = []
     labels: list[str] = []
     kind: type | None = None
-    for number, line in rows(path, progress, WHITE):
-        where = f"{path}:{number}"
+
+    def add(line: str, where: str) -> None:
+        nonlocal kind, pair
         row = _parse(line, where, "text and label" if labelled else "text")
         if "tokens" in row and "text" not in row:
             raise UserError(f"{where}: has tokens, which task.name=tokens and pos_tags read")
@@ -53,11 +57,13 @@ def read(
         if pair:
             text_b.append(_string(_value(row, "text_pair", where), "text_pair", where))
         if not labelled:
-            continue
+            return
         label, kind = _label(_value(row, "label", where), kind, "label", where)
         labels.append(label)
         if not label:
             raise UserError(f"{where}: the label is empty")
+
+    _each(path, progress, add)
     found = labels if labelled else None
     return Rows(text_a, text_b if pair else None, found, str(path), numbered=kind is int)
 
@@ -67,13 +73,14 @@ def read_tokens(path: Path, *, labelled: bool = True, progress: Progress = silen
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
     kind: type | None = None
-    for number, line in rows(path, progress, WHITE):
-        where = f"{path}:{number}"
+
+    def add(line: str, where: str) -> None:
+        nonlocal kind
         row = _parse(line, where, "tokens and tags" if labelled else "tokens")
         tokens = _list(row, "tokens", where)
         sentences.append([_string(token, "every one of tokens", where) for token in tokens])
         if not labelled:
-            continue
+            return
         named = _list(row, "tags", where, "strings or numbers")
         tags.append([])
         for tag in named:
@@ -84,8 +91,43 @@ def read_tokens(path: Path, *, labelled: bool = True, progress: Progress = silen
             raise UserError(f"{where}: has {counts}")
         if "" in tags[-1]:
             raise UserError(f"{where}: tag {tags[-1].index('') + 1} is empty")
+
+    _each(path, progress, add)
     found = tags if labelled else None
     return Rows(sentences, None, found, str(path), numbered=kind is int)
+
+
+def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> None:
+    """Read every row of a file with `add`, which is given the line and its place.
+
+    Raises:
+        UserError: mistakes, the first of each kind; what stands behind damage is not read.
+    """
+    first: dict[str, str] = {}
+    count: dict[str, int] = {}
+
+    def note(error: UserError, where: str) -> None:
+        what = str(error).removeprefix(f"{where}: ")
+        first.setdefault(what, where)
+        count[what] = count.get(what, 0) + 1
+
+    where = str(path)
+    try:
+        for number, line in rows(path, progress, WHITE):
+            where = f"{path}:{number}"
+            try:
+                add(line, where)
+            except UserError as error:
+                note(error, where)
+            if len(first) == MISTAKES:
+                break
+    except UserError as error:  # of the file, not of a row
+        note(error, "")
+    mistakes = Mistakes()
+    for what, where in first.items():
+        more = f" (and {count[what] - 1:,} more lines)" if count[what] > 1 else ""
+        mistakes.add(UserError(f"{where}: {what}{more}" if where else what))
+    mistakes.check()
 
 
 def has_field(path: Path, field: str) -> bool:

@@ -16,7 +16,7 @@ from alignreg_jax.data.catalogue import Catalogue, choose
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Dataset, Rows, Split
 from alignreg_jax.data.tasks import Task
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import Mistakes, UserError
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
 
@@ -191,10 +191,21 @@ def _assemble(
         def read(key: tuple[str, str]) -> Rows:
             return found.read(found.files[key], key[1], bar.update)
 
+        # Whatever is wrong in one file, the others are read, too: a user mends all at once
+        mistakes, others = Mistakes(), {}
         fixed = task.labels or found.labels
-        trained = read(("en", "train"))
-        rows = labels.named(trained, trained, fixed)
-        names = labels.label_set(task, found.labels, rows, found.labels_from)
+        trained = rows = names = None
+        with mistakes.noted():
+            trained = read(("en", "train"))
+            rows = labels.named(trained, trained, fixed)
+            names = labels.label_set(task, found.labels, rows, found.labels_from)
+        for key in wanted[1:]:
+            if key in found.files:
+                with mistakes.noted():
+                    others[key] = read(key)
+        if trained is None or rows is None or names is None:
+            mistakes.check()
+            raise AssertionError("a file that was not read, and no mistake")
         said += _other_size(found, "en", "train", rows)
         if rows.numbered and fixed:
             meant = ", ".join(f"{number} is {name}" for number, name in enumerate(names[:8]))
@@ -207,13 +218,19 @@ def _assemble(
             if (language, split) not in found.files:
                 said.append(f"{language} has no {split} data")
                 continue
-            rows = labels.named(read((language, split)), trained, fixed)
-            said += _other_size(found, language, split, rows)
-            if rows.labels is None:
-                unlabelled.append((split, language))
-                said.append(f"{rows.origin} has no labels, so {language} is not evaluated on it")
-            else:
-                splits[split][language] = labels.number(rows, names, hint)
+            if (language, split) not in others:
+                continue
+            with mistakes.noted():
+                rows = labels.named(others.pop((language, split)), trained, fixed)
+                said += _other_size(found, language, split, rows)
+                if rows.labels is None:
+                    unlabelled.append((split, language))
+                    said.append(
+                        f"{rows.origin} has no labels, so {language} is not evaluated on it"
+                    )
+                else:
+                    splits[split][language] = labels.number(rows, names, hint)
+        mistakes.check()
     if not task.labels and found.labels:
         said += _untrained(names, train)
     return Dataset(

@@ -1,7 +1,7 @@
 """What a run is about to do, in a few lines: at its start, and for --check."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -39,7 +39,7 @@ def outline(
         f"{encoder.hidden_size}, {encoder.vocab_size:,} pieces{used}",
         f"data      {inputs.labelled:,} training rows of at most {inputs.max_length} pieces; "
         f"{rows:,} to evaluate in {len(languages)} languages: {', '.join(languages)}",
-        f"schedule  {_words(phases)}",
+        f"schedule  {_words(phases, config.pruning.sizes or ())}",
         f"devices   {devices()}, {config.model.dtype}",
     ]
     if before := _last_time(config, list(states)):
@@ -47,9 +47,14 @@ def outline(
     return "\n".join(lines)
 
 
-def _words(phases: Phases) -> str:
+def _words(phases: Phases, sizes: Sequence[float]) -> str:
     if not phases.last:
         return f"{phases.total_steps:,} steps, nothing is pruned"
+    if sizes:
+        return (
+            f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then {phases.steps(1):,} in"
+            f" which every row has a size of its own; evaluated at {', '.join(map(str, sizes))}"
+        )
     left = ", ".join(f"{phases.remaining(phase):.1%}" for phase in range(1, phases.last + 1))
     return (
         f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then {phases.steps(1):,} after "

@@ -18,7 +18,7 @@ from absl import flags as absl_flags
 from ml_collections import config_flags
 from ml_collections.config_flags import tuple_parser
 
-from alignreg_jax.errors import NonFiniteLoss, UserError, storage_trouble
+from alignreg_jax.errors import NonFiniteLoss, UserError, lines_of, storage_trouble
 from alignreg_jax.support import terminal
 from alignreg_jax.support.termination import Terminated, termination
 
@@ -134,7 +134,8 @@ def execute(
         with termination.handled():
             return work(arguments)
     except UserError as error:
-        print("error:", one_line(error), file=sys.stderr)
+        for line in lines_of(error):
+            print("error:", line, file=sys.stderr)
         return 2
     except NonFiniteLoss as error:
         print(f"stopped: {error}", file=sys.stderr)

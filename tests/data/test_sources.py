@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from alignreg_jax.data import jsonl
 from alignreg_jax.data.sources import DEMO_DATA, load
 from alignreg_jax.data.tasks import TASKS, get_task
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import UserError, lines_of
 
 MANY = settings(deadline=None, max_examples=200)
 FOLDER = get_task("folder")
@@ -51,9 +51,9 @@ def load_folder(folder, task=FOLDER, languages=None):
 def message(call, *arguments, **options):
     with pytest.raises(UserError) as caught:
         call(*arguments, **options)
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
+    first, *others = lines_of(caught.value)
+    assert not any("\n" in line for line in (first, *others))
+    return first
 
 
 def test_demo_intents_are_whole():
@@ -297,7 +297,7 @@ def test_damage_is_a_user_error_or_other_rows_but_never_a_crash(tmp_path_factory
     try:
         read, error = jsonl.read(path, pair=None), ""
     except UserError as caught:
-        read, error = None, str(caught)
+        read, error = None, "".join(lines_of(caught))
     if read is not None:
         lines_left = bytes(content).rstrip(b" \t\r\n").split(b"\n")
         assert len(read.text_a) == len(read.labels) == len(lines_left)
@@ -311,3 +311,44 @@ def test_line_separators_inside_a_text_do_not_split_it(write):
     text = "one\u2028two\u0085three\x0bfour"
     row = lines({"text": text, "label": "light"}, {"text": "x", "label": "sound"})
     assert Counter(load_folder(write(good=row)).train.text_a) == Counter([text, "x"])
+
+
+def test_every_mistake_of_a_folder_is_told_at_once(tmp_path):
+    """The first of each kind in a file, and how many more; what is sound in others is no news."""
+    good = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
+    files = {
+        "en.train": good + '{"text": "c"}\n{"text": "c"}\n{"text": 3, "label": "x"}\n',
+        "en.dev": good,
+        "en.test": good,
+        "de.test": '{"text": "a", "label": "x"}\n{"text": "b", "label": \n',
+        "sw.test": '{"text": "a", "label": "z"}\n',
+        "th.test": "",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.jsonl").write_text(text)
+
+    def told():
+        with pytest.raises(UserError) as caught:
+            load_folder(tmp_path)
+        return [line.removeprefix(f"{tmp_path}/") for line in lines_of(caught.value)]
+
+    assert told() == [
+        "en.train.jsonl:3: the field label is missing (and 1 more lines)",
+        "en.train.jsonl:5: text must be a string, not a number",
+        "de.test.jsonl:2: not JSON (Expecting value at column 24)",
+        "th.test.jsonl:1: the file has no rows",
+    ]
+    (tmp_path / "en.train.jsonl").write_text(good)  # what its labels are is known now
+    (tmp_path / "th.test.jsonl").write_text(good)
+    assert [line.partition(";")[0] for line in told()] == [
+        "de.test.jsonl:2: not JSON (Expecting value at column 24)",
+        "sw.test.jsonl:1: unknown label 'z'",
+    ]
+
+
+def test_of_many_kinds_of_mistakes_the_first_are_told(tmp_path):
+    rows = [f'{{"a{number}": 1, "a{number}": 2}}' for number in range(99)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    with pytest.raises(UserError) as caught:
+        jsonl.read(tmp_path / "rows.jsonl", pair=False)
+    assert len(lines_of(caught.value)) == jsonl.MISTAKES

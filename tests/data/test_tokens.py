@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from alignreg_jax.data import jsonl
 from alignreg_jax.data.sources import load
 from alignreg_jax.data.tasks import get_task
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import UserError, lines_of
 
 MANY = settings(deadline=None, max_examples=150)
 TOKENS = get_task("tokens")
@@ -48,8 +48,9 @@ def load_folder(folder, task=TOKENS, **options):
 def message(*arguments, **options):
     with pytest.raises(UserError) as caught:
         load_folder(*arguments, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    first, *others = lines_of(caught.value)
+    assert not any("\n" in line for line in (first, *others))
+    return first
 
 
 def test_words_and_tags_in_file_order(write):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from alignreg_jax import config as configuration
 from alignreg_jax.config import default_config, resolve
-from alignreg_jax.errors import UserError
-from alignreg_jax.support.flags import override, parse, words
+from alignreg_jax.errors import UserError, UserErrors
+from alignreg_jax.support.flags import execute, override, parse, words
 from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.starts import field_paths
 
@@ -104,3 +104,11 @@ def test_none_where_it_means_nothing():
         override(config, [assignment], configuration.field_paths())
         with pytest.raises(UserError, match=says):
             resolve(config)
+
+
+def test_several_mistakes_are_a_line_each(capsys):
+    def work(arguments):
+        raise UserErrors(["a.jsonl:1: no", "b.jsonl:2: no"])
+
+    assert execute([], lambda: "", work) == 2
+    assert capsys.readouterr().err == "error: a.jsonl:1: no\nerror: b.jsonl:2: no\n"
