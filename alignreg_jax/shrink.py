@@ -93,7 +93,9 @@ def _budget(values: argparse.Namespace) -> "Budget | None":
     """How large the model may be; None where that was not asked."""
     from alignreg_jax.compress.budgets import Budget
 
-    given = {kind: getattr(values, kind.replace("-", "_")) for kind in _BUDGETS}
+    given: dict[Kind, float | None] = {
+        kind: getattr(values, kind.replace("-", "_")) for kind in _BUDGETS
+    }
     return next((Budget(kind, value) for kind, value in given.items() if value is not None), None)
 
 

@@ -79,8 +79,8 @@ def _part(inner: Mapping[str, Any], output: Mapping[str, Any], units: int, act: 
     size = width // units if units else 0
     by_unit = rows.reshape(layers, units, size, hidden)  # a view: emptied below
     columns = columns.reshape(layers, hidden, units, size)
-    silent = ~by_unit.any(axis=(2, 3))
-    constant = ~columns.any(axis=(1, 3)) & ~silent
+    silent = np.asarray(~by_unit.any(axis=(2, 3)))
+    constant = np.asarray(~columns.any(axis=(1, 3)) & ~silent)
     needed = 0
     for layer in range(layers):
         chosen = constant[layer]

@@ -77,7 +77,7 @@ class Judged(NamedTuple):
 
 def answers(logits: Float[np.ndarray, "rows_or_words labels"]) -> Answers:
     """The label with the largest logit; none where a logit is not a number."""
-    finite = np.isfinite(logits).all(axis=-1)
+    finite = np.asarray(np.isfinite(logits).all(axis=-1))
     return np.where(finite, np.where(finite[:, None], logits, 0).argmax(axis=-1), -1)
 
 

@@ -67,8 +67,10 @@ def shrink(
     params, layers, size = network.params, None, None
     if budget:
         network, size = _at_budget(folder, network, budget)
-        layers = elastic.units_at(*network.at).get("layers")
-        params = _at_size(params, *network.at)
+        assert network.at is not None
+        tau, at = network.at
+        layers = elastic.units_at(tau, at).get("layers")
+        params = _at_size(params, tau, at)
     try:
         found = smaller(params, network.config, form, align, layers)
     except UserError as error:

@@ -201,6 +201,7 @@ class XlmrModel(nn.Module):
         embedded = pin(self.embeddings(ids), self.pins.hidden)
         if self.config.stacked:
             tau, sizes = elastic or (None, None)
+            sizes = None if sizes is None else jnp.asarray(sizes)
             last, layers = self.scan_layers(self.encoder, embedded, lengths, tau, sizes)
         else:
             last, layers = self.encoder(embedded, lengths)

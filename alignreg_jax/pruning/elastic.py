@@ -77,6 +77,7 @@ def thresholds(
     for kind, leaf in scores.items():
         if np.isnan(leaf).any():
             raise ValueError(f"scores of {kind} are NaN")
+    wholes: dict[str, Any]
     placed = {kind: jnp.asarray(leaf, jnp.float32) for kind, leaf in scores.items()}
     if family == "free":
         reached = unit_cuts.spent(placed, costs)

@@ -123,7 +123,7 @@ _SMP = {
     "pruning.freeze": ("embeddings", "encoder"), "train.score_learning_rate": 0.02, **_SCORES,
 }  # fmt: skip
 
-PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...]]] = {
+PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, ...]]] = {
     "none": {**_MAGNITUDE, **_LAYER, **_PLAIN, "pruning.steps": 0},
     "random": {**_RANDOM, **_LAYER, **_PLAIN},
     "random-global": {**_RANDOM, **_GLOBAL, **_PLAIN},

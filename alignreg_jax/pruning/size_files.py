@@ -36,7 +36,7 @@ class Sizes:
         buffer = io.BytesIO()
         plain = {"version": _VERSION, "smallest": self.smallest, "encoder": self.encoder}
         arrays: Mapping[str, np.ndarray] = {
-            **self.tau,
+            **{kind: np.asarray(leaf) for kind, leaf in self.tau.items()},
             **{name: np.asarray(value) for name, value in plain.items()},
         }
         np.savez(buffer, **arrays)  # pyright: ignore[reportArgumentType]

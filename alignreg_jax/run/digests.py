@@ -75,7 +75,7 @@ def of_arrays(params: Params) -> str:
     for name, leaf in sorted(leaves.items()):
         array = np.ascontiguousarray(leaf)
         _update(digest, [name, array.shape, array.dtype.str])
-        digest.update(array.reshape(-1).view(np.uint8))
+        digest.update(array.reshape(-1).view(np.uint8).data)
     return _short(digest)
 
 

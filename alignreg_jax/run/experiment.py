@@ -86,7 +86,7 @@ class Experiment:
             cut_at=self.method.cut_at,
             reference=str(config.regularizer.reference),
             penalty=str(config.regularizer.phases),
-            teacher=config.distill.teacher,
+            teacher=str(config.distill.teacher),
             begins=begins,
             sizes=config.pruning.sizes or (),
         )
@@ -197,7 +197,8 @@ class Experiment:
                 [before.member(index)[0] for index in range(len(self._seeds))]
             )
         if before.teacher is not None:
-            self.trainer.teach([before.teacher_of(index) for index in range(len(self._seeds))])
+            taught = (before.teacher_of(index) for index in range(len(self._seeds)))
+            self.trainer.teach([teacher for teacher in taught if teacher is not None])
 
     def _teach(self, event: plan.Teach) -> None:
         """Ask the teacher about every row, once; its answers are part of the loss from here on."""

@@ -9,6 +9,7 @@ draws which units two languages share: overlap.png.
 import io
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -72,7 +73,7 @@ def _kept(sweep: SweepConfig, rows: Rows, folder: Folder) -> dict[str, Kept]:
         if not path.exists():
             return {}
         with np.load(io.BytesIO(path.read_bytes())) as file:
-            kernels = masks.unpack(file)
+            kernels: Any = masks.unpack(file)
         architecture, _ = prepared(run.config, cache)
         shapes = units.shapes(kernels, architecture.layers[0].heads)
         like = {kind: np.empty(shape) for kind, shape in shapes.items()}

@@ -88,7 +88,7 @@ def facts(teacher: Teacher, encoded: Encoded) -> Mapping[str, Any]:
     labelled = encoded.labels >= 0
     right = np.argmax(logits[labelled], axis=-1) == encoded.labels[labelled]
     return {
-        "digest": hashlib.sha256(np.ascontiguousarray(logits)).hexdigest()[:16],
+        "digest": hashlib.sha256(np.ascontiguousarray(logits).data).hexdigest()[:16],
         "targets": int(np.sum(encoded.labels != -1)) if encoded.per_token else encoded.rows,
         "labelled": int(labelled.sum()),
         "agreement": float(np.mean(right)) if right.size else 0.0,

@@ -22,6 +22,6 @@ texts = [tuple(text.split("\t", 1)) if "\t" in text else text for text in given]
 rows = tokenizer.encode_batch(texts)
 ids = np.array([row.ids for row in rows], np.int64)
 mask = np.array([row.attention_mask for row in rows], np.int64)
-(logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+logits = np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
 for text, row in zip(given, logits, strict=True):
     print(facts["labels"][row.argmax()], text, sep="\t")

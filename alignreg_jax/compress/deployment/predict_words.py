@@ -20,7 +20,7 @@ session = onnxruntime.InferenceSession(str(folder / facts["file"]))
 for words in map(str.split, given):
     row = tokenizer.encode(words, is_pretokenized=True)
     ids, mask = (np.array([each], np.int64) for each in (row.ids, row.attention_mask))
-    (logits,) = session.run(None, {"input_ids": ids, "attention_mask": mask})
+    logits = np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
     labels = ["?"] * len(words)  # of words beyond the length
     for piece, word in reversed(list(enumerate(row.word_ids))):  # its first piece counts
         if word is not None:

@@ -195,7 +195,7 @@ class _Builder:
         )
         if self._form.fused:
             seen = mask if asking != source else self._squared(mask)
-            counts = {"q_num_heads": heads, "kv_num_heads": heads}
+            counts: dict[str, Any] = {"q_num_heads": heads, "kv_num_heads": heads}
             return nodes.add("Attention", [query, key, value, seen], f"{name}.context", **counts)
         apart = nodes.constant(f"apart{heads}", np.array([0, 0, heads, size]))
 

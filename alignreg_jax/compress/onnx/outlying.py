@@ -56,7 +56,8 @@ def largest(network: Network, encoded: Encoded, texts: int = 128) -> Largest:
         session = sessions.session(Path(folder) / "model.onnx")
         for inputs in _batches(encoded, texts, network.config.pad_token_id):
             there = inputs["attention_mask"].astype(bool)
-            for name, values in zip(names, session.run(names, inputs), strict=True):
+            outputs: Any = session.run(names, inputs)
+            for name, values in zip(names, outputs, strict=True):
                 found[name] = np.maximum(found[name], np.abs(values[there]).max(axis=0))
     return found
 

@@ -6,7 +6,7 @@ alone, q8 needs MatMulNBits of ONNX Runtime.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -170,7 +170,8 @@ class Products:
         outlying = self._form.outlying.get(source)
         parts = [f"{source}.{part}" for part in ("narrow", "narrow_scale", "narrow_zero")]
         if outlying is None:
-            return _Narrow(*nodes.several("DynamicQuantizeLinear", [source], parts))
+            steps, scale, zero = nodes.several("DynamicQuantizeLinear", [source], parts)
+            return _Narrow(steps, scale, zero)
         ends = [
             nodes.constant(f"{source}.{end}", np.float32(sign * outlying.limit))
             for end, sign in (("low", -1), ("high", 1))
@@ -179,8 +180,7 @@ class Products:
         at = nodes.constant(f"{source}.units", np.asarray(outlying.units, np.int64))
         few = nodes.add("Gather", [source, at], f"{source}.few", axis=-1)
         # Shrink is what Clip takes away
-        taken = {"lambd": outlying.limit, "bias": outlying.limit}
+        taken: dict[str, Any] = {"lambd": outlying.limit, "bias": outlying.limit}
         beyond = nodes.add("Shrink", [few], f"{source}.beyond", **taken)
-        return _Narrow(
-            *nodes.several("DynamicQuantizeLinear", [inside], parts), beyond, outlying.units
-        )
+        steps, scale, zero = nodes.several("DynamicQuantizeLinear", [inside], parts)
+        return _Narrow(steps, scale, zero, beyond, outlying.units)

@@ -66,7 +66,8 @@ def answers(
                 encoded.offsets[chosen].tolist(), encoded.lengths[chosen].tolist(), strict=True
             )
         ]
-        (logits,) = model.run(None, feed([encoded.ids[span] for span in spans], pad))
+        outputs: Any = model.run(None, feed([encoded.ids[span] for span in spans], pad))
+        (logits,) = outputs
         if found is None:
             found = np.full((count, logits.shape[-1]), np.nan, np.float32)
         if encoded.words is None:
