@@ -27,13 +27,12 @@ def both(request, tmp_path_factory):
     """A shipped folder, and one with the same results.csv whose other files are made again."""
     made = tmp_path_factory.mktemp("again")
     shutil.copy(request.param / "results.csv", made)
-    *_, module, flag, config, rest = ["", *command(request.param).split(maxsplit=4)]
+    _, _, module, flag, config, *more = shlex.split(command(request.param))
     assert (module, flag) == ("alignreg_jax.sweep", "--config")
-    path, *more = [config, *shlex.split(rest)]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
         sys.modules.pop(f"{Path(path.partition(':')[0]).stem}_config", None)
-        assert again.main(["--config", path, *more, "--workdir", str(made)]) == 0
+        assert again.main(["--config", config, *more, "--workdir", str(made)]) == 0
     return request.param, made
 
 
