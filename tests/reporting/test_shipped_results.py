@@ -31,7 +31,7 @@ def both(request, tmp_path_factory):
     assert (module, flag) == ("alignreg_jax.sweep", "--config")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
-        sys.modules.pop(f"{Path(path.partition(':')[0]).stem}_config", None)
+        sys.modules.pop(f"{Path(config.partition(':')[0]).stem}_config", None)
         assert again.main(["--config", config, *more, "--workdir", str(made)]) == 0
     return request.param, made
 
