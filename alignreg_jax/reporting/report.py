@@ -236,9 +236,9 @@ def _weights(events: Sequence[Event]) -> str:
             f"Percent of weights that remain in each matrix after pruning step {step['phase']}."
         )
         if spread < 1e-3:  # exact counts differ by less than one weight in a thousand
-            caption += (
-                " It is flat because pruning is layer-wise: every matrix loses the same share."
-            )
+            share = percent(float(next(iter(fractions.values()))[0]))
+            text = f"After pruning step {step['phase']} every matrix has {share} % of its weights:"
+            parts.append(page.paragraph(f"{text} it is flat because pruning is layer-wise."))
         else:
             low, high = (
                 percent(f(np.concatenate([*fractions.values()])), 0) for f in (np.min, np.max)
@@ -246,8 +246,8 @@ def _weights(events: Sequence[Event]) -> str:
             caption += (
                 f" They differ, from {low} to {high} %: the matrices compete with one another."
             )
-        drawing = inline_svg(figures.remaining_by_layer(fractions), "kept", caption)
-        parts.append(page.drawing(drawing, caption))
+            drawing = inline_svg(figures.remaining_by_layer(fractions), "kept", caption)
+            parts.append(page.drawing(drawing, caption))
     return page.section("Weights by module and layer", *parts) if parts else ""
 
 
