@@ -258,9 +258,8 @@ def test_a_sweep_over_one_number_starts_with_score_against_it(family):
     assert figure.axes[0].get_xscale() == "log"
     assert "100 for cosine-mbp, 0.0005 for frobenius-mbp" in found[0].caption
     for axes in figure.axes:
-        lines_of = {
-            to_hex(line.get_color()): line for line in axes.lines if len(line.get_xdata()) == 3
-        }
+        thick = [line for line in axes.lines if line.get_linewidth() == 2]
+        lines_of = {to_hex(line.get_color()): line for line in thick}
         assert set(lines_of) == {svg.BLUE, svg.VERMILION}
         assert len(axes.containers) == 2  # error bars
         apart = lines_of[svg.BLUE].get_xdata() / lines_of[svg.VERMILION].get_xdata()
