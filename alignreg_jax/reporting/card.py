@@ -6,14 +6,9 @@ from collections.abc import Sequence
 
 from alignreg_jax.reporting.metric_names import first_word, hub_metric, metric_name
 from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.run_tables import languages_table, other_metrics_table, steps_table
 from alignreg_jax.reporting.series import curves
-from alignreg_jax.reporting.tables import (
-    languages_table,
-    markdown_table,
-    other_metrics_table,
-    percent,
-    steps_table,
-)
+from alignreg_jax.reporting.tables import markdown_table, percent
 
 CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
 

@@ -92,7 +92,7 @@ def languages(curves: Sequence[Curve], mean: Curve | None, *, chance: float) -> 
         lines = [_line(curve, curve.language, {**look, "markersize": 2.6}, front=True)]
         if curve.dense is not None:
             level = {"color": svg.FAINT, "linewidth": 0.7}
-            lines.append(Series("dense", (), (FULL * curve.dense,), level, level=True))
+            lines.append(Series(curve.language, (), (FULL * curve.dense,), level, level=True))
         if mean is not None and not english:
             lines.append(_line(mean, MEAN, {"color": svg.VERMILION, "linewidth": 1, "alpha": 0.55}))
         ends = ("–" if end is None else f"{FULL * end:.0f}" for end in (curve.dense, curve.final))

@@ -13,20 +13,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import figures, page, series, training_notes
+from alignreg_jax.reporting import figures, series, training_notes
 from alignreg_jax.reporting.card import serves_sizes
 from alignreg_jax.reporting.metric_names import first_word, metric_name
+from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.results import Results
-from alignreg_jax.reporting.svg import inline_svg, png
-from alignreg_jax.reporting.tables import (
-    count,
-    html_table,
+from alignreg_jax.reporting.run_tables import (
     languages_table,
     other_metrics_table,
-    percent,
     steps_table,
     tags_table,
 )
+from alignreg_jax.reporting.svg import png
+from alignreg_jax.reporting.tables import count, percent
 from alignreg_jax.reporting.tracking import METRICS_FILE, Event, read_events
 from alignreg_jax.support.files import atomic_write
 
@@ -65,30 +64,33 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
         lead += f"{percent(last['remaining'])} % of the encoder’s weights."
     else:
         lead = "Fine-tuned on English, not pruned."
-    body = f"<header>\n<h1>{page.html.escape(title)}</h1>\n"
-    body += page.paragraph(f"{lead} Seed {results['seed']}.", "lead")
-    body += page.facts(_key_facts(results, first, last)) + "</header>\n"
-    body += page.paragraph(_finding(results), "finding")
-    body += "".join(page.paragraph(note) for note in training_notes.notes(events))
-    body += _accuracy(results) if steps else ""
-    body += page.section(
-        "Results",
-        html_table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
-        html_table(languages_table(results), "Every language"),
-        *(
-            html_table(table, caption)
-            for table, caption in (
-                (other_metrics_table(results), "Other metrics (%)"),
-                (tags_table(results, "en"), "Every tag in English"),
-                (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
-            )
-            if table
+    first_words = [paragraph(_finding(results), "finding")]
+    first_words += map(paragraph, training_notes.notes(events))
+    tables = [
+        table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
+        table(languages_table(results), "Every language"),
+    ]
+    tables += [
+        table(found, caption)
+        for found, caption in (
+            (other_metrics_table(results), "Other metrics (%)"),
+            (tags_table(results, "en"), "Every tag in English"),
+            (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
+        )
+        if found
+    ]
+    sections: list[Section] = [
+        (
+            f"{first_word(metric_name(results['metric']))} against remaining weights",
+            _accuracy(results) if steps else [],
         ),
-    )
-    body += _weights(events)
-    body += _training(events)
-    body += _origin(results, config)
-    return page.page(f"{title} · alignreg_jax", body)
+        ("Results", tables),
+        ("Weights by module and layer", _weights(events)),
+        ("Training", _training(events)),
+        ("How it was made", _origin(results, config)),
+    ]
+    facts = _key_facts(results, first, last)
+    return page(title, f"{lead} Seed {results['seed']}.", first_words, sections, facts)
 
 
 def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[str, str, str, str]]:
@@ -158,11 +160,11 @@ def _journey(curve: series.Curve) -> str:
     return f"{curve.language} ({percent(curve.dense)} → {percent(curve.final)})"
 
 
-def _accuracy(results: Results) -> str:
+def _accuracy(results: Results) -> list[Part]:
     curves = series.curves(results)
     common = series.everywhere(results)
     mean = series.mean_curve(results, common)
-    chance, metric = results["chance"], first_word(metric_name(results["metric"]))
+    metric = first_word(metric_name(results["metric"]))
     caption = f"{metric} of every language against what remains of the encoder’s weights"
     caption += ", from dense on the left to sparse on the right."
     if not all(curve.every_step for curve in curves):
@@ -177,12 +179,11 @@ def _accuracy(results: Results) -> str:
     )
     panels += " the last one, the level line continues the dense score, and the orange line is the"
     panels += " zero-shot mean of the figure above."
-    small = figures.languages(curves, mean, chance=chance)
-    return page.section(
-        f"{metric} against remaining weights",
-        page.drawing(inline_svg(_overview(results), "accuracy", _spoken(results)), caption),
-        page.drawing(inline_svg(small, "languages", "One panel per language"), panels),
-    )
+    small = figures.languages(curves, mean, chance=results["chance"])
+    return [
+        drawing(_overview(results), "accuracy", _spoken(results), caption),
+        drawing(small, "languages", "One panel per language", panels),
+    ]
 
 
 def _overview(results: Results) -> Figure:
@@ -212,75 +213,60 @@ def _spoken(results: Results) -> str:
     return f"Line chart of {metric_name(results['metric'])}: " + "; ".join(parts)
 
 
-def _weights(events: Sequence[Event]) -> str:
+def _weights(events: Sequence[Event]) -> list[Part]:
     norms = series.per_layer(events, "weight_norms")
     kept = series.per_layer(events, "remaining_by_layer")
     parts = []
     if norms:
-        dense, final = norms[0][1], norms[-1][1] if len(norms) > 1 else None
-        parts.append(
-            page.drawing(
-                inline_svg(
-                    figures.weight_norms(dense, final),
-                    "norms",
-                    "Line chart of the norm of six modules by encoder layer, dense and pruned",
-                ),
-                "Frobenius norm of each module’s weights by layer (the paper’s Figure 7). The two"
-                " feed-forward matrices are larger than the others, and so are their norms.",
-            )
+        figure = figures.weight_norms(norms[0][1], norms[-1][1] if len(norms) > 1 else None)
+        spoken = "Line chart of the norm of six modules by encoder layer, dense and pruned"
+        caption = (
+            "Frobenius norm of each module’s weights by layer (the paper’s Figure 7). The two"
+            " feed-forward matrices are larger than the others, and so are their norms."
         )
+        parts.append(drawing(figure, "norms", spoken, caption))
     if kept:
         step, fractions = kept[-1]
-        spread = np.ptp(np.concatenate(list(fractions.values())))
-        caption = (
-            f"Percent of weights that remain in each matrix after pruning step {step['phase']}."
-        )
-        if spread < 1e-3:  # exact counts differ by less than one weight in a thousand
-            share = percent(float(next(iter(fractions.values()))[0]))
-            text = f"After pruning step {step['phase']} every matrix has {share} % of its weights:"
-            parts.append(page.paragraph(f"{text} it is flat because pruning is layer-wise."))
+        shares = np.concatenate([*fractions.values()])
+        low, high = (percent(float(f(shares)), 0) for f in (np.min, np.max))
+        text = f"Percent of weights that remain in each matrix after pruning step {step['phase']}"
+        if np.ptp(shares) < 1e-3:  # exact counts differ by less than one weight in a thousand
+            text += f": {percent(float(shares[0]))} in every one. It is flat because pruning is"
+            parts.append(paragraph(f"{text} layer-wise: every matrix loses the same share."))
         else:
-            low, high = (
-                percent(f(np.concatenate([*fractions.values()])), 0) for f in (np.min, np.max)
-            )
-            caption += (
-                f" They differ, from {low} to {high} %: the matrices compete with one another."
-            )
-            drawing = inline_svg(figures.remaining_by_layer(fractions), "kept", caption)
-            parts.append(page.drawing(drawing, caption))
-    return page.section("Weights by module and layer", *parts) if parts else ""
+            text += f". They differ, from {low} to {high} %: the matrices compete with one another."
+            parts.append(drawing(figures.remaining_by_layer(fractions), "kept", text, text))
+    return parts
 
 
-def _training(events: Sequence[Event]) -> str:
+def _training(events: Sequence[Event]) -> list[Part]:
     loss, penalty = series.trace(events, "task_loss"), series.trace(events, "penalty")
     if not len(loss.steps):
-        return ""
+        return []
     cuts = [(e["step"], float(e["remaining"])) for e in events if e["kind"] == "prune"]
     shown = penalty if np.any(penalty.values) else None
-    caption = (
-        "Each point is the mean over neighbouring steps; a dashed line is a pruning, with what"
-    )
-    caption += " remains after it."
+    caption = "Each point is the mean over neighbouring steps; a dashed line is a pruning, with"
+    caption += " what remains after it."
     if shown is None:
         caption += " The method adds no penalty to the loss."
-    description = "Line chart of the training loss against the step, with the prunings marked"
-    drawing = inline_svg(figures.training(loss, shown, cuts), "training", description)
-    return page.section("Training", page.drawing(drawing, caption))
+    spoken = "Line chart of the training loss against the step, with the prunings marked"
+    return [drawing(figures.training(loss, shown, cuts), "training", spoken, caption)]
 
 
-def _origin(results: Results, config: Mapping[str, Any]) -> str:
+def _origin(results: Results, config: Mapping[str, Any]) -> list[Part]:
     """How to get the same again: command, configuration, versions."""
-    command = config.get("command")
-    parts = [page.code(command) if command else ""]
-    rest = {key: value for key, value in config.items() if key != "command"}
-    listing = "\n".join(f"{name} = {value}" for name, value in _flat(rest))
-    parts.append(page.collapsed("Configuration, versions and machine", page.code(listing)))
     times = [
         (results.get("wall_seconds"), "{:,.0f} s from start to report"),
         (results.get("examples_per_second"), "{:,.0f} training examples per second"),
     ]
     text = ", ".join(form.format(value) for value, form in times if value is not None)
-    return page.section("How it was made", page.paragraph(f"{text}.") if text else "", *parts)
+    rest = {key: value for key, value in config.items() if key != "command"}
+    listing = Part("code", "\n".join(f"{name} = {value}" for name, value in _flat(rest)))
+    return [
+        *([paragraph(f"{text}.")] if text else []),
+        *([Part("code", config["command"])] if config.get("command") else []),
+        Part("closed", listing, "Configuration, versions and machine"),
+    ]
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
