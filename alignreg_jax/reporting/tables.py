@@ -127,11 +127,15 @@ def escape_markdown(text: str) -> str:
 @cache
 def _latex() -> jinja2.Environment:
     """Templates whose own signs are none of LaTeX's."""
-    signs = {"block_start_string": "<%", "block_end_string": "%>"}
-    signs |= {"variable_start_string": "<<", "variable_end_string": ">>"}
-    signs |= {"comment_start_string": "<#", "comment_end_string": "#>"}
-    loader = jinja2.PackageLoader("alignreg_jax.reporting")
-    found = jinja2.Environment(loader=loader, trim_blocks=True, keep_trailing_newline=True, **signs)
+    found = jinja2.Environment(
+        block_start_string="<%",
+        block_end_string="%>",
+        variable_start_string="<<",
+        variable_end_string=">>",
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        loader=jinja2.PackageLoader("alignreg_jax.reporting"),
+    )
 
     def cell(entry: str | Entry) -> str:
         if not isinstance(entry, Entry):

@@ -172,7 +172,7 @@ def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
         interval = "–"
         if found.low is not None and found.high is not None:
             interval = f"{100 * found.low:+.2f} … {100 * found.high:+.2f}"
-        verdict = "no" if found.p_seeds is not None else "–"
+        differs = "–" if found.p_seeds is None else f"yes {found.mark}" if found.mark else "no"
         rows.append(
             [
                 found.row,
@@ -182,9 +182,7 @@ def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
                 interval,
                 _probability(found.p_seeds),
                 _probability(found.p_examples),
-                (f"yes {found.mark}" if found.differs else verdict)
-                if found.tested
-                else "not tested",
+                differs if found.tested else "not tested",
                 str(found.seeds),
                 str(found.examples or "–"),
             ]
