@@ -1,8 +1,9 @@
 """The model card (README.md) of an exported model."""
 
-import json
 import re
 from collections.abc import Sequence
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from alignreg_jax.reporting.metric_names import first_word, hub_metric, metric_name
 from alignreg_jax.reporting.results import Results
@@ -132,7 +133,7 @@ def model_card(
     name = f"{results['task']}, {results['method']}, {left}"
     origin = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R"
     parts = [
-        _metadata(results, base_model, licence, head),
+        _metadata(results, base_model, licence, head, name),
         f"# {name}\n",
         f"A cross-lingual encoder ({origin}) fine-tuned for **{results['task']}** with English"
         f" labels only{_how_pruned(results)} {answers.format(count=len(labels))}\n",
@@ -196,16 +197,35 @@ def _how_pruned(results: Results) -> str:
     )
 
 
-def _metadata(results: Results, base_model: str | None, licence: str | None, head: str) -> str:
-    """The YAML block; every text is quoted, or Norwegian (no) would be read as false."""
-    codes = [re.split("[-_]", curve.language)[0] for curve in curves(results)]
-    lines = ["---"]
-    lines += [f"license: {json.dumps(licence)}"] if licence else []
-    lines += ["language:", *(f"  - {json.dumps(code)}" for code in sorted(set(codes)))]
-    lines += [f"base_model: {json.dumps(base_model)}"] if base_model else []
-    kind = "token" if head == "token" else "text"
-    lines += ["library_name: transformers", f"pipeline_tag: {kind}-classification"]
-    lines += ["metrics:", f"  - {json.dumps(hub_metric(results['metric']))}"]
-    tags = ("alignreg", "pruning", "sparse", "cross-lingual", results["method"])
-    lines += ["tags:", *(f"  - {json.dumps(tag)}" for tag in tags), "---", ""]
-    return "\n".join(lines)
+def _metadata(
+    results: Results, base_model: str | None, licence: str | None, head: str, name: str
+) -> str:
+    """The YAML block: what the Hub filters by, and the score of every language as its result."""
+    last, kind = results["prune_steps"][-1], "token" if head == "token" else "text"
+    languages = [curve.language for curve in curves(results)]
+    found = [
+        EvalResult(
+            task_type=f"{kind}-classification",
+            dataset_type=results["task"],
+            dataset_name=results["task"],
+            dataset_config=language,
+            dataset_split=results["split"],
+            metric_type=hub_metric(results["metric"]),
+            metric_name=metric_name(results["metric"]),
+            metric_value=round(last["languages"][language], 4),
+        )
+        for language in languages
+        if language in last["languages"]
+    ]
+    data = ModelCardData(
+        license=licence,
+        language=sorted({re.split("[-_]", language)[0] for language in languages}),
+        base_model=base_model,
+        library_name="transformers",
+        pipeline_tag=f"{kind}-classification",
+        metrics=[hub_metric(results["metric"])],
+        tags=["alignreg", "pruning", "sparse", "cross-lingual", results["method"]],
+        model_name=name,
+        eval_results=found,
+    )
+    return f"---\n{data.to_yaml(line_break=chr(10))}\n---\n"

@@ -188,13 +188,19 @@ def card(make_run, **changes):
 def test_the_card_has_the_metadata_the_hub_reads(make_run):
     import yaml
 
-    _, text = card(make_run)
+    results, text = card(make_run)
     metadata = yaml.safe_load(text.split("---\n")[1])
     assert metadata["license"] == "mit"
     assert metadata["base_model"] == "org/model"
     assert metadata["pipeline_tag"] == "text-classification"
     assert metadata["language"].count("pt") == 1  # pt and pt_BR
     assert all(isinstance(code, str) for code in metadata["language"])
+    (model,) = metadata["model-index"]
+    scores = {found["dataset"]["config"]: found["metrics"][0] for found in model["results"]}
+    last = results["prune_steps"][-1]["languages"]
+    assert {name: found["value"] for name, found in scores.items()} == pytest.approx(last, abs=1e-4)
+    assert {found["type"] for found in scores.values()} == {"accuracy"}
+    assert {found["dataset"]["split"] for found in model["results"]} == {"test"}
 
 
 def test_the_card_says_what_a_reader_must_know(make_run):
