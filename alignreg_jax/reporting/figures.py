@@ -145,13 +145,13 @@ def training(task_loss: Trace, penalty: Trace | None, cuts: Sequence[tuple[int, 
             top, low = (f(curve.values, initial=0.0) for f in (np.nanmax, np.nanmin))
             grid.append([Panel(title, [line], (1.05 * float(low), 1.05 * float(top)), "", colour)])
     last = float(max(task_loss.steps[-1], 1.0))
-    ticks = [(x, f"{x:,.0f}") for x in _round_steps(last)]
+    ticks = [(x, f"{x:,.0f}") for x in round_numbers(last)]
     axis = Axis("training step", (-0.01 * last, 1.01 * last), ticks, lambda x: f"step {x:,.0f}")
     marks = [(float(step), f"{FULL * remaining:.0f} %") for step, remaining in cuts]
     return charts.draw(grid, axis, [1.75] * len(grid), marks=marks)
 
 
-def _round_steps(last: float) -> list[float]:
+def round_numbers(last: float) -> list[float]:
     """About six round numbers up to the last step."""
     size = 10.0 ** np.floor(np.log10(last / 3))
     size *= next((times for times in (1, 2, 5) if last / (times * size) <= 7), 5)
@@ -166,3 +166,67 @@ def _modules(table: Mapping[str, object]) -> list[str]:
 
 def _label(kernel: str) -> str:
     return MODULES.get(kernel, (kernel,))[0]
+
+
+# ---- More than one model ----------------------------------------------------------------------
+
+_COLOURS = (
+    *(svg.BLUE, svg.VERMILION, svg.GREEN, svg.PURPLE),
+    *(svg.ORANGE, svg.SKY, svg.BROWN, svg.OLIVE),
+)
+_STROKES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.2, 1.2, 1.2)))
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "d", "*")
+
+
+def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """A look for each, told apart by colour, stroke and marker together."""
+    found = {}
+    for place, name in enumerate(names):
+        stroke = _STROKES[place // len(_COLOURS) % len(_STROKES)]
+        look = {"color": _COLOURS[place % len(_COLOURS)], "linestyle": stroke, "linewidth": 1.8}
+        found[name] = {**look, "marker": _MARKERS[place % len(_MARKERS)], "markersize": 4.2}
+    return found
+
+
+def costs(points: Sequence[tuple[str, float, Mapping[str, float | None]]], label: str) -> Figure:
+    """A panel a score, a point a model: (name, what it costs, its scores)."""
+    styles = looks([name for name, *_ in points])
+    panels = []
+    for title in points[0][2]:
+        series = [
+            Series(name, (x,), (y,), {**styles[name], "markersize": 7}, front=True)
+            for name, x, scores in points
+            if (y := scores[title]) is not None
+        ]
+        if series:
+            panels.append(Panel(title, series, charts.levels(series)))
+    legend = [(name, {**styles[name], "linestyle": ""}) for name, *_ in points]
+    at = sorted(x for _, x, _ in points)
+    margin = 0.08 * (at[-1] - at[0])
+    ticks = [(x, f"{x:,g}") for x in round_numbers(at[-1] + margin) if x >= at[0] - margin]
+    limits = (at[0] - margin, at[-1] + margin)
+    axis = Axis(label, limits, ticks, lambda x: f"{x:.1f} {label}")
+    return charts.draw([panels], axis, [2.4], legend=legend)
+
+
+def side_by_side(
+    runs: Mapping[str, Sequence[tuple[str, Curve]]], *, chance: float, small: bool
+) -> Figure:
+    """Curves of several runs: by panel (run, curve) each; `small` for a panel a language."""
+    names = list(dict.fromkeys(name for found in runs.values() for name, _ in found))
+    styles, panels = looks(names), []
+    for title, found in runs.items():
+        series = [
+            _line(curve, name, styles[name], end="" if small else name)._replace(front=not small)
+            for name, curve in found
+        ]
+        panels.append(Panel(title, series, charts.levels(series, FULL * chance)))
+    curves = [curve for found in runs.values() for _, curve in found]
+    axis = _axis(curves, ends=small)
+    if not small:
+        heights = [max(3.2, 0.128 * len(names))] * len(panels)
+        return charts.draw([[panel] for panel in panels], axis, heights, chance=FULL * chance)
+    limits = charts.levels([one for panel in panels for one in panel.series], FULL * chance)
+    grid = charts.lines_of([panel._replace(limits=limits) for panel in panels])
+    legend = [(name, styles[name]) for name in names]
+    return charts.draw(grid, axis, [1.15] * len(grid), legend=legend)

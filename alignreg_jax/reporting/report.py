@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import figures, series, training_notes
+from alignreg_jax.reporting import figures, series, served, training_notes
 from alignreg_jax.reporting.card import serves_sizes
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
@@ -33,26 +33,56 @@ REPORT_FILE = "report.html"
 PICTURE_FILE = "accuracy.png"
 
 
-def write_report(workdir: str | Path) -> Path:
+def write_report(
+    workdir: str | Path, out: Path | None = None, deployed: Path | None = None
+) -> Path:
     """Write `workdir`/report.html, and its first figure as accuracy.png; returns the former.
+
+    Args:
+        workdir: of the run.
+        out: the page's file instead; then there is no picture.
+        deployed: what `alignreg deploy` wrote; else `workdir`/served, where that is there.
 
     Raises:
         UserError: the folder lacks results.json or config.json, or one of them is damaged.
     """
     workdir = Path(workdir)
-    results = _read_json(workdir / "results.json")
-    if not results.get("prune_steps"):
-        raise UserError(f"{workdir / 'results.json'}: no evaluation yet, so nothing to report")
-    path = workdir / REPORT_FILE
+    results, config = read_run(workdir)
     events = read_events(workdir / METRICS_FILE)
-    atomic_write(path, report_html(results, events, _read_json(workdir / "config.json")))
-    if len(results["prune_steps"]) > 1:
+    place, sizes = deployed or workdir / served.FOLDER, workdir / "export" / served.SIZES
+    found = deployed is not None or (place / served.FACTS).exists()
+    facts = served.read(place) if found else None
+    known = served.read_json(sizes) if sizes.exists() else None
+    path = out or workdir / REPORT_FILE
+    atomic_write(path, report_html(results, events, config, facts, known))
+    if len(results["prune_steps"]) > 1 and out is None:
         atomic_write(workdir / PICTURE_FILE, png(_overview(results)))
     return path
 
 
-def report_html(results: Results, events: Sequence[Event], config: Mapping[str, Any]) -> str:
-    """The report as one document; the same input gives the same text."""
+def read_run(workdir: Path) -> tuple[Results, dict[str, Any]]:
+    """results.json and config.json of a run.
+
+    Raises:
+        UserError: one is missing or damaged, or nothing was evaluated yet.
+    """
+    results = served.read_json(workdir / "results.json")
+    if not results.get("prune_steps"):
+        raise UserError(f"{workdir / 'results.json'}: no evaluation yet, so nothing to report")
+    return results, served.read_json(workdir / "config.json")
+
+
+def report_html(
+    results: Results,
+    events: Sequence[Event],
+    config: Mapping[str, Any],
+    deployed: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, Any] | None = None,
+) -> str:
+    """The report as one document; the same input gives the same text.
+
+    `deployed` is what deploy.json says of the run's model, `sizes` export/sizes.json.
+    """
     first, last = results["prune_steps"][0], results["prune_steps"][-1]
     title = f"{results['method']} on {results['task']}"
     steps = len(results["prune_steps"]) - 1
@@ -85,6 +115,8 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
             _accuracy(results) if steps else [],
         ),
         ("Results", tables),
+        ("What each size weighs", served.sizes(sizes) if sizes else []),
+        ("As it is served", served.deployed(deployed) if deployed else []),
         ("Weights by module and layer", _weights(events)),
         ("Training", _training(events)),
         ("How it was made", _origin(results, config)),
@@ -261,7 +293,7 @@ def _origin(results: Results, config: Mapping[str, Any]) -> list[Part]:
     ]
     text = ", ".join(form.format(value) for value, form in times if value is not None)
     rest = {key: value for key, value in config.items() if key != "command"}
-    listing = Part("code", "\n".join(f"{name} = {value}" for name, value in _flat(rest)))
+    listing = Part("code", "\n".join(f"{name} = {value}" for name, value in flat(rest)))
     return [
         *([paragraph(f"{text}.")] if text else []),
         *([Part("code", config["command"])] if config.get("command") else []),
@@ -269,24 +301,15 @@ def _origin(results: Results, config: Mapping[str, Any]) -> list[Part]:
     ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted name, JSON value)."""
     found = []
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
+            found += flat(value, f"{prefix}{name}.")
         else:
             found.append((prefix + name, json.dumps(value, ensure_ascii=False)))
     return found
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
 def main(arguments: Sequence[str]) -> int:
