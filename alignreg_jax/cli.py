@@ -1,4 +1,4 @@
-"""The `alignreg` command: `alignreg run`, `sweep`, `demo`, `shrink`, `deploy`, `report` and so on."""
+"""The `alignreg` command: `alignreg run`, `sweep`, `demo`, `deploy`, `report` and so on."""
 
 import os
 import sys

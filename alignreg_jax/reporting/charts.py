@@ -119,7 +119,7 @@ def levels(
     low, high = float(np.nanmin(values)), float(np.nanmax(values))
     if chance and low - chance < 0.35 * max(high - chance, 1.0):
         low = min(low, chance)
-    margin = 0.05 * max(high - low, 2.0)
+    margin = max(0.05 * (high - low), 0.4)
     return low - margin, high + margin
 
 
@@ -150,13 +150,15 @@ def draw(
     rows = _legend_rows(legend)
     top, below = 0.34 + 0.24 * len(rows), 0.34 if small else 0.42
     height = top + sum(heights) + below * (len(grid) - 1) + 0.52
-    width = (WIDTH - 0.5 - right - 0.16 * (columns - 1)) / columns
+    alike = all(panel.limits == line[0].limits for line in grid for panel in line)
+    gap = 0.16 if alike else 0.55  # room for a scale of its own
+    width = (WIDTH - 0.5 - right - gap * (columns - 1)) / columns
     with matplotlib.rc_context(svg.STYLE):
         figure, y = Figure(figsize=(WIDTH, height)), height - top
         for number, (line, high) in enumerate(zip(grid, heights, strict=True)):
             y -= high + (below if number else 0.0)
             for column, panel in enumerate(line):
-                place = (0.5 + column * (width + 0.16), y, width, high)
+                place = (0.5 + column * (width + gap), y, width, high)
                 axes = figure.add_axes(tuple(np.divide(place, (WIDTH, height) * 2)))
                 _horizontal(axes, axis, readings, small)
                 _panel(axes, panel, axis, chance, small)

@@ -72,8 +72,8 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
     header = ["form", "MB", *times, "en", "zero-shot", "worst", "others %", "gate"]
     note = (
         f"Times on {facts['machine']}, {facts['threads']} thread, for rows x pieces. Others:"
-        " answers that are not those of the float model, in the language with most; a form in which a"
-        f" language surely has more than {facts['max_flips']:g} % is refused for those that gate"
+        " answers that are not those of the float model, in the language with most; a form in which"
+        f" a language surely has more than {facts['max_flips']:g} % is refused for those that gate"
         " names. Scores of “dense” are on all rows that the run evaluates, the others’ on those"
         " that were compared, so only these compare with one another."
     )

@@ -1,4 +1,4 @@
-"""Two or more runs on one page: scores, languages, what they weigh, and how they were told apart."""
+"""Two or more runs on one page: scores, languages, what they weigh, and how they differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -104,12 +104,17 @@ def html(runs: Sequence[Known]) -> str:
 
 def _names(runs: Sequence[tuple[Path, Results, Mapping[str, Any]]]) -> list[str]:
     """The method, with the seed or the folder where that is needed to tell runs apart."""
-    methods = [found["method"] for _, found, _ in runs]
-    seeds = [f"{found['method']}, seed {found['seed']}" for _, found, _ in runs]
-    for names in (methods, seeds):
-        if len(set(names)) == len(names):
-            return names
-    return [f"{name} ({folder})" for name, (folder, *_) in zip(methods, runs, strict=True)]
+    names = [found["method"] for _, found, _ in runs]
+    for more in (
+        lambda folder, found: f"seed {found['seed']}",
+        lambda folder, found: folder.name,
+        lambda folder, found: str(folder),
+    ):
+        names = [
+            name if names.count(name) == 1 else f"{found['method']}, {more(folder, found)}"
+            for name, (folder, found, _) in zip(names, runs, strict=True)
+        ]
+    return names
 
 
 def _common(runs: Sequence[Known]) -> tuple[str, ...]:
