@@ -145,7 +145,9 @@ def draw(
         legend: (label, look) each, above the panels.
     """
     columns, small = max(map(len, grid)), max(map(len, grid)) > 1
-    ends = [one.end for line in grid for panel in line for one in panel.series if one.end]
+    ends = [
+        shortened(one.end) for line in grid for panel in line for one in panel.series if one.end
+    ]
     right = min(0.95 + 0.078 * max(map(len, ends)), 4.2) if ends else 0.06
     rows = _legend_rows(legend)
     top, below = 0.34 + 0.24 * len(rows), 0.34 if small else 0.42
@@ -186,6 +188,7 @@ def _legend_rows(legend: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[A
     rows: list[list[Any]] = []
     left = 0.0
     for name, look in legend:
+        name = shortened(name)
         wide = 0.6 + 0.076 * len(name)
         if not rows or wide > left:
             rows.append([])
@@ -285,7 +288,12 @@ def _end_labels(axes: Axes, series: Sequence[Series]) -> None:
         text: dict[str, Any] = {"fontsize": size, "va": "center_baseline", "gid": tag}
         text |= {"color": svg.INK, "fontweight": "bold" if one.front else "normal"}
         axes.text(1 + 0.52 * wide, place, f"{one.y[-1]:.1f}", ha="right", **text, **where)
-        axes.text(1 + 0.6 * wide, place, one.end, **text, **where)
+        axes.text(1 + 0.6 * wide, place, shortened(one.end), **text, **where)
+
+
+def shortened(name: str) -> str:
+    """A name as long as a figure has room for; hover, chips and tables have the whole."""
+    return name if len(name) <= 40 else f"{name[:22]} … {name[-15:]}"
 
 
 def spread(

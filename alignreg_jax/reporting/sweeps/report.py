@@ -27,6 +27,7 @@ from alignreg_jax.support.files import atomic_write
 
 PAGE_FILE = "table.html"
 PICTURE_FILE = "table1.png"
+_SHORT = 700  # letters that may be large
 
 
 class Content(NamedTuple):
@@ -124,7 +125,8 @@ def html(content: Content, folder: Path) -> str:
     `folder` is where it will be, for the links to its runs.
     """
     sweep, comparisons, facts = content.sweep, content.comparisons, content.sweep.facts
-    first = [paragraph(verdict.finding(sweep, comparisons, content.powers), "finding")]
+    found = verdict.finding(sweep, comparisons, content.powers)
+    first = [paragraph(found, "finding" if len(found) < _SHORT else "")]
     below = notes.below_table(sweep, content.cells, comparisons)
     sections: list[Section] = [
         (
