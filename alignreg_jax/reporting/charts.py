@@ -234,7 +234,7 @@ def _series(axes: Axes, one: Series, axis: Axis, where: str, many: int) -> None:
     x, y = (axis.limits, [one.y[0]] * 2) if one.level else (one.x, one.y)
     said = []
     for number, (at, value) in enumerate(zip(x, y, strict=True)):
-        text = f"{one.name}{f' ({where})' if where and where != one.name else ''}: {value:.2f}"
+        text = f"{one.name}{f', {where}' if where and where != one.name else ''}: {value:.2f}"
         if low is not None and high is not None and low[0 if one.level else number] < value:
             place = 0 if one.level else number
             text += f" ({low[place]:.2f} to {high[place]:.2f})"

@@ -60,6 +60,14 @@ def write_report(
     return path
 
 
+def refresh(workdir: Path, deployed: Path) -> None:
+    """Write a run's report again, if it has one and its model was deployed to `workdir`/served."""
+    if deployed.resolve() == (workdir / served.FOLDER).resolve() and (
+        (workdir / REPORT_FILE).exists()
+    ):
+        write_report(workdir)
+
+
 def read_run(workdir: Path) -> tuple[Results, dict[str, Any]]:
     """results.json and config.json of a run.
 
