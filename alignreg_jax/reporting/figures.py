@@ -145,17 +145,17 @@ def training(task_loss: Trace, penalty: Trace | None, cuts: Sequence[tuple[int, 
             top, low = (f(curve.values, initial=0.0) for f in (np.nanmax, np.nanmin))
             grid.append([Panel(title, [line], (1.05 * float(low), 1.05 * float(top)), "", colour)])
     last = float(max(task_loss.steps[-1], 1.0))
-    ticks = [(x, f"{x:,.0f}") for x in round_numbers(last)]
+    ticks = [(x, f"{x:,.0f}") for x in round_numbers(0.0, last)]
     axis = Axis("training step", (-0.01 * last, 1.01 * last), ticks, lambda x: f"step {x:,.0f}")
     marks = [(float(step), f"{FULL * remaining:.0f} %") for step, remaining in cuts]
     return charts.draw(grid, axis, [1.75] * len(grid), marks=marks)
 
 
-def round_numbers(last: float) -> list[float]:
-    """About six round numbers up to the last step."""
-    size = 10.0 ** np.floor(np.log10(last / 3))
-    size *= next((times for times in (1, 2, 5) if last / (times * size) <= 7), 5)
-    return [float(x) for x in np.arange(0, last + 0.001, size)]
+def round_numbers(low: float, high: float) -> list[float]:
+    """About six round numbers from one to the other."""
+    size = 10.0 ** np.floor(np.log10((high - low) / 3))
+    size *= next((times for times in (1, 2, 5) if (high - low) / (times * size) <= 7), 5)
+    return [float(x) for x in size * np.arange(np.ceil(low / size), high / size + 1e-9)]
 
 
 def _modules(table: Mapping[str, object]) -> list[str]:
@@ -203,8 +203,8 @@ def costs(points: Sequence[tuple[str, float, Mapping[str, float | None]]], label
     legend = [(name, {**styles[name], "linestyle": ""}) for name, *_ in points]
     at = sorted(x for _, x, _ in points)
     margin = 0.08 * (at[-1] - at[0])
-    ticks = [(x, f"{x:,g}") for x in round_numbers(at[-1] + margin) if x >= at[0] - margin]
     limits = (at[0] - margin, at[-1] + margin)
+    ticks = [(x, f"{x:,g}") for x in round_numbers(*limits)]
     axis = Axis(label, limits, ticks, lambda x: f"{x:.1f} {label}")
     return charts.draw([panels], axis, [2.4], legend=legend)
 

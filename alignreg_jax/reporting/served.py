@@ -1,7 +1,7 @@
 """What a model weighs and takes beside what it scores: of a deployed one, and at every size."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +129,7 @@ def sizes(found: Mapping[str, Any]) -> list[Part]:
 Point = tuple[str, Mapping[str, float], Mapping[str, float | None]]
 
 
-def costs(points: list[Point], name: str) -> list[Part]:
+def costs(points: Sequence[Point], name: str) -> list[Part]:
     """Scores against each of the costs, a point a model: (name, costs, scores)."""
     parts = []
     for number, cost in enumerate(points[0][1] if len(points) > 1 else ()):
