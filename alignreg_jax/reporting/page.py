@@ -1,12 +1,11 @@
 """A page as one HTML file that needs no network, from jinja2's templates beside this file."""
 
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, NamedTuple
 
-import jinja2
 from matplotlib.figure import Figure
 
+from alignreg_jax.reporting.rendering import environment
 from alignreg_jax.reporting.svg import inline_svg
 from alignreg_jax.reporting.tables import Table
 
@@ -57,15 +56,3 @@ def page(
     """
     words = {"title": title, "lead": lead, "first": first, "facts": facts, "sections": sections}
     return environment().get_template("page.html").render(words)
-
-
-@cache
-def environment() -> jinja2.Environment:
-    """Where the templates are; HTML is escaped."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("alignreg_jax.reporting"),
-        autoescape=jinja2.select_autoescape(["html"]),
-        undefined=jinja2.Undefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )

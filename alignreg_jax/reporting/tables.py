@@ -3,11 +3,10 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
 
-import jinja2
+from alignreg_jax.reporting.rendering import latex
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"},
@@ -111,7 +110,8 @@ def latex_table(table: Table, label: str, note: str = "") -> str:
     """
     label = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
     caption = f"{table.title}. {note}" if note else table.title
-    return _latex().get_template("table.tex").render(table=table, caption=caption, label=label)
+    words = {"table": table, "caption": caption, "label": label}
+    return latex().get_template("table.tex").render(words, tex=escape_latex, cell=_latex_cell)
 
 
 def escape_latex(text: str) -> str:
@@ -124,24 +124,8 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"[\\`*$<>|~#&\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
 
 
-@cache
-def _latex() -> jinja2.Environment:
-    """Templates whose own signs are none of LaTeX's."""
-    found = jinja2.Environment(
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        loader=jinja2.PackageLoader("alignreg_jax.reporting"),
-    )
-
-    def cell(entry: str | Entry) -> str:
-        if not isinstance(entry, Entry):
-            return escape_latex(entry)
-        text = escape_latex(entry.text).replace(r" $\pm$ ", r"\,$\pm$\,")
-        return (rf"\textbf{{{text}}}" if entry.best else text) + escape_latex(entry.mark)
-
-    found.filters |= {"tex": escape_latex, "cell": cell}
-    return found
+def _latex_cell(entry: str | Entry) -> str:
+    if not isinstance(entry, Entry):
+        return escape_latex(entry)
+    text = escape_latex(entry.text).replace(r" $\pm$ ", r"\,$\pm$\,")
+    return (rf"\textbf{{{text}}}" if entry.best else text) + escape_latex(entry.mark)

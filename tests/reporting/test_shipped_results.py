@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from alignreg_jax.reporting.sweeps import drawings
 from alignreg_jax.sweeping import again
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -31,6 +32,7 @@ def both(request, tmp_path_factory):
     assert (module, flag) == ("alignreg_jax.sweep", "--config")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(ROOT)
+        patch.setattr(drawings, "figures", lambda sweep, cells: [])  # they take most of the time
         sys.modules.pop(f"{Path(config.partition(':')[0]).stem}_config", None)
         assert again.main(["--config", config, *more, "--workdir", str(made)]) == 0
     return request.param, made
