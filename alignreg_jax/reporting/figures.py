@@ -170,21 +170,21 @@ def _label(kernel: str) -> str:
 
 # ---- More than one model ----------------------------------------------------------------------
 
-_COLOURS = (
+COLOURS = (
     *(svg.BLUE, svg.VERMILION, svg.GREEN, svg.PURPLE),
     *(svg.ORANGE, svg.SKY, svg.BROWN, svg.OLIVE),
 )
-_STROKES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.2, 1.2, 1.2)))
-_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p", "h", "d", "*")
+STROKES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.2, 1.2, 1.2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*")
 
 
 def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     """A look for each, told apart by colour, stroke and marker together."""
     found = {}
     for place, name in enumerate(names):
-        stroke = _STROKES[place // len(_COLOURS) % len(_STROKES)]
-        look = {"color": _COLOURS[place % len(_COLOURS)], "linestyle": stroke, "linewidth": 1.8}
-        found[name] = {**look, "marker": _MARKERS[place % len(_MARKERS)], "markersize": 4.2}
+        stroke = STROKES[place // len(COLOURS) % len(STROKES)]
+        look = {"color": COLOURS[place % len(COLOURS)], "linestyle": stroke, "linewidth": 1.8}
+        found[name] = {**look, "marker": MARKERS[place % len(MARKERS)], "markersize": 4.2}
     return found
 
 

@@ -17,7 +17,7 @@ from alignreg_jax.reporting import figures, series, served, training_notes
 from alignreg_jax.reporting.card import serves_sizes
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
-from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.results import Results, read_json, read_results
 from alignreg_jax.reporting.run_tables import (
     languages_table,
     other_metrics_table,
@@ -47,12 +47,12 @@ def write_report(
         UserError: the folder lacks results.json or config.json, or one of them is damaged.
     """
     workdir = Path(workdir)
-    results, config = read_run(workdir)
+    results, config = read_results(workdir), read_json(workdir / "config.json")
     events = read_events(workdir / METRICS_FILE)
     place, sizes = deployed or workdir / served.FOLDER, workdir / "export" / served.SIZES
     found = deployed is not None or (place / served.FACTS).exists()
     facts = served.read(place) if found else None
-    known = served.read_json(sizes) if sizes.exists() else None
+    known = read_json(sizes) if sizes.exists() else None
     path = out or workdir / REPORT_FILE
     atomic_write(path, report_html(results, events, config, facts, known))
     if len(results["prune_steps"]) > 1 and out is None:
@@ -66,18 +66,6 @@ def refresh(workdir: Path, deployed: Path) -> None:
         (workdir / REPORT_FILE).exists()
     ):
         write_report(workdir)
-
-
-def read_run(workdir: Path) -> tuple[Results, dict[str, Any]]:
-    """results.json and config.json of a run.
-
-    Raises:
-        UserError: one is missing or damaged, or nothing was evaluated yet.
-    """
-    results = served.read_json(workdir / "results.json")
-    if not results.get("prune_steps"):
-        raise UserError(f"{workdir / 'results.json'}: no evaluation yet, so nothing to report")
-    return results, served.read_json(workdir / "config.json")
 
 
 def report_html(

@@ -1,6 +1,5 @@
 """What a model weighs and takes beside what it scores: of a deployed one, and at every size."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,27 +7,11 @@ from typing import Any
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures
 from alignreg_jax.reporting.page import Part, drawing, paragraph, table
+from alignreg_jax.reporting.results import read_json
 from alignreg_jax.reporting.tables import Entry, Table, percent
 
 FACTS, SIZES = "deploy.json", "sizes.json"
 FOLDER = "served"  # where in a run's workdir a deployed model is looked for
-
-
-def read_json(path: Path, what: str = "the workdir of a run") -> dict[str, Any]:
-    """An object that a program has written.
-
-    Raises:
-        UserError: there is none, or it is damaged; one line that names the file.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError):
-        raise UserError(f"{path}: no such file; is this {what}?") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(found, dict):
-        raise UserError(f"{path}: not the JSON of {what}")
-    return found
 
 
 def read(folder: Path) -> dict[str, Any]:

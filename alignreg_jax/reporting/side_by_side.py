@@ -9,8 +9,8 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
-from alignreg_jax.reporting.report import flat, read_run, write_report
-from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.report import flat, write_report
+from alignreg_jax.reporting.results import Results, read_json, read_results
 from alignreg_jax.reporting.series import ENGLISH, Curve
 from alignreg_jax.reporting.tables import Entry, Table, count, percent, with_interval
 from alignreg_jax.support.files import atomic_write
@@ -39,7 +39,7 @@ def write(folders: Sequence[Path], out: Path) -> Path:
     Raises:
         UserError: a folder is no run, or the runs cannot be compared.
     """
-    runs = [(folder, *read_run(folder)) for folder in folders]
+    runs = [(run, read_results(run), read_json(run / "config.json")) for run in folders]
     first, results, _ = runs[0]
     for folder, other, _ in runs[1:]:
         if wrong := [name for name in _KIND if other[name] != results[name]]:

@@ -306,7 +306,7 @@ def test_runs_that_do_not_fit_together_are_named(tmp_path):
     [
         ("results.json", "{", "not valid JSON"),
         ("results.json", '{"prune_steps": []}', "no evaluation yet"),
-        ("results.json", "[1]", "no evaluation yet"),
+        ("results.json", "[1]", "not the JSON of the workdir"),
         ("results.json", None, "no such file"),
         ("results.csv", "a,b\n1,2\n", "its columns are not prune_step,remaining"),
         ("results.csv", None, "no such file"),

@@ -9,14 +9,13 @@ from matplotlib.figure import Figure
 
 from alignreg_jax.reporting import charts, svg
 from alignreg_jax.reporting.charts import DASHED, FULL, Axis, Panel, Series
+from alignreg_jax.reporting.figures import COLOURS, MARKERS
 from alignreg_jax.reporting.sweeps import lines
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, Cells, Place
 from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.styles import FRONT, Style, row_styles
 from alignreg_jax.reporting.tables import count, percent
 
-_OTHERS = (svg.GREEN, svg.PURPLE, svg.SKY, svg.ORANGE)
-_MARKERS = ("o", "s", "^", "D", "v", "P")
 _FEW = 3  # lines whose bands are shown whole
 _ENGLISH = "English, the language trained on"
 
@@ -181,8 +180,8 @@ def _response(sweep: Sweep, cells: Cells, family: lines.Family, task: str) -> Dr
 
 def _bars(response: lines.Response, methods: Sequence[str], zero: float) -> Series:
     turn = methods.index(response.method)
-    colour = FRONT.get(response.method, _OTHERS[turn % len(_OTHERS)])
-    look = {"color": colour, "linewidth": 2.0, "marker": _MARKERS[turn % len(_MARKERS)]}
+    colour = FRONT.get(response.method, COLOURS[2:][turn % len(COLOURS[2:])])
+    look = {"color": colour, "linewidth": 2.0, "marker": MARKERS[turn % len(MARKERS)]}
     # A little apart, so that error bars at the same multiple can be told from one another
     shift = 1.07 ** (turn - (len(methods) - 1) / 2)
     x = tuple(shift * (multiple or zero) for multiple in response.multiples)

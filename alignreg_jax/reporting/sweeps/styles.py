@@ -6,13 +6,11 @@ from typing import Any
 
 from alignreg_jax.reporting import svg
 from alignreg_jax.reporting.charts import DASHED
+from alignreg_jax.reporting.figures import COLOURS, MARKERS, STROKES
 from alignreg_jax.reporting.sweeps.lines import family
 
 FRONT = {"cosine-mbp": svg.BLUE, "frobenius-mbp": svg.VERMILION}  # what the paper is about
-# The others, told apart by colour, stroke and marker together
-_COLOURS = (svg.GREEN, svg.PURPLE, svg.ORANGE, svg.SKY, svg.BROWN, svg.OLIVE)
-_STROKES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.2, 1.2, 1.2)))
-_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*")
+_COLOURS = COLOURS[2:]  # of the others
 
 
 @dataclass(frozen=True)
@@ -75,8 +73,8 @@ def row_styles(
             many = sum(other.partition("@")[0] == method for other in found) if values else 0
             colour = FRONT.get(method) if values else None
             colour = colour or _COLOURS[place % len(_COLOURS)]
-            stroke = _STROKES[(place // len(_COLOURS) + many) % len(_STROKES)]
-            marker = _MARKERS[(place + many) % len(_MARKERS)]
+            stroke = STROKES[(place // len(_COLOURS) + many) % len(STROKES)]
+            marker = MARKERS[1:][(place + many) % len(MARKERS[1:])]
             group = f"{method}, a line a value" if values and method in FRONT else name
             found[row] = Style(name, group, colour, stroke, marker)
     return found
