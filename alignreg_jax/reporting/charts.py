@@ -23,7 +23,7 @@ WIDTH = 9.6  # inches
 FULL = 100.0  # percent
 REMAINING = "encoder weights remaining (%)"
 DOTTED, DASHED = (0, (1.5, 2)), (0, (4, 3))
-_UNSEEN = {"marker": ".", "markersize": 0.01}  # a place to point at
+_UNSEEN = {"marker": "|", "markersize": 0.01, "markeredgewidth": 0.0}  # a place to point at
 
 
 class Series(NamedTuple):
