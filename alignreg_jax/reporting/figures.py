@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from alignreg_jax.reporting import charts, svg
 from alignreg_jax.reporting.charts import FULL, Axis, Panel, Series
+from alignreg_jax.reporting.heat_maps import heat_maps
 from alignreg_jax.reporting.series import ENGLISH, Curve, Trace
 
 # Kernel -> (name for a reader, colour, marker), from the input of a layer to its output.
@@ -129,7 +130,7 @@ def remaining_by_layer(remaining: Mapping[str, np.ndarray]) -> Figure:
     kernels = _modules(remaining)
     table = FULL * np.stack([remaining[kernel] for kernel in kernels])
     layers = [str(layer) for layer in range(1, table.shape[1] + 1)]
-    return charts.heat_maps({"": table}, list(map(_label, kernels)), layers, "encoder layer")
+    return heat_maps({"": table}, list(map(_label, kernels)), layers, "encoder layer")
 
 
 def training(task_loss: Trace, penalty: Trace | None, cuts: Sequence[tuple[int, float]]) -> Figure:

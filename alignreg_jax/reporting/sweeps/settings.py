@@ -14,8 +14,8 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import charts
 from alignreg_jax.reporting.charts import FULL
+from alignreg_jax.reporting.heat_maps import heat_maps
 from alignreg_jax.reporting.sweeps.runs import Run, Sweep
 from alignreg_jax.reporting.sweeps.statistics import Interval, t_interval
 
@@ -138,7 +138,7 @@ def overlap_figure(
     """Heat maps of `overlap`, one for each kind of unit."""
     titles = {"heads": "attention heads", "ffn": "feed-forward units"}
     tables = {f"{titles[kind]} kept by both (%)": FULL * share for kind, share in shares.items()}
-    return charts.heat_maps(tables, names, names)
+    return heat_maps(tables, names, names)
 
 
 def _labels(rows: Rows) -> list[str]:
