@@ -104,9 +104,6 @@ def _run(arguments: Sequence[str]) -> int:
     else:
         done = deploy(folder, out, served, wanted)
     terminal.show("\n".join(account.lines(done, str(out))))
-    from alignreg_jax.reporting.report import refresh  # its drawings take a second
-
-    refresh(Path(os.path.expanduser(values.model)), out)
     return 0 if done.passed else 3
 
 
