@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from conftest import LANGUAGES, write_run
+from run_cases import LANGUAGES, write_run
 from test_report import Outline, check_alone
 
 from alignreg_jax import cli
