@@ -1,4 +1,4 @@
-"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, mask."""
+"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, report, mask."""
 
 import os
 import sys
@@ -22,6 +22,8 @@ usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, e
                                                    languages and texts need
        alignreg deploy RUN --out DIR [...]         the model as ONNX in eight bits, behind a gate
                                                    for every language
+       alignreg report RUN [RUN ...] [--out FILE]  the report of a run again, with a deployed model
+                       [--served DIR]              in RUN/served or DIR; of several, side by side
        alignreg mask write BASE EXPORT OUT         an export whose encoder's weights were only left
                                                    out, none trained, as a mask and a head
        alignreg mask apply BASE MASK OUT           the export again; BASE is a folder or Hub id
@@ -61,6 +63,8 @@ def execute(arguments: Sequence[str]) -> int:
     if command == "own":
         folder = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
         return main.main(["--config", f"{config_folder() / 'own.py'}{folder}", *rest])
+    if command == "report":
+        return flags.execute(rest, lambda: _USAGE, _report, "report.html is as it was")
     if command == "mask":
         return flags.execute(rest, lambda: _USAGE, _mask)
     if flags.config_name(arguments):  # as before there were commands
@@ -73,6 +77,19 @@ def config_folder() -> Path:
     package = Path(__file__).parent
     inside = package / "configs"
     return inside if inside.is_dir() else package.parent / "configs"
+
+
+def _report(arguments: Sequence[str]) -> int:
+    from alignreg_jax.reporting.side_by_side import report  # its drawings take a second
+
+    parser = flags.Parser("alignreg report")
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    for name in ("--out", "--served"):
+        parser.add_argument(name, type=lambda text: Path(os.path.expanduser(text)))
+    values = parser.parse_args(arguments)
+    folders = [Path(os.path.expanduser(run)) for run in values.runs]
+    terminal.show(str(report(folders, values.out, values.served)))
+    return 0
 
 
 def _mask(arguments: Sequence[str]) -> int:
@@ -101,8 +118,8 @@ def _mask(arguments: Sequence[str]) -> int:
 
 def _unknown(arguments: Sequence[str]) -> int:
     raise UserError(
-        f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy, mask;"
-        " --help says more"
+        f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy, report,"
+        " mask; --help says more"
     )
 
 

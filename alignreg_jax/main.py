@@ -85,7 +85,8 @@ def _run(arguments: Sequence[str]) -> int:
 
 def _show(found: Sequence[dict[str, Any]], folders: Sequence[Path]) -> None:
     """The tables of every seed, and of several the table over them."""
-    from alignreg_jax.reporting.tables import languages_table, seeds_table, steps_table, text_table
+    from alignreg_jax.reporting.run_tables import languages_table, seeds_table, steps_table
+    from alignreg_jax.reporting.tables import text_table
 
     for results, folder in zip(found, folders, strict=True):
         terminal.show(f"{text_table(languages_table(results))}\n")

@@ -1,94 +1,19 @@
 """The model card (README.md) of an exported model."""
 
-import json
 import re
 from collections.abc import Sequence
 
+from huggingface_hub import EvalResult, ModelCardData
+
 from alignreg_jax.reporting.metric_names import first_word, hub_metric, metric_name
+from alignreg_jax.reporting.rendering import environment
 from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.run_tables import languages_table, other_metrics_table, steps_table
 from alignreg_jax.reporting.series import curves
-from alignreg_jax.reporting.tables import (
-    languages_table,
-    markdown_table,
-    other_metrics_table,
-    percent,
-    steps_table,
-)
+from alignreg_jax.reporting.tables import markdown_table, percent
 
 CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
 
-_LOAD = {
-    "dense-tanh-out": """\
-import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-folder = "."  # this folder
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-inputs = tokenizer({example}, truncation=True, max_length={max_length}, return_tensors="pt")
-with torch.no_grad():
-    logits = model(**inputs).logits
-print(model.config.id2label[logits.argmax(-1).item()])
-""",
-    "linear": """\
-import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, AutoTokenizer
-
-folder = "."  # this folder
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False).eval()
-head = load_file(f"{{folder}}/head.safetensors")  # one linear layer on the first token
-inputs = tokenizer({example}, truncation=True, max_length={max_length}, return_tensors="pt")
-with torch.no_grad():
-    first = model(**inputs).last_hidden_state[:, 0]
-logits = first @ head["classifier.weight"].T + head["classifier.bias"]
-print(model.config.id2label[logits.argmax(-1).item()])
-""",
-    "label-words": """\
-import torch
-from safetensors.torch import load_file
-from torch.nn.functional import gelu, layer_norm, linear
-from transformers import AutoModel, AutoTokenizer
-
-folder = "."  # this folder
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModel.from_pretrained(folder, dtype=torch.float32, add_pooling_layer=False).eval()
-head = load_file(f"{{folder}}/head.safetensors")  # the language model's, on a word for each label
-
-
-def parameters(name):
-    return head[f"{{name}}.weight"], head[f"{{name}}.bias"]
-
-
-inputs = tokenizer({example}, truncation=True, max_length={max_length}, return_tensors="pt")
-with torch.no_grad():
-    first = model(**inputs).last_hidden_state[:, 0]
-first = gelu(linear(first, *parameters("lm_head.dense")))
-norm = parameters("lm_head.layer_norm")
-first = layer_norm(first, first.shape[-1:], *norm, eps=model.config.layer_norm_eps)
-logits = linear(first, *parameters("label_words"))
-print(model.config.id2label[logits.argmax(-1).item()])
-""",
-    "token": """\
-import torch
-from transformers import AutoModelForTokenClassification, AutoTokenizer
-
-folder = "."  # this folder
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForTokenClassification.from_pretrained(folder, dtype=torch.float32).eval()
-words = {example}
-options = dict(is_split_into_words=True, truncation=True, max_length={max_length})
-inputs = tokenizer(words, **options, return_tensors="pt")
-with torch.no_grad():
-    logits = model(**inputs).logits[0]
-tags = {{}}
-for piece, word in enumerate(inputs.word_ids()):
-    if word is not None and word not in tags:  # a word's first piece carries its tag
-        tags[word] = model.config.id2label[logits[piece].argmax().item()]
-print([(word, tags.get(place, "O")) for place, word in enumerate(words)])
-""",
-}
 SIZES_SECTION = """\
 ## A smaller one
 
@@ -102,7 +27,6 @@ alignreg shrink . smaller --size 0.5 --form free
 writes the model of that size, without more training; `--parameters`, `--macs`, `--max-mb` and
 `--latency-ms` find the size for a budget.
 """
-_ANSWERS = {"token": "It gives every word one of {count} tags."}
 
 
 def model_card(
@@ -126,56 +50,42 @@ def model_card(
     """
     last, any_size = results["prune_steps"][-1], serves_sizes(results)
     example = '"first text", "second text"' if pair else '"a text in any of the languages"'
+    answers = f"It answers with one of {len(labels)} labels."
     if head == "token":
         example = '["words", "of", "one", "sentence"]'
-    answers = _ANSWERS.get(head, "It answers with one of {count} labels.")
-    others = other_metrics_table(results)
-    load = _LOAD[head].format(example=example, max_length=max_length)
-    load = load if stock else trusting(load)
+        answers = f"It gives every word one of {len(labels)} tags."
     left = f"{percent(last['remaining'], 0)} % of the weights"
     left = f"any size from {left} on" if any_size else left
     name = f"{results['task']}, {results['method']}, {left}"
-    origin = f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R"
-    parts = [
-        _metadata(results, base_model, licence, head),
-        f"# {name}\n",
-        f"A cross-lingual encoder ({origin}) fine-tuned for **{results['task']}** with English"
-        f" labels only{_how_pruned(results)} {answers.format(count=len(labels))}\n",
-        *(f"{note}\n" for note in notes if note),
-        "## Scores\n",
-        f"{first_word(metric_name(results['metric']))} on the {results['split']} sets, in percent."
-        " Only English has labels; every other language is zero-shot.\n",
-        markdown_table(languages_table(results)),
-        markdown_table(steps_table(results)),
-        f"{steps_table(results).note}\n",
-        *([markdown_table(others)] if others else []),
-        *([SIZES_SECTION] if any_size else _sparsity(last)),
-        "## Load it\n",
-        f"```python\n{load}```\n",
-        "Stay in float32, as above: transformers may otherwise choose another type.\n",
-        "## Make it again\n",
-        f"```sh\n{command}\n```\n",
-        f"Made with alignreg_jax, after *{CITATION}* (O’ Neill, Dutta and Assem).\n",
-    ]
-    return "\n".join(parts)
+    steps, others = steps_table(results), other_metrics_table(results)
+    template = environment().get_template("card.md")
+    text = template.render(
+        metadata=_metadata(results, base_model, licence, head, name),
+        name=name,
+        origin=f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R",
+        task=results["task"],
+        how=_how_pruned(results),
+        answers=answers,
+        notes=[note for note in notes if note],
+        metric=first_word(metric_name(results["metric"])),
+        split=results["split"],
+        languages=markdown_table(languages_table(results)),
+        steps={"text": markdown_table(steps), "note": steps.note},
+        others=markdown_table(others) if others else "",
+        sizes=SIZES_SECTION if any_size else "",
+        last={key: percent(last[key]) for key in ("remaining", "nonzero", "remaining_total")},
+        head=head,
+        example=example,
+        max_length=max_length,
+        command=command,
+        citation=CITATION,
+    )
+    return text if stock else trusting(text)
 
 
 def serves_sizes(results: Results) -> bool:
     """Whether a run trained one model for every size."""
     return "size" in results["prune_steps"][-1]
-
-
-def _sparsity(last: Results) -> list[str]:
-    """What there is to say of a pruned model, by its last step."""
-    return [
-        "## How sparse it is\n",
-        f"- Encoder weights that pruning left: {percent(last['remaining'])} % (of the attention and"
-        " feed-forward matrices; embeddings, normalisation, biases and classifier are not pruned)\n"
-        f"- Encoder weights that are not zero: {percent(last['nonzero'])} %\n"
-        f"- Weights of the whole model that are left: {percent(last['remaining_total'])} %\n",
-        "The file is dense: a pruned weight is stored as a zero. By itself that makes the model"
-        " neither smaller nor faster; it takes a runtime or a compression that uses the zeros.\n",
-    ]
 
 
 def trusting(text: str) -> str:
@@ -201,16 +111,35 @@ def _how_pruned(results: Results) -> str:
     )
 
 
-def _metadata(results: Results, base_model: str | None, licence: str | None, head: str) -> str:
-    """The YAML block; every text is quoted, or Norwegian (no) would be read as false."""
-    codes = [re.split("[-_]", curve.language)[0] for curve in curves(results)]
-    lines = ["---"]
-    lines += [f"license: {json.dumps(licence)}"] if licence else []
-    lines += ["language:", *(f"  - {json.dumps(code)}" for code in sorted(set(codes)))]
-    lines += [f"base_model: {json.dumps(base_model)}"] if base_model else []
-    kind = "token" if head == "token" else "text"
-    lines += ["library_name: transformers", f"pipeline_tag: {kind}-classification"]
-    lines += ["metrics:", f"  - {json.dumps(hub_metric(results['metric']))}"]
-    tags = ("alignreg", "pruning", "sparse", "cross-lingual", results["method"])
-    lines += ["tags:", *(f"  - {json.dumps(tag)}" for tag in tags), "---", ""]
-    return "\n".join(lines)
+def _metadata(
+    results: Results, base_model: str | None, licence: str | None, head: str, name: str
+) -> str:
+    """The YAML block: what the Hub filters by, and the score of every language as its result."""
+    last, kind = results["prune_steps"][-1], "token" if head == "token" else "text"
+    languages = [curve.language for curve in curves(results)]
+    found = [
+        EvalResult(
+            task_type=f"{kind}-classification",
+            dataset_type=results["task"],
+            dataset_name=results["task"],
+            dataset_config=language,
+            dataset_split=results["split"],
+            metric_type=hub_metric(results["metric"]),
+            metric_name=metric_name(results["metric"]),
+            metric_value=round(last["languages"][language], 4),
+        )
+        for language in languages
+        if language in last["languages"]
+    ]
+    data = ModelCardData(
+        license=licence,
+        language=sorted({re.split("[-_]", language)[0] for language in languages}),
+        base_model=base_model,
+        library_name="transformers",
+        pipeline_tag=f"{kind}-classification",
+        metrics=[hub_metric(results["metric"])],
+        tags=["alignreg", "pruning", "sparse", "cross-lingual", results["method"]],
+        model_name=name,
+        eval_results=found,
+    )
+    return f"---\n{data.to_yaml(line_break=chr(10))}\n---\n"

@@ -13,20 +13,19 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import figures, page, series, training_notes
+from alignreg_jax.reporting import figures, series, served, training_notes
 from alignreg_jax.reporting.card import serves_sizes
 from alignreg_jax.reporting.metric_names import first_word, metric_name
-from alignreg_jax.reporting.results import Results
-from alignreg_jax.reporting.svg import inline_svg, png
-from alignreg_jax.reporting.tables import (
-    count,
-    html_table,
+from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
+from alignreg_jax.reporting.results import Results, read_json, read_results
+from alignreg_jax.reporting.run_tables import (
     languages_table,
     other_metrics_table,
-    percent,
     steps_table,
     tags_table,
 )
+from alignreg_jax.reporting.svg import png
+from alignreg_jax.reporting.tables import count, percent
 from alignreg_jax.reporting.tracking import METRICS_FILE, Event, read_events
 from alignreg_jax.support.files import atomic_write
 
@@ -34,26 +33,52 @@ REPORT_FILE = "report.html"
 PICTURE_FILE = "accuracy.png"
 
 
-def write_report(workdir: str | Path) -> Path:
+def write_report(
+    workdir: str | Path, out: Path | None = None, deployed: Path | None = None
+) -> Path:
     """Write `workdir`/report.html, and its first figure as accuracy.png; returns the former.
+
+    Args:
+        workdir: of the run.
+        out: the page's file instead; then there is no picture.
+        deployed: what `alignreg deploy` wrote; else `workdir`/served, where that is there.
 
     Raises:
         UserError: the folder lacks results.json or config.json, or one of them is damaged.
     """
     workdir = Path(workdir)
-    results = _read_json(workdir / "results.json")
-    if not results.get("prune_steps"):
-        raise UserError(f"{workdir / 'results.json'}: no evaluation yet, so nothing to report")
-    path = workdir / REPORT_FILE
+    results, config = read_results(workdir), read_json(workdir / "config.json")
     events = read_events(workdir / METRICS_FILE)
-    atomic_write(path, report_html(results, events, _read_json(workdir / "config.json")))
-    if len(results["prune_steps"]) > 1:
+    place, sizes = deployed or workdir / served.FOLDER, workdir / "export" / served.SIZES
+    found = deployed is not None or (place / served.FACTS).exists()
+    facts = served.read(place) if found else None
+    known = read_json(sizes) if sizes.exists() else None
+    path = out or workdir / REPORT_FILE
+    atomic_write(path, report_html(results, events, config, facts, known))
+    if len(results["prune_steps"]) > 1 and out is None:
         atomic_write(workdir / PICTURE_FILE, png(_overview(results)))
     return path
 
 
-def report_html(results: Results, events: Sequence[Event], config: Mapping[str, Any]) -> str:
-    """The report as one document; the same input gives the same text."""
+def refresh(workdir: Path, deployed: Path) -> None:
+    """Write a run's report again, if it has one and its model was deployed to `workdir`/served."""
+    if deployed.resolve() == (workdir / served.FOLDER).resolve() and (
+        (workdir / REPORT_FILE).exists()
+    ):
+        write_report(workdir)
+
+
+def report_html(
+    results: Results,
+    events: Sequence[Event],
+    config: Mapping[str, Any],
+    deployed: Mapping[str, Any] | None = None,
+    sizes: Mapping[str, Any] | None = None,
+) -> str:
+    """The report as one document; the same input gives the same text.
+
+    `deployed` is what deploy.json says of the run's model, `sizes` export/sizes.json.
+    """
     first, last = results["prune_steps"][0], results["prune_steps"][-1]
     title = f"{results['method']} on {results['task']}"
     steps = len(results["prune_steps"]) - 1
@@ -65,30 +90,35 @@ def report_html(results: Results, events: Sequence[Event], config: Mapping[str, 
         lead += f"{percent(last['remaining'])} % of the encoder’s weights."
     else:
         lead = "Fine-tuned on English, not pruned."
-    body = f"<header>\n<h1>{page.html.escape(title)}</h1>\n"
-    body += page.paragraph(f"{lead} Seed {results['seed']}.", "lead")
-    body += page.facts(_key_facts(results, first, last)) + "</header>\n"
-    body += page.paragraph(_finding(results), "finding")
-    body += "".join(page.paragraph(note) for note in training_notes.notes(events))
-    body += _accuracy(results) if steps else ""
-    body += page.section(
-        "Results",
-        html_table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
-        html_table(languages_table(results), "Every language"),
-        *(
-            html_table(table, caption)
-            for table, caption in (
-                (other_metrics_table(results), "Other metrics (%)"),
-                (tags_table(results, "en"), "Every tag in English"),
-                (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
-            )
-            if table
+    first_words = [paragraph(_finding(results), "finding")]
+    first_words += map(paragraph, training_notes.notes(events))
+    tables = [
+        table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
+        table(languages_table(results), "Every language"),
+    ]
+    tables += [
+        table(found, caption)
+        for found, caption in (
+            (other_metrics_table(results), "Other metrics (%)"),
+            (tags_table(results, "en"), "Every tag in English"),
+            (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
+        )
+        if found
+    ]
+    sections: list[Section] = [
+        (
+            f"{first_word(metric_name(results['metric']))} against remaining weights",
+            _accuracy(results) if steps else [],
         ),
-    )
-    body += _weights(events)
-    body += _training(events)
-    body += _origin(results, config)
-    return page.page(f"{title} · alignreg_jax", body)
+        ("Results", tables),
+        ("What each size weighs", served.sizes(sizes) if sizes else []),
+        ("As it is served", served.deployed(deployed) if deployed else []),
+        ("Weights by module and layer", _weights(events)),
+        ("Training", _training(events)),
+        ("How it was made", _origin(results, config)),
+    ]
+    facts = _key_facts(results, first, last)
+    return page(title, f"{lead} Seed {results['seed']}.", first_words, sections, facts)
 
 
 def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[str, str, str, str]]:
@@ -158,11 +188,11 @@ def _journey(curve: series.Curve) -> str:
     return f"{curve.language} ({percent(curve.dense)} → {percent(curve.final)})"
 
 
-def _accuracy(results: Results) -> str:
+def _accuracy(results: Results) -> list[Part]:
     curves = series.curves(results)
     common = series.everywhere(results)
     mean = series.mean_curve(results, common)
-    chance, metric = results["chance"], first_word(metric_name(results["metric"]))
+    metric = first_word(metric_name(results["metric"]))
     caption = f"{metric} of every language against what remains of the encoder’s weights"
     caption += ", from dense on the left to sparse on the right."
     if not all(curve.every_step for curve in curves):
@@ -177,12 +207,11 @@ def _accuracy(results: Results) -> str:
     )
     panels += " the last one, the level line continues the dense score, and the orange line is the"
     panels += " zero-shot mean of the figure above."
-    small = figures.languages(curves, mean, chance=chance)
-    return page.section(
-        f"{metric} against remaining weights",
-        page.drawing(inline_svg(_overview(results), "accuracy", _spoken(results)), caption),
-        page.drawing(inline_svg(small, "languages", "One panel per language"), panels),
-    )
+    small = figures.languages(curves, mean, chance=results["chance"])
+    return [
+        drawing(_overview(results), "accuracy", _spoken(results), caption),
+        drawing(small, "languages", "One panel per language", panels),
+    ]
 
 
 def _overview(results: Results) -> Figure:
@@ -212,95 +241,71 @@ def _spoken(results: Results) -> str:
     return f"Line chart of {metric_name(results['metric'])}: " + "; ".join(parts)
 
 
-def _weights(events: Sequence[Event]) -> str:
+def _weights(events: Sequence[Event]) -> list[Part]:
     norms = series.per_layer(events, "weight_norms")
     kept = series.per_layer(events, "remaining_by_layer")
     parts = []
     if norms:
-        dense, final = norms[0][1], norms[-1][1] if len(norms) > 1 else None
-        parts.append(
-            page.drawing(
-                inline_svg(
-                    figures.weight_norms(dense, final),
-                    "norms",
-                    "Line chart of the norm of six modules by encoder layer, dense and pruned",
-                ),
-                "Frobenius norm of each module’s weights by layer (the paper’s Figure 7). The two"
-                " feed-forward matrices are larger than the others, and so are their norms.",
-            )
+        figure = figures.weight_norms(norms[0][1], norms[-1][1] if len(norms) > 1 else None)
+        spoken = "Line chart of the norm of six modules by encoder layer, dense and pruned"
+        caption = (
+            "Frobenius norm of each module’s weights by layer (the paper’s Figure 7). The two"
+            " feed-forward matrices are larger than the others, and so are their norms."
         )
+        parts.append(drawing(figure, "norms", spoken, caption))
     if kept:
         step, fractions = kept[-1]
-        spread = np.ptp(np.concatenate(list(fractions.values())))
-        caption = (
-            f"Percent of weights that remain in each matrix after pruning step {step['phase']}."
-        )
-        if spread < 1e-3:  # exact counts differ by less than one weight in a thousand
-            caption += (
-                " It is flat because pruning is layer-wise: every matrix loses the same share."
-            )
+        shares = np.concatenate([*fractions.values()])
+        low, high = (percent(float(f(shares)), 0) for f in (np.min, np.max))
+        text = f"Percent of weights that remain in each matrix after pruning step {step['phase']}"
+        if np.ptp(shares) < 1e-3:  # exact counts differ by less than one weight in a thousand
+            text += f": {percent(float(shares[0]))} in every one. It is flat because pruning is"
+            parts.append(paragraph(f"{text} layer-wise: every matrix loses the same share."))
         else:
-            low, high = (
-                percent(f(np.concatenate([*fractions.values()])), 0) for f in (np.min, np.max)
-            )
-            caption += (
-                f" They differ, from {low} to {high} %: the matrices compete with one another."
-            )
-        drawing = inline_svg(figures.remaining_by_layer(fractions), "kept", caption)
-        parts.append(page.drawing(drawing, caption))
-    return page.section("Weights by module and layer", *parts) if parts else ""
+            text += f". They differ, from {low} to {high} %: the matrices compete with one another."
+            parts.append(drawing(figures.remaining_by_layer(fractions), "kept", text, text))
+    return parts
 
 
-def _training(events: Sequence[Event]) -> str:
+def _training(events: Sequence[Event]) -> list[Part]:
     loss, penalty = series.trace(events, "task_loss"), series.trace(events, "penalty")
     if not len(loss.steps):
-        return ""
+        return []
     cuts = [(e["step"], float(e["remaining"])) for e in events if e["kind"] == "prune"]
     shown = penalty if np.any(penalty.values) else None
-    caption = (
-        "Each point is the mean over neighbouring steps; a dashed line is a pruning, with what"
-    )
-    caption += " remains after it."
+    caption = "Each point is the mean over neighbouring steps; a dashed line is a pruning, with"
+    caption += " what remains after it."
     if shown is None:
         caption += " The method adds no penalty to the loss."
-    description = "Line chart of the training loss against the step, with the prunings marked"
-    drawing = inline_svg(figures.training(loss, shown, cuts), "training", description)
-    return page.section("Training", page.drawing(drawing, caption))
+    spoken = "Line chart of the training loss against the step, with the prunings marked"
+    return [drawing(figures.training(loss, shown, cuts), "training", spoken, caption)]
 
 
-def _origin(results: Results, config: Mapping[str, Any]) -> str:
+def _origin(results: Results, config: Mapping[str, Any]) -> list[Part]:
     """How to get the same again: command, configuration, versions."""
-    command = config.get("command")
-    parts = [page.code(command) if command else ""]
-    rest = {key: value for key, value in config.items() if key != "command"}
-    listing = "\n".join(f"{name} = {value}" for name, value in _flat(rest))
-    parts.append(page.collapsed("Configuration, versions and machine", page.code(listing)))
     times = [
         (results.get("wall_seconds"), "{:,.0f} s from start to report"),
         (results.get("examples_per_second"), "{:,.0f} training examples per second"),
     ]
     text = ", ".join(form.format(value) for value, form in times if value is not None)
-    return page.section("How it was made", page.paragraph(f"{text}.") if text else "", *parts)
+    rest = {key: value for key, value in config.items() if key != "command"}
+    listing = Part("code", "\n".join(f"{name} = {value}" for name, value in flat(rest)))
+    return [
+        *([paragraph(f"{text}.")] if text else []),
+        *([Part("code", config["command"])] if config.get("command") else []),
+        Part("closed", listing, "Configuration, versions and machine"),
+    ]
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as (dotted name, JSON value)."""
     found = []
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            found += _flat(value, f"{prefix}{name}.")
+            found += flat(value, f"{prefix}{name}.")
         else:
             found.append((prefix + name, json.dumps(value, ensure_ascii=False)))
     return found
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import tags
 from alignreg_jax.evaluation.intervals import wilson
 from alignreg_jax.evaluation.summary import means, summarize
@@ -69,7 +72,7 @@ def rows(events: Iterable[Event]) -> list[dict[str, Any]]:
 
 def csv_text(events: Iterable[Event]) -> str:
     """The text of results.csv: fractions with every digit, no aggregates."""
-    buffer = io.StringIO()
+    buffer = io.StringIO()  # not pandas, which a run would wait for
     writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows(events))
@@ -169,3 +172,50 @@ def _tags(events: Iterable[Event], split: str) -> dict[int, dict[str, Any]]:
         for event in events
         if event["kind"] == "eval" and split in event.get("tags", {})
     }
+
+
+def read_json(path: Path, what: str = "the workdir of a run") -> dict[str, Any]:
+    """An object that a program has written.
+
+    Raises:
+        UserError: there is none, or it is damaged; one line that names the file.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(f"{path}: no such file; is this {what}?") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise UserError(f"{path}: not the JSON of {what}")
+    return found
+
+
+def read_results(workdir: Path) -> Results:
+    """The results.json of a run.
+
+    Raises:
+        UserError: it is missing or damaged, or nothing was evaluated yet.
+    """
+    path = workdir / "results.json"
+    results = read_json(path)
+    if not results.get("prune_steps"):
+        raise UserError(f"{path}: no evaluation yet, so there is nothing to report")
+    return results
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> list[list[str]]:
+    """The lines of a results.csv below its header, as text, so that every digit stays.
+
+    Raises:
+        UserError: it is missing or no such table.
+    """
+    try:
+        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
+    except (ValueError, OSError, csv.Error) as error:
+        raise UserError(f"{path}: not a table ({error})") from None
+    if not lines or tuple(lines[0]) != tuple(columns):
+        raise UserError(f"{path}: its columns are not {','.join(columns)}")
+    return lines[1:]

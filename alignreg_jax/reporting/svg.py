@@ -5,10 +5,12 @@ one picture serves a light and a dark page. Text stays text: sharp, searchable, 
 The same figure gives the same bytes.
 """
 
-import html
 import io
+import json
 import re
+from collections.abc import Sequence
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -18,13 +20,14 @@ MUTED = "#707172"  # labels of the axes
 FAINT = "#a0a1a2"  # the many lines behind
 RULE = "#d8d9da"  # grid
 PAPER = "#fdfdfc"  # the page itself
-# Okabe and Ito's palette, told apart under every common colour blindness.
+# Okabe and Ito's palette, told apart under every common colour blindness, and two more.
 BLUE, VERMILION, GREEN = "#0072b2", "#d55e00", "#009e73"
 PURPLE, ORANGE, SKY = "#cc79a7", "#e69f00", "#56b4e9"
+BROWN, OLIVE = "#8c564b", "#7f7f22"
 VARIABLES = {
     **{INK: "ink", MUTED: "muted", FAINT: "faint", RULE: "rule", PAPER: "paper"},
-    **{BLUE: "blue", VERMILION: "vermilion", GREEN: "green"},
-    **{PURPLE: "purple", ORANGE: "orange", SKY: "sky"},
+    **{BLUE: "blue", VERMILION: "vermilion", GREEN: "green", BROWN: "brown"},
+    **{PURPLE: "purple", ORANGE: "orange", SKY: "sky", OLIVE: "olive"},
 }
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -56,30 +59,48 @@ STYLE: dict[Any, Any] = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
+_SVG, _LINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
+_TAG = "tag:"
+
+
+def tagged(name: str, points: Sequence[str] = (), *, faint: bool = False) -> str:
+    """The gid of what is drawn of a row: the row's name, and the text of each of its points."""
+    return _TAG + json.dumps([name, list(points), faint], ensure_ascii=False)
 
 
 def inline_svg(figure: Figure, name: str, description: str) -> str:
-    """Render a figure as an `<svg>` element; `name` is unique in the page, the text is its alt."""
+    """Render a figure as an `<svg>` element; `name` is unique in the page, the text is its alt.
+
+    What has a `tagged` gid gets its row as data-row, and each of its points a title, which browsers
+    show on hover and the page's script shows at once.
+    """
     buffer = io.StringIO()
     with matplotlib.rc_context(STYLE):
         metadata = dict.fromkeys(("Creator", "Date", "Format", "Type"))
         figure.savefig(buffer, format="svg", metadata=metadata)
-    drawing = buffer.getvalue()
-    drawing = drawing[drawing.index("<svg") :].strip()
-    drawing = re.sub(r"<(metadata|!--).*?(/metadata|--)>\s*", "", drawing, flags=re.DOTALL)
-    drawing = re.sub(r"<[^>]+>", lambda tag: _tidy_tag(tag[0], name), drawing)
-    drawing = _drop_unused_ids(drawing)
-    drawing = re.sub(r">\s*\n\s*<", ">\n<", drawing)
-    root = re.match(r"<svg[^>]*>", drawing)
-    view_box = re.search(r'viewBox="[^"]*"', drawing)
-    if root is None or view_box is None:
-        raise RuntimeError("matplotlib wrote an SVG without a viewBox")
-    label = html.escape(description, quote=True)
-    start = (
-        f'<svg {view_box[0]} role="img" aria-label="{label}" xmlns="http://www.w3.org/2000/svg"'
-        f' xmlns:xlink="http://www.w3.org/1999/xlink">\n<title>{label}</title>'
-    )
-    return start + drawing[root.end() :]
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", _LINK)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for child in root.findall(f"{{{_SVG}}}metadata"):
+        root.remove(child)
+    used = {word[1:] for node in root.iter() for word in _references(node)}
+    for node in root.iter():
+        node.tail = node.text = (node.text or "").strip() or None
+        node.tail = None
+        node.attrib = {key: _tidy(value, name) for key, value in node.attrib.items()}
+        if target := node.get(f"{{{_LINK}}}href"):
+            node.set(f"{{{_LINK}}}href", f"#{name}-{target[1:]}")
+        gid = node.attrib.pop("id", "")
+        if gid and gid in used:
+            node.set("id", f"{name}-{gid}")
+        elif gid.startswith(_TAG):
+            _tag(node, *json.loads(gid.removeprefix(_TAG)))
+    view = root.attrib["viewBox"]
+    root.attrib = {"viewBox": view, "role": "img", "aria-label": description}
+    title = ElementTree.Element(f"{{{_SVG}}}title")
+    title.text = description
+    root.insert(0, title)
+    return ElementTree.tostring(root, encoding="unicode").replace("<g", "\n<g")
 
 
 def png(figure: Figure) -> bytes:
@@ -90,17 +111,32 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _tidy_tag(tag: str, name: str) -> str:
-    """Shorten a tag's numbers, turn colours into variables, make its ids the figure's own."""
-    tag = re.sub(r"(\d+\.\d{2})\d+", r"\1", tag)
-    tag = re.sub(r'(\bid=")|(\bhref="#)|(url\(#)', lambda found: f"{found[0]}{name}-", tag)
-    tag = re.sub(r"font-family: [^;\"]*", "font-family: inherit", tag)
-    tag = re.sub(r"(font: [^;\"]*?[\d.]+px)[^;\"]*", r"\1 var(--sans)", tag)
+def _tag(node: ElementTree.Element, row: str, points: list[str], faint: bool) -> None:
+    node.set("data-row", row)
+    if faint:
+        node.set("class", "faint")
+        for path in node.iter():
+            if style := path.get("style"):
+                path.set("style", re.sub(r"(fill-)?opacity: 0\b;?", "", style))
+    uses = list(node.iter(f"{{{_SVG}}}use"))
+    for use, text in zip(uses, points, strict=False):
+        ElementTree.SubElement(use, f"{{{_SVG}}}title").text = text
+
+
+def _references(node: ElementTree.Element) -> list[str]:
+    """The ids that an element refers to, each with its #."""
+    found = [node.get(f"{{{_LINK}}}href", "")]
+    return found + [word for v in node.attrib.values() for word in re.findall(r"url\((#[^)]+)", v)]
+
+
+def _tidy(value: str, name: str) -> str:
+    """Shorten numbers, turn colours into variables, make references the figure's own."""
+    if value.startswith(_TAG):
+        return value
+    value = re.sub(r"(\d+\.\d{2})\d+", r"\1", value)
+    value = value.replace("url(#", f"url(#{name}-")
+    value = re.sub(r"font-family: [^;]*", "font-family: inherit", value)
+    value = re.sub(r"(font: [^;]*?[\d.]+px)[^;]*", r"\1 var(--sans)", value)
     for colour, variable in VARIABLES.items():
-        tag = tag.replace(colour, f"var(--{variable})")
-    return tag
-
-
-def _drop_unused_ids(drawing: str) -> str:
-    used = set(re.findall(r"(?:href=\"|url\()#([^\")]+)", drawing))
-    return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", drawing)
+        value = value.replace(colour, f"var(--{variable})")
+    return value

@@ -1,31 +1,58 @@
-"""The tables of a run, as cells, and as text for a terminal, a model card or a page."""
+"""A table as cells, and as text for a terminal, Markdown or LaTeX; page.html has it as HTML."""
 
-import html
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate, groupby, pairwise
+from typing import NamedTuple
 
-from alignreg_jax.reporting.metric_names import metric_name
-from alignreg_jax.reporting.results import Results
-from alignreg_jax.reporting.series import curves, everywhere, mean_curve
+from alignreg_jax.reporting.rendering import latex
+
+_LATEX = {
+    **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"},
+    **{"^": r"\textasciicircum{}", "–": "--", "±": r"$\pm$", "λ": r"$\lambda$"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
+    **{character: f"\\{character}" for character in "&%$#_"},
+    **{"↑": r"$^{\uparrow}$", "↓": r"$^{\downarrow}$", "’": "'", "“": "``", "”": "''"},
+}
+
+
+class Entry(NamedTuple):
+    """A cell that is more than its text."""
+
+    text: str
+    mark: str = ""
+    best: bool = False
+    href: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.text} {self.mark}".rstrip()
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text; every column but the first `names` ones holds numbers; notes come below."""
+    """Cells by row; all but the first `names` columns hold numbers.
+
+    `note` comes below, `groups` are names that neighbouring columns share above theirs, `muted` are
+    the columns that are not ours.
+    """
 
     header: Sequence[str]
-    rows: Sequence[Sequence[str]]
+    rows: Sequence[Sequence[str | Entry]]
     names: int = 1
     note: str = ""
+    title: str = ""
+    groups: Sequence[str] = ()
+    muted: Sequence[int] = ()
 
+    def spans(self) -> list[tuple[str, int]]:
+        """Neighbouring columns under one name: (name, how many)."""
+        return [(name, len(list(found))) for name, found in groupby(self.groups)]
 
-_INTERVAL = (
-    "±: half of the 95 % interval over test examples (accuracy of one language: Wilson; others:"
-    " bootstrap); another training would differ by more."
-)
-# Where chance is not that of a guess among the labels
-_ORIGIN = {"ndcg": ", what equal grades for all rows score"}
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and last column of each span but the first, counted from 1."""
+        ends = list(accumulate(size for _, size in self.spans()))
+        return [(start + 1, end) for start, end in pairwise(ends)]
 
 
 def percent(fraction: float | None, digits: int = 1) -> str:
@@ -45,185 +72,60 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def seeds_table(found: Sequence[Results]) -> Table:
-    """One line per seed: what English and the zero-shot mean were, dense and at the end."""
-    rows = []
-    for results in found:
-        first, last = results["prune_steps"][0], results["prune_steps"][-1]
-        scores = [step[name] for name in ("en", "zero_shot_avg") for step in (first, last)]
-        rows.append([str(results["seed"]), percent(last["remaining"]), *map(percent, scores)])
-    header = ["seed", "remaining", "en dense", "en", "zero-shot dense", "zero-shot"]
-    return Table(header, rows)
-
-
-def steps_table(results: Results) -> Table:
-    """One line per pruning step: what remains, the means, the worst language, the retention."""
-    steps = results["prune_steps"]
-    common = everywhere(results)
-    comparable = mean_curve(results, common)
-    partial = len({frozenset(step["languages"]) for step in steps}) > 1
-    rows = []
-    for position, step in enumerate(steps):
-        worst, ends = step["worst"], step.get("intervals", {})
-        row = [
-            str(step["prune_step"]),
-            percent(step["remaining"]),
-            str(step["evaluated"]),
-            *(with_interval(step[name], ends.get(name)) for name in ("en", "zero_shot_avg", "avg")),
-            f"{worst['language']} {percent(worst['value'])}" if worst else "–",
-            percent(step["retention"]["en"]),
-            percent(step["retention"]["zero_shot_avg"]),
-        ]
-        if results["chance"]:
-            row.append(percent(step["retention_chance_corrected"]["zero_shot_avg"]))
-        if partial:
-            same = comparable.values[position] if comparable else None
-            row.insert(5, percent(same))
-        rows.append(row)
-    header = ["step", "remaining", "languages", "en", "zero-shot", "avg", "worst"]
-    header += ["en kept", "zero-shot kept"]
-    note = (
-        "All in percent. Zero-shot: mean over the languages other than English; kept (retention):"
-        " score divided by the dense score over the same languages"
-    )
-    if results["chance"]:
-        header.append("above chance")
-        note += "; above chance: the same after subtracting chance"
-        note += f" ({percent(results['chance'])}{_ORIGIN.get(results['metric'], '')}) from both"
-    note += ". " + _INTERVAL
-    if partial:
-        header.insert(5, f"same {len(common)}")
-        note += (
-            " Where fewer languages were evaluated, means and worst are over those; to compare"
-            f" steps, read “same {len(common)}”, the mean over"
-            f" {', '.join(common) or 'no language'}."
-        )
-    return Table(header, rows, 1, note)
-
-
-def languages_table(results: Results) -> Table:
-    """One line per language: dense, after the last step, and what is kept; worst losses first."""
-    last = results["prune_steps"][-1]
-    kept, above_chance = last["retention"], last["retention_chance_corrected"]
-    before, after = (
-        step.get("intervals", {}).get("languages", {}) for step in (results["prune_steps"][0], last)
-    )
-    rows = []
-    for curve in curves(results):
-        name, change = curve.language, curve.change
-        rows.append(
-            [
-                name,
-                with_interval(curve.dense, before.get(name)),
-                with_interval(curve.final, after.get(name)),
-                "–" if change is None else f"{100 * change:+.1f}",
-                percent(kept["languages"].get(curve.language)),
-            ]
-        )
-        if results["chance"]:
-            rows[-1].append(percent(above_chance["languages"].get(curve.language)))
-    header = ["language", "dense", f"at {percent(last['remaining'], 0)} %", "change", "retention"]
-    return Table([*header, "above chance"] if results["chance"] else header, rows, 1, "")
-
-
-def other_metrics_table(results: Results) -> Table | None:
-    """One line per pruning step: the means of the metrics that are not the task's score, if any."""
-    steps = results["prune_steps"]
-    names = list(steps[0].get("other_metrics", {}))
-    if not names:
-        return None
-    means = {"en": "en", "zero_shot_avg": "zero-shot", "avg": "avg"}
-    header = ["step", "remaining"]
-    header += [f"{metric_name(name)}: {mean}" for name in names for mean in means.values()]
-    rows = [
-        [str(step["prune_step"]), percent(step["remaining"])]
-        + [percent(step["other_metrics"][name][mean]) for name in names for mean in means]
-        for step in steps
-    ]
-    return Table(header, rows)
-
-
-def tags_table(results: Results, where: str) -> Table | None:
-    """One line per tag of a token task, dense and after the last step; frequent tags first.
-
-    `where` is "en" or "zero_shot", the mean over the other languages; None if there are no tags.
-    """
-    first, last = results["prune_steps"][0], results["prune_steps"][-1]
-    ends = [first] if first is last else [first, last]
-    tags = {tag: found[where] for tag, found in last.get("tags", {}).items() if found[where]}
-    if not tags:
-        return None
-    names = {"f1": "F1", "precision": "precision", "recall": "recall"}
-    at = [f"at {percent(last['remaining'], 0)} %" if step is last else "dense" for step in ends]
-    header = ["tag", *(f"{name} {when}" for name in names.values() for when in at), "count"]
-    rows = []
-    for tag, found in tags.items():
-        scores = [step["tags"].get(tag, {}).get(where) for step in ends]
-        rows.append([tag, *(percent(s and s[name]) for name in names for s in scores)])
-        rows[-1].append(f"{found['support']:,}")
-    what = "entities of the type" if results["metric"] == "f1" else "words with the tag"
-    note = f"In percent. Count: {what} in the {results['split']} set."
-    if where == "zero_shot":
-        header.append("languages")
-        for row, found in zip(rows, tags.values(), strict=True):
-            row.append(str(found["languages"]))
-        note = f"In percent. Means over the languages in which the tag occurs; count: {what} in all"
-        note += f" of their {results['split']} sets."
-    return Table(header, rows, 1, note)
-
-
 def text_table(table: Table) -> str:
     """The table for a terminal: aligned columns, a rule under the header, no note."""
-    lines = [table.header, *table.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(table.header))]
-
-    def join(line: Sequence[str]) -> str:
-        cells = zip(line, widths, strict=True)
-        return "  ".join(
+    lines = [list(map(str, line)) for line in (table.header, *table.rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    aligned = (
+        "  ".join(
             cell.ljust(width) if column < table.names else cell.rjust(width)
-            for column, (cell, width) in enumerate(cells)
-        ).rstrip()
-
-    rule = "  ".join("-" * width for width in widths)
-    return "\n".join([join(table.header), rule, *(join(line) for line in table.rows)]) + "\n"
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in lines
+    )
+    return "".join(f"{line.rstrip()}\n" for line in aligned)
 
 
 def markdown_table(table: Table) -> str:
-    """The table as GitHub-flavoured Markdown, without its note."""
-    lines = ([escape_markdown(cell) for cell in line] for line in table.rows)
-    header = [escape_markdown(cell) for cell in table.header]
-    return markdown_lines(header, list(lines), table.names)
+    """The table as GitHub-flavoured Markdown, without its title and note."""
+
+    def cell(entry: str | Entry) -> str:
+        best = isinstance(entry, Entry) and entry.best
+        text = escape_markdown(entry.text if isinstance(entry, Entry) else entry)
+        mark = f" {entry.mark}".rstrip() if isinstance(entry, Entry) else ""
+        return (f"**{text}**" if best else text) + mark
+
+    groups = table.groups or [""] * len(table.header)
+    header = [f"{group} {name}".strip() for group, name in zip(groups, table.header, strict=True)]
+    align = ["---" if column < table.names else "---:" for column in range(len(header))]
+    lines = [map(escape_markdown, header), align, *(map(cell, row) for row in table.rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def markdown_lines(header: Sequence[str], rows: Sequence[Sequence[str]], names: int = 1) -> str:
-    """A table of cells that are Markdown already."""
-    align = ["---" if column < names else "---:" for column in range(len(header))]
-    lines = [header, align, *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+def latex_table(table: Table, label: str, note: str = "") -> str:
+    r"""The table for LaTeX with booktabs; wide ones need graphicx and shrink to the page.
+
+    `label` is made into the one to refer to; `note` follows the title in the caption.
+    """
+    label = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
+    caption = f"{table.title}. {note}" if note else table.title
+    words = {"table": table, "caption": caption, "label": label}
+    return latex().get_template("table.tex").render(words, tex=escape_latex, cell=_latex_cell)
 
 
-def html_table(table: Table, caption: str) -> str:
-    """The table as HTML; the first columns are row headers, the note comes below."""
-
-    def cells(line: Sequence[str], kind: str | None = None) -> str:
-        found = []
-        for column, cell in enumerate(line):
-            name = column < table.names
-            tag = kind or ("th" if name else "td")
-            scope = {"th": ' scope="col"' if kind else ' scope="row"'}.get(tag, "")
-            align = ' class="name"' if name else ""
-            found.append(f"<{tag}{scope}{align}>{html.escape(cell)}</{tag}>")
-        return "<tr>" + "".join(found) + "</tr>"
-
-    body = "\n".join(cells(line) for line in table.rows)
-    note = f'<p class="note">{html.escape(table.note)}</p>\n' if table.note else ""
-    return (
-        f'<div class="scroll"><table>\n<caption>{html.escape(caption)}</caption>\n'
-        f"<thead>{cells(table.header, 'th')}</thead>\n<tbody>\n{body}\n</tbody>"
-        f"</table></div>\n{note}"
-    )
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints as it is."""
+    return "".join(_LATEX.get(character, character) for character in text)
 
 
 def escape_markdown(text: str) -> str:
     """Text that GitHub prints as it is: no emphasis, markup, formula or end of a cell."""
     return re.sub(r"[\\`*$<>|~#&\[\]]|(?<!\w)_|_(?!\w)", r"\\\g<0>", text)
+
+
+def _latex_cell(entry: str | Entry) -> str:
+    if not isinstance(entry, Entry):
+        return escape_latex(entry)
+    text = escape_latex(entry.text).replace(r" $\pm$ ", r"\,$\pm$\,")
+    return (rf"\textbf{{{text}}}" if entry.best else text) + escape_latex(entry.mark)

@@ -6,8 +6,6 @@ not needed; what was not kept in results.csv (predictions, and so the test over 
 out.
 """
 
-import csv
-import io
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
 from alignreg_jax.evaluation.summary import summarize
+from alignreg_jax.reporting.results import read_rows
 from alignreg_jax.reporting.sweeps.records import RESULTS_COLUMNS
 from alignreg_jax.reporting.sweeps.report import write_tables
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Run, Sweep, SweepFacts
@@ -71,14 +70,9 @@ def read_runs(path: Path, facts: SweepFacts, chances: Mapping[str, float]) -> li
     Raises:
         UserError: the file is missing or has other columns; a run is no part of the sweep.
     """
-    try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    if not lines or tuple(lines[0]) != RESULTS_COLUMNS:
-        raise UserError(f"{path}: its columns are not {','.join(RESULTS_COLUMNS)}")
+    lines = read_rows(path, RESULTS_COLUMNS)
     found = {}
-    for (row, task, seed), group in groupby(lines[1:], lambda line: tuple(line[:_PLACE])):
+    for (row, task, seed), group in groupby(lines, lambda line: tuple(line[:_PLACE])):
         if row not in facts.rows or task not in facts.tasks:
             raise UserError(f"{path}: {row} on {task} is no part of this sweep; another --config?")
         scores = [line[_PLACE:] for line in group]

@@ -29,10 +29,16 @@ class Outline(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] not in ("style", "title"):
+        if self.open and self.open[-1] not in ("style", "title", "script"):
             self.text.append(data)
         if self.open and self.open[-1] in ("h1", "h2"):
             self.headings.append(data)
+
+
+def check_alone(text):
+    """Nothing is loaded from anywhere, and the only script is the page's own."""
+    assert not re.search(r"<(link|img|iframe)\b|<script[^>]+src|@import|url\((?!#)", text)
+    assert text.count("<script") == text.count("</script>") == 1
 
 
 def test_the_page_stands_alone_and_is_well_formed(make_run):
@@ -50,7 +56,7 @@ def test_the_page_stands_alone_and_is_well_formed(make_run):
     assert text.count("<svg") == text.count('role="img"') == 5
     addresses = set(re.findall(r"https?://[^\"' <)]+", text))
     assert addresses == {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
-    assert not re.search(r"<(script|link|img|iframe)\b|@import|url\((?!#)", text)
+    check_alone(text)
     assert len(text) < 600_000
 
 
@@ -97,7 +103,8 @@ def test_text_from_outside_is_escaped(make_run):
         content = json.loads((workdir / name).read_text())
         (workdir / name).write_text(json.dumps(content | change))
     text = report.write_report(workdir).read_text()
-    assert "<script" not in text
+    assert "<script>alert" not in text
+    check_alone(text)
     assert "<b>" not in text
     assert Outline(text).headings[0] == '<script>alert(1)</script> on a"&b'
 
@@ -181,13 +188,19 @@ def card(make_run, **changes):
 def test_the_card_has_the_metadata_the_hub_reads(make_run):
     import yaml
 
-    _, text = card(make_run)
+    results, text = card(make_run)
     metadata = yaml.safe_load(text.split("---\n")[1])
     assert metadata["license"] == "mit"
     assert metadata["base_model"] == "org/model"
     assert metadata["pipeline_tag"] == "text-classification"
     assert metadata["language"].count("pt") == 1  # pt and pt_BR
     assert all(isinstance(code, str) for code in metadata["language"])
+    (model,) = metadata["model-index"]
+    scores = {found["dataset"]["config"]: found["metrics"][0] for found in model["results"]}
+    last = results["prune_steps"][-1]["languages"]
+    assert {name: found["value"] for name, found in scores.items()} == pytest.approx(last, abs=1e-4)
+    assert {found["type"] for found in scores.values()} == {"accuracy"}
+    assert {found["dataset"]["split"] for found in model["results"]} == {"test"}
 
 
 def test_the_card_says_what_a_reader_must_know(make_run):

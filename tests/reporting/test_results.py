@@ -5,7 +5,7 @@ import io
 import pytest
 from scipy import stats
 
-from alignreg_jax.reporting import tables
+from alignreg_jax.reporting import page, run_tables, tables
 from alignreg_jax.reporting.results import COLUMNS, Facts, csv_text, summary
 from alignreg_jax.reporting.series import curves
 
@@ -84,23 +84,23 @@ def test_the_summary_reads_one_split_and_one_metric():
 
 def test_tables_name_the_languages_that_can_be_compared():
     results = summary([DENSE, PART, PRUNED], FACTS)
-    table = tables.steps_table(results)
+    table = run_tables.steps_table(results)
     assert "same 1" in table.header
     assert "the mean over de." in table.note
     column = table.header.index("same 1")
     assert [row[column] for row in table.rows] == ["58.3", "50.0", "45.0"]
-    complete = tables.steps_table(summary([DENSE, PRUNED], FACTS))
+    complete = run_tables.steps_table(summary([DENSE, PRUNED], FACTS))
     assert not any(name.startswith("same") for name in complete.header)
 
 
 def test_the_language_table_has_english_first_and_then_the_largest_losses():
-    table = tables.languages_table(summary([DENSE, PRUNED], FACTS))
+    table = run_tables.languages_table(summary([DENSE, PRUNED], FACTS))
     assert [row[0] for row in table.rows] == ["en", "fr", "de"]
     assert table.rows[1] == ["fr", "50.0 ± 14.8", "35.0 ± 14.2", "-15.0", "70.0", "40.0"]
 
 
 def test_a_language_that_the_last_step_left_out_has_no_final_score():
-    table = tables.languages_table(summary([DENSE, PART], FACTS))
+    table = run_tables.languages_table(summary([DENSE, PART], FACTS))
     (french,) = [row for row in table.rows if row[0] == "fr"]
     assert french == ["fr", "50.0 ± 14.8", "–", "–", "–", "–"]
 
@@ -109,7 +109,7 @@ def test_a_language_that_the_dense_evaluation_left_out_has_no_dense_score():
     """It was first evaluated at a step in between: that score is not the dense one (B3)."""
     events = [evaluation(0, 1.0, {"en": 0.75}), PART, PRUNED]
     results = summary(events, FACTS)
-    for row in tables.languages_table(results).rows[1:]:
+    for row in run_tables.languages_table(results).rows[1:]:
         assert (row[1], row[3], row[4]) == ("–", "–", "–")
     assert "de" not in results["prune_steps"][2]["retention"]["languages"]
     assert [curve.language for curve in curves(results)] == ["en", "de", "fr"]
@@ -119,7 +119,7 @@ def test_the_same_languages_at_every_step_need_no_column_of_their_own():
     events = [evaluation(step, 0.9**step, {"en": 0.5, "de": 0.4}) for step in (0, 1)]
     results = summary(events, FACTS)  # French is never evaluated: no step is complete
     assert not results["prune_steps"][0]["complete"]
-    assert not any(name.startswith("same") for name in tables.steps_table(results).header)
+    assert not any(name.startswith("same") for name in run_tables.steps_table(results).header)
 
 
 def test_intervals_come_from_the_event_or_for_accuracies_from_their_rows():
@@ -134,7 +134,7 @@ def test_intervals_come_from_the_event_or_for_accuracies_from_their_rows():
     low, high = second["intervals"]["languages"]["fr"]
     known = stats.binomtest(14, 40).proportion_ci(0.95, "wilson")
     assert (low, high) == (pytest.approx(known.low), pytest.approx(known.high))
-    shown = tables.steps_table(summary([told, PRUNED], FACTS)).rows[0]
+    shown = run_tables.steps_table(summary([told, PRUNED], FACTS)).rows[0]
     assert shown[3:5] == ["75.0 ± 15.0", "54.2 ± 5.0"]
 
 
@@ -154,7 +154,7 @@ def test_english_alone_has_no_zero_shot_mean():
     facts = Facts("xnli", "none", 0, "accuracy", 0.25, ("en",))
     results = summary([evaluation(0, 1.0, {"en": 0.5})], facts)
     assert results["prune_steps"][0]["zero_shot_avg"] is None
-    assert tables.steps_table(results).rows[0][4] == "–"
+    assert run_tables.steps_table(results).rows[0][4] == "–"
 
 
 def test_text_and_markdown_have_a_line_per_row_and_hide_no_cell():
@@ -166,7 +166,9 @@ def test_text_and_markdown_have_a_line_per_row_and_hide_no_cell():
         "| x\\|y | 1.0 |",
         "| z | 10.0 |",
     ]
-    assert '<th scope="row" class="name">x|y</th>' in tables.html_table(table, "t")
+    assert '<th scope="row" class="name">x|y</th>' in page.page(
+        "", "", [page.table(table, "t")], []
+    )
 
 
 def test_complete_means_every_language_of_the_task_not_every_dense_one():
@@ -229,39 +231,41 @@ def test_without_other_metrics_or_tags_there_are_no_tables_of_them():
     results = summary([DENSE, PRUNED], FACTS)
     assert results["prune_steps"][0]["other_metrics"] == {}
     assert "tags" not in results["prune_steps"][0]
-    assert tables.other_metrics_table(results) is None
-    assert tables.tags_table(results, "en") is None
+    assert run_tables.other_metrics_table(results) is None
+    assert run_tables.tags_table(results, "en") is None
     old = [
         {k: v for k, v in step.items() if k != "other_metrics"} for step in results["prune_steps"]
     ]
-    assert tables.other_metrics_table(results | {"prune_steps": old}) is None  # of an older version
+    assert (
+        run_tables.other_metrics_table(results | {"prune_steps": old}) is None
+    )  # of an older version
 
 
 def test_tables_of_other_metrics_and_tags():
     results = summary(TAGGED, POS)
-    others = tables.other_metrics_table(results)
+    others = run_tables.other_metrics_table(results)
     assert others.header[2:] == [f"accuracy of words: {n}" for n in ("en", "zero-shot", "avg")]
     assert others.rows[1] == ["1", "50.0", "80.0", "45.0", "56.7"]
-    english = tables.tags_table(results, "en")
+    english = run_tables.tags_table(results, "en")
     assert english.header == [
         *("tag", "F1 dense", "F1 at 50 %", "precision dense", "precision at 50 %"),
         *("recall dense", "recall at 50 %", "count"),
     ]
     assert english.rows == [["NOUN", "80.0", "70.0", "80.0", "70.0", "80.0", "70.0", "10"]]
-    zero_shot = tables.tags_table(results, "zero_shot")
+    zero_shot = run_tables.tags_table(results, "zero_shot")
     assert zero_shot.rows == [["NOUN", "50.0", "35.0", "50.0", "35.0", "50.0", "35.0", "20", "2"]]
     assert "words with the tag" in zero_shot.note
     alone = summary(TAGGED[:1], POS)
-    assert tables.tags_table(alone, "en").header == [
+    assert run_tables.tags_table(alone, "en").header == [
         *("tag", "F1 at 100 %", "precision at 100 %", "recall at 100 %", "count")
     ]
 
 
 def test_where_chance_is_nothing_nothing_is_above_it():
     results = summary(TAGGED, POS)
-    for table in (tables.steps_table(results), tables.languages_table(results)):
+    for table in (run_tables.steps_table(results), run_tables.languages_table(results)):
         assert "above chance" not in table.header
         assert "chance" not in table.note
         assert all(len(row) == len(table.header) for row in table.rows)
     ranked = summary([DENSE], FACTS) | {"metric": "ndcg", "chance": 0.7}
-    assert "(70.0, what equal grades for all rows score)" in tables.steps_table(ranked).note
+    assert "(70.0, what equal grades for all rows score)" in run_tables.steps_table(ranked).note

@@ -13,8 +13,9 @@ import sweep_cases
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.summary import summarize
 from alignreg_jax.pruning.methods import PRESETS
+from alignreg_jax.reporting import page, tables
 from alignreg_jax.reporting.results import COLUMNS
-from alignreg_jax.reporting.sweeps import formats, notes, paper, records, verdict
+from alignreg_jax.reporting.sweeps import notes, paper, records, verdict
 from alignreg_jax.reporting.sweeps.cells import (
     ALL_LANGUAGES,
     AVERAGE,
@@ -25,7 +26,8 @@ from alignreg_jax.reporting.sweeps.cells import (
 )
 from alignreg_jax.reporting.sweeps.comparisons import compare, powers
 from alignreg_jax.reporting.sweeps.runs import read_sweep
-from alignreg_jax.reporting.sweeps.table import Column, Entry, Grid, grids
+from alignreg_jax.reporting.sweeps.table import grids
+from alignreg_jax.reporting.tables import Entry, Table
 
 XGLUE = ("xnli", "pawsx")
 
@@ -67,7 +69,16 @@ def words(sweep, cells, found):
 
 
 def column(grid, index):
-    return {row: entries[index] for row, entries in grid.rows}
+    """A column of numbers, by row; columns without the names are counted from 0."""
+    return {row: entries[index] for row, *entries in grid.rows}
+
+
+def names_of(grid):
+    return grid.header[1:]
+
+
+def html_grid(grid):
+    return page.page("", "", [page.table(grid)], [])
 
 
 def results(sweep, row, task):
@@ -153,12 +164,12 @@ def test_the_average_is_by_seed_over_the_scores_of_xglues_eight_tasks(eight):
         assert mean[seed] == pytest.approx(np.mean([values[seed] for values in tasks]))
     averages = {place.statistic for place in cells if place.task == AVERAGE}
     assert averages == {ALL_LANGUAGES}  # a mean of zero-shot means is not what the paper prints
-    names = [column.name for column in grids[0].columns]
+    names = names_of(grids[0])
     assert names == [name for task in reversed(paper.TASKS) for name in (task, "paper")] + [
         *("avg", "paper")  # and no column for intents, which is not XGLUE's
     ]
-    assert column(grids[0], -1)["none"].value == pytest.approx(0.769625)
-    assert [column.name for column in grids[1].columns] == ["intents", *reversed(paper.TASKS)]
+    assert column(grids[0], -1)["none"].text == "76.96"
+    assert names_of(grids[1]) == ["intents", *reversed(paper.TASKS)]
     text = " ".join(notes.below_table(eight[0], cells, ()))
     assert "avg: mean of XGLUE’s score over its eight tasks." in text
 
@@ -176,7 +187,7 @@ def test_a_score_of_xglue_needs_every_language_and_the_average_every_score(tmp_p
     sweep, cells, _, (grid, *_) = everything(runs, **changes)
     assert Place("random", "pos", 0.3138, ALL_LANGUAGES) not in cells
     assert Place("random", "pos", 0.3138, ZERO_SHOT) in cells
-    averages = column(grid, [heading.name for heading in grid.columns].index("avg"))
+    averages = column(grid, names_of(grid).index("avg"))
     assert averages["random"].text == "–" != averages["l2-mbp"].text
     told = [text for text in notes.below_table(sweep, cells, ()) if text.startswith("XGLUE’s")]
     assert told == [
@@ -187,7 +198,7 @@ def test_a_score_of_xglue_needs_every_language_and_the_average_every_score(tmp_p
 def test_fewer_tasks_have_no_average(one, two):
     for _, cells, _, found in (one, two):
         assert not any(place.task == AVERAGE for place in cells)
-        assert not any(column.name == "avg" for grid in found for column in grid.columns)
+        assert not any("avg" in grid.header for grid in found)
 
 
 def test_an_average_needs_every_task_once():
@@ -223,7 +234,7 @@ def test_a_run_without_a_step_near_the_reading_has_no_cell(tmp_path):
     runs += sweep_cases.write_runs(tmp_path, rows=("random",), remaining=(1.0, 0.56, 0.324, 0.125))
     _, cells, found, (grid,) = everything(runs, rows=("none", "l2-mbp", "random"))
     assert not any(place.row == "random" for place in cells)  # 0.324 is more than 0.01 away
-    assert [entry.text for entry in dict(grid.rows)["random"]] == ["–"] * 4
+    assert [row for row in grid.rows if row[0] == "random"] == [["random", *[Entry("–")] * 4]]
     assert found == []
 
 
@@ -270,7 +281,7 @@ def test_a_whole_sweep_has_nothing_to_tell_about_missing_runs(one):
 def test_one_seed_has_no_interval_and_says_so(tmp_path):
     runs = sweep_cases.write_runs(tmp_path, seeds=(0,))
     sweep, cells, found, (grid,) = everything(runs, seeds=(0,))
-    assert all("±" not in entry.text for _, entries in grid.rows for entry in entries)
+    assert all("±" not in entry.text for _, *entries in grid.rows for entry in entries)
     assert "One seed, so no interval" in " ".join(notes.below_table(sweep, cells, found))
     assert "Over seeds: no test. It needs two seeds a row or more" in words(sweep, cells, found)
     assert verdict.finding(sweep, found, powers(sweep, cells)) == (
@@ -295,7 +306,7 @@ def test_runs_that_do_not_fit_together_are_named(tmp_path):
     [
         ("results.json", "{", "not valid JSON"),
         ("results.json", '{"prune_steps": []}', "no evaluation yet"),
-        ("results.json", "[1]", "no evaluation yet"),
+        ("results.json", "[1]", "not the JSON of the workdir"),
         ("results.json", None, "no such file"),
         ("results.csv", "a,b\n1,2\n", "its columns are not prune_step,remaining"),
         ("results.csv", None, "no such file"),
@@ -319,12 +330,9 @@ def test_a_run_with_a_damaged_file_counts_as_failed(tmp_path, name, content, mes
 
 def test_one_task_shows_zero_shot_and_english_under_each_reading(one):
     _, cells, _, (grid,) = one
-    assert grid.columns == tuple(
-        Column(f"{remaining} % remaining", name)
-        for remaining in (31, 10)
-        for name in ("zero-shot", "en")
-    )
-    assert [row for row, _ in grid.rows] == list(sweep_cases.SKILL)
+    assert grid.header == ["", *["zero-shot", "en"] * 2]
+    assert grid.groups == ["", *["31 % remaining"] * 2, *["10 % remaining"] * 2]
+    assert [row for row, *_ in grid.rows] == list(sweep_cases.SKILL)
     interval = cells[Place("random", "intents", 0.1, ENGLISH)].interval
     entry = column(grid, 3)["random"]
     assert entry.text == f"{100 * interval.mean:.1f} ± {100 * interval.half:.1f}"
@@ -337,7 +345,7 @@ def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(
         for at in (31, 10)
         for name in ("mean of all languages", "zero-shot mean", "English")
     ]
-    names = [[column.name for column in grid.columns] for grid in found]
+    names = [names_of(grid) for grid in found]
     assert names[0] == ["xnli", "paper", "pawsx", "paper"]
     assert all(name == ["xnli", "pawsx"] for name in names[1:])
     printed = {row: entry.text for row, entry in column(found[0], 1).items()}
@@ -356,20 +364,20 @@ def test_one_task_of_xglue_shows_its_score_first_with_the_paper_beside_it(tmp_pa
     changes = {"rows": rows, "tasks": ("pawsx",), "seeds": (0, 1)}
     runs = sweep_cases.write_runs(tmp_path, **changes, save=False)
     sweep, cells, found, (grid,) = everything(runs, **changes)
-    names = [heading.name for heading in grid.columns]
+    names = names_of(grid)
     ours = ["all languages", "zero-shot", "en"]
     assert names == ["all languages", "paper", "zero-shot", "en", *ours]
     assert column(grid, 1)["l2-mbp"].text == "77.99"
     expected = cells[Place("l2-mbp", "pawsx", 0.3138, ALL_LANGUAGES)].interval
-    assert column(grid, 0)["l2-mbp"].value == expected.mean
+    assert column(grid, 0)["l2-mbp"].text.startswith(f"{100 * expected.mean:.1f}")
     assert not any(entry.mark for entry in column(grid, 0).values())
     shown = column(grid, 0)["l2-mbp"].text
-    assert "31 % remaining all languages | 31 % remaining paper |" in formats.markdown(grid)
-    assert f"| l2-mbp | **{shown}** | 77.99 |" in formats.markdown(grid)
-    page = formats.html_grid(grid)
-    assert '<th scope="col">all languages</th>' in page
-    assert f"<strong>{shown}</strong>" in page
-    latex = formats.latex(grid, "one")
+    assert "31 % remaining all languages | 31 % remaining paper |" in tables.markdown_table(grid)
+    assert f"| l2-mbp | **{shown}** | 77.99 |" in tables.markdown_table(grid)
+    text = html_grid(grid)
+    assert '<th scope="col">all languages</th>' in text
+    assert f"<strong>{shown}" in text
+    latex = tables.latex_table(grid, "one")
     assert "all languages & paper & zero-shot & en" in latex
     assert shown.replace(" ± ", r"\,$\pm$\,") in latex
     check_latex(latex)
@@ -401,25 +409,33 @@ def test_rows_with_fewer_non_zero_weights_than_they_may_keep_are_told(tmp_path):
 
 
 def test_best_is_the_best_row_that_is_pruned_in_every_column(two):
-    for grid in two[3]:
-        for index, heading in enumerate(grid.columns):
-            entries = column(grid, index)
-            best = [row for row, entry in entries.items() if entry.best]
-            if heading.paper:
+    _, cells, _, found = two
+    statistics = [
+        name for _ in sweep_cases.READINGS for name in (ALL_LANGUAGES, ZERO_SHOT, ENGLISH)
+    ]
+    readings = [at for at in sweep_cases.READINGS for _ in range(3)]
+    for grid, statistic, at in zip(found, statistics, readings, strict=True):
+        for index, heading in enumerate(names_of(grid)):
+            best = [row for row, entry in column(grid, index).items() if entry.best]
+            if heading == "paper":
                 assert best == []
                 continue
-            rivals = {row: entry.value for row, entry in entries.items() if row != "none"}
+            rivals = {
+                place.row: cell.interval.mean
+                for place, cell in cells.items()
+                if place[1:] == (heading, at, statistic) and place.row != "none"
+            }
             assert best == [row for row in rivals if rivals[row] == max(rivals.values())]
 
 
 def test_marks_are_those_of_the_comparisons_on_the_zero_shot_mean(one):
     _, _, found, (grid,) = one
-    for index, heading in enumerate(grid.columns):
-        remaining = 0.3138 if heading.group.startswith("31") else 0.1
+    for index, (group, heading) in enumerate(zip(grid.groups[1:], names_of(grid), strict=True)):
+        remaining = 0.3138 if group.startswith("31") else 0.1
         marks = {c.row: c.mark for c in found if c.remaining == remaining}
         for row, entry in column(grid, index).items():
-            assert entry.mark == (marks.get(row, "") if heading.name == "zero-shot" else "")
-    assert any(entry.mark for _, entries in grid.rows for entry in entries)
+            assert entry.mark == (marks.get(row, "") if heading == "zero-shot" else "")
+    assert any(entry.mark for _, *entries in grid.rows for entry in entries)
 
 
 def test_what_differs_is_told_by_task_and_what_could_be_detected(two):
@@ -482,41 +498,43 @@ def test_comparisons_without_predictions_are_counted(tmp_path):
 def test_a_sweep_without_finished_runs_is_a_table_of_dashes():
     sweep, cells, found, (grid,) = everything([], missing=15)
     assert cells == {}
-    assert {entry.text for _, entries in grid.rows for entry in entries} == {"–"}
+    assert {entry.text for _, *entries in grid.rows for entry in entries} == {"–"}
     assert "No comparisons" in words(sweep, cells, found)
     assert "15 runs are missing" in notes.not_in_table(sweep)[0]
 
 
 # ---- Text -------------------------------------------------------------------------------------
 
-GRID = Grid(
-    "odd & names_100% {of} $x$ \\ ~^#",
-    (Column("31 %", "a_b"), Column("31 %", "paper", paper=True)),
-    (
-        ("cosine-mbp@regularizer.weight=1e+02", (Entry(0.5, 0.01, mark="↑", best=True), Entry())),
-        ("<script>|", (Entry(0.25, mark="↓"), Entry(0.643, digits=2))),
-    ),
+GRID = Table(
+    ["", "a_b", "paper"],
+    [
+        ["cosine-mbp@regularizer.weight=1e+02", Entry("50.0 ± 1.0", "↑", best=True), Entry("–")],
+        ["<script>|", Entry("25.0", "↓"), Entry("64.30")],
+    ],
+    title="odd & names_100% {of} $x$ \\ ~^#",
+    groups=["", "31 %", "31 %"],
+    muted=[2],
 )
 
 
 def test_markdown_is_a_table_with_emphasis_and_marks():
-    lines = formats.markdown(GRID).splitlines()
+    lines = tables.markdown_table(GRID).splitlines()
     assert lines[0] == "|  | 31 % a_b | 31 % paper |"
     assert lines[2] == "| cosine-mbp@regularizer.weight=1e+02 | **50.0 ± 1.0** ↑ | – |"
     assert lines[3] == "| \\<script\\>\\| | 25.0 ↓ | 64.30 |"
 
 
 def test_html_has_emphasis_marks_and_no_markup_from_names():
-    text = formats.html_grid(GRID)
-    assert "<strong>50.0 ± 1.0</strong>" in text
+    text = html_grid(GRID)
+    assert '<strong>50.0 <span class="half">± 1.0</span></strong>' in text
     assert "↑" in text
-    assert "<script" not in text
+    assert "<script>|" not in text
     assert 'colspan="2"' in text
     assert len(re.findall("<tr", text)) == len(re.findall("</tr>", text)) == 4
 
 
 def test_latex_escapes_and_balances():
-    text = formats.latex(GRID, "Sweep 31 %")
+    text = tables.latex_table(GRID, "Sweep 31 %")
     assert r"\textbf{50.0\,$\pm$\,1.0}$^{\uparrow}$ & --" in text
     assert r"cosine-mbp@regularizer.weight=1e+02 &" in text
     assert r"\textless{}script\textgreater{}\textbar{} &" in text
@@ -528,8 +546,8 @@ def test_latex_escapes_and_balances():
 
 
 def test_a_wide_table_shrinks_to_the_page():
-    columns = tuple(Column("", str(index)) for index in range(12))
-    text = formats.latex(Grid("wide", columns, (("row", tuple(Entry(0.5) for _ in columns)),)), "w")
+    wide = [["row", *[Entry("50.0")] * 12]]
+    text = tables.latex_table(Table(["", *map(str, range(12))], wide, title="wide"), "w")
     assert text.count(r"\resizebox{\textwidth}{!}{%") == 1
     assert r"\end{tabular}}" in text
     assert r"\end{table*}" in text
@@ -539,7 +557,7 @@ def test_a_wide_table_shrinks_to_the_page():
 def test_the_whole_sweep_is_latex(one, two):
     for _, _, _, found in (one, two):
         for grid in found:
-            check_latex(formats.latex(grid, grid.title))
+            check_latex(tables.latex_table(grid, grid.title))
 
 
 def check_latex(text):

@@ -117,6 +117,9 @@ def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
         done = _Maker(folder, served, wanted, scratch).make()
         folder_files.write(partial, folder, done, served, wanted)
         shutil.rmtree(scratch)
+    from alignreg_jax.reporting.report import refresh  # its drawings take a second
+
+    refresh(folder.parent, out)
     return done
 
 

@@ -1,9 +1,8 @@
 """The sweep for programs: every score of every run, every cell, every comparison; fractions."""
 
-import csv
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+import pandas as pd
 
 from alignreg_jax.reporting.results import COLUMNS
 from alignreg_jax.reporting.sweeps import paper
@@ -26,13 +25,14 @@ COMPARISON_COLUMNS = (
     *("row", "task", "remaining", "tested", "difference", "low", "high", "p_seeds", "p_examples"),
     *("differs", "seeds", "examples", "detectable"),
 )
+_LOWER = {True: "true", False: "false"}
 
 
 def results_csv(runs: Sequence[Run]) -> str:
     """All runs' results.csv in one, with method (the row's label), task and seed in front."""
     ordered = sorted(runs, key=lambda run: (run.row, run.task, run.seed))
-    found = ([run.row, run.task, str(run.seed), *line] for run in ordered for line in run.scores)
-    return _text(RESULTS_COLUMNS, found)
+    found = [[run.row, run.task, run.seed, *line] for run in ordered for line in run.scores]
+    return _text(pd.DataFrame(found, columns=pd.Index(RESULTS_COLUMNS), dtype=object))
 
 
 def table_csv(facts: SweepFacts, cells: Cells, comparisons: Sequence[Comparison]) -> str:
@@ -49,24 +49,15 @@ def table_csv(facts: SweepFacts, cells: Cells, comparisons: Sequence[Comparison]
     }
     found = []
     for place, cell in cells.items():
-        interval = cell.interval
+        mean, low, high = cell.interval.mean, cell.interval.low, cell.interval.high
         tested = place.statistic == (ALL_LANGUAGES if place.task == AVERAGE else ZERO_SHOT)
+        change = changes.get((place.row, place.task, place.remaining)) if tested else None
+        where = (place.task, place.row, place.remaining, place.statistic)
+        seeds = cell.interval.count
         found.append(
-            {
-                "task": place.task,
-                "row": place.row,
-                "remaining": place.remaining,
-                "statistic": place.statistic,
-                "mean": interval.mean,
-                "low": interval.low,
-                "high": interval.high,
-                "seeds": interval.count,
-                "measured": cell.measured,
-                "change": changes.get((place.row, place.task, place.remaining)) if tested else None,
-                "paper": _printed(facts, place),
-            }
+            (*where, mean, low, high, seeds, cell.measured, change, _printed(facts, place))
         )
-    return _text(TABLE_COLUMNS, (_cells(TABLE_COLUMNS, row) for row in found))
+    return _text(pd.DataFrame(found, columns=pd.Index(TABLE_COLUMNS), dtype=object))
 
 
 def comparisons_csv(comparisons: Sequence[Comparison], powers: Sequence[Power]) -> str:
@@ -75,14 +66,13 @@ def comparisons_csv(comparisons: Sequence[Comparison], powers: Sequence[Power]) 
     `detectable` is the smallest true difference that its family finds at 80 % power.
     """
     smallest = {power.task: power.detectable for power in powers}
-    found = (
-        {
-            **{name: getattr(comparison, name) for name in COMPARISON_COLUMNS[:-1]},
-            "detectable": smallest.get(comparison.task) if comparison.tested else None,
-        }
-        for comparison in comparisons
-    )
-    return _text(COMPARISON_COLUMNS, (_cells(COMPARISON_COLUMNS, row) for row in found))
+    *names, _ = COMPARISON_COLUMNS
+    found = [
+        [*(getattr(one, name) for name in names), smallest.get(one.task) if one.tested else None]
+        for one in comparisons
+    ]
+    frame = pd.DataFrame(found, columns=pd.Index(COMPARISON_COLUMNS), dtype=object)
+    return _text(frame.replace({"tested": _LOWER, "differs": _LOWER}))
 
 
 def _printed(facts: SweepFacts, place: Place) -> float | None:
@@ -95,19 +85,5 @@ def _printed(facts: SweepFacts, place: Place) -> float | None:
     return paper.value(place.row, place.task)
 
 
-def _cells(columns: Sequence[str], row: Mapping[str, Any]) -> list[str]:
-    return [_cell(row[name]) for name in columns]
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "" if value is None else str(value)
-
-
-def _text(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    return buffer.getvalue()
+def _text(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n")

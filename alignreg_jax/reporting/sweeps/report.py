@@ -1,22 +1,25 @@
 """Every file of a sweep's table: text for people, records for programs, one page with it all."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
+from urllib.parse import quote
 
-from alignreg_jax.reporting import page
-from alignreg_jax.reporting.svg import inline_svg, png
-from alignreg_jax.reporting.sweeps import drawings, formats, notes, records, verdict
+from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
+from alignreg_jax.reporting.svg import png
+from alignreg_jax.reporting.sweeps import drawings, notes, records, verdict
 from alignreg_jax.reporting.sweeps.cells import Cells, read_cells
 from alignreg_jax.reporting.sweeps.comparisons import Comparison, Power, compare, powers
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Sweep, SweepFacts, read_sweep
-from alignreg_jax.reporting.sweeps.table import Grid, grids
+from alignreg_jax.reporting.sweeps.table import grids
 from alignreg_jax.reporting.tables import (
+    Entry,
     Table,
     count,
     escape_markdown,
-    html_table,
+    latex_table,
     markdown_table,
     percent,
 )
@@ -24,6 +27,7 @@ from alignreg_jax.support.files import atomic_write
 
 PAGE_FILE = "table.html"
 PICTURE_FILE = "table1.png"
+_SHORT = 700  # letters that may be large
 
 
 class Content(NamedTuple):
@@ -33,7 +37,7 @@ class Content(NamedTuple):
     cells: Cells
     comparisons: Sequence[Comparison]
     powers: Sequence[Power]
-    grids: Sequence[Grid]
+    grids: Sequence[Table]
     drawings: Sequence[drawings.Drawing]
 
 
@@ -67,7 +71,7 @@ def write_tables(
         "comparisons.csv": records.comparisons_csv(comparisons, detectable),
         "table.md": markdown(content),
         "table.tex": latex(content),
-        PAGE_FILE: html(content),
+        PAGE_FILE: html(content, folder),
     }
     if content.drawings:
         written[PICTURE_FILE] = png(content.drawings[0].figure)
@@ -85,7 +89,7 @@ def markdown(content: Content) -> str:
     parts = [f"# {escape(sweep.facts.title)}"]
     parts.append(escape(verdict.finding(sweep, comparisons, content.powers)))
     for grid in content.grids:
-        parts += [f"**{escape(grid.title)}**", formats.markdown(grid)]
+        parts += [f"**{escape(grid.title)}**", markdown_table(grid)]
     parts += map(escape, notes.below_table(sweep, content.cells, comparisons))
     missing = notes.not_in_table(sweep)
     if missing:
@@ -111,33 +115,55 @@ def latex(content: Content) -> str:
     ]
     comments = "".join(f"% {' '.join(text.split())}\n" for text in words)
     caption = " ".join(below)
-    tables = [formats.latex(grid, f"{title} {grid.title}", caption) for grid in content.grids]
+    tables = [latex_table(grid, f"{title} {grid.title}", caption) for grid in content.grids]
     return "\n".join([comments, *tables])
 
 
-def html(content: Content) -> str:
-    """The text of table.html; the same input gives the same text."""
+def html(content: Content, folder: Path) -> str:
+    """The text of table.html; the same input gives the same text.
+
+    `folder` is where it will be, for the links to its runs.
+    """
     sweep, comparisons, facts = content.sweep, content.comparisons, content.sweep.facts
-    body = f"<header>\n<h1>{page.html.escape(facts.title)}</h1>\n"
-    body += page.paragraph(_lead(sweep), "lead") + "</header>\n"
-    body += page.paragraph(verdict.finding(sweep, comparisons, content.powers), "finding")
+    found = verdict.finding(sweep, comparisons, content.powers)
+    first = [paragraph(found, "finding" if len(found) < _SHORT else "")]
     below = notes.below_table(sweep, content.cells, comparisons)
-    body += page.section(
-        "The table",
-        *map(page.paragraph, notes.not_in_table(sweep)),
-        *map(formats.html_grid, content.grids),
-        *(page.paragraph(text, "note") for text in below),
-    )
-    for section in dict.fromkeys(drawing.section for drawing in content.drawings):
-        shown = [drawing for drawing in content.drawings if drawing.section == section]
-        body += page.section(section, *map(_drawing, shown))
-    words = [page.paragraph(text) for text in verdict.tests(sweep, comparisons, content.powers)]
+    sections: list[Section] = [
+        (
+            "The table",
+            [
+                *map(paragraph, notes.not_in_table(sweep)),
+                *map(table, content.grids),
+                *(paragraph(text, "note") for text in below),
+                *_runs(sweep, folder),
+            ],
+        )
+    ]
+    for section in dict.fromkeys(one.section for one in content.drawings):
+        shown = [one for one in content.drawings if one.section == section]
+        figures = [drawing(one.figure, one.name, one.spoken, one.caption) for one in shown]
+        sections.append((section, figures))
+    words = [paragraph(text) for text in verdict.tests(sweep, comparisons, content.powers)]
     if comparisons:
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"
-        words.append(html_table(comparison_table(sweep, comparisons), caption))
-    body += page.section("What differs", *words)
-    body += page.section("How it was made", page.code(facts.command))
-    return page.page(f"{facts.title} · alignreg_jax", body)
+        words.append(table(comparison_table(sweep, comparisons), caption))
+    sections += [("What differs", words), ("How it was made", [Part("code", facts.command)])]
+    return page(facts.title, _lead(sweep), first, sections)
+
+
+def _runs(sweep: Sweep, folder: Path) -> list[Part]:
+    """A link to the report of every run that has one."""
+    rows: list[list[str | Entry]] = []
+    for run in sweep.runs:
+        report = run.source.workdir / "report.html"
+        if report.exists():
+            href = quote(Path(os.path.relpath(report, folder)).as_posix())
+            last, link = run.steps[-1], Entry("report", href=href)
+            scores = [percent(last[name]) for name in ("remaining", "en", "zero_shot_avg")]
+            rows.append([run.row, sweep.facts.column(run.task), str(run.seed), *scores, link])
+    header = ["row", "task", "seed", "remaining", "en", "zero-shot", ""]
+    shown = table(Table(header, rows, 2), "Every run, after its last step (%)")
+    return [Part("closed", shown, f"Reports of {count(len(rows), 'run')}")] if rows else []
 
 
 def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
@@ -148,7 +174,7 @@ def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
         interval = "–"
         if found.low is not None and found.high is not None:
             interval = f"{100 * found.low:+.2f} … {100 * found.high:+.2f}"
-        verdict = "no" if found.p_seeds is not None else "–"
+        differs = "–" if found.p_seeds is None else f"yes {found.mark}" if found.mark else "no"
         rows.append(
             [
                 found.row,
@@ -158,9 +184,7 @@ def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
                 interval,
                 _probability(found.p_seeds),
                 _probability(found.p_examples),
-                (f"yes {found.mark}" if found.differs else verdict)
-                if found.tested
-                else "not tested",
+                differs if found.tested else "not tested",
                 str(found.seeds),
                 str(found.examples or "–"),
             ]
@@ -183,8 +207,3 @@ def _lead(sweep: Sweep) -> str:
     text = f"{len(facts.rows)} rows on {tasks}; {count(len(sweep.runs), 'finished run')},"
     text += f" {count(len(facts.seeds), 'seed')} asked for. Fine-tuned on English, pruned"
     return text + f" step by step, and read at {readings} of the encoder’s weights."
-
-
-def _drawing(drawing: drawings.Drawing) -> str:
-    figure = inline_svg(drawing.figure, drawing.name, drawing.spoken)
-    return page.drawing(figure, drawing.caption)

@@ -1,8 +1,5 @@
 """What a sweep's table is made of: the runs that are finished, and what was asked for."""
 
-import csv
-import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +10,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.metrics import Answers
 from alignreg_jax.evaluation.summary import means
 from alignreg_jax.reporting.metric_names import metric_name
-from alignreg_jax.reporting.results import COLUMNS, Results
+from alignreg_jax.reporting.results import COLUMNS, Results, read_results, read_rows
 from alignreg_jax.reporting.series import ENGLISH
 from alignreg_jax.reporting.sweeps import paper
 
@@ -213,8 +210,8 @@ def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
     damaged = []
     for source in runs:
         try:
-            results = _results(source.workdir / "results.json")
-            run = Run(source, results, _scores(source.workdir / "results.csv"))
+            scores = read_rows(source.workdir / "results.csv", COLUMNS)
+            run = Run(source, read_results(source.workdir), scores)
         except UserError as error:
             name = f"{source.row} on {source.task}, seed {source.seed}"
             damaged.append((name, str(error)))
@@ -263,27 +260,3 @@ def all_languages(step: Mapping[str, Any], languages: Sequence[str]) -> float | 
 def english(step: Mapping[str, Any]) -> float | None:
     """The score of the language that was trained on."""
     return step["languages"].get(ENGLISH)
-
-
-def _results(path: Path) -> Results:
-    try:
-        results = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is this the workdir of a finished run?") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(results, dict) or not results.get("prune_steps"):
-        raise UserError(f"{path}: no evaluation yet, so nothing for a table")
-    return results
-
-
-def _scores(path: Path) -> list[list[str]]:
-    try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
-    except (ValueError, OSError) as error:
-        raise UserError(f"{path}: not a table ({error})") from None
-    if not lines or tuple(lines[0]) != COLUMNS:
-        raise UserError(f"{path}: its columns are not {','.join(COLUMNS)}")
-    return lines[1:]

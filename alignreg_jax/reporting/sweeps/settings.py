@@ -14,7 +14,8 @@ from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import figures, svg
+from alignreg_jax.reporting.charts import FULL
+from alignreg_jax.reporting.heat_maps import heat_maps
 from alignreg_jax.reporting.sweeps.runs import Run, Sweep
 from alignreg_jax.reporting.sweeps.statistics import Interval, t_interval
 
@@ -131,22 +132,13 @@ def table(compared: Compared) -> str:
     return "\n".join(lines) + "\n"
 
 
-@figures.styled
 def overlap_figure(
     names: Sequence[str], shares: Mapping[str, Float[np.ndarray, "networks networks"]]
 ) -> Figure:
     """Heat maps of `overlap`, one for each kind of unit."""
     titles = {"heads": "attention heads", "ffn": "feed-forward units"}
-    figure = Figure(figsize=(figures.WIDTH, 0.46 * len(names) + 1.1))
-    grid = figure.subplots(1, len(shares), squeeze=False)[0]
-    for axes, (kind, table) in zip(grid, shares.items(), strict=True):
-        figures.heat_map(axes, figures.FULL * table, written=True)
-        places = np.arange(len(names)) + 0.5
-        axes.set_xticks(places, names, rotation=60)
-        axes.set_yticks(places, names)
-        axes.set_title(f"{titles[kind]} kept by both (%)", color=svg.INK)
-    figure.tight_layout()
-    return figure
+    tables = {f"{titles[kind]} kept by both (%)": FULL * share for kind, share in shares.items()}
+    return heat_maps(tables, names, names)
 
 
 def _labels(rows: Rows) -> list[str]:

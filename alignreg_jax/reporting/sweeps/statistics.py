@@ -73,12 +73,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Rejecting what is below 0.05 after it makes one false rejection or more with probability 0.05
     at most, however the tests depend on one another (Holm 1979).
     """
-    adjusted = [1.0] * len(p_values)
-    highest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        highest = max(highest, (len(p_values) - rank) * p_values[index])
-        adjusted[index] = min(highest, 1.0)
-    return adjusted
+    order, many = np.argsort(p_values, kind="stable"), len(p_values)
+    stepped = np.arange(many, 0, -1) * np.array(p_values, float)[order]
+    adjusted = np.empty(many)
+    adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
+    return adjusted.tolist()
 
 
 def randomisation_test(

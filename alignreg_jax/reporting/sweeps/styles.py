@@ -5,14 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from alignreg_jax.reporting import svg
+from alignreg_jax.reporting.charts import DASHED
+from alignreg_jax.reporting.figures import COLOURS, MARKERS, STROKES
 from alignreg_jax.reporting.sweeps.lines import family
 
 FRONT = {"cosine-mbp": svg.BLUE, "frobenius-mbp": svg.VERMILION}  # what the paper is about
-# The others, told apart by colour, stroke and marker together
-_COLOURS = (svg.GREEN, svg.PURPLE, svg.ORANGE, svg.SKY)
-_STROKES = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.2, 1.2, 1.2)))
-_MARKERS = ("s", "^", "D", "v", "P", "X", "<", ">", "p", "h", "d", "*")
-_DASHED = (0, (4, 3))
+_COLOURS = COLOURS[2:]  # of the others
 
 
 @dataclass(frozen=True)
@@ -37,23 +35,17 @@ class Style:
     front: bool = False
     level: bool = False
 
-    def line(self) -> dict[str, Any]:
-        """Keywords of its line."""
-        width, opacity, order = (2.4, 1.0, 6) if self.front else (1.1, 0.85, 3)
-        look = {"linewidth": width, "alpha": opacity, "zorder": order}
-        return {"color": self.colour, "linestyle": self.stroke, **look}
-
-    def points(self) -> dict[str, Any]:
-        """Keywords of its markers."""
-        size = 4.6 if self.front else 3.4
-        return {"marker": self.marker, "markersize": size, "markeredgewidth": 0}
+    def look(self) -> dict[str, Any]:
+        """Keywords of its line and points."""
+        width, opacity, size = (2.4, 1.0, 4.6) if self.front else (1.2, 0.9, 3.6)
+        line = {"color": self.colour, "linestyle": self.stroke, "linewidth": width}
+        points = {"marker": self.marker, "markersize": size, "markeredgewidth": 0}
+        return {**line, "alpha": opacity, **points}
 
     def thin(self) -> dict[str, Any]:
-        """Keywords of its line in a small panel, where all rows but those in front are alike."""
-        if self.front or self.level:
-            return {**self.line(), "linewidth": 1.5 if self.front else 0.8}
-        colour = self.colour if self.colour in FRONT.values() else svg.FAINT
-        return {"color": colour, "linewidth": 0.7, "alpha": 0.7, "zorder": 3}
+        """Keywords of its line in a small panel."""
+        width = 1.5 if self.front else 0.8
+        return {"color": self.colour, "linestyle": self.stroke, "linewidth": width}
 
 
 def row_styles(
@@ -71,16 +63,18 @@ def row_styles(
         method, name = row.partition("@")[0], row.replace(field, " ") if field else row
         if row in dense_rows:
             name = f"{row} (dense)"
-            found[row] = Style(name, name, svg.MUTED, _DASHED, level=True)
+            found[row] = Style(name, name, svg.MUTED, DASHED, level=True)
         elif row == baseline or row in FRONT:
             colour = svg.INK if row == baseline else FRONT[row]
             found[row] = Style(name, name, colour, "-", "o", front=True)
         else:
-            place = behind.setdefault(method, len(behind))
-            many = sum(other.partition("@")[0] == method for other in found)
-            colour = FRONT.get(method, _COLOURS[place % len(_COLOURS)])
-            stroke = _STROKES[(place // len(_COLOURS) + many) % len(_STROKES)]
-            marker = _MARKERS[(place + many) % len(_MARKERS)]
-            group = f"{method}, a line a value" if method in FRONT else "other rows"
+            same = method if values else row  # without a family every row is a method of its own
+            place = behind.setdefault(same, len(behind))
+            many = sum(other.partition("@")[0] == method for other in found) if values else 0
+            colour = FRONT.get(method) if values else None
+            colour = colour or _COLOURS[place % len(_COLOURS)]
+            stroke = STROKES[(place // len(_COLOURS) + many) % len(STROKES)]
+            marker = MARKERS[1:][(place + many) % len(MARKERS[1:])]
+            group = f"{method}, a line a value" if values and method in FRONT else name
             found[row] = Style(name, group, colour, stroke, marker)
     return found

@@ -1,0 +1,228 @@
+"""Two or more runs on one page: scores, languages, what they weigh, and how they differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.reporting import figures, series, served
+from alignreg_jax.reporting.metric_names import first_word, metric_name
+from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
+from alignreg_jax.reporting.report import flat, write_report
+from alignreg_jax.reporting.results import Results, read_json, read_results
+from alignreg_jax.reporting.series import ENGLISH, Curve
+from alignreg_jax.reporting.tables import Entry, Table, count, percent, with_interval
+from alignreg_jax.support.files import atomic_write
+
+_KIND = ("task", "metric", "split")
+
+
+@dataclass(frozen=True)
+class Known:
+    """A run, under a name that tells it from the others of the page."""
+
+    name: str
+    results: Results
+    config: Mapping[str, Any]
+    served: Mapping[str, Any] | None
+
+    @property
+    def last(self) -> Results:
+        """Its last evaluation."""
+        return self.results["prune_steps"][-1]
+
+
+def write(folders: Sequence[Path], out: Path) -> Path:
+    """Write the page of several runs to `out`; returns it.
+
+    Raises:
+        UserError: a folder is no run, or the runs cannot be compared.
+    """
+    runs = [(run, read_results(run), read_json(run / "config.json")) for run in folders]
+    first, results, _ = runs[0]
+    for folder, other, _ in runs[1:]:
+        if wrong := [name for name in _KIND if other[name] != results[name]]:
+            mine, theirs = (" on ".join(one[name] for name in wrong) for one in (other, results))
+            raise UserError(f"{folder}: is of {mine}, but {first} of {theirs}; give runs alike")
+    names = _names(runs)
+    known = []
+    for name, (folder, found, config) in zip(names, runs, strict=True):
+        place = folder / served.FOLDER
+        facts = served.read(place) if (place / served.FACTS).exists() else None
+        known.append(Known(name, found, config, facts))
+    atomic_write(out, html(known))
+    return out
+
+
+def report(folders: Sequence[Path], out: Path | None, deployed: Path | None) -> Path:
+    """The report of one run again, or the page of several.
+
+    Args:
+        folders: workdirs.
+        out: the file to write; else report.html in the one workdir, or here for several.
+        deployed: a folder that `alignreg deploy` wrote of the one run.
+    """
+    for folder in folders:
+        seeds = sorted(path.parent.name for path in folder.glob("s[0-9]*/results.json"))
+        if seeds and not (folder / "results.json").exists():
+            raise UserError(f"{folder}: holds seeds ({', '.join(seeds)}); give {folder / seeds[0]}")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UserError(f"--out={out}: {out.absolute().parent} is no folder")
+    if out is not None and out.is_dir():
+        raise UserError(f"--out={out}: is a folder; give a file in it")
+    if len(folders) == 1:
+        return write_report(folders[0], out, deployed)
+    if deployed is not None:
+        raise UserError("--served: is of one run; of several it is looked for in RUN/served")
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise UserError("RUN: one run is given twice")
+    return write(folders, out or Path("report.html"))
+
+
+def html(runs: Sequence[Known]) -> str:
+    """The page; the same input gives the same text."""
+    results = runs[0].results
+    metric = first_word(metric_name(results["metric"]))
+    common = _common(runs)
+    lead = (
+        f"{metric} on the {results['split']} sets of {results['task']}, {count(len(runs), 'run')}"
+    )
+    lead += f", of which zero-shot means are over the {count(len(common), 'language')} that every"
+    lead += " evaluation of all of them has."
+    words = "Each run is one training: differences between runs are also those of their seeds."
+    sections: list[Section] = [
+        ("Side by side", [table(_summary(runs, common), "In percent, after the last step")]),
+        (f"{metric} against remaining weights", _figures(runs, common)),
+        ("Every language", [table(_languages(runs), "Score after the last step (%)")]),
+        ("As they are served", _costs(runs)),
+        ("How they differ", [_settings(runs)]),
+    ]
+    title = f"{count(len(runs), 'run')} on {results['task']}"
+    return page(title, lead, [paragraph(words)], sections)
+
+
+def _names(runs: Sequence[tuple[Path, Results, Mapping[str, Any]]]) -> list[str]:
+    """The method, with the seed or the folder where that is needed to tell runs apart."""
+    names = [found["method"] for _, found, _ in runs]
+    for more in (
+        lambda folder, found: f"seed {found['seed']}",
+        lambda folder, found: folder.name,
+        lambda folder, found: str(folder),
+    ):
+        names = [
+            name if names.count(name) == 1 else f"{found['method']}, {more(folder, found)}"
+            for name, (folder, found, _) in zip(names, runs, strict=True)
+        ]
+    return names
+
+
+def _common(runs: Sequence[Known]) -> tuple[str, ...]:
+    sets = [set(step["languages"]) for run in runs for step in run.results["prune_steps"]]
+    return tuple(sorted(set.intersection(*sets) - {ENGLISH}))
+
+
+def _summary(runs: Sequence[Known], common: Sequence[str]) -> Table:
+    rows, best = [], {}
+    for name in ("en", "zero_shot_avg"):
+        best[name] = max((run.last[name] for run in runs if run.last[name] is not None), default=0)
+    for run in runs:
+        last, ends, row = run.last, run.last.get("intervals", {}), []
+        for name in ("en", "zero_shot_avg"):
+            text = with_interval(last[name], ends.get(name))
+            row.append(Entry(text, best=last[name] == best[name]))
+        mean = series.mean_curve(run.results, common)
+        worst = last["worst"]
+        seed, steps = run.results["seed"], len(run.results["prune_steps"]) - 1
+        rows.append(
+            [
+                run.name,
+                str(seed),
+                str(steps),
+                percent(last["remaining"]),
+                *row,
+                percent(mean.values[-1] if mean else None),
+                f"{worst['language']} {percent(worst['value'])}" if worst else "–",
+                percent(last["retention"]["zero_shot_avg"]),
+                f"{run.results['wall_seconds']:,.0f}" if "wall_seconds" in run.results else "–",
+            ]
+        )
+    header = ["run", "seed", "steps", "remaining", "en", "zero-shot", f"same {len(common)}"]
+    header += ["worst", "zero-shot kept", "seconds"]
+    note = "±: half of the 95 % interval over test examples; another training would differ by more."
+    return Table(header, rows, note=note)
+
+
+def _figures(runs: Sequence[Known], common: Sequence[str]) -> list[Part]:
+    chance = runs[0].results["chance"]
+    panels: dict[str, list[tuple[str, Curve]]] = {}
+    curves = {run.name: series.curves(run.results) for run in runs}
+    for run in runs:
+        if mean := series.mean_curve(run.results, common):
+            panels.setdefault("zero-shot mean (%)", []).append((run.name, mean))
+    for name, found in curves.items():
+        for curve in found:
+            if curve.language == ENGLISH:
+                panels.setdefault("English (%)", []).append((name, curve))
+    small: dict[str, list[tuple[str, Curve]]] = {}
+    for name, found in curves.items():
+        for curve in found:
+            small.setdefault(curve.language, []).append((name, curve))
+    parts = []
+    if panels:
+        caption = f"The mean is over {', '.join(common) or 'no language'}."
+        figure = figures.side_by_side(panels, chance=chance, small=False)
+        parts.append(drawing(figure, "runs", "Scores of every run against weights", caption))
+    figure = figures.side_by_side(small, chance=chance, small=True)
+    caption = "One panel per language, a line a run."
+    return [*parts, drawing(figure, "languages", caption, caption)]
+
+
+def _languages(runs: Sequence[Known]) -> Table:
+    names = list(dict.fromkeys(name for run in runs for name in run.last["languages"]))
+    names.sort(key=lambda name: (name != ENGLISH, name))
+    rows = []
+    for language in names:
+        scores = [run.last["languages"].get(language) for run in runs]
+        top = max(score for score in scores if score is not None)
+        cells = [Entry(percent(score), best=score == top) for score in scores]
+        rows.append([language, *cells])
+    return Table(["language", *(run.name for run in runs)], rows)
+
+
+def _costs(runs: Sequence[Known]) -> list[Part]:
+    """Megabytes and milliseconds of the runs that were deployed."""
+    shown = [(run, served.chosen(run.served)) for run in runs if run.served]
+    if not shown:
+        return []
+    shape = next(iter(shown[0][1]["milliseconds"]), "")
+    points = [
+        (
+            run.name,
+            {"MB": model["bytes"] / 1e6, f"ms ({shape})": model["milliseconds"].get(shape) or 0.0},
+            {"zero-shot mean (%)": model["zero_shot_avg"], "English (%)": model["en"]},
+        )
+        for run, model in shown
+    ]
+    rows = [
+        [name, *(f"{x:.1f}" for x in cost.values())]
+        + ["–" if y is None else f"{y:.1f}" for y in scores.values()]
+        for name, cost, scores in points
+    ]
+    header = ["run", *points[0][1], *points[0][2]]
+    return [table(Table(header, rows), "The form that was kept"), *served.costs(points, "served")]
+
+
+def _settings(runs: Sequence[Known]) -> Part:
+    """The fields of the configurations that are not the same in all."""
+    found = [dict(flat(run.config.get("config", {}))) for run in runs]
+    fields = sorted({name for one in found for name in one})
+    rows = [
+        [name, *(one.get(name, "–") for one in found)]
+        for name in fields
+        if len({one.get(name) for one in found}) > 1
+    ]
+    if not rows:
+        return paragraph("Their configurations are the same.")
+    header = ["field", *(run.name for run in runs)]
+    return table(Table(header, rows, names=len(header)), "Fields whose values differ")

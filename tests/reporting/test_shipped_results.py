@@ -1,0 +1,71 @@
+"""Every table that is shipped comes again from the results.csv beside it."""
+
+import csv
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from alignreg_jax.reporting.sweeps import drawings
+from alignreg_jax.sweeping import again
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "docs" / "results"
+FOLDERS = sorted(path.parent for path in RESULTS.rglob("results.csv"))
+
+
+def command(folder):
+    """The line that made the sweep, as its table says it."""
+    return (folder / "table.md").read_text().rpartition("```\n")[0].rpartition("```\n")[2].strip()
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda path: str(path.relative_to(RESULTS)))
+def both(request, tmp_path_factory):
+    """A shipped folder, and one with the same results.csv whose other files are made again."""
+    made = tmp_path_factory.mktemp("again")
+    shutil.copy(request.param / "results.csv", made)
+    _, _, module, flag, config, *more = shlex.split(command(request.param))
+    assert (module, flag) == ("alignreg_jax.sweep", "--config")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(drawings, "figures", lambda sweep, cells: [])  # they take most of the time
+        sys.modules.pop(f"{Path(config.partition(':')[0]).stem}_config", None)
+        assert again.main(["--config", config, *more, "--workdir", str(made)]) == 0
+    return request.param, made
+
+
+def records(path):
+    with path.open() as file:
+        return [*csv.reader(file)]
+
+
+@pytest.mark.parametrize("name", ["table.csv", "comparisons.csv"])
+def test_cells_and_p_values_come_again(both, name):
+    shipped, made = both
+    if not (shipped / name).exists():
+        pytest.skip(f"{shipped.name} ships no {name}")
+    ours, theirs = records(made / name), records(shipped / name)
+    assert len(ours) == len(theirs) > 1
+    for mine, other in zip(ours, theirs, strict=True):
+        assert len(mine) == len(other)
+        for cell, known in zip(mine, other, strict=True):
+            try:
+                number = float(known)
+            except ValueError:
+                assert cell == known
+            else:
+                assert float(cell) == pytest.approx(number, rel=1e-9, abs=1e-12)
+
+
+def test_the_printed_tables_come_again(both):
+    """Line by line; rows that a config has got since have no runs, and so dashes."""
+    shipped, made = ((path / "table.md").read_text().splitlines() for path in both)
+    known = [line for line in shipped if line.startswith("|")]
+    found = [line for line in made if line.startswith("|")]
+    assert [line for line in found if line in known] == known
+    for line in found:
+        assert line in known or set(line.split("|")[2:-1]) == {" – "}
