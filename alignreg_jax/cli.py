@@ -118,8 +118,8 @@ def _mask(arguments: Sequence[str]) -> int:
 
 def _unknown(arguments: Sequence[str]) -> int:
     raise UserError(
-        f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy, report,"
-        " mask; --help says more"
+        f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy,"
+        " report, mask; --help says more"
     )
 
 
