@@ -115,9 +115,10 @@ def within(bound: float, shares: Float[np.ndarray, " rows"], freedom: int) -> fl
 def critical(shares: tuple[float, ...], freedom: int) -> float:
     """The statistic that one row or more exceeds in one family of twenty if none differs."""
     found = np.array(shares)
-    return float(
-        optimize.brentq(lambda limit: within(limit, found, freedom) - LEVEL, 0.1, 1e3, xtol=1e-5)
+    beyond: Any = optimize.brentq(
+        lambda limit: within(limit, found, freedom) - LEVEL, 0.1, 1e3, xtol=1e-5
     )
+    return float(beyond)
 
 
 def detectable(spread: float, seeds: int, rows: int) -> float:
