@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 # Tests start a hundred processes, and each would compile all of its modules again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo smoke test lint check clean
+.PHONY: demo smoke test lint check docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m alignreg_jax.main --config configs/demo.py --workdir $(WORKDIR)
@@ -53,5 +53,11 @@ $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
 check: lint
 	$(BIN)/python -m pytest -q tests/pruning/test_criteria.py tests/config tests/test_rooms.py tests/test_cli.py
 
+# An environment of its own: nothing of the package is imported
+docs:
+	@test -e $(VENV)-docs/bin/mkdocs || { $(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=1.0,<2"; }
+	$(VENV)-docs/bin/mkdocs build --quiet
+	@echo site/index.html
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-docs build dist site *.egg-info
