@@ -1,11 +1,11 @@
-"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, report, mask."""
+"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, report, push, mask."""
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignreg_jax import deploy, main, shrink, sweep, trim
+from alignreg_jax import deploy, main, push, shrink, sweep, trim
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run import mask_artefact
@@ -24,6 +24,7 @@ usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, e
                                                    for every language
        alignreg report RUN [RUN ...] [--out FILE]  the report of a run again, with a deployed model
                        [--served DIR]              in RUN/served or DIR; of several, side by side
+       alignreg push FOLDER OWNER/NAME             an export, or what the others write, to the Hub
        alignreg mask write BASE EXPORT OUT         an export whose encoder's weights were only left
                                                    out, none trained, as a mask and a head
        alignreg mask apply BASE MASK OUT           the export again; BASE is a folder or Hub id
@@ -65,6 +66,8 @@ def execute(arguments: Sequence[str]) -> int:
         return main.main(["--config", f"{config_folder() / 'own.py'}{folder}", *rest])
     if command == "report":
         return flags.execute(rest, lambda: _USAGE, _report, "report.html is as it was")
+    if command == "push":
+        return push.main(rest)
     if command == "mask":
         return flags.execute(rest, lambda: _USAGE, _mask)
     if flags.config_name(arguments):  # as before there were commands
@@ -119,7 +122,7 @@ def _mask(arguments: Sequence[str]) -> int:
 def _unknown(arguments: Sequence[str]) -> int:
     raise UserError(
         f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy,"
-        " report, mask; --help says more"
+        " report, push, mask; --help says more"
     )
 
 

@@ -244,6 +244,11 @@ class TrackingConfig:
     """Where events go beside metrics.jsonl."""
 
     tensorboard: bool = described(False, "event files beside it, by tensorboardX")
+    hook: str | None = described(
+        None,
+        "module:function that is called with the numbers of every event and step=, such as"
+        " mlflow:log_metrics or, after wandb.init, wandb:log",
+    )
 
 
 @dataclass(frozen=True)

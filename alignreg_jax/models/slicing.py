@@ -89,6 +89,46 @@ def sliced(
     return {**params, "encoder": traverse_util.unflatten_dict(encoder, sep="/")}, config
 
 
+def evened(config: XlmrConfig) -> XlmrConfig:
+    """The architecture with all layers as large as the largest."""
+    sizes = config.layers
+    heads, ffn = max(each.heads for each in sizes), max(each.ffn for each in sizes)
+    return config.with_sizes([heads] * len(sizes), [ffn] * len(sizes))
+
+
+def padded(params: Mapping[str, Any], config: XlmrConfig) -> dict[str, Any]:
+    """Give uneven layers empty heads and units, so that they stack; what they compute stays.
+
+    A head that is empty attends with zeros and hands on none, an empty unit is gelu(0) = 0, and the
+    rows of both in the output kernels are zero.
+
+    Args:
+        params: with a subtree for each layer.
+        config: their architecture.
+
+    Returns:
+        Parameters of `evened(config)`, all but the encoder's shared.
+    """
+    check_sizes(params["encoder"], config)
+    whole, head_size, ffn = evened(config).layers[0]
+    wanted = {"heads": whole * head_size, "ffn": ffn}
+    layers = [_flat(params["encoder"][str(layer)]) for layer in range(config.num_layers)]
+
+    def filled(path: str, leaf: np.ndarray) -> np.ndarray:
+        if path not in _AXES:
+            return leaf
+        kind, axis = _AXES[path]
+        room = [(0, 0)] * leaf.ndim
+        room[axis] = (0, wanted[kind] - leaf.shape[axis])
+        return np.pad(leaf, room)
+
+    stacked = {
+        path: np.stack([filled(path, np.asarray(layer[path])) for layer in layers])
+        for path in layers[0]
+    }
+    return {**params, "encoder": traverse_util.unflatten_dict(stacked, sep="/")}
+
+
 def parameters(params: Mapping[str, Any]) -> int:
     """Count the parameters of a model."""
     return sum(int(np.size(leaf)) for leaf in _flat(params).values())

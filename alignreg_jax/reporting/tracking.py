@@ -1,15 +1,20 @@
 """What a run writes while it runs: events as lines of JSON, and TensorBoard if asked for."""
 
 import json
+import logging
 import math
 import os
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 from alignreg_jax.errors import UserError, writing
 from alignreg_jax.support.files import atomic_write
+
+log = logging.getLogger(__name__)
 
 METRICS_FILE = "metrics.jsonl"
 Event = dict[str, Any]
@@ -65,16 +70,24 @@ class Tracker:
     after the checkpoint is not told twice.
     """
 
-    def __init__(self, workdir: str | Path, tensorboard: bool = False):
+    def __init__(self, workdir: str | Path, tensorboard: bool = False, hook: str | None = None):
         """Open the history of a run; nothing is written before the first event.
 
+        Args:
+            workdir: of the run.
+            tensorboard: whether event files are written, too.
+            hook: "module:function" that is called for every event with its numbers, by name, and
+                `step`. It cannot be cut back: a run that goes on tells again what came after its
+                last checkpoint.
+
         Raises:
-            UserError: TensorBoard is asked for and tensorboardX is not installed.
+            UserError: TensorBoard is asked for and tensorboardX is not installed; no such hook.
         """
         self.path = Path(workdir) / METRICS_FILE
         self._file: FileIO | None = None
         self._position = len(read_events(self.path))
         self._boards = _BoardWriter(self.path.parent / "tensorboard") if tensorboard else None
+        self._hook = _hook(hook) if hook else None
 
     @property
     def position(self) -> int:
@@ -95,6 +108,13 @@ class Tracker:
         self._position += 1
         if self._boards:
             self._boards.write(event)
+        if self._hook:
+            numbers = {f"{kind}/{name}": value for name, value in _scalars(event)}
+            try:
+                self._hook(numbers, step=step)
+            except Exception as error:  # of others: no reason to lose a training
+                log.warning("tracking.hook failed and is called no more: %r", error)
+                self._hook = None
 
     def sync(self) -> None:
         """Force the events onto the disk; call it before a checkpoint that remembers `position`."""
@@ -157,6 +177,23 @@ class Silent:
 
     def cut_back(self, position: int, history: Path | None = None) -> None:
         """Nothing."""
+
+
+def _hook(name: str) -> Callable[..., Any]:
+    """The function behind "module:function"; modules of the current folder are found, too."""
+    module, _, function = name.partition(":")
+    try:
+        sys.path.insert(0, os.getcwd())
+        found = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(
+            f"tracking.hook={name}: should be module:function, such as mlflow:log_metrics ({error})"
+        ) from None
+    finally:
+        sys.path.pop(0)
+    if not callable(found):
+        raise UserError(f"tracking.hook={name}: is no function")
+    return found
 
 
 class _BoardWriter:

@@ -239,10 +239,12 @@ def _read_encoder(
 
     def read() -> tuple[checkpoints.Loaded, Digests]:
         found = checkpoints.load(source.folder, seed=config.seed, **options)
+        found = uneven.as_trained(found, source.architecture)
         own = None if found.initialised else digests.of_arrays(found.params["head"])
         return found, {"encoder": digests.of_encoder(found.params, found.config), "head": own}
 
-    weights, known = cache("encoder", (source.folder, *options.values()), read)
+    form = (source.architecture.stacked, *options.values())
+    weights, known = cache("encoder", (source.folder, *form), read)
     read_before = {"tokenizer": source.tokenizer_digest, "max_length": source.max_length}
     return options["head"], weights, data.digests | read_before | known
 
@@ -260,8 +262,7 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
     task = tasks.get_task(config.task.name)
     name = config.model.name_or_path
     folder = cache("folder", name, lambda: checkpoints.resolve(name))
-    architecture = checkpoints.read_config(folder)
-    uneven.check(config, architecture)
+    architecture = uneven.architecture(config, checkpoints.read_config(folder))
     paths = {
         slot.path for slot in checkpoints.name_table(architecture, _head_form(config)).values()
     }

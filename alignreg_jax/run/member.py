@@ -54,7 +54,8 @@ class Member:
             workdirs.begin(self.workdir, self.config, self._command, inputs)
             if shared.dense:
                 shared.dense.adopt(self.config, inputs, self.workdir)
-            with Tracker(self.workdir, self.config.tracking.tensorboard) as self.tracker:
+            tracking = self.config.tracking
+            with Tracker(self.workdir, tracking.tensorboard, tracking.hook) as self.tracker:
                 yield
 
     def go_back(self, position: Position) -> None:

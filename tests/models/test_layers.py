@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from alignreg_jax.models import xlmr
-from alignreg_jax.models.slicing import check_sizes, sliced
+from alignreg_jax.models.slicing import check_sizes, evened, padded, sliced
 from alignreg_jax.training.state import flatten
 
 LAYERS, HEADS, HEAD_SIZE, FFN, LABELS = 2, 4, 4, 12, 3
@@ -127,6 +127,21 @@ def test_without_units_it_computes_what_it_does_with_their_output_rows_at_zero(u
         valid = np.arange(9) < LENGTHS[:, None]
         expected, found = expected[valid], found[valid]
     np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+@settings(deadline=None, max_examples=5)
+@example(units=UNEVEN, head="token")
+@given(units=patterns, head=st.sampled_from(["token", "dense-tanh-out"]))
+def test_layers_that_are_filled_up_with_zeros_compute_what_they_did(units, head):
+    smaller, config = sliced(parameters(head), CONFIG, units)
+    even = evened(config)
+    assert even.stacked
+    filled = smaller if config.stacked else padded(smaller, config)
+    expected = compiled(model(config, head), smaller, *batch())
+    found = compiled(model(even, head), filled, *batch())
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+    most = {kind: units[kind].sum(axis=1).max() for kind in ("heads", "ffn")}
+    assert (even.layers[0].heads, even.layers[0].ffn) == (most["heads"], most["ffn"])
 
 
 def test_gradients_of_uneven_layers_are_those_of_the_masked_model():

@@ -1,5 +1,7 @@
 import json
+import os
 import re
+import sys
 
 import jax.numpy as jnp
 import numpy as np
@@ -120,6 +122,38 @@ def test_tensorboard_without_its_package_is_the_users_to_fix(tmp_path, monkeypat
     monkeypatch.setitem(__import__("sys").modules, "tensorboardX", None)
     with pytest.raises(UserError, match=r"tensorboardX is not installed; pip install"):
         Tracker(tmp_path, tensorboard=True)
+
+
+@pytest.fixture
+def hooks(tmp_path, monkeypatch):
+    """A module of the folder where a run is started, as a user writes one."""
+    monkeypatch.chdir(tmp_path)
+    text = "seen = []\ndef log(numbers, step):\n    seen.append((step, numbers))\n"
+    (tmp_path / "my_hooks.py").write_text(text + "    if step == 3: raise ValueError('no net')\n")
+    yield
+    sys.modules.pop("my_hooks", None)
+
+
+def test_a_hook_is_told_numbers_until_it_fails(tmp_path, hooks, caplog):
+    with Tracker(tmp_path, hook="my_hooks:log") as tracker:
+        for step in (1, 2, 3, 4):
+            train(tracker, step, loss=0.5 / step, norms=[1.0])
+        scores = {"test": {"en": {"accuracy": 0.5}}}
+        tracker.log("eval", step=5, phase=0, remaining=1.0, scores=scores)
+    seen = sys.modules["my_hooks"].seen
+    assert [step for step, _ in seen] == [1, 2, 3]
+    assert seen[1][1]["train/loss"] == 0.25
+    assert "tracking.hook failed and is called no more: ValueError('no net')" in caplog.text
+    assert len(read_events(tmp_path / METRICS_FILE)) == 5
+    assert os.getcwd() not in sys.path
+
+
+@pytest.mark.parametrize(
+    "name", ["my_hooks", "my_hooks:nothing", "nowhere:log", "my_hooks:seen", ":log"]
+)
+def test_a_hook_that_is_none_is_the_users_to_fix(tmp_path, hooks, name):
+    with pytest.raises(UserError, match=f"^tracking.hook={name}: "):
+        Tracker(tmp_path, hook=name)
 
 
 class FakeClock:

@@ -1,4 +1,4 @@
-"""Whole runs from an encoder whose layers are uneven: trained, killed, exported, shrunk no more."""
+"""Whole runs from an encoder whose layers are uneven: trained, killed, exported, pruned again."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from test_resume import trained
 
 from alignreg_jax.compress.shrink import shrink
 from alignreg_jax.main import main
-from alignreg_jax.models import checkpoints, saving
+from alignreg_jax.models import checkpoints, saving, slicing
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
@@ -84,7 +84,6 @@ def test_a_kill_changes_no_bit(config, run, tmp_path):
     "flags",
     [
         ("--config.method=frobenius-mbp",),
-        ("--config.pruning.keep_zeros",),
         ("--config.regularizer.name=l2sp", "--config.regularizer.weight=1"),
     ],
 )
@@ -94,9 +93,42 @@ def test_pruning_on_is_refused_in_one_line(world, encoder, tmp_path, capsys, mon
     assert main(command(world, encoder, workdir, *flags)) == 2
     output = capsys.readouterr()
     assert output.err.count("\n") == 1
-    assert "are of uneven sizes; they can be trained and evaluated, not pruned" in output.err
-    assert "use method=none" in output.err
+    assert "are of uneven sizes; set pruning.keep_zeros" in output.err
+    assert "or method=none" in output.err
     assert not workdir.exists()
+
+
+def test_uneven_layers_are_filled_up_pruned_on_and_made_smaller_again(
+    world, encoder, tmp_path, caplog, monkeypatch
+):
+    """Zeros that were added count as pruned: with two cuts to half of all, they are among it."""
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+    flags = (
+        f"--config.model.name_or_path={encoder}", "--config.pruning.keep_zeros",
+        "--config.method=l2-mbp", "--config.pruning.first_epochs=0",
+    )  # fmt: skip
+    caplog.set_level("INFO")
+    assert main(tiny.command(world, tmp_path / "run", *flags)) == 0
+    assert "layers of uneven sizes, filled up with zeros to 4 heads and" in caplog.text
+    export = tmp_path / "run/export"
+    options = {"head": "dense-tanh-out", "labels": tiny.LABELS, "seed": 0}
+    old, new = checkpoints.load(encoder, **options), checkpoints.load(export, **options)
+    assert new.config == slicing.evened(old.config)
+    before, after = (empties.flat(each["encoder"]) for each in (
+        slicing.padded(old.params, old.config), new.params
+    ))  # fmt: skip
+    for path in after:
+        if path.endswith("kernel"):
+            assert not np.any(after[path][before[path] == 0])
+    results = json.loads((tmp_path / "run/results.json").read_text())["prune_steps"]
+    assert results[0]["remaining"] < 1
+    assert results[-1]["remaining"] == pytest.approx(0.5, abs=0.01)
+    report = shrink(export, tmp_path / "again", "free")
+    assert report.apart < 1e-6
+    again = checkpoints.load(tmp_path / "again", **options).config
+    for one, other in zip(again.layers, old.config.layers, strict=True):
+        assert one.heads <= other.heads
+        assert one.ffn <= other.ffn
 
 
 def test_fewer_heads_everywhere_can_be_pruned_on(world, tmp_path, capsys, monkeypatch):
