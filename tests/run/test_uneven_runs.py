@@ -109,7 +109,7 @@ def test_uneven_layers_are_filled_up_pruned_on_and_made_smaller_again(
     )  # fmt: skip
     caplog.set_level("INFO")
     assert main(tiny.command(world, tmp_path / "run", *flags)) == 0
-    assert "layers of uneven sizes, filled up with zeros to 4 heads and" in caplog.text
+    assert "layers of uneven sizes, filled up with zeros to 3 heads and 54" in caplog.text
     export = tmp_path / "run/export"
     options = {"head": "dense-tanh-out", "labels": tiny.LABELS, "seed": 0}
     old, new = checkpoints.load(encoder, **options), checkpoints.load(export, **options)
