@@ -5,6 +5,7 @@
     python benchmarks/train_step.py --small         # does the script work? figures mean little
     python benchmarks/train_step.py --parts demo base regularizers compile
     python benchmarks/train_step.py --parts demo --unrolled  # model.unroll=12, not 1
+    taskset -c 0 python benchmarks/train_step.py --parts demo --dtype bfloat16  # by autocast there
 
 Ours and theirs live in processes of their own and take turns, batches by batches, so that other
 work on the machine slows both; the least time of every turn counts, compilation and warm-up do not.
@@ -179,6 +180,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="the least of so many (default 5)")
     parser.add_argument("--unrolled", action="store_true", help="all layers, not model.unroll=1")
     parser.add_argument("--vocabulary", type=int, default=BASE.vocab_size, help="of base size")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16"))
     options = parser.parse_args()
     if importlib.util.find_spec("torch") is None:
         sys.exit(
@@ -194,12 +196,14 @@ def main() -> None:
     )
     print("configs/demo.py. Load, 1 minute:", f"{os.getloadavg()[0]:.1f}; {os.cpu_count()} cores\n")
 
+    form: dict[str, Any] = {"unroll": options.unrolled, "dtype": options.dtype}
+
     def wide(length: int) -> Job:
-        return replace(random_job(base, np.full(BATCH * 4, length)), unroll=options.unrolled)
+        return replace(random_job(base, np.full(BATCH * 4, length)), **form)
 
     with tempfile.TemporaryDirectory() as folder:
-        demo = replace(demo_job(Path(folder), languages=False), unroll=options.unrolled)
-        pairs = replace(random_job(base, pair_lengths(BATCH * 40)), unroll=options.unrolled)
+        demo = replace(demo_job(Path(folder), languages=False), **form)
+        pairs = replace(random_job(base, pair_lengths(BATCH * 40)), **form)
         for worker in (Worker(Ours, demo), Worker(Theirs, demo)):
             print(worker("device")[1], flush=True)
             worker.close()
@@ -217,7 +221,10 @@ def main() -> None:
                 "base, lengths like XNLI's", pairs, (2, 1) if small else (8, 2), repeats, False
             ),
             "evaluation": lambda: evaluation(
-                demo_job(Path(folder), languages=True), 64, 1 if small else 4, repeats
+                replace(demo_job(Path(folder), languages=True), dtype=options.dtype),
+                64,
+                1 if small else 4,
+                repeats,
             ),
             "compile": lambda: compilation(demo, (8,) if small else (8, 12, 16, 24, 32)),
             "regularizers": lambda: regularizers(wide(128), 128, repeats),
