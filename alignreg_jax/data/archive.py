@@ -19,7 +19,7 @@ import zlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import Any
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support.progress import progress
@@ -172,7 +172,7 @@ def _checked(member: tarfile.TarInfo, path: Path) -> str:
     raise UserError(f"{path}: refused, because of its member {member.name!r} ({why})")
 
 
-def _copy(source: IO[bytes] | None, target: Path) -> None:
+def _copy(source: Any, target: Path) -> None:
     """Write a member's content into a new file; like its folder it has the umask's rights."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("wb") as file:
