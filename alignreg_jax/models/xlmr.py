@@ -31,6 +31,7 @@ from jaxtyping import Array, Float, Int
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.models.elastic import Elastic, as_arrays
 from alignreg_jax.models.layer import Attention, Dense, Dropout, EncoderLayer, LayerNorm
+from alignreg_jax.models.products import PRODUCT
 from alignreg_jax.models.slicing import check_sizes
 
 Params = Mapping[str, Any]
@@ -174,11 +175,12 @@ class XlmrModel(nn.Module):
             # softmax, GELU and LayerNorm cost less than stacking their results over the layers.
             # Remat: keep nothing. Where XLA sees all layers at once it has to be kept from finding
             # that it knows everything already (prevent_cse).
-            policy = None if self.remat else jax.checkpoint_policies.dots_saveable
+            kept = jax.checkpoint_policies.save_only_these_names(PRODUCT)
+            policy = None if self.remat else kept
             layer = nn.remat(layer, prevent_cse=whole, policy=policy)
 
         def body(
-            module: nn.Module, hidden: Array, lengths: Array, tau: Any, sizes: Array | None
+            module: nn.Module, hidden: Array, lengths: Array, tau: Any, sizes: Any
         ) -> tuple[Array, Array]:
             hidden = pin(module(hidden, lengths, tau, sizes), self.pins.hidden)
             return hidden, hidden
@@ -201,7 +203,6 @@ class XlmrModel(nn.Module):
         embedded = pin(self.embeddings(ids), self.pins.hidden)
         if self.config.stacked:
             tau, sizes = elastic or (None, None)
-            sizes = None if sizes is None else jnp.asarray(sizes)
             last, layers = self.scan_layers(self.encoder, embedded, lengths, tau, sizes)
         else:
             last, layers = self.encoder(embedded, lengths)
