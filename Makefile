@@ -49,7 +49,7 @@ $(VENV)/.lint: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --editable ".[test,lint]"
 	@touch $@ $(VENV)/.test $(VENV)/.demo
 
-# Before a commit: what takes less than a minute
+# Before a commit: what takes little time
 check: lint
 	$(BIN)/python -m pytest -q tests/pruning/test_criteria.py tests/config tests/test_rooms.py tests/test_cli.py
 

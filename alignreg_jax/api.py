@@ -48,12 +48,7 @@ def run(
     from alignreg_jax.support import runtime
 
     resolved = config if isinstance(config, ExperimentConfig) else resolve(config)
-    folder, first = Path(workdir).expanduser(), resolved.seed
-    folders = (
-        {first: folder}
-        if resolved.seeds == 1
-        else {seed: folder / f"s{seed}" for seed in range(first, first + resolved.seeds)}
-    )
+    folders = launch.folders_of(resolved, Path(workdir).expanduser())
     runtime.prepare()
     command = f"alignreg_jax.run(config, {str(workdir)!r})"
     found = launch.run(replace(resolved, seeds=1), folders, command, started)

@@ -60,15 +60,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    out, done = written(arguments)
+    out, done, tried = written(arguments)
     from alignreg_jax.compress.deployment import account
 
-    terminal.show("\n".join(account.lines(done, str(out))))
+    terminal.show("\n".join([*tried, *account.lines(done, str(out))]))
     return 0 if done.passed else 3
 
 
-def written(arguments: Sequence[str]) -> "tuple[Path, Deployed]":
-    """Write the folder that is served; where, and what was measured.
+def written(arguments: Sequence[str]) -> "tuple[Path, Deployed, Sequence[str]]":
+    """Write the folder that is served; where, what was measured, and lines on what a search tried.
 
     Raises:
         UserError: any mistake in the command line, the model, or what is asked of it.
@@ -111,9 +111,8 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Deployed]":
         budget = Budget(values.max_mb, values.max_ms)
         free = bool(languages) and not (values.tokens or values.coverage)
         found = search(folder, out, served, wanted, budget, free)
-        terminal.show("\n".join(account.tried(found.trials, budget)))
-        return out, found.done
-    return out, deploy(folder, out, served, wanted)
+        return out, found.done, account.tried(found.trials, budget)
+    return out, deploy(folder, out, served, wanted), ()
 
 
 def _check_installed() -> None:

@@ -64,12 +64,12 @@ def _run(arguments: Sequence[str]) -> int:
     runtime.prepare(values.distributed)
     for note in effects.notes(config, resolved):
         log.info("%s", note)
-    stem = f"runs/{flags.config_title(arguments)}-{resolved.method}-s"
-    folders = {
-        seed: Path(values.workdir or f"{stem}{seed}") if resolved.seeds == 1 or not values.workdir
-        else Path(values.workdir) / f"s{seed}"
-        for seed in range(resolved.seed, resolved.seed + resolved.seeds)
-    }  # fmt: skip
+    if values.workdir:
+        folders = launch.folders_of(resolved, Path(values.workdir))
+    else:
+        stem = f"runs/{flags.config_title(arguments)}-{resolved.method}-s"
+        seeds = range(resolved.seed, resolved.seed + resolved.seeds)
+        folders = {seed: Path(f"{stem}{seed}") for seed in seeds}
     of_a_seed = replace(resolved, seeds=1)
     if values.check:
         from alignreg_jax.run.checking import check_runs

@@ -1,9 +1,9 @@
 """Your own data: a folder, an encoder, and the rest as what was measured says.
 
-    python -m alignreg_jax.main --config configs/own.py:FOLDER --workdir runs/mine
-    alignreg own FOLDER --workdir runs/mine                                   the same
+    python -m alignreg_jax.main --config configs/own.py:data --workdir runs/mine
+    alignreg own data --workdir runs/mine                                     the same
 
-FOLDER holds <lang>.<train|dev|test>.jsonl, en.train and en.dev among them, of rows with text and
+The folder, here data, holds <lang>.<train|dev|test>.jsonl, en.train and en.dev among them, of rows with text and
 label, two texts (text_pair), or tokens and tags; what its first rows are decides over the task.
 Beside them may lie <lang>.unlabelled.jsonl or .txt: then the dense model teaches the smaller ones
 on those sentences, which kept languages where it was measured (docs/results/distillation_demo).

@@ -37,7 +37,6 @@ NOT_RUN = {
     "alignreg own": "on a folder of the reader's; tests/config/test_own.py has some",
     "alignreg deploy": "of a run of the reader's; tests/test_journeys.py deploys one",
     "alignreg push": "needs an account; tests/test_push.py has a stand-in",
-    "python -m alignreg_jax.main --config configs/own.py:FOLDER": "as alignreg own",
     "for": "a loop of the shell around commands that are checked one by one",
     "ls": "shows a folder that the reader has made",
     "export": "sets variables for the next lines",

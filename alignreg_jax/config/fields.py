@@ -9,14 +9,13 @@ import typing
 from dataclasses import dataclass
 from typing import Any
 
+MEANING = "meaning"
+"""Key of a field's metadata."""
+
 
 def described(default: Any, meaning: str) -> Any:
     """A field with its default and what it means, in a sentence."""
     return dataclasses.field(default=default, metadata={MEANING: meaning})
-
-
-MEANING = "meaning"
-"""Key of a field's metadata."""
 
 
 @dataclass(frozen=True)

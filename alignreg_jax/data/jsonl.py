@@ -125,7 +125,7 @@ def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> No
         note(error, "")
     mistakes = Mistakes()
     for what, where in first.items():
-        more = f" (and {count[what] - 1:,} more lines)" if count[what] > 1 else ""
+        more = f" (and {count[what] - 1:,} more like it)" if count[what] > 1 else ""
         mistakes.add(UserError(f"{where}: {what}{more}" if where else what))
     mistakes.check()
 

@@ -25,10 +25,8 @@ from alignreg_jax.pruning.unit_cuts import UnitScope
 from alignreg_jax.pruning.units import UNITS
 from alignreg_jax.support import processes
 
-Family = Literal["free", "even", "ffn", "whole"]
-_FAMILIES: Mapping[UnitScope, Family] = {
-    "units": "free", "units-even": "even", "ffn": "ffn", "layers": "whole",
-}  # fmt: skip
+Family = Literal["free", "even", "ffn"]
+_FAMILIES: Mapping[UnitScope, Family] = {"units": "free", "units-even": "even", "ffn": "ffn"}
 
 Rule = Literal["rows", "step"]
 """Who has a size of its own while a model trains: every row of a batch, or every step."""
@@ -63,8 +61,7 @@ def thresholds(
             it keeps at most. "even" ranks within each layer and kind: size s keeps the best
             floor(s * n) of n, the same number in every layer. "ffn" keeps all heads, and in every
             layer the same number of feed-forward units, so that size s is that share of the
-            weights; below the share of the heads there are none. "whole" keeps every unit at every
-            size: only layers are left out.
+            weights; below the share of the heads there are none.
 
     Returns:
         Thresholds up to 1, of the shapes of the scores; 0 for a head that always stays.
@@ -91,8 +88,6 @@ def thresholds(
         heads = scores["heads"].shape[1] * costs["heads"]
         wholes = dict.fromkeys(UNITS, heads + scores["ffn"].shape[1] * costs["ffn"])
         reached = {"heads": 0 * ranks["heads"], "ffn": heads + ranks["ffn"] * costs["ffn"]}
-    elif family == "whole":
-        return {kind: np.zeros(leaf.shape, np.float32) for kind, leaf in scores.items()}
     else:
         raise ValueError(f"family {family!r} is none of {', '.join(_FAMILIES.values())}")
     shares = {kind: np.asarray(reached[kind], np.float64) / wholes[kind] for kind in UNITS}
@@ -193,6 +188,8 @@ def _by_step(state: State, hyper: Hyper, key: Key[Array, ""], rows: int) -> tupl
 def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -> dict[str, Any]:
     """What makes a `Method` one of all sizes: its `init`, `sizes` and `order`.
 
+    Layers alone go in a fixed order: nothing has to be measured for it (`needs`).
+
     Args:
         score: (kernels, signals, heads, key) -> scores of units.
         scope: "units" orders over layers and kinds, "units-even" within each layer and kind, "ffn"
@@ -201,7 +198,8 @@ def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -
         rule: who has a size of its own.
         depth: whether whole layers are left out at small sizes, too.
     """
-    depth = depth or scope == "layers"
+    whole = scope == "layers"
+    depth = depth or whole
 
     def init(kernels: Kernels, key: Key[Array, ""]) -> State:
         shapes: dict[str, Any] = dict(units.shapes(kernels, heads))
@@ -209,8 +207,11 @@ def parts(score: Score, scope: UnitScope, heads: int, rule: Rule, depth: bool) -
         return {"tau": {kind: jnp.zeros(shape, jnp.float32) for kind, shape in shapes.items()}}
 
     def order(kernels: Kernels, signals: Signals, key: Key[Array, ""]) -> State:
-        scores = processes.fetch(score(kernels, signals, heads, key))
-        tau = thresholds(scores, units.costs(kernels, heads), _FAMILIES[scope])
+        tau: dict[str, Any] = dict(init(kernels, key)["tau"])  # every unit is there at every size
+        if not whole:
+            scores = processes.fetch(score(kernels, signals, heads, key))
+            tau = thresholds(scores, units.costs(kernels, heads), _FAMILIES[scope])
         return {"tau": tau | ({"layers": layer_thresholds(len(tau["heads"]))} if depth else {})}
 
-    return {"init": init, "order": order, "sizes": _by_rows if rule == "rows" else _by_step}
+    made = {"init": init, "order": order, "sizes": _by_rows if rule == "rows" else _by_step}
+    return made | ({"needs": frozenset()} if whole else {})

@@ -11,9 +11,11 @@ from alignreg_jax.reporting.tables import Table
 
 
 class Part(NamedTuple):
-    """A piece of a page; its kind says which: "table", "figure", "code", "closed" (a part that is
-    folded at first), or a paragraph with "" or its class.
-    """  # noqa: D205
+    """A piece of a page.
+
+    Its kind is "table", "figure", "code", "closed" (a part that is folded at first), or of a
+    paragraph its class or "".
+    """
 
     kind: str
     body: Any

@@ -315,7 +315,7 @@ class Experiment:
                 f"{error}; {good}; lower train.learning_rate, with another --workdir"
             ) from None
         self._pace.examples += found[0]["examples"]
-        losses = [values.get("task_loss", float("nan")) for values in found]
+        losses = [values["task_loss"] for values in found]
         bar.update(dispatch.count, f"loss {sum(losses) / len(losses):.3g}")
         self.shared.stepped(dispatch.count * len(found))
         step = dispatch.first_step + dispatch.count

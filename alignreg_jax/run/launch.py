@@ -21,6 +21,14 @@ from alignreg_jax.training.companions import companions
 log = logging.getLogger(__name__)
 
 
+def folders_of(config: ExperimentConfig, workdir: Path) -> dict[int, Path]:
+    """Seed -> where its run is kept: in `workdir`, or of several seeds in folders of it."""
+    seeds = range(config.seed, config.seed + config.seeds)
+    if config.seeds == 1:
+        return {config.seed: workdir}
+    return {seed: workdir / f"s{seed}" for seed in seeds}
+
+
 def run(
     config: ExperimentConfig,
     folders: Mapping[int, Path],

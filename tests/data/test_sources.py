@@ -333,7 +333,7 @@ def test_every_mistake_of_a_folder_is_told_at_once(tmp_path):
         return [line.removeprefix(f"{tmp_path}/") for line in lines_of(caught.value)]
 
     assert told() == [
-        "en.train.jsonl:3: the field label is missing (and 1 more lines)",
+        "en.train.jsonl:3: the field label is missing (and 1 more like it)",
         "en.train.jsonl:5: text must be a string, not a number",
         "de.test.jsonl:2: not JSON (Expecting value at column 24)",
         "th.test.jsonl:1: the file has no rows",

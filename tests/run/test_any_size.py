@@ -113,8 +113,7 @@ def test_a_size_with_all_heads_is_stock(export, tmp_path):
 def test_a_size_of_whole_layers_is_stock(export, tmp_path):
     """As of a run with pruning.scope=layers."""
     loaded, sizes = load(export), size_files.read(export)
-    given = {kind: sizes.tau[kind].astype(np.float64) for kind in units.UNITS}
-    tau = elastic.thresholds(given, {"heads": 1, "ffn": 1}, "whole")
+    tau = {kind: np.zeros_like(sizes.tau[kind]) for kind in units.UNITS}
     tau["layers"] = elastic.layer_thresholds(loaded.config.num_layers)
     (export / size_files.SIZES).write_bytes(replace(sizes, tau=tau).to_bytes())
     report = shrink(export, tmp_path / "small", "stock", budget=Budget("size", 0.5))

@@ -100,16 +100,17 @@ def test_one_of_them_goes_on_alone(world, together, tmp_path):
 
 def test_the_rate_is_that_of_each_seed_and_not_their_sum(monkeypatch):
     """A dispatch of two seeds, 8 rows each, that took two seconds."""
-    told = []
-    monkeypatch.setattr(experiments, "fetch", lambda _: [{"examples": 8.0}] * 2)
+    told, shown = [], []
+    monkeypatch.setattr(experiments, "fetch", lambda _: [{"examples": 8.0, "task_loss": 0.5}] * 2)
     experiment = object.__new__(experiments.Experiment)
     experiment._pace, experiment.shared, experiment.members = Pace(0.0), Shared(), SEEDS
     experiment._pace.training.seconds = 2.0
     experiment.phases = SimpleNamespace(epoch_of=lambda step: step // 5)
     experiment._event = lambda *_, **values: told.append(values["examples_per_second"])
-    event, bar = Train(0, 0, 10, 1.0, 1.0), SimpleNamespace(update=lambda _: None)
+    event, bar = Train(0, 0, 10, 1.0, 1.0), SimpleNamespace(update=lambda *told: shown.append(told))
     experiment._look_at(InFlight({}, 0, 1, SEEDS), event, bar)
     assert told == [4.0, 4.0]
+    assert shown == [(1, "loss 0.5")]
     assert experiment._pace.facts()["examples_per_second"] == 4.0
 
 
