@@ -3,10 +3,11 @@
     python -m alignreg_jax.main --config configs/own.py:data --workdir runs/mine
     alignreg own data --workdir runs/mine                                     the same
 
-The folder, here data, holds <lang>.<train|dev|test>.jsonl, en.train and en.dev among them, of rows with text and
-label, two texts (text_pair), or tokens and tags; what its first rows are decides over the task.
-Beside them may lie <lang>.unlabelled.jsonl or .txt: then the dense model teaches the smaller ones
-on those sentences, which kept languages where it was measured (docs/results/distillation_demo).
+The folder, here data, holds <lang>.<train|dev|test>.jsonl, en.train and en.dev among them, of rows
+with text and label, two texts (text_pair), or tokens and tags; what its first rows are decides over
+the task. Beside them may lie <lang>.unlabelled.jsonl or .txt: then the dense model teaches the
+smaller ones on those sentences, which kept languages where it was measured
+(docs/results/distillation_demo).
 
 `elastic`: one training, and a model of every size between the whole and a quarter, so that
 `alignreg deploy runs/mine --out served --max-mb 60` can choose. English alone is trained on. The
