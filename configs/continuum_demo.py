@@ -8,8 +8,8 @@ Pruning is, with a learned score for the magnitude. Rows: six weights of the Fro
 frozen weights with magnitude masks, frozen weights with learned masks. Everything else as in
 configs/distillation_demo.py, without a teacher.
 
-Matrix products in bfloat16, twice as fast on a CPU that has instructions for it (avx512_bf16 or
-amx_bf16 in /proc/cpuinfo); on another one --config.base.model.dtype=float32 is faster.
+Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
+/proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
 Hardware: 2 CPU cores. Not run yet.
 """

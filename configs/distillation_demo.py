@@ -20,11 +20,11 @@ alone (with --config.tasks=slots on the other task). `:slots` is two methods on 
 on longer rows of a folder of yours, 640 of them, with <lang>.unlabelled.jsonl beside the labelled
 files: give base.task.data_dir, and as base.model.name_or_path an encoder with its vocabulary.
 
-Matrix products in bfloat16, twice as fast on a CPU that has instructions for it (avx512_bf16 or
-amx_bf16 in /proc/cpuinfo); on another one --config.base.model.dtype=float32 is faster.
+Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
+/proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
-Hardware: 2 CPU cores; 75 runs of 8 minutes on a core, which go on where they stopped.
-docs/results/distillation_demo has five seeds of l2-mbp on both tasks; the others are not run yet.
+Hardware: 2 CPU cores; 75 runs, which go on where they stopped. docs/results/distillation_demo has
+five seeds of l2-mbp on both tasks, in float32, as the config was then; the others are not done yet.
 """
 
 from alignreg_jax.errors import UserError

@@ -14,8 +14,8 @@ draws which units two languages share.
 A schedule that two CPU cores can bear: 1280 training rows, 160 dense steps, 40 after each of two
 cuts, 200 test rows of each of ten languages. Bundled encoder and intents.
 
-Matrix products in bfloat16, twice as fast on a CPU that has instructions for it (avx512_bf16 or
-amx_bf16 in /proc/cpuinfo); on another one --config.base.model.dtype=float32 is faster.
+Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
+/proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
 Hardware: 2 CPU cores. Not run yet.
 """

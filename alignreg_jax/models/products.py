@@ -1,8 +1,8 @@
 """Matrix products: rounded operands, sums in float32, a result of the operands' dtype.
 
 XLA adds up in float32 in any case on a GPU or TPU. On a CPU it does so only where that is asked
-for, and only then uses the processor's own instructions for bfloat16: twice the rate of float32
-where there are any (docs/performance.md, "bfloat16 on a CPU"). The backward pass asks for the same,
+for, and only then uses the processor's own instructions for bfloat16, where it has any
+(docs/performance.md, "bfloat16 on a CPU"). The backward pass asks for the same,
 which autodiff of one product would not: it would multiply a float32 gradient by rounded operands.
 """
 
