@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int32
 
 from alignreg_jax.data.batching import PADDING_ROW, Dispatch
@@ -24,12 +24,12 @@ Pass = Callable[..., tuple[Array, Array]]
 
 def make_predict(model: xlmr.XlmrModel, mesh: Mesh) -> Pass:
     """Compile the pass of `_make` for classes, NOT_FINITE where there is none."""
-    return _make(model, mesh, _classes, "predict")
+    return _make(model, mesh, _classes, "predict", sharding.REPLICATED)
 
 
-def make_teach(model: xlmr.XlmrModel, mesh: Mesh) -> Pass:
-    """Compile the pass of `_make` for the logits themselves."""
-    return _make(model, mesh, _as_they_are, "teach")
+def make_teach(model: xlmr.XlmrModel, mesh: Mesh, spec: PartitionSpec) -> Pass:
+    """Compile the pass of `_make` for the logits themselves, which `spec` spreads over devices."""
+    return _make(model, mesh, _as_they_are, "teach", spec)
 
 
 def _classes(logits: Float[Array, "*rows labels"]) -> Int32[Array, "*rows"]:
@@ -42,14 +42,20 @@ def _as_they_are(logits: Float[Array, "*rows labels"]) -> Float[Array, "*rows la
 
 
 @made_once
-def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array], name: str) -> Pass:
+def _make(
+    model: xlmr.XlmrModel,
+    mesh: Mesh,
+    answer: Callable[[Array], Array],
+    name: str,
+    spec: PartitionSpec,
+) -> Pass:
     """Compile `run(found, params, data, rows, count, at=None, *, length)`.
 
     Writes the answer for every row, or token, in the first `count` steps of `rows` `[steps, batch]`
-    into `found` `[targets + 1, ...]` (donated); padding lands in the last entry. All languages
+    into `found` `[more than targets, ...]` (donated); padding lands in the last entry. All languages
     share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
     wait for when the buffer itself has been donated on. `at`, `(tau, size)`, has the model answer
-    at a size; it is traced. `name` is the program's, for profiles.
+    at a size; it is traced. `name` is the program's, for profiles; `spec` says where `found` lies.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
@@ -75,7 +81,8 @@ def _make(model: xlmr.XlmrModel, mesh: Mesh, answer: Callable[[Array], Array], n
         return jax.lax.optimization_barrier((found, count))
 
     run.__name__ = name
-    return jax.jit(run, donate_argnums=0, static_argnames="length", out_shardings=replicated)
+    places = NamedSharding(mesh, spec), replicated
+    return jax.jit(run, donate_argnums=0, static_argnames="length", out_shardings=places)
 
 
 def through(

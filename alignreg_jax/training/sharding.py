@@ -23,6 +23,7 @@ from alignreg_jax.training.state import TrainState, flatten
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = PartitionSpec(("data", "fsdp"))
+SPREAD = PartitionSpec(AXES)
 REPLICATED = PartitionSpec()
 
 _INTO_HEADS = PartitionSpec(None, "fsdp", "tensor")

@@ -21,11 +21,21 @@ from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.state import DeviceData
 
 
+PARTS = 1024
+"""The logits have a multiple of so many rows, the same on every mesh: a run may resume on another.
+The last row is never a target's; what is computed for padding is written there."""
+
+
 def abstract(encoded: Encoded, labels: int, mesh: Mesh) -> jax.ShapeDtypeStruct:
-    """Shape and place of a teacher's logits: float32 `[targets, labels]`, on every device."""
-    where = jax.sharding.NamedSharding(mesh, sharding.REPLICATED)
-    shape = (len(encoded.labels), labels)
-    return jax.ShapeDtypeStruct(shape, jnp.float32, sharding=where)
+    """Shape and place of a teacher's logits: float32, targets and zeros below, `[rows, labels]`.
+
+    Every device has its own part of the rows: those of all pieces of a large token task are more
+    than the encoder. Where the devices do not divide them, all of them are on every device.
+    """
+    rows = (len(encoded.labels) // PARTS + 1) * PARTS
+    spec = sharding.REPLICATED if PARTS % mesh.size else sharding.SPREAD
+    where = jax.sharding.NamedSharding(mesh, spec)
+    return jax.ShapeDtypeStruct((rows, labels), jnp.float32, sharding=where)
 
 
 def teach(
@@ -39,7 +49,7 @@ def teach(
     steps_per_dispatch: int,
     max_length: int,
 ) -> jax.Array:
-    """Logits of every target, without dropout: `[targets, labels]`, 4 bytes each, on every device.
+    """Logits of every target, without dropout, in the shape and place of `abstract`.
 
     Args:
         model: of the teacher.
@@ -60,11 +70,11 @@ def teach(
         edges=bucket_edges(max_length, per_doubling=4),
         steps_per_dispatch=steps_per_dispatch,
     )
-    shape = (len(encoded.labels) + 1, model.num_labels)
-    found = sharding.replicate(np.zeros(shape, np.float32), mesh)
+    room = abstract(encoded, model.num_labels, mesh)
+    found = processes.place(np.zeros(room.shape, np.float32), room.sharding)
     with progress(encoded.rows, "asking the teacher", "rows") as bar:
         found = forward.through(
-            forward.make_teach(model, mesh),
+            forward.make_teach(model, mesh, room.sharding.spec),
             found,
             params,
             data,
@@ -73,10 +83,15 @@ def teach(
             place=partial(sharding.replicate, mesh=mesh),
             update=bar.update,
         )
-    logits = found[:-1]
-    if not bool(processes.fetch(jnp.all(jnp.isfinite(logits)))):
+    found = _without_padding(found)
+    if not bool(processes.fetch(jnp.all(jnp.isfinite(found)))):
         raise NonFiniteLoss("logits of the teacher are not finite, so there is nothing to learn")
-    return logits
+    return found
+
+
+@partial(jax.jit, donate_argnums=0)
+def _without_padding(found: jax.Array) -> jax.Array:
+    return found.at[-1].set(0)
 
 
 def facts(teacher: Teacher, encoded: Encoded) -> Mapping[str, Any]:
@@ -84,7 +99,7 @@ def facts(teacher: Teacher, encoded: Encoded) -> Mapping[str, Any]:
 
     Right is meant of targets that have a label.
     """
-    logits = np.asarray(processes.fetch(teacher.logits))
+    logits = np.asarray(processes.fetch(teacher.logits))[: len(encoded.labels)]
     labelled = encoded.labels >= 0
     right = np.argmax(logits[labelled], axis=-1) == encoded.labels[labelled]
     return {

@@ -202,9 +202,17 @@ def test_hidden_states_are_compared_on_real_pieces_of_the_chosen_layers():
 
 def test_a_mesh_and_seeds_side_by_side_learn_the_same():
     one = train(taught(), batches(0, 2))
-    spread = train(taught(layout=(2, 2, 2)), batches(0, 2))
+    on_mesh = taught(layout=(2, 2, 2))
+    spread = train(on_mesh, batches(0, 2))
     for name in ("loss", "teacher_loss"):
         np.testing.assert_allclose(spread[name], one[name], rtol=1e-5)
+    # Logits in parts on the devices are found as the same bits as whole ones
+    again = taught(layout=(2, 2, 2))
+    where = teaching.abstract(unlabelled(rows()), LABELS, again.mesh).sharding
+    logits = np.zeros((teaching.PARTS, *said(rows()).shape[1:]), np.float32)
+    logits[: len(said(rows()))] = said(rows())
+    again.teach([Teacher(jax.device_put(logits, where))])
+    np.testing.assert_array_equal(train(again, batches(0, 2))["loss"], spread["loss"])
     encoded = unlabelled(rows())
     pair = make_trainer(QUIET, train_rows=encoded, seeds=(0, 1), hyper=TAUGHT)
     pair.teach([Teacher(jnp.asarray(said(encoded, seed))) for seed in (0, 5)])
@@ -224,10 +232,16 @@ def test_a_teacher_is_asked_about_every_row_once(layout):
         batch_size=8, steps_per_dispatch=3, max_length=LENGTH,
     )  # fmt: skip
     numbers = np.arange(encoded.rows)
-    np.testing.assert_allclose(logits, logits_of(trainer, encoded, numbers), rtol=1e-4, atol=1e-5)
+    own, below = np.split(np.asarray(logits), [encoded.rows])
+    np.testing.assert_allclose(own, logits_of(trainer, encoded, numbers), rtol=1e-4, atol=1e-5)
+    assert not below.any()
+    # Every device holds its part, and a run may resume on another mesh
+    devices = trainer.mesh.size
+    assert logits.addressable_shards[0].data.shape == (teaching.PARTS // devices, own.shape[1])
+    assert logits.shape == teaching.abstract(encoded, own.shape[1], trainer.mesh).shape
     facts = teaching.facts(Teacher(logits), unlabelled(encoded))
     assert (facts["targets"], facts["labelled"]) == (encoded.rows, encoded.rows // 2)
-    right = np.argmax(np.asarray(logits), -1) == encoded.labels
+    right = np.argmax(own, -1) == encoded.labels
     assert facts["agreement"] == pytest.approx(right[1::2].mean())
 
 
