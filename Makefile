@@ -1,8 +1,8 @@
 # Two commands on a fresh machine: make demo, make test. Each sets up what it needs on first use.
 VENV ?= .venv
 # The first interpreter that runs and is one the dependencies exist for
-PYTHON ?= $(shell for python in python3.12 python3.11 python3; do \
-  $$python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))" 2>/dev/null \
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+  $$python -c "import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))" 2>/dev/null \
   && echo $$python && break; done)
 WORKDIR ?= runs/demo
 # Tests of one file share its compiled programs, so a file stays on one worker; conftest.py orders them
@@ -33,7 +33,7 @@ lint: $(VENV)/.lint
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 $(VENV)/bin/python:
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed: make PYTHON=/path/to/python3.13" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 # A stamp for each set of extras, renewed when pyproject.toml changes

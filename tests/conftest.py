@@ -3,16 +3,11 @@
 import os
 import tempfile
 
+from xla_flags import QUICKLY, UNOPTIMIZED
+
 os.environ.setdefault("ALIGNREG_CACHE", os.path.join(tempfile.gettempdir(), "alignreg-test-cache"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-# Eight devices. Most of a test is compilation, so programs are compiled quickly, not to run fast
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0",
-)
-# XLA's older code generator, on one thread, takes half of the processor time. What it makes of one
-# expression rounds differently from program to program, so tests marked "exact" do without it
-QUICKLY = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {UNOPTIMIZED}")
 
 from jaxtyping import install_import_hook
 
@@ -29,7 +24,7 @@ jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["ALIGNREG
 def pytest_configure(config):
     """Set XLA's flags for the tests that were asked for: a process reads them once."""
     if "not exact" in config.option.markexpr and QUICKLY not in os.environ["XLA_FLAGS"]:
-        os.environ["XLA_FLAGS"] += QUICKLY
+        os.environ["XLA_FLAGS"] += f" {QUICKLY}"
 
 
 def pytest_collection_modifyitems(items):

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from xla_flags import QUICKLY, UNOPTIMIZED
 
 from alignreg_jax.config import resolve
 from alignreg_jax.main import _parse
@@ -27,10 +28,7 @@ LANGUAGES = ("en", "de", "sw")
 LABELS = ("off", "on", "open")
 ROWS = {"train": 40, "dev": 10, "test": 18}
 HIDDEN, LAYERS, HEADS, INNER, POSITIONS = 32, 2, 4, 64, 40
-FAST_COMPILE = (  # a third of the time, other bits
-    "--xla_backend_optimization_level=0"
-    " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
-)
+FAST_COMPILE = f"{UNOPTIMIZED} {QUICKLY}"  # a third of the time, other bits
 ROOT = Path(__file__).parent.parent
 
 CONFIG = """\
