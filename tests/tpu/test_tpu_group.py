@@ -1,4 +1,4 @@
-"""The same through Compute Engine: a group of machines that start, and start again, by themselves."""
+"""The same through Compute Engine: a group whose machines start, and start again, by themselves."""
 
 import json
 
@@ -43,7 +43,8 @@ def test_create_asks_for_a_spot_machine_that_starts_by_itself(desk, cloud):
         f"gs://mine/runs/demo/{name}" for name in ("code.tar.gz", "run.sh", "state")
     ]
     assert group == (
-        "gcloud compute instance-groups managed create demo --template=demo --size=1 --zone=z --quiet"
+        "gcloud compute instance-groups managed create demo --template=demo --size=1"
+        " --zone=z --quiet"
     )
     assert cloud.created == []
 
@@ -79,7 +80,7 @@ def test_a_type_says_how_many_machines_of_which_kind(desk, kind, machine, size, 
 
 
 def test_a_group_continues_a_run_with_nobody_watching(desk, cloud, kept):
-    """The machine is taken away twice and made anew; what starts there finds the run in the bucket."""
+    """The machine is taken away twice and made anew, and finds the run in the bucket."""
     cloud.preempt = [2, 6]
     assert desk.group("create", "demo", *BUCKET, *PROGRAM, "--halts", "3,7").returncode == 0
     calls = len(desk.calls())
@@ -227,6 +228,13 @@ def test_delete_takes_what_is_there(desk, cloud):
     assert desk.group("delete", "demo").returncode == 0
 
 
+def test_delete_needs_no_type(desk, cloud):
+    options = ("--type=v6e-16", "--folder", "/mnt/x", *BUCKET, *PROGRAM)
+    assert desk.group("create", "demo", *options).returncode == 0
+    assert desk.group("delete", "demo").returncode == 0
+    assert nothing_is_left(cloud)
+
+
 def test_a_group_that_is_left_is_no_success(desk, cloud):
     cloud.refused = {"managed delete"}
     job = desk.group("job", "demo", *BUCKET, *PROGRAM)
@@ -248,7 +256,7 @@ def test_log_shows_what_the_machine_did_at_boot_and_then_the_bucket(desk, cloud,
 
 
 def test_several_machines_are_one_slice_that_is_replaced_as_a_whole(desk, cloud, tmp_path):
-    """Of one that is lost the group makes no other; all start again, in the folder that they share."""
+    """Of one that is lost the group makes no other; all start again, in their folder."""
     shared = tmp_path / "shared drive"
     desk.command(
         "program",
@@ -275,9 +283,10 @@ def test_several_machines_are_one_slice_that_is_replaced_as_a_whole(desk, cloud,
 def test_several_machines_have_to_find_each_other(desk, cloud, kept, tmp_path):
     options = (*BUCKET, "--type", "v6e-16", "--folder", tmp_path / "shared", *PROGRAM)
     desk.group("create", "demo", *options)
-    assert "-- alignreg_jax.main --distributed=on --config configs/demo.py" in (
-        kept / "run.sh"
-    ).read_text()
+    assert (
+        "-- alignreg_jax.main --distributed=on --config configs/demo.py"
+        in (kept / "run.sh").read_text()
+    )
     assert len(cloud.groups.groups["demo"].machines) == 4
     assert RUNNING not in cloud.groups.groups["demo"].machines.values()
 

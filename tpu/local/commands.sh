@@ -1,5 +1,5 @@
 # shellcheck shell=bash disable=SC2154 # the options are variables of tpu.sh
-# What commands of both ways consist of. The ways are queue.sh and group.sh, which define the same functions.
+# What commands of both ways consist of; queue.sh and group.sh define the same functions for theirs.
 # Calls are joined by && because job looks at what they return, and where that is done bash does not
 # stop at a failure by itself.
 

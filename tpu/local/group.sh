@@ -1,8 +1,9 @@
 # shellcheck shell=bash disable=SC2154,SC2034 # the options are variables of tpu.sh
 # A TPU through Compute Engine: the managed instance group NAME, its template NAME and, for several
-# machines, the workload policy NAME, which makes one slice of them. Everything that a machine has to do
-# lies in the bucket, and vm/boot.sh does it at every boot. So a machine that the group has made anew
-# continues the run without anyone's help, and nothing here needs ssh, but for `log` and a --folder.
+# machines, the workload policy NAME, which makes one slice of them. Everything that a machine has
+# to do lies in the bucket, and vm/boot.sh does it at every boot. So a machine that the group has
+# made anew continues the run without anyone's help, and nothing here needs ssh, but for `log` and
+# a --folder.
 
 patience=5 # looks at a machine that was taken away: the group itself replaces a single one
 logs="alignreg/boot.log alignreg/current/log"
@@ -24,8 +25,8 @@ policies() {
     ${project:+--project="$project"} --quiet
 }
 
-# The template comes first: where it cannot be created the name is another's, and what that one has in
-# the bucket stays. After any other failure only what was created here goes again.
+# The template comes first: where it cannot be created the name is another's, and what that one has
+# in the bucket stays. After any other failure only what was created here goes again.
 do_create() {
   local policy=""
   create_template || return
@@ -46,7 +47,8 @@ put_orders() {
     act gcloud storage cp - "$bucket/$name/state" <<<"waiting"
 }
 
-# With --distributed=on machines that do not find each other end with a mistake; no two do the same run
+# With --distributed=on machines that do not find each other end with a mistake; otherwise each would
+# do the run alone, in one folder
 boot_commands() {
   local together=""
   is_one_machine "$accelerator" || together=--distributed=on
@@ -81,11 +83,10 @@ create_group() {
 }
 
 do_delete() {
-  gone groups delete "$name" && gone templates delete "$name" &&
-    { is_one_machine "$accelerator" || gone policies delete "$name"; }
+  gone groups delete "$name" && gone templates delete "$name" && gone policies delete "$name"
 }
 
-# Delete what may not be there, after a creation that was cut off
+# Delete what may not be there: after a creation that was cut off, or for a single machine
 gone() {
   local said
   if ! said=$("$@" 2>&1) && [[ $said != *"was not found"* ]]; then
@@ -97,7 +98,8 @@ gone() {
 
 # For job: the machine is at work on it
 start_program() {
-  ((starts++ < most_unanswered)) || give_up "$most_unanswered looks at a machine that starts nothing"
+  ((starts++ < most_unanswered)) ||
+    give_up "$most_unanswered looks at a machine that starts nothing"
 }
 
 node_is_lost() {
@@ -151,7 +153,8 @@ on_vm() {
   [[ $1 == all ]] || found=${found%%$'\n'*}
   for machine in $found; do
     on_zone ssh "${machine%%,*}" --command="sudo -H bash -c $(quoted "cd && $2")" \
-      --ssh-flag="-o ConnectTimeout=30" --ssh-flag="-o ServerAliveInterval=30" </dev/null || failed=yes
+      --ssh-flag="-o ConnectTimeout=30" --ssh-flag="-o ServerAliveInterval=30" </dev/null ||
+      failed=yes
   done
   [[ ! $failed ]]
 }
@@ -165,9 +168,8 @@ report() {
 }
 
 do_fetch() {
-  local there
-  there=$(quoted "$bucket/$name/workdir")
-  { [[ ! $folder ]] ||
-    on_vm 0 "gcloud storage rsync --recursive --exclude='$results_without' $(quoted "$folder") $there"; } &&
-    fetch_from_bucket
+  local send
+  send=$(quoted gcloud storage rsync --recursive --exclude="$results_without" \
+    "$folder" "$bucket/$name/workdir")
+  { [[ ! $folder ]] || on_vm 0 "$send"; } && fetch_from_bucket
 }

@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154,SC2034 # the options are variables of tpu.sh; some are the ways'
+# shellcheck shell=bash disable=SC2154,SC2034 # the options are variables of tpu.sh; others the ways'
 # The whole way as one loop: look at what is there, do the one thing that is missing, look again.
 # Nothing but counters is kept in between, so job can be stopped and called again at any moment, and a
 # preemption, a reboot and a first start are all handled by the same lines.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The startup script of a machine in a managed instance group. At every boot, also of a machine that the
-# group has made anew, it installs what the bucket has for it and starts the run; the supervisor then
-# continues from the bucket. It ends with the run, so that nothing that it has started is ended before.
+# The startup script of a machine in a managed instance group. At every boot, also of a machine that
+# the group has made anew, it installs what the bucket has for it and starts the run; the supervisor
+# then continues from the bucket. It ends with the run: nothing that it started is ended before.
 set -uo pipefail
 
 export HOME=${HOME:-/root} # a startup script may have none
@@ -18,7 +18,8 @@ start() {
     bash run.sh
 }
 
-# The lock is the supervisor's; one that is gone without an end, as when it could not save, is started again
+# The lock is the supervisor's; one that is gone without an end, as when it could not save, is
+# started again
 until start && flock alignreg/lock true && grep -q ended alignreg/current/state; do
   echo "not at its end; trying again"
   sleep "${ALIGNREG_RESTART_SECONDS:-60}"
