@@ -13,7 +13,8 @@ do_job() {
     plan_job
     return
   fi
-  local state last="" code="" failures=0 preemptions=0 starts=0 unanswered=0 was_active="" suspended=0
+  local state last="" code="" was_active=""
+  local failures=0 preemptions=0 starts=0 unanswered=0 suspended=0
   # Without a TPU, what an earlier job of this name has left in the bucket does not count; do_create
   # replaces it
   local started=""
