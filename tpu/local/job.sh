@@ -91,7 +91,7 @@ keep_running() {
 }
 
 replace() {
-  if [[ ! $was_active ]]; then
+  if [[ ! $was_active && $way == queue ]]; then # a group that gets no machines waits for them
     # Refused rather than preempted; why is lost with it
     tell_why >&2 || true
     do_delete || true
