@@ -22,6 +22,8 @@ class Desk:
         (folder / "bin").mkdir()
         (folder / "home").mkdir()
         self.command("gcloud", fake_cloud.CLIENT + 'ask "$@"')
+        self.command("curl", fake_cloud.CLIENT + 'ask curl "$@"')
+        self.command("sudo", '[[ $1 == -H ]] && exec "${@:2}"')
         stub = f'exec {shlex.quote(sys.executable)} -IS {HERE / "fake_program.py"} "$@"'
         self.program = self.command("program", stub)
         # `uv venv ... FOLDER` makes a folder whose python is the program's stand-in
@@ -37,6 +39,7 @@ class Desk:
             "ALIGNREG_SAVE_SECONDS": "0.2",
             "ALIGNREG_RESTART_SECONDS": "0",
         }
+        cloud.environment = self.environment
 
     def command(self, name, text):
         """A command, first on PATH."""
@@ -66,6 +69,10 @@ class Desk:
     def tpu(self, command, name, *options):
         """tpu.sh with a zone."""
         return self.run("tpu.sh", command, name, "--zone", "z", *options)
+
+    def group(self, command, name, *options):
+        """tpu.sh with a zone, by the other way."""
+        return self.tpu(command, name, "--way", "group", *options)
 
     def shown(self, command, name, *options):
         """The calls of gcloud that a dry run prints."""

@@ -13,6 +13,8 @@ import socketserver
 import threading
 from pathlib import Path
 
+from fake_groups import Groups, error, ssh
+
 CLIENT = """ask() {
   local answer
   exec 3<>"/dev/tcp/127.0.0.1/$STUB_PORT"
@@ -27,6 +29,8 @@ CLIENT = """ask() {
 class Cloud:
     """Attributes say what has happened and, before that, what shall go wrong.
 
+    groups       the cloud's other half, where machines are Compute Engine's
+    environment  of programs on its machines
     calls        (where, arguments) of every call; where is "laptop" or "worker-0"
     journal      (call, path, content) of every object that changed; without content: deleted
     created      names of TPUs, once for every creation
@@ -41,6 +45,7 @@ class Cloud:
 
     def __init__(self, folder):
         self.buckets, self.tpus = folder / "buckets", folder / "tpus"
+        self.groups, self.environment = Groups(self, folder / "machines"), {}
         self.buckets.mkdir()
         self.tpus.mkdir()
         self.calls, self.journal, self.created = [], [], []
@@ -67,6 +72,7 @@ class Cloud:
     def close(self):
         """End what still runs; no more calls are answered."""
         self.kill(self.tpus.parent)
+        self.groups.close()
         self._server.shutdown()
         self._server.server_close()
 
@@ -94,6 +100,8 @@ class Cloud:
         self.meanwhile()
         if arguments == ["meanwhile"]:
             return ""
+        if arguments[0] == "curl":
+            return self.groups.metadata(where, arguments[-1])
         self.calls.append((where, ["gcloud", *arguments]))
         flags, words = {}, []
         for argument in arguments:
@@ -104,6 +112,10 @@ class Cloud:
                 words.append(argument)
         if words[0] == "storage":
             return self._storage(words[1], words[2:], flags)
+        if words[0] == "config":
+            return "echo ours"
+        if words[1] != "tpus":
+            return self.groups.answer(words[1:], flags)
         return self._compute(words[2:], flags)
 
     # ---- TPUs -----------------------------------------------------------------------------------
@@ -133,7 +145,7 @@ class Cloud:
             homes = [homes[int(flags["--worker"])]]
         if verb == "scp":
             return self._scp(*rest, homes)
-        return "".join(_ssh(home, flags["--command"]) for home in homes) + "exit ${failed:-0}"
+        return "".join(ssh(home, flags["--command"]) for home in homes) + "exit ${failed:-0}"
 
     def state(self, name, new=None):
         """The state of a queued resource, which is a file."""
@@ -167,12 +179,13 @@ class Cloud:
             self.state(name, "ACTIVE")
         elif found == "ACTIVE" and len(self.created) <= len(self.preempt):
             wanted = self.preempt[len(self.created) - 1]
-            if self._saved_step() >= wanted:
+            if self.saved_step() >= wanted:
                 self.kill(self.tpus / name)
                 self.state(name, "LOST")
         return f"echo {found}" if found else ""
 
-    def _saved_step(self):
+    def saved_step(self):
+        """Of the newest checkpoint in a bucket."""
         texts = [path.read_text() for path in self.buckets.glob("**/checkpoints/*.json")]
         return max((int(re.search(r'"step": (\d+)', text)[1]) for text in texts), default=-1)
 
@@ -195,6 +208,8 @@ class Cloud:
             target = self.local(words[1])
             target.parent.mkdir(parents=True, exist_ok=True)
             return f"cat > {shlex.quote(str(target))}"
+        if verb == "cp" and not self.local(words[0]).exists():
+            return error(f"(gcloud.storage.cp) {words[0]} matched no objects")
         if verb == "cp":
             return self._put(self.local(words[0]), self.local(words[1]))
         found = self._matching(words[0])
@@ -243,11 +258,6 @@ class Cloud:
             self.journal.append((len(self.calls) - 1, name, content))
 
 
-def error(text, code=1):
-    """Shell code that fails with a message."""
-    return f"echo {shlex.quote('ERROR: ' + text)} >&2; exit {code}"
-
-
 def tree(folder):
     """Every file below a folder, by its path in it."""
     return {
@@ -271,8 +281,3 @@ def _facts(path):
     """What gcloud compares: the size, and the time in whole seconds."""
     found = path.stat()
     return found.st_size, int(found.st_mtime)
-
-
-def _ssh(home, command):
-    place = f"cd {shlex.quote(str(home))} && HOME=$PWD STUB_VM={home.name}"
-    return f"({place} bash -c {shlex.quote(command)}) || failed=$?\n"

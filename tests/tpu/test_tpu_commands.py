@@ -1,5 +1,7 @@
 """Every command of tpu.sh: what it shows, what it calls, and what it says of mistakes."""
 
+import shutil
+
 import pytest
 
 BUCKET = ("--bucket", "gs://mine/runs")
@@ -50,7 +52,7 @@ def test_create_takes_every_choice_from_flags_or_the_environment(desk):
     shown = desk.tpu("create", "demo", "--on-demand", "--dry-run").stdout
     assert "--accelerator-type=v5litepod-8 --runtime-version=v2-alpha-tpuv5-lite --zone=z" in shown
     assert "--project=ours" in shown
-    shown = desk.tpu("create", "demo", "--type=v9-1", "--runtime-version=new", "--dry-run").stdout
+    shown = desk.tpu("create", "demo", "--type=v9-1", "--image=new", "--dry-run").stdout
     assert "--accelerator-type=v9-1 --runtime-version=new --spot" in shown
 
 
@@ -162,6 +164,18 @@ def test_a_mistake_is_one_line_and_exit_code_2(desk, arguments, said):
     assert found.stderr.count("\n") == 1
     assert said in found.stderr
     assert desk.calls() == []
+
+
+@pytest.mark.parametrize("way", ["queue", "group"])
+def test_without_gcloud_one_line_says_where_it_comes_from(desk, way):
+    for name in ("bash", "dirname", "git"):
+        (desk.folder / name).symlink_to(shutil.which(name))
+    desk.environment["PATH"] = str(desk.folder)
+    found = desk.tpu("job", "demo", "--way", way, *BUCKET, *PROGRAM)
+    assert found.returncode == 2
+    assert found.stderr == (
+        "error: gcloud is not there; it comes from https://cloud.google.com/sdk/docs/install\n"
+    )
 
 
 def test_help_names_every_command(desk):

@@ -23,7 +23,7 @@ def test_every_script_is_clean_to_shellcheck():
 
 
 def test_every_script_is_read_in_one_go_and_can_be_executed():
-    assert len(SCRIPTS) == 11
+    assert len(SCRIPTS) == 14
     for script in SCRIPTS:
         assert len(script.read_text().splitlines()) < 200
         if script.parent.name != "local":  # those are read by tpu.sh
@@ -36,7 +36,7 @@ def test_the_pages_commands_are_taken_as_they_are(desk, checkout):
     blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
     lines = "".join(blocks).replace("\\\n", " ").replace("$shard", "2").splitlines()
     calls = [shlex.split(line.strip(" &")) for line in lines if "tpu/tpu.sh" in line]
-    assert len(calls) == 3
+    assert len(calls) == 4
     desk.environment |= {"ALIGNREG_ZONE": "z"}
     for _, command, name, *options in calls:
         if "--folder" not in options and "--bucket" not in options:
@@ -44,7 +44,8 @@ def test_the_pages_commands_are_taken_as_they_are(desk, checkout):
         options = [option.replace("BUCKET", "mine") for option in options]
         done = desk.run("tpu.sh", command, name, "--dry-run", *options)
         assert done.returncode == 0, done.stderr
-        assert "queued-resources create" in done.stdout
+        wanted = "managed create" if "group" in options else "queued-resources create"
+        assert wanted in done.stdout
 
 
 def test_skypilots_file_starts_the_supervisor_with_what_it_takes(desk, cloud):

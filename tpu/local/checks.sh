@@ -9,14 +9,36 @@ check_options() {
   [[ ! $bucket || $bucket =~ ^gs://[a-z0-9][-a-z0-9._]+(/.+)?$ ]] ||
     mistake "--bucket=$bucket: give gs://BUCKET or gs://BUCKET/PATH"
   [[ ! $folder || $folder == /* ]] || mistake "--folder=$folder: give the whole path, from /"
-  [[ ! $bucket || ! $folder ]] || mistake "--bucket and --folder: give one of them"
-  [[ $runtime_version || $(runtime_of "$accelerator") ]] ||
-    mistake "--type=$accelerator is not known here: give its --runtime-version, too"
+  "check_$way"
   case $action in
     fetch) check_kept ;;
     setup) check_checkout ;;
-    run | job) check_kept && check_machines && check_arguments && check_checkout ;;
+    run | job) check_program ;;
   esac
+  [[ $dry_run ]] || command -v gcloud >/dev/null ||
+    mistake "gcloud is not there; it comes from https://cloud.google.com/sdk/docs/install"
+}
+
+check_queue() {
+  [[ $accelerator != tpu7x-* ]] || mistake "--type=$accelerator is to be had with --way=group only"
+  [[ ! $bucket || ! $folder ]] || mistake "--bucket and --folder: give one of them"
+  [[ $image || $(image_of "$accelerator") ]] ||
+    mistake "--type=$accelerator is not known here: give its --image, too"
+}
+
+# Its machines find in the bucket what they do, so all of that is needed when they are created
+check_group() {
+  [[ $(topology_of "$accelerator") ]] ||
+    mistake "--type=$accelerator: --way=group knows v6e-N, v5p-N and tpu7x-N, up to 64"
+  case $action in
+    setup | run) mistake "with --way=group create does what $action does" ;;
+    create | job | fetch) [[ $bucket ]] || mistake "$action needs --bucket gs://BUCKET" ;;
+  esac
+  [[ $action != create ]] || check_program
+}
+
+check_program() {
+  check_kept && check_machines && check_arguments && check_checkout
 }
 
 check_kept() {
@@ -28,7 +50,7 @@ check_machines() {
   is_one_machine "$accelerator" || {
     [[ $program != *.sweep ]] ||
       mistake "$accelerator is not known as one machine; a sweep wants one for each --shard"
-    [[ ! $bucket ]] ||
+    [[ $folder ]] ||
       mistake "$accelerator is not known as one machine; several need a --folder that they share"
   }
 }

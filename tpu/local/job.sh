@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2154 # the options are variables of tpu.sh
+# shellcheck shell=bash disable=SC2154,SC2034 # the options are variables of tpu.sh; others the ways'
 # The whole way as one loop: look at what is there, do the one thing that is missing, look again.
 # Nothing but counters is kept in between, so job can be stopped and called again at any moment, and a
 # preemption, a reboot and a first start are all handled by the same lines.
@@ -13,7 +13,8 @@ do_job() {
     plan_job
     return
   fi
-  local state last="" code="" failures=0 preemptions=0 starts=0 unanswered=0 was_active=""
+  local state last="" code="" was_active=""
+  local failures=0 preemptions=0 starts=0 unanswered=0 suspended=0
   # Without a TPU, what an earlier job of this name has left in the bucket does not count; do_create
   # replaces it
   local started=""
@@ -38,7 +39,7 @@ do_job() {
   local unfinished=0
   if ! do_fetch; then
     say "could not fetch the results; tpu.sh fetch tries again"
-    if [[ ! $bucket ]]; then
+    if [[ $folder ]]; then
       say "$name is kept for that, and costs; tpu.sh delete ends it"
       exit 1
     fi
@@ -70,8 +71,8 @@ give_up() {
 advance() {
   case $1 in
     "") do_create ;;
-    ACTIVE) was_active=yes && keep_running && failures=0 ;;
-    SUSPENDED | FAILED) replace ;;
+    ACTIVE) was_active=yes suspended=0 && keep_running && failures=0 ;;
+    SUSPENDED | FAILED) ((++suspended < patience)) || replace ;;
     *) true ;; # on its way to one of the others, or unknown: the network is down
   esac
 }
@@ -85,27 +86,19 @@ keep_running() {
     started=yes
   else
     # Also a program that has ended but could not save: it is started again to bring that about
-    ((starts++ < most_starts)) || give_up "$most_starts starts that came to no end"
-    do_setup && do_run && started=yes
+    start_program
   fi
 }
 
-# A queued resource may stay ACTIVE for a while after its node was preempted
-node_is_lost() {
-  local node
-  node=$(tpus tpu-vm list --filter="name ~ /$name\$" --format="value(state)") &&
-    [[ ! $node || $node == PREEMPTED || $node == TERMINATED ]]
-}
-
 replace() {
-  if [[ ! $was_active ]]; then
+  if [[ ! $was_active && $way == queue ]]; then # a group that gets no machines waits for them
     # Refused rather than preempted; why is lost with it
-    tpus queued-resources describe "$name" --format="yaml(state)" >&2 || true
+    tell_why >&2 || true
     do_delete || true
     return 1
   fi
   do_delete || return
-  was_active="" starts=0
+  was_active="" starts=0 suspended=0
   if ((++preemptions > max_preemptions)); then
     say "giving up after $max_preemptions preemptions; the run is kept, the same command continues"
     exit 1
@@ -116,7 +109,7 @@ replace() {
 # The program's exit code once it has ended; fails until then
 ended_with() {
   local found
-  if [[ $bucket ]]; then
+  if [[ ! $folder ]]; then
     found=$(gcloud storage cat "$bucket/$name/state" 2>/dev/null) || return
   else
     found=$(report 2>/dev/null) || return
@@ -130,9 +123,8 @@ plan_job() {
   tpu_state
   do_create
   report
-  do_setup
-  do_run
-  if [[ $bucket ]]; then act gcloud storage cat "$bucket/$name/state"; fi
+  if [[ $way == queue ]]; then do_setup && do_run; fi
+  if [[ ! $folder ]]; then act gcloud storage cat "$bucket/$name/state"; fi
   do_fetch
   do_delete
 }
