@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 _USAGE = """\
 usage: alignreg deploy RUN --out DIR [--data FOLDER] [--languages de,sw] [...]
 
-Writes the model of RUN, a run's workdir or the folder (or Hub id) of a model with a head, to DIR as
-ONNX, in float32 and in the fastest smaller form in which no language's answers change by more than
-a little. DIR has what transformers.js, optimum and onnxruntime look for, a card, and predict.py,
+Writes the model of RUN, a run's workdir or the folder (or Hub id) of a model, to DIR as ONNX, in
+float32 and in the fastest smaller form in which no language's answers change by more than a little.
+Of a model without a head, one for sentence vectors, an answer is which of the other texts a text is
+most like. DIR has what transformers.js, optimum and onnxruntime look for, a card, and predict.py,
 which needs onnxruntime, tokenizers and numpy alone.
   --data FOLDER        rows to compare on, <language>.test.jsonl, labelled or not (a run has some)
   --rows N             of a language, at most (200)
@@ -138,12 +139,11 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
         raise UserError(f"{run}: has no export yet; the run is not finished")
     if values.data:
         model = folders.read(folder)
-        if model.network.head is None:
-            raise UserError(f"{folder}: has no head, so it gives no answers to compare")
         data = Path(os.path.expanduser(values.data))
         return folder, served.of_folder(
-            data, model.network.head, model.labels, languages, values.rows, config
-        )
+            data, model.network.head, model.labels, languages, values.rows, config,
+            folders.pooling(folder),
+        )  # fmt: skip
     if config:
         return folder, served.of_run(run, config, languages, values.rows)
     if seeds := sorted(path.parent.name for path in run.glob("s[0-9]*/config.json")):

@@ -81,6 +81,23 @@ def answers(logits: Float[np.ndarray, "rows_or_words labels"]) -> Answers:
     return np.where(finite, np.where(finite[:, None], logits, 0).argmax(axis=-1), -1)
 
 
+def nearest(vectors: Float[np.ndarray, "rows hidden"]) -> Answers:
+    """Which other row every row is most like, by the cosine: what a model without a head answers.
+
+    None where a value is not a number, or there is no other row; of equals the first.
+    """
+    wide = np.asarray(vectors, np.float64)
+    finite = np.asarray(np.isfinite(wide).all(axis=-1))
+    wide = np.where(finite[:, None], wide, 0)
+    lengths = np.linalg.norm(wide, axis=-1, keepdims=True)
+    wide = wide / np.where(lengths > 0, lengths, 1)
+    alike = np.where(finite[None, :], wide @ wide.T, -np.inf)
+    np.fill_diagonal(alike, -np.inf)
+    found = alike.argmax(axis=-1)
+    there = finite & np.isfinite(alike.max(axis=-1))
+    return np.where(there, found, -1)
+
+
 def judge(
     before: Mapping[str, Answers],
     after: Mapping[int, Mapping[str, Answers]],

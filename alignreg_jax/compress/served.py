@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
+from alignreg_jax.compress.onnx.sessions import Pooling
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, folders, jsonl, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Rows, Split
-from alignreg_jax.data.subset import draw
+from alignreg_jax.data.subset import draw, where
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.architecture import read_json
 from alignreg_jax.models.xlmr import Head
@@ -42,6 +43,7 @@ class Served:
         max_length: most pieces of a row; 0: as many as the model takes.
         stripped: languages whose words lose the mark of a space.
         beside: whether `known` are other rows than `rows`.
+        pooling: what makes a vector of a row, of a model without a head; None: it has one.
         dense: shares of right answers, in per cent, of the run's model before it was pruned, on all
             rows that the run evaluates; empty if they are not known.
     """
@@ -51,6 +53,7 @@ class Served:
     max_length: int = 0
     stripped: tuple[str, ...] = ()
     beside: bool = True
+    pooling: Pooling | None = None
     dense: Mapping[str, float] = field(default_factory=dict)
 
     def encoded(self, tokenizer: Tokenizer, max_length: int) -> dict[str, Encoded]:
@@ -132,7 +135,7 @@ def of_run(
 
 def of_folder(
     folder: Path, head: Head | None, labels: Sequence[str], languages: Sequence[str],
-    rows: int = ROWS, config: ExperimentConfig | None = None,
+    rows: int = ROWS, config: ExperimentConfig | None = None, pooling: Pooling = "mean",
 ) -> Served:  # fmt: skip
     """Rows of a folder of <language>.test.jsonl, or of a language without it <language>.dev.jsonl.
 
@@ -141,11 +144,13 @@ def of_folder(
 
     Args:
         folder: of the files.
-        head: of the model, which says whether words are labelled or texts.
+        head: of the model, which says whether words are labelled or texts; without one labels are
+            passed over, and a text that is there twice is asked once.
         labels: of the model.
         languages: which; none: all that the folder has.
         rows: of a language, at most.
         config: of the run that the model is of, which says how long rows are.
+        pooling: of a model without a head.
 
     Raises:
         UserError: with file:line, of a file that is not such; there are none, or not of a language;
@@ -170,6 +175,8 @@ def of_folder(
         task = tasks.get_task(config.task.name)
         more["max_length"] = config.task.max_length or task.max_length
         more["stripped"] = config.task.strip_space_marker
+    if head is None:
+        more["pooling"] = pooling
     if train := listing.files.get(("en", "train")):
         return Served(asked, {"training": read(train)}, **more)
     return Served(asked, asked, beside=False, **more)
@@ -208,6 +215,10 @@ def _split(
         listed: of the data, where labels are numbers; None: the model's.
     """
     of_words = head == "token"
+    if head is None:
+        bare = jsonl.read(path, pair=None, labelled=False)
+        unknown = np.full(len(bare.text_a), -1, np.int32)
+        return _once(Split(bare.text_a, bare.text_b, unknown, str(path)))
     labelled = jsonl.has_field(path, "tags" if of_words else "label")
     found: Rows = (
         jsonl.read_tokens(path, labelled=labelled)
@@ -219,6 +230,12 @@ def _split(
         spelt = labels if listed is None else listed
         numbers = {str(row): numbers[name] for row, name in enumerate(spelt) if name in numbers}
     return Split(found.text_a, found.text_b, np.array(_read(found, numbers), np.int32), str(path))
+
+
+def _once(split: Split) -> Split:
+    """Rows without those that say what one before them does."""
+    first = {text: row for row, text in reversed(list(enumerate(split.contents)))}
+    return where(split, np.isin(np.arange(split.rows), list(first.values())))
 
 
 def _read(found: Rows, numbers: Mapping[str, int]) -> list[int]:

@@ -75,7 +75,7 @@ def _last_time(config: ExperimentConfig, folders: list[Path]) -> str | None:
     stamped = sorted(((_time(path), path.parent) for path in beside), reverse=True)
     for _, folder in stamped[:_LOOKED_AT]:
         done = finished(folder)
-        if done is None or "wall_seconds" not in done or folder in folders:
+        if done is None or "wall_seconds" not in done:
             continue
         try:
             made = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -52,9 +52,9 @@ def _make(
     """Compile `run(found, params, data, rows, count, at=None, *, length)`.
 
     Writes the answer for every row, or token, in the first `count` steps of `rows` `[steps, batch]`
-    into `found` `[more than targets, ...]` (donated); padding lands in the last entry. All languages
-    share the buffer, so an evaluation is fetched once. Also returns `count`, which a caller can
-    wait for when the buffer itself has been donated on. `at`, `(tau, size)`, has the model answer
+    into `found` `[more than targets, ...]` (donated); padding lands in the last entry. All
+    languages share the buffer, so an evaluation is fetched once. Also returns `count`, which a
+    caller can wait for when the buffer itself has been donated on. `at`, `(tau, size)`, has the model answer
     at a size; it is traced. `name` is the program's, for profiles; `spec` says where `found` lies.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)

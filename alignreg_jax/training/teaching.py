@@ -20,7 +20,6 @@ from alignreg_jax.training import forward, sharding
 from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.state import DeviceData
 
-
 PARTS = 1024
 """The logits have a multiple of so many rows, the same on every mesh: a run may resume on another.
 The last row is never a target's; what is computed for padding is written there."""

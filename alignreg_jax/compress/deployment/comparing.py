@@ -77,6 +77,7 @@ class Asked:
         """Tokenise them with the tokenizer of a model's folder."""
         longest = min(served.max_length or config.max_length, config.max_length)
         self.tokenizer = load_tokenizer(folder, config.vocab_size)
+        self.pooling: sessions.Pooling | None = served.pooling
         self.pad, self.pieces, self.longest = config.pad_token_id, config.vocab_size, longest
         self.rows: Mapping[str, Encoded] = served.encoded(self.tokenizer, longest)
 
@@ -86,9 +87,15 @@ class Asked:
         total = sum(each.rows for each in self.rows.values())
         with progress(total, f"{name}, {batch} at once", "rows", delay=2.0) as bar:
             return {
-                language: gate.answers(sessions.answers(model, each, self.pad, batch, bar.update))
+                language: self._answers(model, each, batch, bar.update)
                 for language, each in self.rows.items()
             }
+
+    def _answers(self, model: Any, encoded: Encoded, batch: int, told: Any) -> Answers:
+        if self.pooling is None:
+            return gate.answers(sessions.answers(model, encoded, self.pad, batch, told))
+        vectors = sessions.answers(model, encoded, self.pad, batch, told, self.pooling)
+        return gate.nearest(vectors)
 
 
 def reference(

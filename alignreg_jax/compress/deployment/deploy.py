@@ -64,7 +64,7 @@ class Deployed:
         losses: what each language lost with pieces.
         folder: of the model that is served, with its tokenizer.
         network: the model.
-        labels: of its head.
+        labels: of its head; none without one.
         max_length: most pieces of a row.
     """
 
@@ -96,20 +96,20 @@ def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
     not, it has all pieces.
 
     Args:
-        folder: of the model, with a head.
+        folder: of the model.
         out: the new folder, which must not be there.
         served: rows to compare on.
         wanted: how.
 
     Raises:
-        UserError: the folder cannot be read, or cut as wanted; it has no head; no room. Nothing is
+        UserError: the folder cannot be read, or cut as wanted; no room. Nothing is
             written then.
     """
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
     original = folders.read(folder)
-    if original.network.head is None:
-        raise UserError(f"{folder}: has no head, so it gives no answers to compare")
+    if (original.network.head is None) != (served.pooling is not None):
+        raise ValueError("rows that are labelled for a model without a head, or the reverse")
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     with whole_folder(out, 2 * weights) as partial:
         scratch = partial / _WORK

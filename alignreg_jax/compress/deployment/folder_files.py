@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 FACTS, CARD, PREDICT = "deploy.json", "README.md", "predict.py"
 FLOAT, QUANTIZED = "onnx/model.onnx", "onnx/model_quantized.onnx"
 
+BESIDE = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
+
 _HERE = Path(__file__).parent
 _PACKAGES = ("alignreg_jax", "onnx", "onnxruntime", "tokenizers", "numpy")
 
@@ -61,14 +63,25 @@ def write(target: Path, source: Path, done: "Deployed", served: Served, wanted: 
     shutil.copyfile(cut / TOKENIZER, target / TOKENIZER)
     tokenizer = read_json(cut / TOKENIZER_CONFIG) if (cut / TOKENIZER_CONFIG).exists() else {}
     _write_json(target / TOKENIZER_CONFIG, {**tokenizer, "model_max_length": done.max_length})
-    script = "predict_words.py" if done.network.head == "token" else "predict.py"
-    shutil.copyfile(_HERE / script, target / PREDICT)
+    scripts = {"token": "predict_words.py", None: "predict_vectors.py"}
+    shutil.copyfile(_HERE / scripts.get(done.network.head, "predict.py"), target / PREDICT)
+    if done.network.head is None:
+        _copy_beside(source, target)
     facts = _facts(done, served, wanted)
     _write_json(target / FACTS, facts)
     card = source / CARD
     before = card.read_text(encoding="utf-8") if card.exists() else ""
     code = (target / PREDICT).read_text(encoding="utf-8")
     atomic_write(target / CARD, account.card(before, done, served, facts, code))
+
+
+def _copy_beside(source: Path, target: Path) -> None:
+    """What sentence-transformers reads beside the model: how vectors are made, and prompts."""
+    for path in [source / name for name in BESIDE] + sorted(source.glob("[1-9]_*/*.json")):
+        if path.is_file():
+            there = target / path.relative_to(source)
+            there.parent.mkdir(exist_ok=True)
+            shutil.copyfile(path, there)
 
 
 def _move(line: Line, path: Path) -> None:
@@ -115,6 +128,9 @@ def _config(source: Path, cut: Path, done: "Deployed") -> dict[str, Any]:
         config |= {"model_type": family, **largest, **stated}
         if family == BERT:
             config[FIELDS["max_positions"][0]] = done.network.config.max_length
+    if done.network.head is None:
+        config["architectures"] = ["BertModel" if family == BERT else "XLMRobertaModel"]
+        return config
     kind = "token" if done.network.head == "token" else "dense-tanh-out"
     config["architectures"] = [saving.class_of(kind, family)]
     named = {str(number): label for number, label in enumerate(done.labels)}
@@ -132,6 +148,7 @@ def _facts(done: "Deployed", served: Served, wanted: "Wanted") -> dict[str, Any]
         "file": QUANTIZED if done.kept else FLOAT,
         "kept": done.kept or done.floating,
         "labels": list(done.labels),
+        "pooling": served.pooling,
         "max_length": done.max_length,
         "strip_space_marker": list(served.stripped),
         "pad": config.pad_token_id,

@@ -120,7 +120,7 @@ def search(
     """Write the best model inside a budget.
 
     Args:
-        folder: of the model, with a head.
+        folder: of the model.
         out: the new folder, which must not be there.
         served: rows to compare on.
         wanted: how, and what is not left to the search.

@@ -1,8 +1,9 @@
-"""A classifier as an ONNX graph, written from its parameters: no tracing, no PyTorch.
+"""A model as an ONNX graph, written from its parameters: no tracing, no PyTorch.
 
 What no config.json can say the graph says by its shapes: layers of different numbers of heads and
 feed-forward units. Inputs are `input_ids` and `attention_mask`, int64 `[batch, length]`; the output
-is `logits`, `[batch, labels]` or of words `[batch, length, labels]`.
+is `logits`, `[batch, labels]` or of words `[batch, length, labels]`; of a model without a head
+`last_hidden_state`, `[batch, length, hidden]`.
 """
 
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from alignreg_jax.models.architecture import LayerSizes
 OPSET, FUSED_OPSET = 20, 23
 _FORMATS = {OPSET: 9, FUSED_OPSET: 11}  # the oldest that the opset allows: fewer read newer ones
 _LARGEST = 2**31 - 2**24  # bytes of a file in protobuf's format; beyond them weights lie beside it
+HIDDEN = "last_hidden_state"
 _LOWEST = np.float32(np.finfo(np.float32).min)
 
 
@@ -54,7 +56,7 @@ def build(network: Network, form: Form = Form()) -> ModelProto:  # noqa: B008 (f
     """Build the graph of a model.
 
     Args:
-        network: the model, with a head; layers may be uneven.
+        network: the model, with a head or without; layers may be uneven.
         form: how it stores and computes.
     """
     return _Builder(network, form).build()
@@ -64,8 +66,6 @@ class _Builder:
     """The graph, piece by piece."""
 
     def __init__(self, network: Network, form: Form):
-        if network.head is None:
-            raise ValueError("a model without a head")
         self._network, self._form = network, form
         self._config = network.config
         self._nodes = Nodes()
@@ -73,25 +73,32 @@ class _Builder:
         self._square: str | None = None
 
     def build(self) -> ModelProto:
-        config, of_words = self._config, self._network.head == "token"
+        config, head = self._config, self._network.head
+        of_all = head in ("token", None)  # pieces, not of the first one alone
         hidden, mask = self._embed(), self._mask()
         for index, sizes in enumerate(config.layers):
             last = index == config.num_layers - 1
-            first = last and not (of_words or self._form.whole)
+            first = last and not (of_all or self._form.whole)
             hidden = self._layer(hidden, mask, index, sizes, first)
         nodes = self._nodes
-        if not of_words:
+        if not of_all:
             hidden = nodes.add(
                 "Gather", [hidden, nodes.constant("zero", np.int64(0))], "first", axis=1
             )
-        labels = self._head(hidden)
         shape: list[Any] = ["batch", "length"]
         info = helper.make_tensor_value_info
+        if head is None:
+            nodes.add("Identity", [hidden], HIDDEN)
+            output = info(HIDDEN, TensorProto.FLOAT, [*shape, config.hidden_size])
+        else:
+            labels = self._head(hidden)
+            lead = shape if of_all else shape[:1]
+            output = info("logits", TensorProto.FLOAT, [*lead, labels])
         graph = helper.make_graph(
             nodes.nodes,
             "xlm-roberta",
             [info(name, TensorProto.INT64, shape) for name in ("input_ids", "attention_mask")],
-            [info("logits", TensorProto.FLOAT, [*(shape if of_words else shape[:1]), labels])],
+            [output],
             nodes.constants,
         )
         opset = FUSED_OPSET if self._form.fused else OPSET

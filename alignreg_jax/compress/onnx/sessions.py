@@ -3,13 +3,17 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Int32, Int64
 
+from alignreg_jax.compress.onnx.graph import HIDDEN
 from alignreg_jax.data.encoding import Encoded
+
+Pooling = Literal["mean", "first"]
+"""How a text's hidden states become one vector: their mean, or what the first piece became."""
 
 _ENOUGH, _LEAST, _MOST = 0.3, 5, 60  # seconds, and rounds, of a measurement
 
@@ -42,8 +46,9 @@ def answers(
     pad: int,
     batch: int,
     told: Callable[[int], object] = lambda rows: None,
+    pooling: Pooling = "mean",
 ) -> Float32[np.ndarray, "rows_or_words labels"]:
-    """Logits of every row, or of every word in the order of the text.
+    """Logits of every row, or of every word in the order of the text; without a head vectors.
 
     Args:
         model: with one output.
@@ -51,12 +56,14 @@ def answers(
         pad: id of the padding piece.
         batch: rows at once, those of like length together, as a server would.
         told: how many rows have been answered since the last time.
+        pooling: what makes a vector of a row, for a model without a head.
 
     Returns:
         A word that has no piece within the length has NaN.
     """
     order = np.argsort(encoded.lengths, kind="stable")
     count = encoded.word_count if encoded.per_token else encoded.rows
+    headless = model.get_outputs()[0].name == HIDDEN
     found: Any = None
     for start in range(0, len(order), batch):
         chosen = order[start : start + batch]
@@ -66,8 +73,11 @@ def answers(
                 encoded.offsets[chosen].tolist(), encoded.lengths[chosen].tolist(), strict=True
             )
         ]
-        outputs: Any = model.run(None, feed([encoded.ids[span] for span in spans], pad))
+        inputs = feed([encoded.ids[span] for span in spans], pad)
+        outputs: Any = model.run(None, inputs)
         (logits,) = outputs
+        if headless:
+            logits = pooled(logits, inputs["attention_mask"], pooling)
         if found is None:
             found = np.full((count, logits.shape[-1]), np.nan, np.float32)
         if encoded.words is None:
@@ -78,6 +88,18 @@ def answers(
                 found[words[words >= 0]] = row[: len(words)][words >= 0]
         told(len(chosen))
     return found
+
+
+def pooled(
+    hidden: Float32[np.ndarray, "batch length hidden"],
+    mask: Int64[np.ndarray, "batch length"],
+    pooling: Pooling,
+) -> Float32[np.ndarray, "batch hidden"]:
+    """One vector of every text, as sentence-transformers makes it."""
+    if pooling == "first":
+        return hidden[:, 0]
+    there = mask[:, :, None].astype(np.float32)
+    return (hidden * there).sum(axis=1) / there.sum(axis=1)
 
 
 def milliseconds(

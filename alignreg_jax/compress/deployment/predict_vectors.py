@@ -1,0 +1,29 @@
+"""python predict.py TEXT TEXT ...: how alike the first text and every other one are, -1 to 1.
+
+Needs onnxruntime, tokenizers and numpy, and nothing else.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from tokenizers import Tokenizer
+
+given = sys.argv[1:] or sys.exit(__doc__)
+folder = Path(__file__).parent
+facts = json.loads((folder / "deploy.json").read_text("utf-8"))
+tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+tokenizer.enable_truncation(facts["max_length"])
+tokenizer.enable_padding(pad_id=facts["pad"], pad_token="<pad>")
+session = onnxruntime.InferenceSession(str(folder / facts["file"]))
+rows = tokenizer.encode_batch(given)
+ids = np.array([row.ids for row in rows], np.int64)
+mask = np.array([row.attention_mask for row in rows], np.int64)
+hidden = np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
+share = mask[:, :, None] if facts["pooling"] == "mean" else np.eye(1, mask.shape[1])[:, :, None]
+vectors = (hidden * share).sum(axis=1)
+vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)  # a text's vector, of length 1
+for text, vector in zip(given[1:], vectors[1:], strict=True):
+    print(f"{vector @ vectors[0]:.3f}", text, sep="\t")
