@@ -54,8 +54,9 @@ def _make(
     Writes the answer for every row, or token, in the first `count` steps of `rows` `[steps, batch]`
     into `found` `[more than targets, ...]` (donated); padding lands in the last entry. All
     languages share the buffer, so an evaluation is fetched once. Also returns `count`, which a
-    caller can wait for when the buffer itself has been donated on. `at`, `(tau, size)`, has the model answer
-    at a size; it is traced. `name` is the program's, for profiles; `spec` says where `found` lies.
+    caller can wait for when the buffer itself has been donated on. `at`, `(tau, size)`, has the
+    model answer at a size; it is traced. `name` is the program's, for profiles; `spec` says where
+    `found` lies.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
