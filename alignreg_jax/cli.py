@@ -37,8 +37,25 @@ takes about a minute. --version says what is installed."""
 _OWN = """
 Your own data, FOLDER of <lang>.<train|dev|test>.jsonl with text and label:
   alignreg own FOLDER --workdir runs/mine
-  alignreg deploy runs/mine --out served --max-mb 60
+  alignreg deploy runs/mine --out served --languages de,fr --max-mb 60
   python served/predict.py "a sentence\""""
+
+
+_OWN_USAGE = """\
+usage: alignreg own FOLDER [--workdir DIR] [--config.FIELD=VALUE ...]
+
+Trains one model for every size on your data. FOLDER has
+  en.train.jsonl, en.dev.jsonl   required: rows of {"text": ..., "label": ...}
+  de.test.jsonl, ...             a language is evaluated if it has one; English, too
+  de.unlabelled.jsonl or .txt    if you have some: the large model teaches the small one on it
+What most people set:
+  --config.model.name_or_path=intfloat/multilingual-e5-small   a smaller encoder than XLM-R base,
+  --config.train.learning_rate=1e-4                            and the rate that suits it
+  --config.eval.splits=dev                                     where there is no test data
+  --check                                                      reads everything, writes nothing
+Then: alignreg deploy DIR --out served --languages de,fr --max-mb 60
+
+All fields:"""
 
 
 def execute(arguments: Sequence[str]) -> int:
@@ -62,8 +79,7 @@ def execute(arguments: Sequence[str]) -> int:
             terminal.show(_OWN)
         return code
     if command == "own":
-        folder = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
-        return main.main(["--config", f"{config_folder() / 'own.py'}{folder}", *rest])
+        return _own(rest)
     if command == "report":
         return flags.execute(rest, lambda: _USAGE, _report, "report.html is as it was")
     if command == "push":
@@ -73,6 +89,27 @@ def execute(arguments: Sequence[str]) -> int:
     if flags.config_name(arguments):  # as before there were commands
         return main.main(arguments)
     return flags.execute(arguments, lambda: _USAGE, _unknown)
+
+
+def _own(arguments: Sequence[str]) -> int:
+    config = str(config_folder() / "own.py")
+    if flags.HELP & set(arguments):
+        terminal.show(_OWN_USAGE)
+        return main.main(["--config", config, "--help"])
+    if not arguments or arguments[0].startswith("-"):
+        return flags.execute(arguments, lambda: _OWN_USAGE, _without_folder)
+    folder, *rest = arguments
+    if not Path(os.path.expanduser(folder)).is_dir():
+        return flags.execute([folder], lambda: _OWN_USAGE, _no_folder)
+    return main.main(["--config", f"{config}:{folder}", *rest])
+
+
+def _without_folder(arguments: Sequence[str]) -> int:
+    raise UserError("alignreg own: FOLDER is missing; --help says what is in it")
+
+
+def _no_folder(arguments: Sequence[str]) -> int:
+    raise UserError(f"alignreg own {arguments[0]}: no such folder; --help says what is in it")
 
 
 def config_folder() -> Path:

@@ -148,6 +148,7 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
         return folder, served.of_run(run, config, languages, values.rows)
     if seeds := sorted(path.parent.name for path in run.glob("s[0-9]*/config.json")):
         raise UserError(f"{run}: holds seeds ({', '.join(seeds)}); give one: {run / seeds[0]}")
+    checkpoints.read_config(folder)  # of something else it says what it is not
     raise UserError(
         f"{values.model}: is a model and no run, so give --data FOLDER, with"
         " <language>.test.jsonl to compare answers on"

@@ -50,6 +50,23 @@ def test_what_is_no_command(capsys, started):
     assert not started
 
 
+def test_ones_own_data(tmp_path, capsys, started):
+    own = tiny.ROOT / "configs" / "own.py"
+    assert cli.execute(["own", str(tmp_path), "--check"]) == 7
+    assert started == [("alignreg_jax.main", ["--config", f"{own}:{tmp_path}", "--check"])]
+    started.clear()
+    assert cli.execute(["own"]) == 2
+    assert capsys.readouterr().err.startswith("error: alignreg own: FOLDER is missing")
+    assert cli.execute(["own", "--check"]) == 2
+    assert "FOLDER is missing" in capsys.readouterr().err
+    assert cli.execute(["own", str(tmp_path / "nowhere")]) == 2
+    assert f"alignreg own {tmp_path / 'nowhere'}: no such folder" in capsys.readouterr().err
+    assert not started
+    assert cli.execute(["own", "--help"]) == 7
+    assert "en.train.jsonl, en.dev.jsonl   required" in capsys.readouterr().out
+    assert started == [("alignreg_jax.main", ["--config", str(own), "--help"])]
+
+
 def test_configs_ship_in_the_wheel(tmp_path, monkeypatch):
     build = tomllib.loads((tiny.ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     place = build["targets"]["wheel"]["force-include"]["configs"]

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,8 @@ def of_run(
 ) -> Served:
     """What a run is evaluated on: test rows where it has them, else dev.
 
-    Known are its training rows, and its texts without labels.
+    Of a language that it does not evaluate its text without labels is asked. Known are its training
+    rows, and its texts without labels.
 
     Args:
         workdir: of the run.
@@ -122,6 +123,8 @@ def of_run(
     split = "test" if any(name == "test" for name, _ in data.evaluation) else "dev"
     found = {name: each for (kind, name), each in data.evaluation.items() if kind == split}
     task = tasks.get_task(config.task.name)
+    for name, each in data.text.items():
+        found.setdefault(name, replace(each, labels=np.full_like(each.labels, -1)))
     text = {name: each for name, each in data.text.items() if not languages or name in languages}
     chosen = _chosen(found, languages)
     return Served(

@@ -26,7 +26,7 @@ _LINES = r"(?i:\.jsonl|\.jsonlines|\.ndjson)(?i:\.gz)?"
 _ANY_LINES = rf"(?:{_LINES}|(?i:\.json)(?i:\.gz)?)"
 _DATA = re.compile(rf"{_NAME}{_ANY_LINES}")
 _TEXT = rf"(?:{_ANY_LINES}|(?i:\.txt)(?i:\.gz)?)"
-_UNLABELLED = re.compile(rf"({_LANGUAGE})\.unlabelled{_TEXT}")
+_UNLABELLED = re.compile(rf"({_LANGUAGE})\.unlabell?ed{_TEXT}")
 _LIKE_UNLABELLED = re.compile(rf"({_LANGUAGE})[._-](?i:unlab)\w*\..+")
 _BARE = re.compile(rf"({_LANGUAGE}){_TEXT}")
 _JSON_LINES = re.compile(rf".*{_LINES}")
@@ -180,8 +180,9 @@ _LOOKED_AT = 100  # rows
 
 
 def has_unlabelled(folder: Path) -> bool:
-    """Whether there is text without labels; a folder that cannot be read has none."""
-    return any(_UNLABELLED.fullmatch(name) for name in _names(folder))
+    """Whether there is text without labels, or what looks like it and is then refused."""
+    forms = (_UNLABELLED, _LIKE_UNLABELLED)
+    return any(form.fullmatch(name) for name in _names(folder) for form in forms)
 
 
 def task_of(folder: Path) -> str:

@@ -139,6 +139,12 @@ def _at(
 
 def _jsonl(task: Task, folder: Path) -> Catalogue:
     found = folders.listing(folder)
+    if not (found.files or found.unread):
+        there = f" ({'; '.join(found.notes)})" if found.notes else ""
+        raise UserError(
+            f"{folder}: has no <lang>.<split>.jsonl{there}; a line of en.train.jsonl is"
+            ' {"text": ..., "label": ...}'
+        )
 
     def read(paths: tuple[Path, ...], split: str, update: Progress) -> Rows:
         if task.kind == "token":

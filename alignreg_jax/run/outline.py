@@ -5,12 +5,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import jax
+import numpy as np
 
 from alignreg_jax.config import ExperimentConfig, differences, to_dict
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import finished
 from alignreg_jax.run.plan import Phases
 
+_LABELS = 4  # shown of each end, where there are more than twice as many
 _LOOKED_AT = 100  # runs beside this one, the newest first
 
 
@@ -39,12 +41,24 @@ def outline(
         f"{encoder.hidden_size}, {encoder.vocab_size:,} pieces{used}",
         f"data      {inputs.labelled:,} training rows of at most {inputs.max_length} pieces; "
         f"{rows:,} to evaluate in {len(languages)} languages: {', '.join(languages)}",
+        f"labels    {_labels(inputs)}",
         f"schedule  {_words(phases, config.pruning.sizes or ())}",
         f"devices   {devices()}, {config.model.dtype}",
     ]
     if before := _last_time(config, list(states)):
         lines.append(f"before    {before}")
     return "\n".join(lines)
+
+
+def _labels(inputs: Inputs) -> str:
+    """How often each label is there in training, the most frequent first: a typo is the last."""
+    names, numbers = inputs.dataset.labels, inputs.train.labels
+    counts = np.bincount(numbers[numbers >= 0], minlength=len(names))
+    order = [int(label) for label in np.argsort(-counts, kind="stable")]
+    shown = [f"{names[label]} {counts[label]:,}" for label in order]
+    if len(shown) > 2 * _LABELS:
+        shown = [*shown[:_LABELS], "...", *shown[-_LABELS:]]
+    return f"{len(names)}: {', '.join(shown)}"
 
 
 def _words(phases: Phases, sizes: Sequence[float]) -> str:

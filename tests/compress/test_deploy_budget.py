@@ -116,6 +116,7 @@ def test_nothing_fits_and_the_nearest_is_told(elastic, world, tmp_path, capsys):
     assert run(elastic, out, world.data, "--max-mb", "0.001", "--max-ms", "5000") == 2
     err = capsys.readouterr().err
     assert "--max-mb=0.001 --max-ms=5000: nothing fits; the nearest is size 0.50, 65 pieces" in err
+    assert "; with --languages de,fr no others' pieces stay" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -35,10 +35,16 @@ def test_the_first_rows_decide_over_the_task(tmp_path, row, task):
 def test_text_without_labels_is_taken_if_there_is_some(tmp_path):
     rows(tmp_path / "en.train.jsonl", {"text": "a", "label": "x"})
     without = own_config(str(tmp_path))
-    (tmp_path / "de.unlabelled.txt").write_text("eins")
+    (tmp_path / "de.unlabeled.txt").write_text("eins")  # as it is spelt elsewhere
     config = own_config(str(tmp_path))
     assert config.distill.text == "data"
+    assert list(folders.unlabelled(tmp_path, bare=False)) == ["de"]
     assert 2 * config.pruning.epochs_per_step == without.pruning.epochs_per_step
+
+
+def test_what_looks_like_such_text_is_not_passed_over(tmp_path):
+    (tmp_path / "de.unlabel.csv").write_text("eins")
+    assert own_config(str(tmp_path)).distill.text == "data", "which then says why it is not read"
 
 
 @pytest.mark.parametrize("name", ["nowhere", "file", ""])

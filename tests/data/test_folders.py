@@ -132,6 +132,16 @@ def test_other_formats_are_noted_and_other_files_are_not(folder):
     assert sorted(note for note in read(folder).notes if "is not read" in note) == expected
 
 
+def test_a_folder_without_json_lines_says_what_it_has(tmp_path):
+    (tmp_path / "README.md").write_text("data")
+    text = f"{tmp_path}: has no <lang>.<split>.jsonl; a line of en.train.jsonl is"
+    assert refused(tmp_path).startswith(text)
+    (tmp_path / "en.train.csv").write_text("text,label")
+    assert f"<lang>.<split>.jsonl ({tmp_path}/en.train.csv is not read); a line" in refused(
+        tmp_path
+    )
+
+
 def test_a_label_file_by_another_name_is_refused(folder):
     (folder / "Labels.json").write_text('["sound", "light"]')
     text = f"{folder}/Labels.json: is not read; the file of the label names is labels.json"

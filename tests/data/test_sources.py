@@ -252,7 +252,7 @@ def test_sources_and_folders_that_do_not_fit(tmp_path):
     absent = f"task.data_dir={tmp_path}/absent: no such folder; it should hold <lang>.<split>.jsonl"
     assert message(load_folder, tmp_path / "absent") == absent
     assert message(load_folder, "~nosuchuser").startswith("task.data_dir=~nosuchuser: no such")
-    assert "en.train.jsonl: missing" in message(load_folder, tmp_path)
+    assert "has no <lang>.<split>.jsonl" in message(load_folder, tmp_path)
 
 
 def test_an_unknown_task_names_those_there_are():

@@ -1,9 +1,12 @@
 """What is said before a run, and of runs before it."""
 
+import inspect
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import tiny
 from tiny import configured
@@ -43,3 +46,16 @@ def test_the_newest_run_that_differs_in_its_seed_alone_says_how_long_it_takes(tm
     assert outline._last_time(config, here) == f"99 s on 4 x cpu TFRT ({old})"
     shutil.rmtree(old)
     assert outline._last_time(config, here) is None
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_labels_are_counted_so_that_a_typo_is_seen(many):
+    names = [f"l{number}" for number in range(12)] if many else ["buy", "by", "sell"]
+    numbers = np.repeat(np.arange(len(names)), range(1, len(names) + 1))
+    numbers = np.concatenate([numbers, [-1, -2, -2]])
+    inputs = SimpleNamespace(
+        dataset=SimpleNamespace(labels=names), train=SimpleNamespace(labels=numbers)
+    )
+    said = inspect.unwrap(outline._labels)(inputs)
+    few = "3: sell 3, by 2, buy 1"
+    assert said == ("12: l11 12, l10 11, l9 10, l8 9, ..., l3 4, l2 3, l1 2, l0 1" if many else few)

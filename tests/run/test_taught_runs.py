@@ -11,6 +11,7 @@ import tiny
 from safetensors.numpy import load_file, save_file
 from tiny import configured
 
+from alignreg_jax.compress import served
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.pruning import kernels as prunable
@@ -250,3 +251,15 @@ def test_a_teacher_needs_a_head_and_the_same_tokenizer(told, made, tmp_path):
     path.write_text(path.read_text().replace("sw19", "sw77"))
     with pytest.raises(UserError, match="has another tokenizer"):
         load_inputs(configured(told, f"--config.distill.teacher={teacher}"))
+
+
+def test_a_language_with_text_alone_is_asked_before_it_is_served(told, tmp_path, monkeypatch):
+    """Its answers need no labels to be compared."""
+    monkeypatch.setattr(served, "other_inputs", lambda *_: [])
+    config = configured(told, "--config.eval.languages=en,de", *TEXT)
+    found = served.of_run(tmp_path, config, ())
+    assert sorted(found.rows) == ["de", "en", "sw"]
+    assert found.rows["sw"].rows == 12
+    assert set(found.rows["sw"].labels) == {-1}
+    assert (found.rows["de"].labels >= 0).all(), "it has test rows"
+    assert sorted(served.of_run(tmp_path, config, ("en", "sw")).rows) == ["en", "sw"]

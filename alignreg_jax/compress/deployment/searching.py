@@ -147,7 +147,8 @@ def search(
     fitting = [found for forms in tried if (found := _fitting(forms, budget))]
     if not fitting:
         nearest = min(trials, key=budget.excess)
-        raise UserError(f"{budget}: nothing fits; the nearest is {nearest}")
+        hint = "" if wanted.cuts.pieces else "; with --languages de,fr no others' pieces stay"
+        raise UserError(f"{budget}: nothing fits; the nearest is {nearest}{hint}")
     reasons = []
     for forms in sorted(fitting, key=_rank):
         cuts, kinds = forms[0].cuts, tuple(form.kind for form in forms)
