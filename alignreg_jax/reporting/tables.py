@@ -1,5 +1,6 @@
 """A table as cells, and as text for a terminal, Markdown or LaTeX; page.html has it as HTML."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,14 +58,20 @@ class Table:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as percent without the sign; a dash where there is none."""
-    return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
+    if fraction is None or math.isnan(fraction):
+        return "–"
+    return f"{100 * fraction:.{digits}f}"
+
+
+def with_half(value: float | None, half: float | None) -> str:
+    """A score as percent with half the width of its interval, if it has one."""
+    shown = [percent(each) for each in (value, half)]
+    return " ± ".join(text for text in shown if text != "–") or "–"
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """A score as percent with half the width of its interval, if it has one."""
-    if value is None or interval is None:
-        return percent(value)
-    return f"{percent(value)} ± {percent((interval[1] - interval[0]) / 2)}"
+    """The same from the two ends."""
+    return with_half(value, (interval[1] - interval[0]) / 2 if interval else None)
 
 
 def count(number: int, noun: str) -> str:

@@ -1,25 +1,26 @@
 """What a reader of the table must know, in words; the same sentences for every format."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+
+import pandas as pd
 
 from alignreg_jax.reporting.metric_names import first_word
-from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import STATISTICS, Cells, Place
-from alignreg_jax.reporting.sweeps.comparisons import Comparison
-from alignreg_jax.reporting.sweeps.runs import TOLERANCE, Sweep
-from alignreg_jax.reporting.sweeps.verdict import at
+from alignreg_jax.reporting.sweeps import paper, verdict
+from alignreg_jax.reporting.sweeps.cells import means
+from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.tables import count, percent
 
-_TWENTIETH = 0.05
+_LEAST = 0.95  # of the weights that remain
 
 
-def below_table(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -> list[str]:
+def below_table(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) -> list[str]:
     """How to read the cells, a paragraph each."""
-    found = [_cells_note(sweep, cells)]
-    if any(comparison.tested for comparison in comparisons):
+    known = means(cells)
+    found = [_cells_note(sweep, known)]
+    if comparisons.tested.any():
         found.append(
             f"↑ ↓: significantly higher or lower than {sweep.facts.baseline}, tested on the"
-            f" zero-shot mean at {at(sweep)} remaining."
+            f" zero-shot mean at {verdict.at(sweep)} remaining."
         )
     found += _languages_notes(sweep)
     if _has_paper(sweep):
@@ -29,7 +30,7 @@ def below_table(sweep: Sweep, cells: Cells, comparisons: Sequence[Comparison]) -
             " include English, are of dev or test sets, or over how many seeds."
             + _other_names(sweep)
         )
-    return [*found, *_fewer_seeds(sweep, cells), *_fewer_weights(sweep)]
+    return [*found, *_fewer_seeds(sweep, known), *_fewer_weights(sweep)]
 
 
 def _other_names(sweep: Sweep) -> str:
@@ -42,8 +43,8 @@ def _other_names(sweep: Sweep) -> str:
     return f" In its words {', '.join(found)}." if found else ""
 
 
-def _cells_note(sweep: Sweep, cells: Cells) -> str:
-    seeds = {cell.interval.count for cell in cells.values()}
+def _cells_note(sweep: Sweep, known: pd.DataFrame) -> str:
+    most = int(known.seeds.max()) if len(known) else 1
     text = f"{first_word(_metrics(sweep))} in percent. "
     if any(map(paper.languages, sweep.facts.tasks)):
         text += "All languages: mean over those of a task, English among them, which is XGLUE’s"
@@ -52,10 +53,10 @@ def _cells_note(sweep: Sweep, cells: Cells) -> str:
     text += " trained on. "
     if paper.all_tasks(sweep.facts.tasks):
         text += "avg: mean of XGLUE’s score over its eight tasks. "
-    if any(cell.interval.half is not None for cell in cells.values()):
-        text += f"Mean ± 95 % interval (Student’s t) over {max(seeds)} seeds. "
+    if known.half.notna().any():
+        text += f"Mean ± 95 % interval (Student’s t) over {most} seeds. "
     else:
-        text += "One seed, so no interval. " if max(seeds, default=1) == 1 else ""
+        text += "One seed, so no interval. " if most == 1 else ""
     text += "Bold: the best of a column"
     if not sweep.dense_rows:
         return text + "."
@@ -67,8 +68,8 @@ def _cells_note(sweep: Sweep, cells: Cells) -> str:
 def _metrics(sweep: Sweep) -> str:
     """What the scores are: one metric, or each with the tasks that have it."""
     tasks: dict[str, list[str]] = {}
-    for task in filter(sweep.metrics.__contains__, sweep.facts.tasks):
-        tasks.setdefault(sweep.metrics[task], []).append(sweep.facts.column(task))
+    for task, metric in sweep.metrics.items():
+        tasks.setdefault(metric, []).append(sweep.facts.column(task))
     if len(tasks) < 2:
         return "".join(tasks) or "score"
     return ", ".join(f"{metric} ({', '.join(names)})" for metric, names in tasks.items())
@@ -96,45 +97,30 @@ def _languages_notes(sweep: Sweep) -> list[str]:
     return found
 
 
-def _fewer_seeds(sweep: Sweep, cells: Cells) -> list[str]:
+def _fewer_seeds(sweep: Sweep, known: pd.DataFrame) -> list[str]:
     """Cells whose number of seeds is not the one asked for."""
-    facts = sweep.facts
-    wanted, fewer = len(facts.seeds), {}
-    for row in facts.rows:
-        for task in facts.tasks:
-            counts = {
-                len(cells[place].values)
-                for remaining in facts.remaining
-                for statistic in STATISTICS
-                if (place := Place(row, task, remaining, statistic)) in cells
-            }
-            if counts and min(counts) < wanted:
-                fewer[_where(sweep, row, task)] = min(counts)
-    if not fewer:
-        return []
-    listed = ", ".join(f"{name} ({found})" for name, found in fewer.items())
-    return [f"Fewer seeds than the {wanted} asked for: {listed}."]
+    wanted = len(sweep.facts.seeds)
+    counts = known.groupby(level=["row", "task"], sort=False).seeds.min()
+    listed = [
+        f"{_where(sweep, row, task)} ({count})"
+        for (row, task), count in counts[counts < wanted].items()
+        if task != paper.AVERAGE
+    ]
+    return [f"Fewer seeds than the {wanted} asked for: {', '.join(listed)}."] if listed else []
 
 
 def _fewer_weights(sweep: Sweep) -> list[str]:
     """Rows with fewer non-zero weights than the cut leaves them, as behind gates that are shut."""
-    facts, found = sweep.facts, []
-    for row in facts.rows:
-        for task in facts.tasks:
-            parts = []
-            for remaining in facts.remaining:
-                steps = [run.step_at(remaining) for run in sweep.of(row, task)]
-                fewer = [
-                    step["nonzero"]
-                    for step in steps
-                    if step is not None
-                    and step["remaining"] < 1  # a dense encoder may come with zeros
-                    and step["nonzero"] < (1 - _TWENTIETH) * step["remaining"]
-                ]
-                if fewer:
-                    parts.append(f"{percent(min(fewer))} % at {percent(remaining, 0)} % remaining")
-            if parts:
-                found.append(f"{_where(sweep, row, task)} ({', '.join(parts)})")
+    lows: dict[tuple[str, str], dict[float, float]] = defaultdict(dict)
+    for task, scores in sweep.readings.items():
+        for reading, row, _, _, remaining, nonzero in scores.index.to_list():
+            if remaining < 1 and nonzero < _LEAST * remaining:  # a dense encoder may have zeros
+                low = lows[row, task]
+                low[reading] = min(nonzero, low.get(reading, 1.0))
+    found = []
+    for place in ((row, task) for row in sweep.facts.rows for task in sweep.tasks):
+        said = [f"{percent(x)} % at {percent(at, 0)} % remaining" for at, x in lows[place].items()]
+        found += [f"{_where(sweep, *place)} ({', '.join(said)})"] if said else []
     if not found:
         return []
     return [
@@ -149,7 +135,7 @@ def _where(sweep: Sweep, row: str, task: str) -> str:
 
 
 def _has_paper(sweep: Sweep) -> bool:
-    read = paper.reading(sweep.facts.remaining, TOLERANCE) is not None
+    read = paper.reading(sweep.facts.remaining) is not None
     return read and any(
         paper.value(row, task) is not None for row in sweep.facts.rows for task in sweep.facts.tasks
     )

@@ -1,54 +1,54 @@
 """What the comparisons say, in words: what differs, what was tested, and what it can detect."""
 
-from collections.abc import Sequence
+import pandas as pd
 
 from alignreg_jax.data.tasks import TASKS
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import AVERAGE
-from alignreg_jax.reporting.sweeps.comparisons import Comparison, Power
 from alignreg_jax.reporting.sweeps.dunnett import POWER, SIGNIFICANT, seeds_needed
+from alignreg_jax.reporting.sweeps.paper import AVERAGE
 from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import DRAWS
 from alignreg_jax.reporting.tables import count, percent
 
 
-def finding(sweep: Sweep, comparisons: Sequence[Comparison], powers: Sequence[Power]) -> str:
+def finding(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> str:
     """What the tests say, a sentence for each family and one of what they can detect."""
     facts, found = sweep.facts, []
     for task in (*facts.tasks, AVERAGE):
-        here = [c for c in comparisons if c.task == task and c.p_seeds is not None]
-        if not here:
+        here = comparisons.loc[(comparisons.task == task) & comparisons.p_seeds.notna()]
+        if not len(here):
             continue
         where = "" if len(facts.tasks) == 1 else f" on {column(sweep, task)}"
-        text = f"At {at(sweep)} remaining{where}, {sum(c.differs for c in here)} of"
+        text = f"At {at(sweep)} remaining{where}, {here.differs.sum()} of"
         text += f" {count(len(here), 'row')} differ significantly from {facts.baseline}"
         parts = [
             f"{word}: {', '.join(marked)}"
             for word, mark in (("higher", "↑"), ("lower", "↓"))
-            if (marked := [c.row for c in here if c.mark == mark])
+            if len(marked := here.row[here.mark == mark])
         ]
         found.append(f"{text}{' (' + '; '.join(parts) + ')' if parts else ''}.")
-    if not found and any(c.tested for c in comparisons):
+    if not found and comparisons.tested.any():
         found.append("Nothing is tested: without a spread between seeds there is no test.")
     return " ".join([*found, *detectable_notes(sweep, powers)])
 
 
-def detectable_notes(sweep: Sweep, powers: Sequence[Power]) -> list[str]:
+def detectable_notes(sweep: Sweep, powers: pd.DataFrame) -> list[str]:
     """The smallest difference that the sweep can find, and what the paper's would take."""
-    if not powers:
+    if not len(powers):
         return []
     facts = sweep.facts
     each = [
         f"{'' if len(facts.tasks) == 1 else column(sweep, power.task) + ' '}"
         f"{points(power.detectable)} points (spread between seeds"
         f" {points(power.spread)}, {count(power.seeds, 'seed')})"
-        for power in powers
+        for _, power in powers.iterrows()
     ]
     text = f"Smallest true difference to {facts.baseline} that a sweep of this size detects at"
     text += f" {100 * POWER:.0f} % power: {', '.join(each)}."
-    whole = [power for power in powers if power.task == AVERAGE] or list(powers)
-    if len(whole) == 1 and facts.baseline == "l2-mbp" and set(facts.compared) & set(paper.CLAIMS):
-        text += paper_notes(whole[0].spread, whole[0].rows)
+    last = powers.iloc[-1]  # the average comes last
+    alone = len(powers) == 1 or last.task == AVERAGE
+    if alone and facts.baseline == "l2-mbp" and set(facts.compared) & set(paper.CLAIMS):
+        text += paper_notes(float(last.spread), int(last.rows))
     return [text]
 
 
@@ -75,27 +75,27 @@ def column(sweep: Sweep, task: str) -> str:
     return "the average" if task == AVERAGE else sweep.facts.column(task)
 
 
-def tests(sweep: Sweep, comparisons: Sequence[Comparison], powers: Sequence[Power]) -> list[str]:
+def tests(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> list[str]:
     """What was tested, and what each test can and cannot show, a paragraph each."""
     facts = sweep.facts
-    if not comparisons:
+    if not len(comparisons):
         return [f"No comparisons: no finished run of {facts.baseline} to compare with."]
-    tested = [c for c in comparisons if c.tested]
-    found = []
-    if tested:
-        tasks = "" if len({c.task for c in tested}) == 1 else ", each task a family of its own"
+    tested, found = comparisons.loc[comparisons.tested], []
+    if len(tested):
+        tasks = "" if tested.task.nunique() == 1 else ", each task a family of its own"
+        average = " On the average it is XGLUE’s score over all languages."
         found = [
-            f"Tested: {count(len({c.row for c in tested}), 'row')} against {facts.baseline} on the"
-            f" zero-shot mean at {at(sweep)} remaining{tasks}.{_average_note(tested)} Nothing"
+            f"Tested: {count(tested.row.nunique(), 'row')} against {facts.baseline} on the"
+            f" zero-shot mean at {at(sweep)} remaining{tasks}."
+            f"{average if (tested.task == AVERAGE).any() else ''} Nothing"
             " else is tested. A row without an arrow is not shown to equal the baseline.",
             _seeds_test(sweep, tested),
             *_examples_test(sweep, tested),
         ]
     found += [
         f"The seeds of {facts.baseline} spread wider than those of the other rows"
-        f" ({column(sweep, power.task)}; F-test at 1 %), so p over seeds is too small."
-        for power in powers
-        if power.wide_baseline
+        f" ({column(sweep, task)}; F-test at 1 %), so p over seeds is too small."
+        for task in powers.task[powers.wide_baseline.astype(bool)]
     ]
     if len(tested) < len(comparisons):
         found.append(
@@ -105,15 +105,9 @@ def tests(sweep: Sweep, comparisons: Sequence[Comparison], powers: Sequence[Powe
     return found
 
 
-def _average_note(tested: Sequence[Comparison]) -> str:
-    if not any(comparison.task == AVERAGE for comparison in tested):
-        return ""
-    return " On the average it is XGLUE’s score over all languages."
-
-
-def _seeds_test(sweep: Sweep, tested: Sequence[Comparison]) -> str:
-    known = [comparison for comparison in tested if comparison.p_seeds is not None]
-    if not known:
+def _seeds_test(sweep: Sweep, tested: pd.DataFrame) -> str:
+    known = tested.p_seeds.notna()
+    if not known.any():
         return (
             "Over seeds: no test. It needs two seeds a row or more, with scores that are not all"
             " equal; a second training could turn any of these differences round."
@@ -126,20 +120,19 @@ def _seeds_test(sweep: Sweep, tested: Sequence[Comparison]) -> str:
         " question is whether the difference would come again with other seeds (head, order of the"
         " data, dropout, what a method draws). Definitions and limits: docs/statistics.md."
     )
-    if len(known) < len(tested):
-        rows = ", ".join(dict.fromkeys(c.row for c in tested if c.p_seeds is None))
+    if not known.all():
+        rows = ", ".join(tested.row[~known].unique())
         text += f" Without a spread of their own, and so without a test: {rows}."
     return text
 
 
-def _examples_test(sweep: Sweep, tested: Sequence[Comparison]) -> list[str]:
-    known = [comparison for comparison in tested if comparison.p_examples is not None]
+def _examples_test(sweep: Sweep, tested: pd.DataFrame) -> list[str]:
+    known, hurt = tested.loc[tested.p_examples.notna()], tested.loc[tested.trouble != ""]
     trouble = [
-        f"No test over examples for {_names(sweep, [c for c in tested if c.trouble == reason])}:"
-        f" {reason}."
-        for reason in dict.fromkeys(c.trouble for c in tested if c.trouble)
+        f"No test over examples for {_names(sweep, those)}: {reason}."
+        for reason, those in hurt.groupby("trouble", sort=False)
     ]
-    if not known:
+    if not len(known):
         return [
             "Over examples: no test, so what is found holds for these test sets. It needs the"
             " predictions of the runs (eval.save_predictions) and a score by example.",
@@ -153,17 +146,16 @@ def _examples_test(sweep: Sweep, tested: Sequence[Comparison]) -> list[str]:
         f" models would differ on other test examples. A row differs significantly if both p are"
         f" below {SIGNIFICANT:.2f}."
     )
-    lacking = len(tested) - len(known) - sum(bool(c.trouble) for c in tested)
-    lacking -= sum(c.task == AVERAGE for c in tested)
+    lacking = len(tested) - len(known) - len(hurt) - int((tested.task == AVERAGE).sum())
     if lacking:
         text += f" {count(lacking, 'comparison')} had no predictions of both systems or no score"
         text += " by example; what is found there holds for these test sets."
     return [text, *trouble]
 
 
-def _languages_together(sweep: Sweep, known: Sequence[Comparison]) -> str:
+def _languages_together(sweep: Sweep, known: pd.DataFrame) -> str:
     """Whether an example is one row or the same row of every language, by task."""
-    tasks = {comparison.task: comparison.parallel for comparison in known}
+    tasks = dict(zip(known.task, known.parallel, strict=True))
     text = "each language for itself"
     if all(tasks.values()):
         return "in all languages at once, as the test sets are translations of one another"
@@ -184,19 +176,17 @@ def _languages_together(sweep: Sweep, known: Sequence[Comparison]) -> str:
     return text
 
 
-def _names(sweep: Sweep, comparisons: Sequence[Comparison]) -> str:
+def _names(sweep: Sweep, comparisons: pd.DataFrame) -> str:
     """The rows, each with its tasks where there are several."""
-    facts, tasks = sweep.facts, {}
-    for comparison in comparisons:
-        tasks.setdefault(comparison.row, []).append(facts.column(comparison.task))
-    if len(facts.tasks) == 1:
-        return ", ".join(tasks)
-    return ", ".join(f"{row} ({', '.join(names)})" for row, names in tasks.items())
+    if len(sweep.facts.tasks) == 1:
+        return ", ".join(comparisons.row)
+    tasks = comparisons.groupby("row", sort=False).task
+    return ", ".join(f"{row} ({', '.join(map(sweep.facts.column, of))})" for row, of in tasks)
 
 
 def _units(sweep: Sweep) -> str:
     """What is swapped as a whole where that is not a row."""
-    kinds = {run.results["metric"] for run in sweep.runs}
+    kinds = {kind.metric for kind in sweep.kinds.values()}
     units = []
     if kinds & {"f1", "pos_xglue", "word_accuracy"}:
         units.append("a sentence with all its tags")
