@@ -9,7 +9,7 @@ from alignreg_jax.reporting.metric_names import first_word, hub_metric, metric_n
 from alignreg_jax.reporting.rendering import environment
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.run_tables import languages_table, other_metrics_table, steps_table
-from alignreg_jax.reporting.series import curves
+from alignreg_jax.reporting.series import ends
 from alignreg_jax.reporting.tables import markdown_table, percent
 
 CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
@@ -116,7 +116,7 @@ def _metadata(
 ) -> str:
     """The YAML block: what the Hub filters by, and the score of every language as its result."""
     last, kind = results["prune_steps"][-1], "token" if head == "token" else "text"
-    languages = [curve.language for curve in curves(results)]
+    languages = [str(language) for language in ends(results).index]
     found = [
         EvalResult(
             task_type=f"{kind}-classification",

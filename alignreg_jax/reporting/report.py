@@ -171,31 +171,24 @@ def _finding(results: Results) -> str:
     if kept:
         text = f"At {percent(last['remaining'], 0)} % of the encoder’s weights,"
         text += f" {' and '.join(kept)}."
-    others = [
-        curve
-        for curve in series.curves(results)
-        if curve.language != series.ENGLISH and curve.change is not None
-    ]
-    if not others:
+    others = series.ends(results).drop(series.ENGLISH, errors="ignore").dropna()
+    if not len(others):
         return text
-    if percent(others[0].dense) == percent(others[0].final) or (others[0].change or 0.0) >= 0:
+    first = others.iloc[0]
+    if percent(first.dense) == percent(first.final) or first.change >= 0:
         return f"{text} No other language loses anything.".strip()
-    text += f" The most is lost in {_journey(others[0])}"
-    return (text + (f", the least in {_journey(others[-1])}." if len(others) > 1 else ".")).strip()
-
-
-def _journey(curve: series.Curve) -> str:
-    return f"{curve.language} ({percent(curve.dense)} → {percent(curve.final)})"
+    said = [f"{name} ({percent(a)} → {percent(z)})" for name, a, z, _ in others.itertuples()]
+    text += f" The most is lost in {said[0]}"
+    return (text + (f", the least in {said[-1]}." if len(said) > 1 else ".")).strip()
 
 
 def _accuracy(results: Results) -> list[Part]:
-    curves = series.curves(results)
-    common = series.everywhere(results)
-    mean = series.mean_curve(results, common)
+    scores = series.scores(results)
+    common = series.common_languages(scores)
     metric = first_word(metric_name(results["metric"]))
     caption = f"{metric} of every language against what remains of the encoder’s weights"
     caption += ", from dense on the left to sparse on the right."
-    if not all(curve.every_step for curve in curves):
+    if scores.isna().any(axis=None):
         caption += f" The line of the mean is over the {count(len(common), 'language')} that every"
         caption += f" step evaluated ({', '.join(common)}), so that its points can be compared;"
         caption += (
@@ -207,7 +200,7 @@ def _accuracy(results: Results) -> list[Part]:
     )
     panels += " the last one, the level line continues the dense score, and the orange line is the"
     panels += " zero-shot mean of the figure above."
-    small = figures.languages(curves, mean, chance=results["chance"])
+    small = figures.languages(scores, series.ends(results), chance=results["chance"])
     return [
         drawing(_overview(results), "accuracy", _spoken(results), caption),
         drawing(small, "languages", "One panel per language", panels),
@@ -216,8 +209,8 @@ def _accuracy(results: Results) -> list[Part]:
 
 def _overview(results: Results) -> Figure:
     return figures.accuracy(
-        series.curves(results),
-        series.mean_curve(results, series.everywhere(results)),
+        series.scores(results),
+        series.ends(results),
         series.full_means(results),
         chance=results["chance"],
         title=f"{metric_name(results['metric'])} on the {results['split']} set (%)",

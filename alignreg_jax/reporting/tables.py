@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
@@ -45,6 +45,11 @@ class Table:
     title: str = ""
     groups: Sequence[str] = ()
     muted: Sequence[int] = ()
+
+    @classmethod
+    def of(cls, lines: Sequence[Mapping[str, str | Entry]], note: str = "") -> "Table":
+        """A table of lines that are {heading: cell}, all with the same headings."""
+        return cls([*lines[0]], [[*line.values()] for line in lines], note=note)
 
     def spans(self) -> list[tuple[str, int]]:
         """Neighbouring columns under one name: (name, how many)."""

@@ -18,7 +18,6 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.elastic import Tau
 from alignreg_jax.reporting import results as reporting
 from alignreg_jax.reporting import training_notes
-from alignreg_jax.reporting.card import model_card
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
 from alignreg_jax.run import sizes
 from alignreg_jax.run.digests import of_tokenizer
@@ -92,6 +91,8 @@ class Artifacts:
         Raises:
             UserError: the encoder's tokenizer, which is copied, is not the one that was used.
         """
+        from alignreg_jax.reporting.card import model_card  # its tables take half a second
+
         inputs, model = self._inputs, self._config.model
         _check_tokenizer(inputs)
         folder = self.workdir / "export"

@@ -3,9 +3,10 @@
 import numpy as np
 import pandas as pd
 
+from alignreg_jax.reporting.series import mean_over
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
-from alignreg_jax.reporting.sweeps.runs import Sweep, mean_over
+from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import intervals
 
 ALL_LANGUAGES, ZERO_SHOT, ENGLISH = "all_languages", "zero_shot", "en"

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 from alignreg_jax.reporting import charts, svg
 from alignreg_jax.reporting.charts import DASHED, FULL, Axis, Panel, Series
 from alignreg_jax.reporting.figures import COLOURS, MARKERS
+from alignreg_jax.reporting.series import common_languages
 from alignreg_jax.reporting.sweeps import lines
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, means
-from alignreg_jax.reporting.sweeps.runs import Sweep, common_languages
+from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.styles import FRONT, Style, row_styles
 from alignreg_jax.reporting.tables import count, percent
 

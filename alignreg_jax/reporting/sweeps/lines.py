@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
-from alignreg_jax.reporting.sweeps.runs import Sweep, common_languages, mean_over
+from alignreg_jax.reporting.series import common_languages, mean_over
+from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import intervals
 
 MEAN = "zero-shot mean"

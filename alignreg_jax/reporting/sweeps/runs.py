@@ -13,7 +13,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.metrics import Answers
 from alignreg_jax.reporting.metric_names import metric_name
 from alignreg_jax.reporting.results import COLUMNS, read_results
-from alignreg_jax.reporting.series import ENGLISH
+from alignreg_jax.reporting.series import ENGLISH, common_languages
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.paper import TOLERANCE
 
@@ -258,17 +258,6 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except ValueError as error:
         raise UserError(f"{path}: not a table of scores ({error})") from None
     return found
-
-
-def common_languages(evaluations: pd.DataFrame) -> tuple[str, ...]:
-    """The languages other than English that all evaluations have, sorted."""
-    return tuple(sorted({*evaluations.dropna(axis=1)} - {ENGLISH}))
-
-
-def mean_over(evaluations: pd.DataFrame, languages: Sequence[str]) -> pd.Series:
-    """The mean score over the given languages, of those evaluations that have all of them."""
-    mean = evaluations.reindex(columns=list(languages)).mean(axis=1, skipna=False)
-    return mean.dropna()
 
 
 def _everywhere(evaluations: pd.DataFrame, language: str) -> bool:
