@@ -90,14 +90,15 @@ def _axis(remaining: Iterable[float], *, ends: bool = False) -> Axis:
 
 def languages(scores: pd.DataFrame, ends: pd.DataFrame, *, chance: float) -> Figure:
     """A small panel per language on one scale: its curve, its dense level, and the mean behind."""
-    panels, common, every_step = [], common_languages(scores), dict(scores.notna().all())
+    panels, common, levels = [], common_languages(scores), ends.dense.dropna()
+    partial = {*scores.columns[scores.isna().any()]}
     for name, dense, final, _ in ends.itertuples():
         english = name == ENGLISH
         colour = svg.BLUE if english else svg.INK
-        style = "-" if every_step[name] else charts.DOTTED
+        style = charts.DOTTED if name in partial else "-"
         look = {"color": colour, "linewidth": 1.6, "linestyle": style, "marker": "o"}
         lines = [_line(name, scores.loc[:, name], {**look, "markersize": 2.6}, front=True)]
-        if dense == dense:
+        if name in levels:
             level = {"color": svg.FAINT, "linewidth": 0.7}
             lines.append(Series(name, (), (FULL * dense,), level, level=True))
         if common and not english:

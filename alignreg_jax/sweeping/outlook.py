@@ -8,7 +8,7 @@ from alignreg_jax.reporting.sweeps.comparisons import powers
 from alignreg_jax.reporting.sweeps.dunnett import POWER, detectable
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts, read_sweep
-from alignreg_jax.reporting.sweeps.verdict import paper_notes, points
+from alignreg_jax.reporting.sweeps.words import paper_notes, points
 from alignreg_jax.reporting.tables import count, percent
 
 PRIOR = 0.02

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from alignreg_jax.reporting.sweeps import comparisons, dunnett, statistics, verdict
+from alignreg_jax.reporting.sweeps import comparisons, dunnett, statistics, words
 from alignreg_jax.reporting.sweeps.cells import read_cells
 from alignreg_jax.reporting.sweeps.runs import read_sweep
 
@@ -504,7 +504,7 @@ def test_rows_that_line_up_are_one_example_in_all_languages(tmp_path, answers, p
     sweep = read_sweep(facts, runs)
     cells = read_cells(sweep)
     text = " ".join(
-        verdict.tests(sweep, comparisons.compare(sweep, cells), comparisons.powers(sweep, cells))
+        words.tests(sweep, comparisons.compare(sweep, cells), comparisons.powers(sweep, cells))
     )
     assert ("translations of one another" in text) == parallel
     assert ("pawsx: the rows of its languages do not line up" in text) == (not parallel)

@@ -15,7 +15,7 @@ from alignreg_jax.evaluation.summary import summarize
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting import page, tables
 from alignreg_jax.reporting.results import COLUMNS
-from alignreg_jax.reporting.sweeps import notes, paper, records, verdict
+from alignreg_jax.reporting.sweeps import paper, records, words
 from alignreg_jax.reporting.sweeps.cells import (
     ALL_LANGUAGES,
     ENGLISH,
@@ -64,9 +64,9 @@ def everything(runs, **changes):
     return sweep, cells, found, grids(sweep, cells, found)
 
 
-def words(sweep, cells, found):
+def tested(sweep, cells, found):
     """What was tested, as text."""
-    return " ".join(verdict.tests(sweep, found, powers(sweep, cells)))
+    return " ".join(words.tests(sweep, found, powers(sweep, cells)))
 
 
 def column(grid, index):
@@ -165,7 +165,7 @@ def test_xglues_score_is_the_mean_over_all_languages_english_among_them(two):
 def test_other_tasks_have_no_score_of_xglue(one):
     sweep, cells, found, _ = one
     assert {*cells.statistic} == {ZERO_SHOT, ENGLISH}
-    assert "XGLUE" not in " ".join(notes.below_table(sweep, cells, found))
+    assert "XGLUE" not in " ".join(words.below_table(sweep, cells, found))
 
 
 def test_the_average_is_by_seed_over_the_scores_of_xglues_eight_tasks(eight):
@@ -182,7 +182,7 @@ def test_the_average_is_by_seed_over_the_scores_of_xglues_eight_tasks(eight):
     ]
     assert column(grids[0], -1)["none"].text == "76.96"
     assert names_of(grids[1]) == ["intents", *reversed(paper.TASKS)]
-    text = " ".join(notes.below_table(eight[0], cells, comparisons))
+    text = " ".join(words.below_table(eight[0], cells, comparisons))
     assert "avg: mean of XGLUE’s score over its eight tasks." in text
 
 
@@ -202,7 +202,7 @@ def test_a_score_of_xglue_needs_every_language_and_the_average_every_score(tmp_p
     assert ("random", "pos", 0.3138, ZERO_SHOT) in places
     averages = column(grid, names_of(grid).index("avg"))
     assert averages["random"].text == "–" != averages["l2-mbp"].text
-    told = [text for text in notes.below_table(sweep, cells, found) if text.startswith("XGLUE’s")]
+    told = [text for text in words.below_table(sweep, cells, found) if text.startswith("XGLUE’s")]
     assert told == [
         "XGLUE’s score on pos is over 18 languages, and missing where one was not evaluated (pt)."
     ]
@@ -238,7 +238,7 @@ def test_metrics_are_told_with_their_tasks(tmp_path):
     runs += sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0,), **tags)
     changes = {"rows": ("l2-mbp",), "seeds": (0,), "tasks": ("intents", "ner")}
     sweep, cells, found, _ = everything(runs, **changes)
-    (text, *_) = notes.below_table(sweep, cells, found)
+    (text, *_) = words.below_table(sweep, cells, found)
     assert text.startswith("Accuracy (intents), F1 (ner) in percent.")
 
 
@@ -265,7 +265,7 @@ def test_only_means_over_the_same_languages_are_compared(tmp_path):
         ]
         cell = seeds_of(cells, "random", "intents", remaining, ZERO_SHOT)
         assert list(cell.values()) == pytest.approx(german)
-    text = " ".join(notes.below_table(sweep, cells, found))
+    text = " ".join(words.below_table(sweep, cells, found))
     assert "over the 1 zero-shot language that every run evaluated" in text
     assert "2 others were not evaluated everywhere" in text
     assert "1 zero-shot language that" in text
@@ -277,26 +277,26 @@ def test_missing_seeds_are_told(tmp_path):
     failed = (("intents-random-s1", "loss is not finite"),)
     sweep, cells, found, _ = everything(runs, failed=failed, missing=4)
     assert len(seeds_of(cells, "random", "intents", 0.1, ZERO_SHOT)) == 2
-    text = " ".join(notes.below_table(sweep, cells, found))
+    text = " ".join(words.below_table(sweep, cells, found))
     assert "Fewer seeds than the 3 asked for: random (2)." in text
-    lines = notes.not_in_table(sweep)
+    lines = words.not_in_table(sweep)
     assert lines[0] == "Failed: intents-random-s1: loss is not finite"
     assert "4 runs are missing" in lines[1]
 
 
 def test_a_whole_sweep_has_nothing_to_tell_about_missing_runs(one):
     sweep, cells, found, _ = one
-    assert notes.not_in_table(sweep) == []
-    assert "Fewer" not in " ".join(notes.below_table(sweep, cells, found))
+    assert words.not_in_table(sweep) == []
+    assert "Fewer" not in " ".join(words.below_table(sweep, cells, found))
 
 
 def test_one_seed_has_no_interval_and_says_so(tmp_path):
     runs = sweep_cases.write_runs(tmp_path, seeds=(0,))
     sweep, cells, found, (grid,) = everything(runs, seeds=(0,))
     assert all("±" not in entry.text for _, *entries in grid.rows for entry in entries)
-    assert "One seed, so no interval" in " ".join(notes.below_table(sweep, cells, found))
-    assert "Over seeds: no test. It needs two seeds a row or more" in words(sweep, cells, found)
-    assert verdict.finding(sweep, found, powers(sweep, cells)) == (
+    assert "One seed, so no interval" in " ".join(words.below_table(sweep, cells, found))
+    assert "Over seeds: no test. It needs two seeds a row or more" in tested(sweep, cells, found)
+    assert words.finding(sweep, found, powers(sweep, cells)) == (
         "Nothing is tested: without a spread between seeds there is no test."
     )
     assert not found.differs.any()
@@ -365,7 +365,7 @@ def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(
         **{"none": "73.48", "random": "51.22", "l2-mbp": "64.30"},
         **{"cosine-mbp": "66.20", "frobenius-mbp": "65.71"},
     }
-    text = " ".join(notes.below_table(sweep, cells, two[2]))
+    text = " ".join(words.below_table(sweep, cells, two[2]))
     assert "the number printed in Table 1 of the paper" in text
     assert "the paper does not say whether its means include English" in text
     assert "In its words none is its No Pruning." in text
@@ -393,7 +393,7 @@ def test_one_task_of_xglue_shows_its_score_first_with_the_paper_beside_it(tmp_pa
     assert "all languages & paper & zero-shot & en" in latex
     assert shown.replace(" ± ", r"\,$\pm$\,") in latex
     check_latex(latex)
-    text = " ".join(notes.below_table(sweep, cells, found))
+    text = " ".join(words.below_table(sweep, cells, found))
     assert "All languages: mean over those of a task, English among them" in text
 
 
@@ -413,7 +413,7 @@ def test_rows_with_fewer_non_zero_weights_than_they_may_keep_are_told(tmp_path):
     path.write_text(path.read_text().replace(known, ",0.0712,"))
     changes = {"rows": rows, "seeds": (0, 1), "remaining": (1.0, 0.3138, 0.1)}
     sweep, cells, found, _ = everything(runs, **changes)
-    assert notes.below_table(sweep, cells, found)[-1] == (
+    assert words.below_table(sweep, cells, found)[-1] == (
         "Fewer non-zero weights than it may keep, by more than a twentieth: random"
         " (7.1 % at 31 % remaining, 3.0 % at 10 % remaining); of several seeds the one with the"
         " fewest."
@@ -451,7 +451,7 @@ def test_what_differs_is_told_by_task_and_what_could_be_detected(two):
     runs = [*two[0].sources.values()]
     sweep, cells, found, _ = everything(runs, tasks=XGLUE, at=0.1)
     detects = powers(sweep, cells)
-    text = verdict.finding(sweep, found, detects)
+    text = words.finding(sweep, found, detects)
     for task in XGLUE:
         differ = found[(found.task == task) & found.differs]
         assert f"At 10 % remaining on {task}, {len(differ)} of 3 rows differ significantly" in text
@@ -475,7 +475,7 @@ def test_the_average_is_a_family_with_the_papers_differences(eight):
     }
     assert mine.difference == pytest.approx(means["random"] - means["l2-mbp"])
     known = powers(eight[0], cells)
-    text = " ".join(verdict.detectable_notes(sweep, known[known.task == AVERAGE]))
+    text = " ".join(words.detectable_notes(sweep, known[known.task == AVERAGE]))
     assert "The paper’s differences of 0.65 and 1.09 points would take" in text
     assert "avg" not in text
 
@@ -484,14 +484,14 @@ def test_a_baseline_that_spreads_wider_than_all_rows_is_told(one):
     sweep, cells, found, _ = one
     at = (cells.row == "l2-mbp") & (cells.remaining == 0.3138) & (cells.statistic == ZERO_SHOT)
     wide = cells.assign(value=cells.value.mask(at, 0.1 + 0.4 * cells.seed))
-    assert "F-test" not in words(sweep, cells, found)
-    assert "The seeds of l2-mbp spread wider than those of the other" in words(sweep, wide, found)
+    assert "F-test" not in tested(sweep, cells, found)
+    assert "The seeds of l2-mbp spread wider than those of the other" in tested(sweep, wide, found)
 
 
 def test_what_is_damaged_takes_itself_away_and_not_the_table(one):
     sweep, cells, found, _ = one
     hurt = found.assign(trouble=["x.txt: gone", *[""] * (len(found) - 1)])
-    assert "No test over examples for random: x.txt: gone." in words(sweep, cells, hurt)
+    assert "No test over examples for random: x.txt: gone." in tested(sweep, cells, hurt)
 
 
 def test_comparisons_without_predictions_are_counted(tmp_path):
@@ -500,15 +500,15 @@ def test_comparisons_without_predictions_are_counted(tmp_path):
     runs += sweep_cases.write_runs(tmp_path, rows=rows[2:], save=False)
     sweep, cells, found, _ = everything(runs, rows=rows)
     assert found.p_examples[found.tested].isna().tolist() == [False, True]
-    assert "1 comparison had no predictions of both systems" in words(sweep, cells, found)
+    assert "1 comparison had no predictions of both systems" in tested(sweep, cells, found)
 
 
 def test_a_sweep_without_finished_runs_is_a_table_of_dashes():
     sweep, cells, found, (grid,) = everything([], missing=15)
     assert len(cells) == 0
     assert {entry.text for _, *entries in grid.rows for entry in entries} == {"–"}
-    assert "No comparisons" in words(sweep, cells, found)
-    assert "15 runs are missing" in notes.not_in_table(sweep)[0]
+    assert "No comparisons" in tested(sweep, cells, found)
+    assert "15 runs are missing" in words.not_in_table(sweep)[0]
 
 
 # ---- Text -------------------------------------------------------------------------------------

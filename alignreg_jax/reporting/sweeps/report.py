@@ -12,7 +12,7 @@ import pandas as pd
 
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.svg import png
-from alignreg_jax.reporting.sweeps import drawings, notes, records, verdict
+from alignreg_jax.reporting.sweeps import drawings, records, words
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, read_cells
 from alignreg_jax.reporting.sweeps.comparisons import compare, powers
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Sweep, SweepFacts, read_sweep
@@ -89,15 +89,15 @@ def markdown(content: Content) -> str:
     sweep, comparisons = content.sweep, content.comparisons
     escape = escape_markdown
     parts = [f"# {escape(sweep.facts.title)}"]
-    parts.append(escape(verdict.finding(sweep, comparisons, content.powers)))
+    parts.append(escape(words.finding(sweep, comparisons, content.powers)))
     for grid in content.grids:
         parts += [f"**{escape(grid.title)}**", markdown_table(grid)]
-    parts += map(escape, notes.below_table(sweep, content.cells, comparisons))
-    missing = notes.not_in_table(sweep)
+    parts += map(escape, words.below_table(sweep, content.cells, comparisons))
+    missing = words.not_in_table(sweep)
     if missing:
         parts += ["## Not in the table", "\n".join(f"- {escape(line)}" for line in missing)]
     parts += ["## What differs"]
-    parts += map(escape, verdict.tests(sweep, comparisons, content.powers))
+    parts += map(escape, words.tests(sweep, comparisons, content.powers))
     if len(comparisons):
         parts.append(markdown_table(comparison_table(sweep, comparisons)))
     parts += ["## How it was made", f"```\n{sweep.facts.command}\n```"]
@@ -107,15 +107,15 @@ def markdown(content: Content) -> str:
 def latex(content: Content) -> str:
     """The text of table.tex: tables with captions; what the tests say is in comments."""
     sweep, title = content.sweep, content.sweep.facts.title
-    below = notes.below_table(sweep, content.cells, content.comparisons)
-    below += verdict.detectable_notes(sweep, content.powers)
-    words = [
+    below = words.below_table(sweep, content.cells, content.comparisons)
+    below += words.detectable_notes(sweep, content.powers)
+    remarks = [
         f"{title}: {sweep.facts.command}",
         "Needs booktabs, and graphicx where a table is shrunk to the page.",
-        *notes.not_in_table(sweep),
-        *verdict.tests(sweep, content.comparisons, content.powers),
+        *words.not_in_table(sweep),
+        *words.tests(sweep, content.comparisons, content.powers),
     ]
-    comments = "".join(f"% {' '.join(text.split())}\n" for text in words)
+    comments = "".join(f"% {' '.join(text.split())}\n" for text in remarks)
     caption = " ".join(below)
     tables = [latex_table(grid, f"{title} {grid.title}", caption) for grid in content.grids]
     return "\n".join([comments, *tables])
@@ -127,14 +127,14 @@ def html(content: Content, folder: Path) -> str:
     `folder` is where it will be, for the links to its runs.
     """
     sweep, comparisons, facts = content.sweep, content.comparisons, content.sweep.facts
-    found = verdict.finding(sweep, comparisons, content.powers)
+    found = words.finding(sweep, comparisons, content.powers)
     first = [paragraph(found, "finding" if len(found) < _SHORT else "")]
-    below = notes.below_table(sweep, content.cells, comparisons)
+    below = words.below_table(sweep, content.cells, comparisons)
     sections: list[Section] = [
         (
             "The table",
             [
-                *map(paragraph, notes.not_in_table(sweep)),
+                *map(paragraph, words.not_in_table(sweep)),
                 *map(table, content.grids),
                 *(paragraph(text, "note") for text in below),
                 *_runs(sweep, folder),
@@ -145,11 +145,11 @@ def html(content: Content, folder: Path) -> str:
         shown = [one for one in content.drawings if one.section == section]
         figures = [drawing(one.figure, one.name, one.spoken, one.caption) for one in shown]
         sections.append((section, figures))
-    words = [paragraph(text) for text in verdict.tests(sweep, comparisons, content.powers)]
+    differs = [paragraph(text) for text in words.tests(sweep, comparisons, content.powers)]
     if len(comparisons):
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"
-        words.append(table(comparison_table(sweep, comparisons), caption))
-    sections += [("What differs", words), ("How it was made", [Part("code", facts.command)])]
+        differs.append(table(comparison_table(sweep, comparisons), caption))
+    sections += [("What differs", differs), ("How it was made", [Part("code", facts.command)])]
     return page(facts.title, _lead(sweep), first, sections)
 
 
@@ -178,7 +178,7 @@ def comparison_table(sweep: Sweep, comparisons: pd.DataFrame) -> Table:
     ends = zip(points.low, points.high, strict=True)
     shown = {
         "row": comparisons.row,
-        "task": [verdict.column(sweep, task) for task in comparisons.task],
+        "task": [words.column(sweep, task) for task in comparisons.task],
         "remaining": [f"{percent(at, 0)} %" for at in comparisons.remaining],
         "difference": points.difference.map("{:+.2f}".format),
         "95 % interval": [f"{a:+.2f} … {b:+.2f}" if a == a else "–" for a, b in ends],

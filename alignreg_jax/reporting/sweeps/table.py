@@ -75,7 +75,7 @@ def _grid(
         groups.append(group)
         found = known.reindex([(row, task, remaining, statistic) for row in facts.rows])
         rivals = found["mean"].where(~np.isin(facts.rows, [*sweep.dense_rows]))
-        best = rivals >= rivals.max() - 1e-12  # ties all
+        best = rivals == rivals.max()  # ties all
         columns.append(
             [
                 Entry(with_half(mean, half), mark if isinstance(mark, str) else "", bool(first))
