@@ -17,7 +17,7 @@ from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.elastic import Tau
 from alignreg_jax.reporting import results as reporting
-from alignreg_jax.reporting import training_notes
+from alignreg_jax.reporting import run_words
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
 from alignreg_jax.run import sizes
 from alignreg_jax.run.digests import of_tokenizer
@@ -120,7 +120,7 @@ class Artifacts:
                 command=self._command,
                 pair=inputs.dataset.train.text_b is not None,
                 stock=inputs.encoder.config.stock,
-                notes=training_notes.notes(read_events(self.workdir / METRICS_FILE)),
+                notes=run_words.notes(read_events(self.workdir / METRICS_FILE)),
             ),
         )
         splits = (inputs.dataset.train, *inputs.dataset.test.values())

@@ -1,6 +1,6 @@
 """What a reader of the table must know, in words; the same sentences for every format.
 
-The sentences are in templates/sweep.txt; here is what they are said of.
+The sentences are in templates/sweep_words.txt; here is what they are said of.
 """
 
 from collections import defaultdict
@@ -146,7 +146,7 @@ def _say(name: str, sweep: Sweep, **known: Any) -> list[str]:
     """The paragraphs of a place, of what is known for it."""
     at, many = f"{percent(sweep.facts.tested_at, 0)} %", len(sweep.facts.tasks) > 1
     known |= {"facts": sweep.facts, "many": many, "at": at, "count": count, "points": points}
-    return sentences("sweep.txt", name, known)
+    return sentences("sweep_words.txt", name, known)
 
 
 def _detectable(sweep: Sweep, powers: pd.DataFrame) -> dict[str, Any]:
