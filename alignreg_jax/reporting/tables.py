@@ -70,8 +70,8 @@ def percent(fraction: float | None, digits: int = 1) -> str:
 
 def with_half(value: float | None, half: float | None) -> str:
     """A score as percent with half the width of its interval, if it has one."""
-    shown = [percent(each) for each in (value, half)]
-    return " ± ".join(text for text in shown if text != "–") or "–"
+    text, wide = percent(value), percent(half)
+    return text if "–" in (text, wide) else f"{text} ± {wide}"
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:

@@ -64,7 +64,7 @@ def everything(runs, **changes):
     return sweep, cells, found, grids(sweep, cells, found)
 
 
-def tested(sweep, cells, found):
+def told_of(sweep, cells, found):
     """What was tested, as text."""
     return " ".join(words.tests(sweep, found, powers(sweep, cells)))
 
@@ -295,7 +295,7 @@ def test_one_seed_has_no_interval_and_says_so(tmp_path):
     sweep, cells, found, (grid,) = everything(runs, seeds=(0,))
     assert all("±" not in entry.text for _, *entries in grid.rows for entry in entries)
     assert "One seed, so no interval" in " ".join(words.below_table(sweep, cells, found))
-    assert "Over seeds: no test. It needs two seeds a row or more" in tested(sweep, cells, found)
+    assert "Over seeds: no test. It needs two seeds a row or more" in told_of(sweep, cells, found)
     assert words.finding(sweep, found, powers(sweep, cells)) == (
         "Nothing is tested: without a spread between seeds there is no test."
     )
@@ -484,14 +484,14 @@ def test_a_baseline_that_spreads_wider_than_all_rows_is_told(one):
     sweep, cells, found, _ = one
     at = (cells.row == "l2-mbp") & (cells.remaining == 0.3138) & (cells.statistic == ZERO_SHOT)
     wide = cells.assign(value=cells.value.mask(at, 0.1 + 0.4 * cells.seed))
-    assert "F-test" not in tested(sweep, cells, found)
-    assert "The seeds of l2-mbp spread wider than those of the other" in tested(sweep, wide, found)
+    assert "F-test" not in told_of(sweep, cells, found)
+    assert "The seeds of l2-mbp spread wider than those of the other" in told_of(sweep, wide, found)
 
 
 def test_what_is_damaged_takes_itself_away_and_not_the_table(one):
     sweep, cells, found, _ = one
     hurt = found.assign(trouble=["x.txt: gone", *[""] * (len(found) - 1)])
-    assert "No test over examples for random: x.txt: gone." in tested(sweep, cells, hurt)
+    assert "No test over examples for random: x.txt: gone." in told_of(sweep, cells, hurt)
 
 
 def test_comparisons_without_predictions_are_counted(tmp_path):
@@ -500,14 +500,14 @@ def test_comparisons_without_predictions_are_counted(tmp_path):
     runs += sweep_cases.write_runs(tmp_path, rows=rows[2:], save=False)
     sweep, cells, found, _ = everything(runs, rows=rows)
     assert found.p_examples[found.tested].isna().tolist() == [False, True]
-    assert "1 comparison had no predictions of both systems" in tested(sweep, cells, found)
+    assert "1 comparison had no predictions of both systems" in told_of(sweep, cells, found)
 
 
 def test_a_sweep_without_finished_runs_is_a_table_of_dashes():
     sweep, cells, found, (grid,) = everything([], missing=15)
     assert len(cells) == 0
     assert {entry.text for _, *entries in grid.rows for entry in entries} == {"–"}
-    assert "No comparisons" in tested(sweep, cells, found)
+    assert "No comparisons" in told_of(sweep, cells, found)
     assert "15 runs are missing" in words.not_in_table(sweep)[0]
 
 
