@@ -23,19 +23,18 @@ def read_cells(sweep: Sweep) -> pd.DataFrame:
     all its languages, and has the seeds that every one has.
     """
     facts, parts = sweep.facts, []
+    columns = [*PLACE, "seed", "value", "measured"]
     for statistic in STATISTICS:
         for task in sweep.tasks:
-            languages = {ALL_LANGUAGES: paper.languages(task), ENGLISH: (ENGLISH,)}
-            values = mean_over(
-                sweep.readings[task], languages.get(statistic, sweep.languages[task])
-            )
-            found = values.rename("value").reset_index()
-            found = found.rename(columns={"remaining": "measured", "at": "remaining"})
-            parts.append(found.assign(task=task, statistic=statistic))
+            of = {ALL_LANGUAGES: paper.languages(task), ENGLISH: (ENGLISH,)}
+            values = mean_over(sweep.readings[task], of.get(statistic, sweep.languages[task]))
+            if len(values):
+                found = values.rename("value").reset_index()
+                found = found.rename(columns={"remaining": "measured", "at": "remaining"})
+                parts.append(found.assign(task=task, statistic=statistic)[columns])
     if not parts:
-        return pd.DataFrame(columns=pd.Index([*PLACE, "seed", "value", "measured"]))
-    columns = [*PLACE, "seed", "value", "measured"]
-    cells = pd.concat(parts)[columns]
+        return pd.DataFrame(columns=pd.Index(columns))
+    cells = pd.concat(parts)
     if averaged := paper.all_tasks(facts.tasks):
         scores = cells.loc[cells.statistic == ALL_LANGUAGES]
         scores = scores.pivot(index=["row", "remaining", "seed"], columns="task")

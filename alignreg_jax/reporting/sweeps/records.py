@@ -31,7 +31,7 @@ def table_csv(facts: SweepFacts, cells: pd.DataFrame, comparisons: pd.DataFrame)
         paper.printed(row, task, facts.tasks) if shown else None
         for row, task, shown in zip(found.row, found.task, beside, strict=True)
     ]
-    change = comparisons.mark.replace({"↑": "higher", "↓": "lower", "": None})
+    change = comparisons.mark.map({"↑": "higher", "↓": "lower"})
     change = comparisons.assign(change=change, statistic=comparisons.task.map(tested_statistic))
     found = found.merge(change[[*PLACE, "change"]], on=[*PLACE], how="left")
     return csv(found.reindex(columns=TABLE_COLUMNS))
