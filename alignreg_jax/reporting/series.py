@@ -58,8 +58,9 @@ def full_means(results: Results) -> pd.Series:
     """The mean over all zero-shot languages of the run, at the steps that evaluated all of them."""
     most = max(step["evaluated"] for step in results["prune_steps"])
     whole = [step for step in results["prune_steps"] if step["evaluated"] == most]
-    found = {step["remaining"]: step["zero_shot_avg"] for step in whole}
-    return pd.Series(found, dtype=float).dropna()
+    remaining = [step["remaining"] for step in whole]
+    means = [step["zero_shot_avg"] for step in whole]
+    return pd.Series(means, index=remaining, dtype=float).dropna()
 
 
 @dataclass(frozen=True)
