@@ -49,6 +49,12 @@ def test_the_mean_is_over_the_languages_of_every_step_only(results):
     assert full.iloc[0] == results["prune_steps"][0]["zero_shot_avg"]
 
 
+def test_steps_at_one_size_keep_all_their_points():
+    """A model of every size is evaluated twice with all of its weights."""
+    steps = [{"remaining": 1.0, "evaluated": 2, "zero_shot_avg": mean} for mean in (0.5, 0.4)]
+    assert series.full_means({"prune_steps": steps}).tolist() == [0.5, 0.4]
+
+
 def test_curves_have_only_measured_points_english_first_then_by_loss(results):
     scores, ends = series.scores(results), series.ends(results)
     assert [*scores] == [*ends.index]
