@@ -7,7 +7,6 @@ from alignreg_jax.compress.agreement import Network, Questions
 from alignreg_jax.compress.forms import Smaller, encoder_weights
 from alignreg_jax.models.saving import CODE
 from alignreg_jax.models.slicing import parameters
-from alignreg_jax.reporting.card import SIZES_SECTION, trusting
 
 _WORDS = {"heads": "attention heads", "ffn": "feed-forward units"}
 
@@ -95,6 +94,8 @@ def card(before: str, report: Report) -> str:
         before: text of the original's README.md.
         report: what was done.
     """
+    from alignreg_jax.reporting.card import SIZES_SECTION, trusting  # takes half a second
+
     load = "Unmodified transformers loads it."
     if not report.stock:
         load = (

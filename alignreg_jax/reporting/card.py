@@ -9,7 +9,8 @@ from alignreg_jax.reporting.metric_names import first_word, hub_metric, metric_n
 from alignreg_jax.reporting.rendering import environment
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.run_tables import languages_table, other_metrics_table, steps_table
-from alignreg_jax.reporting.series import curves
+from alignreg_jax.reporting.run_words import said, serves_sizes
+from alignreg_jax.reporting.series import ends
 from alignreg_jax.reporting.tables import markdown_table, percent
 
 CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
@@ -64,7 +65,7 @@ def model_card(
         name=name,
         origin=f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R",
         task=results["task"],
-        how=_how_pruned(results),
+        how=", " + "".join(said("how", results)),
         answers=answers,
         notes=[note for note in notes if note],
         metric=first_word(metric_name(results["metric"])),
@@ -83,32 +84,9 @@ def model_card(
     return text if stock else trusting(text)
 
 
-def serves_sizes(results: Results) -> bool:
-    """Whether a run trained one model for every size."""
-    return "size" in results["prune_steps"][-1]
-
-
 def trusting(text: str) -> str:
     """A card whose code lets transformers run that of the folder, which the free form needs."""
     return text.replace("from_pretrained(folder", "from_pretrained(folder, trust_remote_code=True")
-
-
-def _how_pruned(results: Results) -> str:
-    steps = len(results["prune_steps"]) - 1
-    if steps == 0:
-        return ", not pruned."
-    last = results["prune_steps"][-1]
-    if serves_sizes(results):
-        return (
-            f", then trained at all sizes at once (method **{results['method']}**), down to"
-            f" {percent(last['remaining'])} % of the encoder’s weights (seed {results['seed']})."
-            " This is the whole model; the smaller ones are in it."
-        )
-    return (
-        f", then pruned with **{results['method']}** in {steps} step{'s' if steps > 1 else ''},"
-        f" each followed by training, to {percent(last['remaining'])} % of the encoder’s weights"
-        f" (seed {results['seed']})."
-    )
 
 
 def _metadata(
@@ -116,7 +94,7 @@ def _metadata(
 ) -> str:
     """The YAML block: what the Hub filters by, and the score of every language as its result."""
     last, kind = results["prune_steps"][-1], "token" if head == "token" else "text"
-    languages = [curve.language for curve in curves(results)]
+    languages = [str(language) for language in ends(results).index]
     found = [
         EvalResult(
             task_type=f"{kind}-classification",

@@ -1,15 +1,17 @@
 """The figures of a run's report, and of runs side by side."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from alignreg_jax.reporting import charts, svg
 from alignreg_jax.reporting.charts import FULL, Axis, Panel, Series
 from alignreg_jax.reporting.heat_maps import heat_maps
-from alignreg_jax.reporting.series import ENGLISH, Curve, Trace
+from alignreg_jax.reporting.series import ENGLISH, Trace, common_languages, mean_over
+from alignreg_jax.reporting.tables import percent
 
 # Kernel -> (name for a reader, colour, marker), from the input of a layer to its output.
 MODULES = {
@@ -33,75 +35,81 @@ _DIAMOND = {
 
 
 def accuracy(
-    curves: Sequence[Curve], mean: Curve | None, full_means: Curve, *, chance: float, title: str
+    scores: pd.DataFrame, ends: pd.DataFrame, full: pd.Series, *, chance: float, title: str
 ) -> Figure:
     """Every language against remaining weights, with English and the zero-shot mean in front.
 
-    `title` says what the scores are; `mean` is over the languages that every step evaluated;
-    `full_means` has a point for each step that evaluated all of them; `chance` is 0 for none.
+    `scores` and `ends` as of `series`; the mean is over the languages that every step evaluated,
+    `full` has a point for each step that evaluated all of them; `chance` is 0 for none; `title`
+    says what the scores are.
     """
-    others = [curve for curve in curves if curve.language != ENGLISH]
-    whole = all(curve.every_step for curve in curves)
-    lines = [
-        _line(curve, curve.language, _ENGLISH, end=curve.language, front=True)
-        if curve.language == ENGLISH
-        else _line(curve, curve.language, _ONE if curve.every_step else _GAPS, end=curve.language)
-        for curve in curves
-    ]
+    every_step, common = scores.notna().all(), common_languages(scores)
+    known = ends.final.notna() | ends.dense.isna()  # what stops in between has no label at the end
+    looks = {name: _ONE if whole else _GAPS for name, whole in every_step.items()}
+    looks[ENGLISH] = _ENGLISH
+    lines = []
+    for name in map(str, scores):
+        end, front = name if known[name] else "", name == ENGLISH
+        lines.append(_line(name, scores.loc[:, name], looks[name], end=end, front=front))
     legend: list[tuple[str, Mapping[str, Any]]] = []
-    if len(others) < len(curves):
+    if ENGLISH in scores:
         legend.append(("English", _ENGLISH))
-    if mean is not None:
-        many = sum(curve.every_step for curve in others)
+    if common:
+        many = len(common)
         name = f"mean of {many} zero-shot languages" if many > 1 else "the zero-shot language"
         legend.append((name, _MEAN))
-        lines.append(_line(mean, MEAN, _MEAN, end="mean" if whole else "", front=True))
-    if not whole and full_means.values:
+        mean = mean_over(scores, common)
+        lines.append(_line(MEAN, mean, _MEAN, end="mean" if every_step.all() else "", front=True))
+    others = every_step.drop(ENGLISH, errors="ignore")
+    if not every_step.all() and len(full):
         # A white diamond: the mean that counts, but known only where every language was evaluated.
         legend.append((f"mean of all {len(others)}", _DIAMOND))
-        lines.append(_line(full_means, MEAN, _DIAMOND, end="mean", front=True))
-    if any(curve.every_step for curve in others):
+        lines.append(_line(MEAN, full, _DIAMOND, end="mean", front=True))
+    if others.any():
         legend.append(("one language each", _ONE))
-    if any(not curve.every_step for curve in others):
+    if not others.all():
         legend.append(("not evaluated at every step", _GAPS))
     panel = Panel(title, lines, charts.levels(lines, FULL * chance), colour=svg.MUTED)
     height = max(4.6, 0.128 * len(lines))
-    return charts.draw([[panel]], _axis(curves), [height], chance=FULL * chance, legend=legend)
+    axis = _axis(scores.index)
+    return charts.draw([[panel]], axis, [height], chance=FULL * chance, legend=legend)
 
 
 def _line(
-    curve: Curve, name: str, look: Mapping[str, Any], *, end: str = "", front: bool = False
+    name: str, scores: pd.Series, look: Mapping[str, Any], *, end: str = "", front: bool = False
 ) -> Series:
-    last = end if curve.final is not None or curve.dense is None else ""
-    x, y = (tuple(FULL * np.array(values)) for values in (curve.remaining, curve.values))
-    return Series(name, x, y, look, end=last, front=front)
+    """The scores that there are, by what remains."""
+    found = FULL * scores.dropna()
+    x = tuple(FULL * found.index)
+    return Series(name, x, tuple(found), look, end=end, front=front)
 
 
-def _axis(curves: Sequence[Curve], *, ends: bool = False) -> Axis:
-    at = sorted({FULL * x for curve in curves for x in curve.remaining})
-    return charts.remaining_axis(at, ends=ends)
+def _axis(remaining: Iterable[float], *, ends: bool = False) -> Axis:
+    return charts.remaining_axis(sorted({FULL * x for x in remaining}), ends=ends)
 
 
-def languages(curves: Sequence[Curve], mean: Curve | None, *, chance: float) -> Figure:
+def languages(scores: pd.DataFrame, ends: pd.DataFrame, *, chance: float) -> Figure:
     """A small panel per language on one scale: its curve, its dense level, and the mean behind."""
-    panels = []
-    for curve in curves:
-        english = curve.language == ENGLISH
+    panels, common, levels = [], common_languages(scores), ends.dense.dropna()
+    partial = {*scores.columns[scores.isna().any()]}
+    for name, dense, final, _ in ends.itertuples():
+        english = name == ENGLISH
         colour = svg.BLUE if english else svg.INK
-        style = "-" if curve.every_step else charts.DOTTED
+        style = charts.DOTTED if name in partial else "-"
         look = {"color": colour, "linewidth": 1.6, "linestyle": style, "marker": "o"}
-        lines = [_line(curve, curve.language, {**look, "markersize": 2.6}, front=True)]
-        if curve.dense is not None:
+        lines = [_line(name, scores.loc[:, name], {**look, "markersize": 2.6}, front=True)]
+        if name in levels:
             level = {"color": svg.FAINT, "linewidth": 0.7}
-            lines.append(Series(curve.language, (), (FULL * curve.dense,), level, level=True))
-        if mean is not None and not english:
-            lines.append(_line(mean, MEAN, {"color": svg.VERMILION, "linewidth": 1, "alpha": 0.55}))
-        ends = ("–" if end is None else f"{FULL * end:.0f}" for end in (curve.dense, curve.final))
-        panels.append(Panel(curve.language, lines, (0, 0), " → ".join(ends), colour))
+            lines.append(Series(name, (), (FULL * dense,), level, level=True))
+        if common and not english:
+            mean = mean_over(scores, common)
+            lines.append(_line(MEAN, mean, {"color": svg.VERMILION, "linewidth": 1, "alpha": 0.55}))
+        right = f"{percent(dense, 0)} → {percent(final, 0)}"
+        panels.append(Panel(name, lines, (0, 0), right, colour))
     limits = charts.levels([one for panel in panels for one in panel.series], FULL * chance)
     grid = charts.lines_of([panel._replace(limits=limits) for panel in panels])
     heights = [1.0 if len(panels) > 4 else 1.6] * len(grid)
-    return charts.draw(grid, _axis(curves, ends=True), heights)
+    return charts.draw(grid, _axis(scores.index, ends=True), heights)
 
 
 def weight_norms(dense: Mapping[str, np.ndarray], final: Mapping[str, np.ndarray] | None) -> Figure:
@@ -189,45 +197,43 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def costs(points: Sequence[tuple[str, float, Mapping[str, float | None]]], label: str) -> Figure:
-    """A panel a score, a point a model: (name, what it costs, its scores)."""
-    styles = looks([name for name, *_ in points])
+def costs(points: pd.DataFrame, cost: str, scores: Sequence[str]) -> Figure:
+    """A panel a score, a point a model: `points` has a model a line, `cost` and `scores` of it."""
+    styles = looks([*points.index])
     panels = []
-    for title in points[0][2]:
+    for title in scores:
         series = [
-            Series(name, (x,), (y,), {**styles[name], "markersize": 7}, front=True)
-            for name, x, scores in points
-            if (y := scores[title]) is not None
+            Series(str(name), (x,), (y,), {**styles[str(name)], "markersize": 7}, front=True)
+            for name, x, y in points[[cost, title]].dropna().itertuples()
         ]
         if series:
             panels.append(Panel(title, series, charts.levels(series)))
-    legend = [(name, {**styles[name], "linestyle": ""}) for name, *_ in points]
-    at = sorted(x for _, x, _ in points)
-    margin = 0.08 * (at[-1] - at[0])
-    limits = (at[0] - margin, at[-1] + margin)
+    legend = [(name, {**style, "linestyle": ""}) for name, style in styles.items()]
+    low, high = min(points[cost]), max(points[cost])
+    margin = 0.08 * (high - low)
+    limits = (low - margin, high + margin)
     ticks = [(x, f"{x:,g}") for x in round_numbers(*limits)]
-    axis = Axis(label, limits, ticks, lambda x: f"{x:.1f} {label}")
+    axis = Axis(cost, limits, ticks, lambda x: f"{x:.1f} {cost}")
     return charts.draw([panels], axis, [2.4], legend=legend)
 
 
 def side_by_side(
-    runs: Mapping[str, Sequence[tuple[str, Curve]]], *, chance: float, small: bool
+    panels: Mapping[str, Mapping[str, pd.Series]], *, chance: float, small: bool
 ) -> Figure:
-    """Curves of several runs: by panel (run, curve) each; `small` for a panel a language."""
-    names = list(dict.fromkeys(name for found in runs.values() for name, _ in found))
-    styles, panels = looks(names), []
-    for title, found in runs.items():
+    """Scores of several runs, by panel and run; `small` for a panel a language."""
+    styles = looks(list(dict.fromkeys(name for found in panels.values() for name in found)))
+    drawn = []
+    for title, found in panels.items():
         series = [
-            _line(curve, name, styles[name], end="" if small else name)._replace(front=not small)
-            for name, curve in found
+            _line(name, one, styles[name], end="" if small else name, front=not small)
+            for name, one in found.items()
         ]
-        panels.append(Panel(title, series, charts.levels(series, FULL * chance)))
-    curves = [curve for found in runs.values() for _, curve in found]
-    axis = _axis(curves, ends=small)
+        drawn.append(Panel(title, series, charts.levels(series, FULL * chance)))
+    at = [x for found in panels.values() for one in found.values() for x in one.dropna().index]
+    axis = _axis(at, ends=small)
     if not small:
-        heights = [max(3.2, 0.128 * len(names))] * len(panels)
-        return charts.draw([[panel] for panel in panels], axis, heights, chance=FULL * chance)
-    limits = charts.levels([one for panel in panels for one in panel.series], FULL * chance)
-    grid = charts.lines_of([panel._replace(limits=limits) for panel in panels])
-    legend = [(name, styles[name]) for name in names]
-    return charts.draw(grid, axis, [1.15] * len(grid), legend=legend)
+        heights = [max(3.2, 0.128 * len(styles))] * len(drawn)
+        return charts.draw([[panel] for panel in drawn], axis, heights, chance=FULL * chance)
+    limits = charts.levels([one for panel in drawn for one in panel.series], FULL * chance)
+    grid = charts.lines_of([panel._replace(limits=limits) for panel in drawn])
+    return charts.draw(grid, axis, [1.15] * len(grid), legend=[*styles.items()])

@@ -1,6 +1,8 @@
 """jinja2's templates, which lie in the folder templates."""
 
+import re
 from functools import cache
+from typing import Any
 
 import jinja2
 
@@ -30,3 +32,10 @@ def latex() -> jinja2.Environment:
         keep_trailing_newline=True,
         trim_blocks=True,
     )
+
+
+def sentences(template: str, macro: str, known: dict[str, Any]) -> list[str]:
+    """The paragraphs that a macro of a template says of what is known, each in one line."""
+    text = environment().get_template(template).make_module(known)
+    parts = re.split(r"\n\s*\n", getattr(text, macro)())
+    return [" ".join(part.split()) for part in parts if part.strip()]

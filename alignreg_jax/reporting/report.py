@@ -13,8 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import figures, series, served, training_notes
-from alignreg_jax.reporting.card import serves_sizes
+from alignreg_jax.reporting import figures, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.results import Results, read_json, read_results
@@ -24,6 +23,7 @@ from alignreg_jax.reporting.run_tables import (
     steps_table,
     tags_table,
 )
+from alignreg_jax.reporting.run_words import notes, said
 from alignreg_jax.reporting.svg import png
 from alignreg_jax.reporting.tables import count, percent
 from alignreg_jax.reporting.tracking import METRICS_FILE, Event, read_events
@@ -82,16 +82,8 @@ def report_html(
     first, last = results["prune_steps"][0], results["prune_steps"][-1]
     title = f"{results['method']} on {results['task']}"
     steps = len(results["prune_steps"]) - 1
-    if serves_sizes(results):
-        lead = "Fine-tuned on English, then trained at all sizes at once, down to "
-        lead += f"{percent(last['remaining'])} % of the encoder’s weights."
-    elif steps:
-        lead = f"Fine-tuned on English, then pruned in {count(steps, 'step')} to "
-        lead += f"{percent(last['remaining'])} % of the encoder’s weights."
-    else:
-        lead = "Fine-tuned on English, not pruned."
     first_words = [paragraph(_finding(results), "finding")]
-    first_words += map(paragraph, training_notes.notes(events))
+    first_words += map(paragraph, notes(events))
     tables = [
         table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
         table(languages_table(results), "Every language"),
@@ -118,7 +110,7 @@ def report_html(
         ("How it was made", _origin(results, config)),
     ]
     facts = _key_facts(results, first, last)
-    return page(title, f"{lead} Seed {results['seed']}.", first_words, sections, facts)
+    return page(title, " ".join(said("lead", results)), first_words, sections, facts)
 
 
 def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[str, str, str, str]]:
@@ -151,73 +143,27 @@ def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[st
 
 def _finding(results: Results) -> str:
     """What the figures show, in two sentences; nothing of what was not measured."""
-    last = results["prune_steps"][-1]
-    if last["prune_step"] == 0:
-        return ""
-    kept = [
-        f"{who} {percent(share, 0)} % of {whose} dense score{on_average}"
-        for who, whose, on_average, share in (
-            ("English keeps", "its", "", last["retention"]["en"]),
-            (
-                "the other languages keep",
-                "their",
-                " on average",
-                last["retention"]["zero_shot_avg"],
-            ),
-        )
-        if share is not None
-    ]
-    text = ""
-    if kept:
-        text = f"At {percent(last['remaining'], 0)} % of the encoder’s weights,"
-        text += f" {' and '.join(kept)}."
-    others = [
-        curve
-        for curve in series.curves(results)
-        if curve.language != series.ENGLISH and curve.change is not None
-    ]
-    if not others:
-        return text
-    if percent(others[0].dense) == percent(others[0].final) or (others[0].change or 0.0) >= 0:
-        return f"{text} No other language loses anything.".strip()
-    text += f" The most is lost in {_journey(others[0])}"
-    return (text + (f", the least in {_journey(others[-1])}." if len(others) > 1 else ".")).strip()
-
-
-def _journey(curve: series.Curve) -> str:
-    return f"{curve.language} ({percent(curve.dense)} → {percent(curve.final)})"
+    others = series.ends(results).drop(series.ENGLISH, errors="ignore").dropna()
+    told = [f"{name} ({percent(a)} → {percent(z)})" for name, a, z, _ in others.itertuples()]
+    loses = any(z < a and percent(a) != percent(z) for _, a, z, _ in others[:1].itertuples())
+    return " ".join(said("finding", results, ends=told, loses=loses))
 
 
 def _accuracy(results: Results) -> list[Part]:
-    curves = series.curves(results)
-    common = series.everywhere(results)
-    mean = series.mean_curve(results, common)
-    metric = first_word(metric_name(results["metric"]))
-    caption = f"{metric} of every language against what remains of the encoder’s weights"
-    caption += ", from dense on the left to sparse on the right."
-    if not all(curve.every_step for curve in curves):
-        caption += f" The line of the mean is over the {count(len(common), 'language')} that every"
-        caption += f" step evaluated ({', '.join(common)}), so that its points can be compared;"
-        caption += (
-            " diamonds are the mean over all zero-shot languages, at the steps that evaluated"
-        )
-        caption += " all of them. Dotted lines join languages that were not evaluated in between."
-    panels = (
-        "One panel per language, those that lose most first. The numbers are the dense score and"
-    )
-    panels += " the last one, the level line continues the dense score, and the orange line is the"
-    panels += " zero-shot mean of the figure above."
-    small = figures.languages(curves, mean, chance=results["chance"])
+    scores = series.scores(results)
+    common, partial = series.common_languages(scores), scores.isna().any(axis=None)
+    caption, panels, spoken = said("accuracy", results, common=common, partial=partial)
+    small = figures.languages(scores, series.ends(results), chance=results["chance"])
     return [
-        drawing(_overview(results), "accuracy", _spoken(results), caption),
+        drawing(_overview(results), "accuracy", spoken, caption),
         drawing(small, "languages", "One panel per language", panels),
     ]
 
 
 def _overview(results: Results) -> Figure:
     return figures.accuracy(
-        series.curves(results),
-        series.mean_curve(results, series.everywhere(results)),
+        series.scores(results),
+        series.ends(results),
         series.full_means(results),
         chance=results["chance"],
         title=f"{metric_name(results['metric'])} on the {results['split']} set (%)",
@@ -227,18 +173,6 @@ def _overview(results: Results) -> Figure:
 def _zero_shot(step: Results) -> list[str]:
     """The languages other than English that a step evaluated."""
     return sorted(name for name in step["languages"] if name != series.ENGLISH)
-
-
-def _spoken(results: Results) -> str:
-    """The overview in words, for those who cannot see it."""
-    parts = [
-        f"at {percent(step['remaining'], 0)} percent remaining"
-        + ("" if step["en"] is None else f" English {percent(step['en'])},")
-        + f" zero-shot mean {percent(step['zero_shot_avg'])} over"
-        + f" {count(len(_zero_shot(step)), 'language')}"
-        for step in results["prune_steps"]
-    ]
-    return f"Line chart of {metric_name(results['metric'])}: " + "; ".join(parts)
 
 
 def _weights(events: Sequence[Event]) -> list[Part]:

@@ -202,20 +202,3 @@ def read_results(workdir: Path) -> Results:
     if not results.get("prune_steps"):
         raise UserError(f"{path}: no evaluation yet, so there is nothing to report")
     return results
-
-
-def read_rows(path: Path, columns: Sequence[str]) -> list[list[str]]:
-    """The lines of a results.csv below its header, as text, so that every digit stays.
-
-    Raises:
-        UserError: it is missing or no such table.
-    """
-    try:
-        lines = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8"))))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
-    except (ValueError, OSError, csv.Error) as error:
-        raise UserError(f"{path}: not a table ({error})") from None
-    if not lines or tuple(lines[0]) != tuple(columns):
-        raise UserError(f"{path}: its columns are not {','.join(columns)}")
-    return lines[1:]

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
+import pandas as pd
 
 from alignreg_jax.reporting.results import Results
 from alignreg_jax.reporting.tracking import Event
@@ -11,74 +14,53 @@ from alignreg_jax.reporting.tracking import Event
 ENGLISH = "en"
 
 
-@dataclass(frozen=True)
-class Curve:
-    """The score of one language against what remains of the prunable weights; both fractions."""
+def ends(results: Results) -> pd.DataFrame:
+    """By language its `dense` score, the `final` one and the `change`; NaN where not measured.
 
-    language: str
-    remaining: tuple[float, ...]
-    values: tuple[float, ...]
-    every_step: bool
-    dense: float | None = None
-    final: float | None = None
-
-    @property
-    def change(self) -> float | None:
-        """Score after the last pruning step minus the dense one; None unless both were measured."""
-        if self.dense is None or self.final is None:
-            return None
-        return self.final - self.dense
-
-
-def curves(results: Results) -> list[Curve]:
-    """One curve per language, English first, then those that lost most, last those not known.
-
-    A language may have been left out of the dense evaluation, or of the last one.
+    English first, then those that lost most, last those whose change is not known. A language may
+    have been left out of the dense evaluation, or of the last one.
     """
-    steps = results["prune_steps"]
-    found = []
-    for language in {name: None for step in steps for name in step["languages"]}:
-        points = [
-            (step["remaining"], step["languages"][language])
-            for step in steps
-            if language in step["languages"]
-        ]
-        remaining, values = zip(*points, strict=True)
-        dense = steps[0]["languages"].get(language) if steps[0]["prune_step"] == 0 else None
-        final = steps[-1]["languages"].get(language)
-        found.append(Curve(language, remaining, values, len(points) == len(steps), dense, final))
-
-    def order(curve: Curve) -> tuple[bool, bool, float, str]:
-        english, change = curve.language == ENGLISH, curve.change
-        return not english, change is None, change or 0.0, curve.language
-
-    return sorted(found, key=order)
-
-
-def everywhere(results: Results) -> tuple[str, ...]:
-    """The zero-shot languages that every pruning step evaluated, so that means can be compared."""
-    return tuple(
-        sorted(c.language for c in curves(results) if c.every_step and c.language != ENGLISH)
+    first, last = results["prune_steps"][0], results["prune_steps"][-1]
+    dense = first["languages"] if first["prune_step"] == 0 else {}
+    names = {name for step in results["prune_steps"] for name in step["languages"]}
+    found = pd.DataFrame(
+        {"dense": pd.Series(dense, dtype=float), "final": pd.Series(last["languages"])},
+        index=sorted(names, key=lambda name: (name != ENGLISH, name)),
     )
+    found = found.assign(change=found.final - found.dense, other=found.index != ENGLISH)
+    return found.sort_values(["other", "change"], kind="stable").drop(columns="other")
 
 
-def mean_curve(results: Results, languages: Sequence[str]) -> Curve | None:
-    """The mean score over languages that every pruning step evaluated; None without any."""
+def scores(results: Results) -> pd.DataFrame:
+    """A pruning step a line, by the fraction that remains; a language a column, as in `ends`."""
     steps = results["prune_steps"]
-    if not languages or not steps:
-        return None
-    means = [float(np.mean([step["languages"][name] for name in languages])) for step in steps]
-    remaining = tuple(step["remaining"] for step in steps)
-    return Curve("zero-shot mean", remaining, tuple(means), True)
+    remaining = pd.Index([step["remaining"] for step in steps], name="remaining")
+    found = pd.DataFrame([step["languages"] for step in steps], index=remaining, dtype=float)
+    return found.reindex(columns=ends(results).index)
 
 
-def full_means(results: Results) -> Curve:
+def common_languages(evaluations: pd.DataFrame) -> tuple[str, ...]:
+    """The languages other than English that all evaluations have, so that means can be compared."""
+    return tuple(sorted({*evaluations.dropna(axis=1)} - {ENGLISH}))
+
+
+def mean_over(evaluations: pd.DataFrame, languages: Sequence[str]) -> pd.Series:
+    """The mean score over the given languages, of those evaluations that have all of them."""
+    if not languages:
+        return pd.Series(dtype=float, index=evaluations.index[:0])
+    found = evaluations.reindex(columns=list(languages))
+    # In the order of their names, so that equal scores have equal means to the last bit
+    total = reduce(add, (found.loc[:, name] for name in languages))
+    return (total / len(languages)).dropna()
+
+
+def full_means(results: Results) -> pd.Series:
     """The mean over all zero-shot languages of the run, at the steps that evaluated all of them."""
     most = max(step["evaluated"] for step in results["prune_steps"])
-    steps = [step for step in results["prune_steps"] if step["evaluated"] == most]
-    steps = [step for step in steps if step["zero_shot_avg"] is not None]
-    remaining = tuple(step["remaining"] for step in steps)
-    return Curve("zero-shot mean", remaining, tuple(s["zero_shot_avg"] for s in steps), False)
+    whole = [step for step in results["prune_steps"] if step["evaluated"] == most]
+    remaining = [step["remaining"] for step in whole]
+    means = [step["zero_shot_avg"] for step in whole]
+    return pd.Series(means, index=remaining, dtype=float).dropna()
 
 
 @dataclass(frozen=True)

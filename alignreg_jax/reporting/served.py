@@ -1,16 +1,21 @@
 """What a model weighs and takes beside what it scores: of a deployed one, and at every size."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import pandas as pd
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures
 from alignreg_jax.reporting.page import Part, drawing, paragraph, table
 from alignreg_jax.reporting.results import read_json
+from alignreg_jax.reporting.run_tables import worst
 from alignreg_jax.reporting.tables import Entry, Table, percent
 
 FACTS, SIZES = "deploy.json", "sizes.json"
+SCORES = ("zero-shot mean (%)", "English (%)")
 FOLDER = "served"  # where in a run's workdir a deployed model is looked for
 
 
@@ -35,24 +40,26 @@ def chosen(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def deployed(facts: Mapping[str, Any]) -> list[Part]:
     """Every form that was tried, with size and time, and what languages lost by the one kept."""
-    rows = []
+    lines = []
     for model in facts["models"]:
         compared = model["compared"].values()
-        shares = [100 * each["flips"] / each["answers"] for each in compared if each["answers"]]
+        shares = [each["flips"] / each["answers"] for each in compared if each["answers"]]
         refused = ", ".join(facts["refused"].get(model["name"], ()))
-        rows.append(
-            [
-                model["name"],
-                f"{model['bytes'] / 1e6:.1f}",
-                *(f"{model['milliseconds'].get(shape, 0):.1f}" for shape in facts["shapes"]),
-                *(_score(model[name]) for name in ("en", "zero_shot_avg")),
-                _score(model["worst"] and model["worst"]["value"]),
-                f"{max(shares):.1f}" if shares else "–",
-                Entry("kept", best=True) if model["name"] == facts["kept"] else refused or "–",
-            ]
+        times = {f"{at} ms": f"{model['milliseconds'].get(at, 0):.1f}" for at in facts["shapes"]}
+        lines.append(
+            {
+                "form": model["name"],
+                "MB": f"{model['bytes'] / 1e6:.1f}",
+                **times,
+                "en": _score(model["en"]),
+                "zero-shot": _score(model["zero_shot_avg"]),
+                "worst": _score(model["worst"] and model["worst"]["value"]),
+                "others %": percent(max(shares, default=None)),
+                "gate": Entry("kept", best=True)
+                if model["name"] == facts["kept"]
+                else refused or "–",
+            }
         )
-    times = [f"{shape} ms" for shape in facts["shapes"]]
-    header = ["form", "MB", *times, "en", "zero-shot", "worst", "others %", "gate"]
     note = (
         f"Times on {facts['machine']}, {facts['threads']} thread, for rows x pieces. Others:"
         " answers that are not those of the float model, in the language with most; a form in which"
@@ -60,77 +67,78 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
         " names. Scores of “dense” are on all rows that the run evaluates, the others’ on those"
         " that were compared, so only these compare with one another."
     )
-    points = [
-        (
-            model["name"],
-            {"MB": model["bytes"] / 1e6, f"ms ({facts['shapes'][0]})": _first(model, facts)},
-            {"zero-shot mean (%)": model["zero_shot_avg"], "English (%)": model["en"]},
-        )
-        for model in facts["models"]
-        if model["name"] != "dense"
-    ]
-    parts = [table(Table(header, rows, note=note), "Before and after it was deployed")]
-    parts += costs(points, "served")
-    kept = chosen(facts)
-    rows = []
+    parts = [table(Table.of(lines, note), "Before and after it was deployed")]
+    models = {model["name"]: model for model in facts["models"] if model["name"] != "dense"}
+    parts += costs(points(models, facts["shapes"][0]), "served")
+    lines, kept = [], chosen(facts)
     for language, each in kept["compared"].items():
         before, after = each.get("scores") or (None, None)
         gap = each.get("difference")
-        change = "–" if gap is None else f"{gap[0]:+.1f} … {gap[1]:+.1f}"
-        other = 100 * each["flips"] / each["answers"] if each["answers"] else None
-        cells = [_score(other), _score(before), _score(after), change]
-        rows.append([language, str(each["answers"]), *cells])
-    header = ["language", "answers", "others %", "before", "served", "95 % of the difference"]
-    if rows:
-        parts.append(table(Table(header, rows), f"Every language, served as {kept['name']} (%)"))
+        lines.append(
+            {
+                "language": language,
+                "answers": str(each["answers"]),
+                "others %": percent(each["flips"] / each["answers"] if each["answers"] else None),
+                "before": _score(before),
+                "served": _score(after),
+                "95 % of the difference": f"{gap[0]:+.1f} … {gap[1]:+.1f}" if gap else "–",
+            }
+        )
+    if lines:
+        parts.append(table(Table.of(lines), f"Every language, served as {kept['name']} (%)"))
     return parts
 
 
 def sizes(found: Mapping[str, Any]) -> list[Part]:
     """The sizes of a model that serves every size, by export/sizes.json."""
-    rows, points = [], []
+    lines, rows = [], {}
     for one in found["sizes"]:
-        scores = [percent(one[name]) for name in ("en", "zero_shot_avg")]
-        worst = one["worst"]
-        rows.append(
-            [
-                f"{one['size']:g}",
-                percent(one["encoder_weights"]),
-                f"{one['parameters'] / 1e6:.1f}",
-                f"{one['megabytes']:.1f}",
-                *scores,
-                f"{worst['language']} {percent(worst['value'])}" if worst else "–",
-            ]
+        lines.append(
+            {
+                "size": f"{one['size']:g}",
+                "encoder %": percent(one["encoder_weights"]),
+                "million parameters": f"{one['parameters'] / 1e6:.1f}",
+                "MB": f"{one['megabytes']:.1f}",
+                "en": percent(one["en"]),
+                "zero-shot": percent(one["zero_shot_avg"]),
+                "worst": worst(one),
+            }
         )
-        both = {"zero-shot mean (%)": one["zero_shot_avg"], "English (%)": one["en"]}
-        values = {name: None if score is None else 100 * score for name, score in both.items()}
-        points.append((f"size {one['size']:g}", {"MB": one["megabytes"]}, values))
-    header = ["size", "encoder %", "million parameters", "MB", "en", "zero-shot", "worst"]
-    return [table(Table(header, rows), "What each size weighs"), *costs(points, "sizes")]
+        rows[f"size {one['size']:g}"] = (one["megabytes"], one["zero_shot_avg"], one["en"])
+    drawn = pd.DataFrame.from_dict(rows, "index", dtype=float, columns=["MB", *SCORES])
+    drawn[[*SCORES]] *= 100
+    return [table(Table.of(lines), "What each size weighs"), *costs(drawn, "sizes")]
 
 
-Point = tuple[str, Mapping[str, float], Mapping[str, float | None]]
+def points(models: Mapping[str, Mapping[str, Any]], shape: str) -> pd.DataFrame:
+    """What deployed models cost beside what they score; NaN for what was not measured."""
+    rows = {
+        name: (
+            model["bytes"] / 1e6,
+            model["milliseconds"].get(shape) or None,
+            *(model["zero_shot_avg"], model["en"]),
+        )
+        for name, model in models.items()
+    }
+    columns = ["MB", f"ms ({shape})", *SCORES]
+    return pd.DataFrame.from_dict(rows, "index", dtype=float, columns=columns)
 
 
-def costs(points: Sequence[Point], name: str) -> list[Part]:
-    """Scores against each of the costs, a point a model: (name, costs, scores)."""
+def costs(models: pd.DataFrame, name: str) -> list[Part]:
+    """Scores against each of the costs, a point a model: as of `points`, a model a line."""
     parts = []
-    for number, cost in enumerate(points[0][1] if len(points) > 1 else ()):
-        known = [(who, costs[cost], scores) for who, costs, scores in points if costs[cost] > 0]
-        if len({x for _, x, _ in known}) < 2 or not any(y for *_, s in known for y in s.values()):
+    for number, cost in enumerate(models.columns.drop([*SCORES])):
+        known = models.loc[models[cost].notna()]
+        if len({*known[cost]}) < 2 or not np.nan_to_num(known[[*SCORES]]).any():
             continue
         spoken = f"Scores against {cost}: " + "; ".join(
-            f"{who} {x:.1f}: " + ", ".join(_score(y) for y in scores.values())
-            for who, x, scores in known
+            f"{who} {x:.1f}: {_score(mean)}, {_score(english)}"
+            for who, x, mean, english in known[[cost, *SCORES]].itertuples()
         )
-        figure = figures.costs(known, cost)
+        figure = figures.costs(known, cost, SCORES)
         parts.append(drawing(figure, f"{name}{number}", spoken, f"Scores against {cost}."))
     return parts or [paragraph("Nothing was measured that could be drawn.", "note")]
 
 
-def _first(model: Mapping[str, Any], facts: Mapping[str, Any]) -> float:
-    return float(model["milliseconds"].get(facts["shapes"][0]) or 0.0)
-
-
 def _score(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f}"
+    return percent(value and value / 100)

@@ -5,13 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.report import flat, write_report
 from alignreg_jax.reporting.results import Results, read_json, read_results
-from alignreg_jax.reporting.series import ENGLISH, Curve
+from alignreg_jax.reporting.run_tables import worst
+from alignreg_jax.reporting.series import ENGLISH, common_languages, mean_over
 from alignreg_jax.reporting.tables import Entry, Table, count, percent, with_interval
 from alignreg_jax.support.files import atomic_write
 
@@ -118,57 +121,50 @@ def _names(runs: Sequence[tuple[Path, Results, Mapping[str, Any]]]) -> list[str]
 
 
 def _common(runs: Sequence[Known]) -> tuple[str, ...]:
-    sets = [set(step["languages"]) for run in runs for step in run.results["prune_steps"]]
-    return tuple(sorted(set.intersection(*sets) - {ENGLISH}))
+    return common_languages(pd.concat([series.scores(run.results) for run in runs]))
 
 
 def _summary(runs: Sequence[Known], common: Sequence[str]) -> Table:
-    rows, best = [], {}
+    lines, best = [], {}
     for name in ("en", "zero_shot_avg"):
         best[name] = max((run.last[name] for run in runs if run.last[name] is not None), default=0)
     for run in runs:
-        last, ends, row = run.last, run.last.get("intervals", {}), []
-        for name in ("en", "zero_shot_avg"):
-            text = with_interval(last[name], ends.get(name))
-            row.append(Entry(text, best=last[name] == best[name]))
-        mean = series.mean_curve(run.results, common)
-        worst = last["worst"]
-        seed, steps = run.results["seed"], len(run.results["prune_steps"]) - 1
-        rows.append(
-            [
-                run.name,
-                str(seed),
-                str(steps),
-                percent(last["remaining"]),
-                *row,
-                percent(mean.values[-1] if mean else None),
-                f"{worst['language']} {percent(worst['value'])}" if worst else "–",
-                percent(last["retention"]["zero_shot_avg"]),
-                f"{run.results['wall_seconds']:,.0f}" if "wall_seconds" in run.results else "–",
-            ]
+        last, ends = run.last, run.last.get("intervals", {})
+        shown = {
+            name: Entry(with_interval(last[name], ends.get(name)), best=last[name] == best[name])
+            for name in best
+        }
+        mean = mean_over(series.scores(run.results), common)
+        seconds = run.results.get("wall_seconds")
+        lines.append(
+            {
+                "run": run.name,
+                "seed": str(run.results["seed"]),
+                "steps": str(len(run.results["prune_steps"]) - 1),
+                "remaining": percent(last["remaining"]),
+                "en": shown["en"],
+                "zero-shot": shown["zero_shot_avg"],
+                f"same {len(common)}": percent(mean.iloc[-1] if common else None),
+                "worst": worst(last),
+                "zero-shot kept": percent(last["retention"]["zero_shot_avg"]),
+                "seconds": "–" if seconds is None else f"{seconds:,.0f}",
+            }
         )
-    header = ["run", "seed", "steps", "remaining", "en", "zero-shot", f"same {len(common)}"]
-    header += ["worst", "zero-shot kept", "seconds"]
     note = "±: half of the 95 % interval over test examples; another training would differ by more."
-    return Table(header, rows, note=note)
+    return Table.of(lines, note)
 
 
 def _figures(runs: Sequence[Known], common: Sequence[str]) -> list[Part]:
-    chance = runs[0].results["chance"]
-    panels: dict[str, list[tuple[str, Curve]]] = {}
-    curves = {run.name: series.curves(run.results) for run in runs}
-    for run in runs:
-        if mean := series.mean_curve(run.results, common):
-            panels.setdefault("zero-shot mean (%)", []).append((run.name, mean))
-    for name, found in curves.items():
-        for curve in found:
-            if curve.language == ENGLISH:
-                panels.setdefault("English (%)", []).append((name, curve))
-    small: dict[str, list[tuple[str, Curve]]] = {}
-    for name, found in curves.items():
-        for curve in found:
-            small.setdefault(curve.language, []).append((name, curve))
-    parts = []
+    chance, parts = runs[0].results["chance"], []
+    scores = {run.name: series.scores(run.results) for run in runs}
+    small: dict[str, dict[str, pd.Series]] = {}
+    for run, found in scores.items():
+        for language in map(str, found):
+            small.setdefault(language, {})[run] = found.loc[:, language]
+    panels = {"English (%)": small[ENGLISH]} if ENGLISH in small else {}
+    if common:
+        means = {run: mean_over(found, common) for run, found in scores.items()}
+        panels = {"zero-shot mean (%)": means, **panels}
     if panels:
         caption = f"The mean is over {', '.join(common) or 'no language'}."
         figure = figures.side_by_side(panels, chance=chance, small=False)
@@ -179,38 +175,25 @@ def _figures(runs: Sequence[Known], common: Sequence[str]) -> list[Part]:
 
 
 def _languages(runs: Sequence[Known]) -> Table:
-    names = list(dict.fromkeys(name for run in runs for name in run.last["languages"]))
-    names.sort(key=lambda name: (name != ENGLISH, name))
-    rows = []
-    for language in names:
-        scores = [run.last["languages"].get(language) for run in runs]
-        top = max(score for score in scores if score is not None)
-        cells = [Entry(percent(score), best=score == top) for score in scores]
-        rows.append([language, *cells])
-    return Table(["language", *(run.name for run in runs)], rows)
+    scores = pd.DataFrame({run.name: run.last["languages"] for run in runs})
+    lines = []
+    for name in sorted(map(str, scores.index), key=lambda name: (name != ENGLISH, name)):
+        found = scores.loc[name].to_dict()
+        top = scores.loc[name].max()
+        cells = {run: Entry(percent(score), best=score == top) for run, score in found.items()}
+        lines.append({"language": name, **cells})
+    return Table.of(lines)
 
 
 def _costs(runs: Sequence[Known]) -> list[Part]:
     """Megabytes and milliseconds of the runs that were deployed."""
-    shown = [(run, served.chosen(run.served)) for run in runs if run.served]
+    shown = {run.name: served.chosen(run.served) for run in runs if run.served}
     if not shown:
         return []
-    shape = next(iter(shown[0][1]["milliseconds"]), "")
-    points = [
-        (
-            run.name,
-            {"MB": model["bytes"] / 1e6, f"ms ({shape})": model["milliseconds"].get(shape) or 0.0},
-            {"zero-shot mean (%)": model["zero_shot_avg"], "English (%)": model["en"]},
-        )
-        for run, model in shown
-    ]
-    rows = [
-        [name, *(f"{x:.1f}" for x in cost.values())]
-        + ["–" if y is None else f"{y:.1f}" for y in scores.values()]
-        for name, cost, scores in points
-    ]
-    header = ["run", *points[0][1], *points[0][2]]
-    return [table(Table(header, rows), "The form that was kept"), *served.costs(points, "served")]
+    shape = next(iter(next(iter(shown.values()))["milliseconds"]), "")
+    points = served.points(shown, shape)
+    lines = [{"run": str(name), **line} for name, line in (points / 100).map(percent).iterrows()]
+    return [table(Table.of(lines), "The form that was kept"), *served.costs(points, "served")]
 
 
 def _settings(runs: Sequence[Known]) -> Part:

@@ -1,7 +1,8 @@
 """A table as cells, and as text for a terminal, Markdown or LaTeX; page.html has it as HTML."""
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from typing import NamedTuple
@@ -45,6 +46,11 @@ class Table:
     groups: Sequence[str] = ()
     muted: Sequence[int] = ()
 
+    @classmethod
+    def of(cls, lines: Sequence[Mapping[str, str | Entry]], note: str = "") -> "Table":
+        """A table of lines that are {heading: cell}, all with the same headings."""
+        return cls([*lines[0]], [[*line.values()] for line in lines], note=note)
+
     def spans(self) -> list[tuple[str, int]]:
         """Neighbouring columns under one name: (name, how many)."""
         return [(name, len(list(found))) for name, found in groupby(self.groups)]
@@ -57,14 +63,20 @@ class Table:
 
 def percent(fraction: float | None, digits: int = 1) -> str:
     """A fraction as percent without the sign; a dash where there is none."""
-    return "–" if fraction is None else f"{100 * fraction:.{digits}f}"
+    if fraction is None or math.isnan(fraction):
+        return "–"
+    return f"{100 * fraction:.{digits}f}"
+
+
+def with_half(value: float | None, half: float | None) -> str:
+    """A score as percent with half the width of its interval, if it has one."""
+    text, wide = percent(value), percent(half)
+    return text if "–" in (text, wide) else f"{text} ± {wide}"
 
 
 def with_interval(value: float | None, interval: Sequence[float] | None) -> str:
-    """A score as percent with half the width of its interval, if it has one."""
-    if value is None or interval is None:
-        return percent(value)
-    return f"{percent(value)} ± {percent((interval[1] - interval[0]) / 2)}"
+    """The same from the two ends."""
+    return with_half(value, (interval[1] - interval[0]) / 2 if interval else None)
 
 
 def count(number: int, noun: str) -> str:

@@ -17,8 +17,7 @@ from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.elastic import Tau
 from alignreg_jax.reporting import results as reporting
-from alignreg_jax.reporting import training_notes
-from alignreg_jax.reporting.card import model_card
+from alignreg_jax.reporting import run_words
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
 from alignreg_jax.run import sizes
 from alignreg_jax.run.digests import of_tokenizer
@@ -92,6 +91,8 @@ class Artifacts:
         Raises:
             UserError: the encoder's tokenizer, which is copied, is not the one that was used.
         """
+        from alignreg_jax.reporting.card import model_card  # its tables take half a second
+
         inputs, model = self._inputs, self._config.model
         _check_tokenizer(inputs)
         folder = self.workdir / "export"
@@ -119,7 +120,7 @@ class Artifacts:
                 command=self._command,
                 pair=inputs.dataset.train.text_b is not None,
                 stock=inputs.encoder.config.stock,
-                notes=training_notes.notes(read_events(self.workdir / METRICS_FILE)),
+                notes=run_words.notes(read_events(self.workdir / METRICS_FILE)),
             ),
         )
         splits = (inputs.dataset.train, *inputs.dataset.test.values())

@@ -9,18 +9,22 @@ out.
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import scoring
-from alignreg_jax.evaluation.summary import summarize
-from alignreg_jax.reporting.results import read_rows
-from alignreg_jax.reporting.sweeps.records import RESULTS_COLUMNS
 from alignreg_jax.reporting.sweeps.report import write_tables
-from alignreg_jax.reporting.sweeps.runs import FinishedRun, Run, Sweep, SweepFacts
+from alignreg_jax.reporting.sweeps.runs import (
+    PLACE,
+    RESULTS_COLUMNS,
+    FinishedRun,
+    Kind,
+    Sweep,
+    SweepFacts,
+    make_sweep,
+    read_table,
+)
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.rows import load_data
 from alignreg_jax.support import flags
@@ -28,8 +32,6 @@ from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.config import SweepConfig
 from alignreg_jax.sweeping.starts import field_paths
 from alignreg_jax.sweeping.table import sweep_facts
-
-_PLACE = len(("method", "task", "seed"))
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -59,46 +61,27 @@ def _run(arguments: Sequence[str]) -> int:
     title = flags.config_title(arguments)
     command = ["python", "-m", "alignreg_jax.sweep", *_without_workdir(arguments)]
     facts = sweep_facts(sweep, title=title, command=shlex.join(command))
-    runs = read_runs(folder / "results.csv", facts, _chances(sweep))
-    print(write_tables(folder, Sweep(facts, tuple(runs))))
+    print(write_tables(folder, read(folder / "results.csv", facts, _chances(sweep))))
     return 0
 
 
-def read_runs(path: Path, facts: SweepFacts, chances: Mapping[str, float]) -> list[Run]:
-    """The runs whose scores a sweep's results.csv holds, in the order of rows, tasks and seeds.
+def read(path: Path, facts: SweepFacts, chances: Mapping[str, float]) -> Sweep:
+    """The sweep of a results.csv.
 
     Raises:
         UserError: the file is missing or has other columns; a run is no part of the sweep.
     """
-    lines = read_rows(path, RESULTS_COLUMNS)
-    found = {}
-    for (row, task, seed), group in groupby(lines, lambda line: tuple(line[:_PLACE])):
+    records = read_table(path, RESULTS_COLUMNS)
+    kinds, sources = {}, {}
+    for row, task, seed in records[[*PLACE]].drop_duplicates().to_numpy():
         if row not in facts.rows or task not in facts.tasks:
             raise UserError(f"{path}: {row} on {task} is no part of this sweep; another --config?")
-        scores = [line[_PLACE:] for line in group]
-        source = FinishedRun(row, task, int(seed), path.parent / "runs", {})
-        place = (facts.rows.index(row), facts.tasks.index(task), int(seed))
-        found[place] = Run(source, _results(source, scores, chances[task]), scores)
-    return [found[place] for place in sorted(found)]
-
-
-def _results(source: FinishedRun, scores: Sequence[Sequence[str]], chance: float) -> dict[str, Any]:
-    """What results.json would say, as far as a table needs it."""
-    known = get_task(source.task.partition("@")[0])
-    splits = {split for _, _, split, *_ in scores}
-    split, steps = "test" if "test" in splits else "dev", []
-    mine = [line for line in scores if (line[2], line[4]) == (split, known.metric)]
-    for step, group in groupby(mine, lambda line: int(line[0])):
-        lines = list(group)
-        values = {language: float(value) for _, _, _, language, _, value, *_ in lines}
-        remaining, *_, nonzero, whole = map(float, (lines[0][1], *lines[0][6:]))
-        facts = {"remaining": remaining, "nonzero": nonzero, "remaining_total": whole}
-        sums = summarize(values, None, 0.0)
-        steps.append({"prune_step": step, **facts, **sums, "languages": values})
-    return {
-        **{"task": known.name, "method": source.row, "seed": source.seed, "chance": chance},
-        **{"metric": known.metric, "split": split, "prune_steps": steps},
-    }
+        place = (row, task, int(seed))
+        sources[place] = FinishedRun(*place, path.parent / "runs", {})
+        splits = {*records.split[records.task == task]}
+        metric, split = get_task(task.partition("@")[0]).metric, "test"
+        kinds[task] = Kind(metric, split if split in splits else "dev", chances[task])
+    return make_sweep(facts, records, kinds, sources)
 
 
 def _chances(sweep: SweepConfig) -> dict[str, float]:

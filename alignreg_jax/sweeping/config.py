@@ -20,7 +20,7 @@ from alignreg_jax.data import tasks as data_tasks
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import schedules
 from alignreg_jax.pruning.methods import PRESETS
-from alignreg_jax.reporting.sweeps.runs import TOLERANCE
+from alignreg_jax.reporting.sweeps.paper import TOLERANCE
 from alignreg_jax.support import flags
 from alignreg_jax.sweeping.starts import SET, TABLE, default_config
 

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import AVERAGE, read_cells
-from alignreg_jax.reporting.sweeps.comparisons import Power, powers
+from alignreg_jax.reporting.sweeps.cells import read_cells
+from alignreg_jax.reporting.sweeps.comparisons import powers
 from alignreg_jax.reporting.sweeps.dunnett import POWER, detectable
+from alignreg_jax.reporting.sweeps.paper import AVERAGE
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts, read_sweep
-from alignreg_jax.reporting.sweeps.verdict import paper_notes, points
+from alignreg_jax.reporting.sweeps.words import paper_notes, points
 from alignreg_jax.reporting.tables import count, percent
 
 PRIOR = 0.02
@@ -21,7 +22,8 @@ def outlook(facts: SweepFacts, finished: Sequence[FinishedRun]) -> str:
     The spread between seeds is that of the finished runs, or `PRIOR`. Only their results are read.
     """
     sweep = read_sweep(facts, finished)
-    known = {power.task: power for power in powers(sweep, read_cells(sweep))}
+    found = powers(sweep, read_cells(sweep))
+    known = dict(zip(found.task, found.spread, strict=True))
     seeds, rows = len(facts.seeds), len([row for row in facts.compared if row != "none"])
     if not rows:
         return f"Nothing to compare with {facts.baseline}.\n"
@@ -31,14 +33,14 @@ def outlook(facts: SweepFacts, finished: Sequence[FinishedRun]) -> str:
     )
 
 
-def _line(facts: SweepFacts, task: str, power: Power | None, seeds: int, rows: int) -> str:
+def _line(facts: SweepFacts, task: str, known: float | None, seeds: int, rows: int) -> str:
     where = "" if len(facts.tasks) == 1 else f" on {facts.column(task)}"
     text = f"{count(rows, 'row')} against {facts.baseline}{where} at"
     text += f" {percent(facts.tested_at, 0)} % remaining: "
     if seeds < 2:
         return f"{text}one seed a row tests nothing; two are the least, three or more the use.\n"
-    spread = PRIOR if power is None else power.spread
-    source = "a guess" if power is None else "of the finished runs"
+    spread = PRIOR if known is None else known
+    source = "a guess" if known is None else "of the finished runs"
     text += f"{seeds} seeds a row detect a difference of {points(detectable(spread, seeds, rows))}"
     text += f" points at {100 * POWER:.0f} % power if seeds spread by {points(spread)} points"
     text += f" ({source})."

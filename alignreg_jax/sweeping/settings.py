@@ -17,8 +17,8 @@ import numpy as np
 from alignreg_jax.pruning import masks, unit_cuts, units
 from alignreg_jax.reporting import svg
 from alignreg_jax.reporting.sweeps import settings
-from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.settings import Kept, Rows
+from alignreg_jax.reporting.tables import count
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import prepared
 from alignreg_jax.support import flags
@@ -41,12 +41,12 @@ def _run(arguments: Sequence[str]) -> int:
     program, example = "alignreg_jax.sweeping.settings", "configs/settings_demo.py"
     folder, sweep = again.parse(arguments, program, example)
     rows, facts = settings.rows_of(sweep.methods), sweep_facts(sweep)
-    runs = again.read_runs(folder / "results.csv", facts, dict.fromkeys(sweep.tasks, 0.0))
+    whole = again.read(folder / "results.csv", facts, dict.fromkeys(sweep.tasks, 0.0))
     parts = []
     for task in sweep.tasks:
         for remaining in sweep.remaining:
-            found = settings.compare(Sweep(facts, tuple(runs)), rows, task, remaining)
-            seeds = "1 seed" if found.seeds == 1 else f"{found.seeds} seeds"
+            found = settings.compare(whole, rows, task, remaining)
+            seeds = count(int(found.seeds.iloc[0]), "seed")
             title = f"## {task}, {100 * remaining:g} % of the encoder's weights, {seeds}"
             parts.append(f"{title}\n\n{settings.table(found)}")
     text = "\n".join(parts)

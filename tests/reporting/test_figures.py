@@ -23,33 +23,47 @@ def row_of(artist):
 
 
 def overview(results):
-    mean = series.mean_curve(results, series.everywhere(results))
-    full = series.full_means(results)
-    curves = series.curves(results)
-    return figures.accuracy(curves, mean, full, chance=results["chance"], title="accuracy (%)")
+    scores, ends, full = series.scores(results), series.ends(results), series.full_means(results)
+    return figures.accuracy(scores, ends, full, chance=results["chance"], title="accuracy (%)")
+
+
+def languages(results, chance):
+    return figures.languages(series.scores(results), series.ends(results), chance=chance)
+
+
+def mean_of(results):
+    scores = series.scores(results)
+    return series.mean_over(scores, series.common_languages(scores))
 
 
 def test_the_mean_is_over_the_languages_of_every_step_only(results):
-    common = series.everywhere(results)
+    common = series.common_languages(series.scores(results))
     assert common == ("de", "el", "es", "fi", "fr", "hu", "ja", "ru", "tr")
-    mean = series.mean_curve(results, common)
-    for value, step in zip(mean.values, results["prune_steps"], strict=True):
+    mean = mean_of(results)
+    for value, step in zip(mean, results["prune_steps"], strict=True):
         assert value == pytest.approx(np.mean([step["languages"][name] for name in common]))
     # The mean over whatever a step evaluated would jump where the set of languages changes.
-    assert mean.values[0] != pytest.approx(results["prune_steps"][0]["zero_shot_avg"])
+    assert mean.iloc[0] != pytest.approx(results["prune_steps"][0]["zero_shot_avg"])
     full = series.full_means(results)
-    assert full.remaining == (1.0, pytest.approx(0.3138))
-    assert full.values[0] == results["prune_steps"][0]["zero_shot_avg"]
+    assert full.index.tolist() == [1.0, pytest.approx(0.3138)]
+    assert full.iloc[0] == results["prune_steps"][0]["zero_shot_avg"]
+
+
+def test_steps_at_one_size_keep_all_their_points():
+    """A model of every size is evaluated twice with all of its weights."""
+    steps = [{"remaining": 1.0, "evaluated": 2, "zero_shot_avg": mean} for mean in (0.5, 0.4)]
+    assert series.full_means({"prune_steps": steps}).tolist() == [0.5, 0.4]
 
 
 def test_curves_have_only_measured_points_english_first_then_by_loss(results):
-    curves = series.curves(results)
-    assert len(curves) == 31
-    assert curves[0].language == "en"
-    changes = [curve.change for curve in curves[1:]]
+    scores, ends = series.scores(results), series.ends(results)
+    assert [*scores] == [*ends.index]
+    assert len(scores.columns) == 31
+    assert scores.columns[0] == "en"
+    changes = ends.change.tolist()[1:]
     assert changes == sorted(changes)
-    assert {len(curve.values) for curve in curves if curve.every_step} == {7}
-    assert {len(curve.values) for curve in curves if not curve.every_step} == {2}
+    assert {*scores.notna().sum()} == {7, 2}
+    assert {*scores[["en", *series.common_languages(scores)]].notna().sum()} == {7}
 
 
 def test_remaining_weights_decrease_to_the_right_with_english_and_mean_in_front(results):
@@ -59,26 +73,24 @@ def test_remaining_weights_decrease_to_the_right_with_english_and_mean_in_front(
     bold = [line for line in axes.lines if line.get_linewidth() > 2 and len(line.get_xdata())]
     assert {line.get_color() for line in bold} == {svg.BLUE, svg.VERMILION}
     mean = next(line for line in bold if line.get_color() == svg.VERMILION)
-    expected = series.mean_curve(results, series.everywhere(results)).values
-    np.testing.assert_allclose(mean.get_ydata(), 100 * np.array(expected))
+    np.testing.assert_allclose(mean.get_ydata(), 100 * mean_of(results))
     texts = {text.get_text() for text in axes.texts}
     assert set(results["prune_steps"][0]["languages"]) < texts
     assert {"mean", "chance 4.3"} < texts
 
 
 def test_every_language_has_a_panel_on_the_same_scale(results):
-    curves = series.curves(results)
-    figure = figures.languages(curves, None, chance=0.04)
+    figure = languages(results, 0.04)
     shown = [axes for axes in figure.axes if axes.get_visible()]
-    assert [axes.get_title("left") for axes in shown] == [curve.language for curve in curves]
+    assert [axes.get_title("left") for axes in shown] == [*series.scores(results)]
     assert len({axes.get_ylim() for axes in shown}) == 1
 
 
 def test_a_metric_without_chance_has_no_line_for_it(results):
     axes = overview(results | {"chance": 0.0}).axes[0]
     assert not any(text.get_text().startswith("chance") for text in axes.texts)
-    lowest = min(value for curve in series.curves(results) for value in curve.values)
-    panel = figures.languages(series.curves(results), None, chance=0.0).axes[0]
+    lowest = series.scores(results).min(axis=None)
+    panel = languages(results, 0.0).axes[0]
     for scale in (axes, panel):
         assert 100 * lowest - 5 < scale.get_ylim()[0] < 100 * lowest
 
@@ -142,7 +154,7 @@ def test_the_drawing_is_xml_with_the_colours_of_the_page_and_a_description(resul
     assert root.get("aria-label") == 'A "chart" of <accuracy>'
     assert root[0].text == 'A "chart" of <accuracy>'
     titles = [node.text for node in root.iter(f"{{{root.tag[1:].partition('}')[0]}}}title")]
-    assert len(titles) == 1 + sum(len(curve.values) for curve in series.curves(results)) + 7 + 2
+    assert len(titles) == 1 + series.scores(results).notna().sum(axis=None) + 7 + 2
     step = results["prune_steps"][3]
     assert (
         f"fr: {100 * step['languages']['fr']:.2f} at {100 * step['remaining']:.1f} % remaining"
@@ -174,7 +186,7 @@ def test_labels_of_any_number_of_languages_do_not_overlap_or_leave_the_figure(ma
         for n, at in enumerate((1.0, 0.5))
     ]  # fmt: skip
     figure = overview({"prune_steps": steps, "chance": 0.04})
-    panels = figures.languages(series.curves({"prune_steps": steps}), None, chance=0.04)
+    panels = languages({"prune_steps": steps}, 0.04)
     svg.png(figure)  # lays the text out
     svg.png(panels)
     axes = figure.axes[0]

@@ -1,18 +1,23 @@
 """A structure for each language against one for all: the comparison by hand, and what is shared."""
 
-import csv
 import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import svg
-from alignreg_jax.reporting.sweeps import settings
-from alignreg_jax.reporting.sweeps.records import RESULTS_COLUMNS
-from alignreg_jax.reporting.sweeps.runs import FinishedRun, Run, Sweep, SweepFacts
+from alignreg_jax.reporting.sweeps import records, settings
+from alignreg_jax.reporting.sweeps.runs import (
+    RESULTS_COLUMNS,
+    FinishedRun,
+    Kind,
+    SweepFacts,
+    make_sweep,
+)
 from alignreg_jax.sweeping.settings import main
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -24,18 +29,23 @@ LABELS = ("l2-mbp", SHARED, DE, SW)
 
 def sweep(scores):
     """Of row -> seed -> scores in German and Swahili at half of the weights."""
-    runs = [
-        Run(
-            FinishedRun(row, "intents", seed, Path("gone"), {}),
-            {"prune_steps": [
-                {"prune_step": 1, "remaining": 0.5, "languages": {"en": 0.9, "de": de, "sw": sw}}
-            ]},
-        )
+    languages = ("de", "sw", "en")
+    lines = [
+        [row, "intents", seed, 1, 0.5, "test", name, "accuracy", score, 0.5, 0.5, 0.5]
         for row, seeds in scores.items()
-        for seed, (de, sw) in seeds.items()
-    ]  # fmt: skip
-    facts = SweepFacts("title", LABELS, ("intents",), (0, 1, 2), (0.5,), "l2-mbp", "command")
-    return Sweep(facts, tuple(runs))
+        for seed, found in seeds.items()
+        for name, score in zip(languages, (*found, 0.9), strict=True)
+    ]
+    return of_lines(lines, (*LABELS, *set(scores) - set(LABELS)))
+
+
+def of_lines(lines, rows=LABELS):
+    """The sweep of lines of its results.csv."""
+    facts = SweepFacts("title", rows, ("intents",), (0, 1, 2), (0.5,), "l2-mbp", "command")
+    places = [tuple(line[:3]) for line in lines]
+    sources = {place: FinishedRun(*place, Path("gone"), {}) for place in places}
+    kinds = {"intents": Kind("accuracy", "test", 0.0)} if lines else {}
+    return make_sweep(facts, pd.DataFrame(lines, columns=RESULTS_COLUMNS), kinds, sources)
 
 
 def test_own_and_shared_by_hand():
@@ -47,14 +57,15 @@ def test_own_and_shared_by_hand():
         }),
         settings.rows_of(LABELS), "intents", 0.5,
     )  # fmt: skip
-    assert found.seeds == 2  # the third has no German structure
-    german = found.languages["de"]
+    assert {*found.seeds} == {2}  # the third has no German structure
+    german = found.loc["de"]
     assert (german.own, german.shared, german.others) == pytest.approx((0.59, 0.55, 0.3))
-    assert german.gain.mean == pytest.approx(0.04)
+    assert german.gain == pytest.approx(0.04)
     gains = [(0.03 + 0.02) / 2, (0.05 - 0.02) / 2]
-    assert found.gain.mean == pytest.approx(np.mean(gains))
+    mean = found.loc[settings.MEAN]
+    assert mean.gain == pytest.approx(np.mean(gains))
     expected = stats.t.interval(0.95, 1, np.mean(gains), stats.sem(gains))
-    assert (found.gain.low, found.gain.high) == pytest.approx(expected)
+    assert (mean.gain - mean.half, mean.gain + mean.half) == pytest.approx(expected)
     text = settings.table(found)
     assert "| de | 59.0 | 55.0 | 30.0 | +4.0 ± " in text
     assert "**+2.0 ± " in text
@@ -80,14 +91,11 @@ def test_what_cannot_be_compared_is_said():
     with pytest.raises(UserError, match="no seed is finished in all rows on intents at 50 %"):
         settings.compare(some, rows, "intents", 0.5)
     other = settings.rows_of((SHARED, f"{SHARED}@distill.text_languages=xx"))
-    facts = sweep({})
-    run = Run(
-        FinishedRun(other.own["xx"], "intents", 0, Path("gone"), {}),
-        {"prune_steps": [{"prune_step": 1, "remaining": 0.5, "languages": {"en": 1.0}}]},
-    )
-    alike = Run(FinishedRun(SHARED, "intents", 0, Path("gone"), {}), run.results)
+    alike = sweep({row: {0: (0.5, 0.4)} for row in (SHARED, other.own["xx"])})
     with pytest.raises(UserError, match="none of xx was evaluated on intents"):
-        settings.compare(Sweep(facts.facts, (run, alike)), other, "intents", 0.5)
+        settings.compare(alike, other, "intents", 0.5)
+    with pytest.raises(UserError, match="no seed is finished in all rows"):
+        settings.compare(sweep({}), rows, "intents", 0.5)
 
 
 def test_overlap_is_jaccards_and_drawn():
@@ -103,14 +111,8 @@ def test_overlap_is_jaccards_and_drawn():
 
 
 def test_the_command_writes_what_it_prints(tmp_path, capsys):
-    runs = sweep({label: {0: (0.5, 0.4), 1: (0.6, 0.5)} for label in (SHARED, DE, SW)}).runs
-    lines = [
-        [run.row, run.task, run.seed, 1, 0.5, "test", name, "accuracy", score, 0.5, 0.5, 0.5]
-        for run in runs
-        for name, score in run.steps[0]["languages"].items()
-    ]
-    with (tmp_path / "results.csv").open("w") as file:
-        csv.writer(file).writerows([RESULTS_COLUMNS, *lines])
+    whole = sweep({label: {0: (0.5, 0.4), 1: (0.6, 0.5)} for label in (SHARED, DE, SW)})
+    (tmp_path / "results.csv").write_text(records.csv(whole.records))
     config = Path(__file__).parents[2] / "configs" / "settings_demo.py"
     rows = [f"--config.methods={label}" for label in (SHARED, DE, SW)]
     command = ["--config", str(config), "--workdir", str(tmp_path), *rows, "--config.seeds=0,1"]

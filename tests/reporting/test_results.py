@@ -7,7 +7,7 @@ from scipy import stats
 
 from alignreg_jax.reporting import page, run_tables, tables
 from alignreg_jax.reporting.results import COLUMNS, Facts, csv_text, summary
-from alignreg_jax.reporting.series import curves
+from alignreg_jax.reporting.series import scores as scores_of
 
 FACTS = Facts("xnli", "l2-mbp", 3, "accuracy", 0.25, ("de", "en", "fr"))
 
@@ -112,7 +112,7 @@ def test_a_language_that_the_dense_evaluation_left_out_has_no_dense_score():
     for row in run_tables.languages_table(results).rows[1:]:
         assert (row[1], row[3], row[4]) == ("–", "–", "–")
     assert "de" not in results["prune_steps"][2]["retention"]["languages"]
-    assert [curve.language for curve in curves(results)] == ["en", "de", "fr"]
+    assert [*scores_of(results)] == ["en", "de", "fr"]
 
 
 def test_the_same_languages_at_every_step_need_no_column_of_their_own():

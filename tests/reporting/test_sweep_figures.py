@@ -1,4 +1,5 @@
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -9,8 +10,8 @@ from scipy import stats
 from alignreg_jax.pruning.methods import REGULARIZERS
 from alignreg_jax.reporting import svg
 from alignreg_jax.reporting.sweeps import drawings, lines
-from alignreg_jax.reporting.sweeps.cells import ZERO_SHOT, Place, read_cells
-from alignreg_jax.reporting.sweeps.runs import read_sweep
+from alignreg_jax.reporting.sweeps.cells import ZERO_SHOT, means, read_cells
+from alignreg_jax.reporting.sweeps.runs import common_languages, read_sweep
 from alignreg_jax.reporting.sweeps.styles import row_styles
 
 WEIGHTS = (0.01, 1.0, 100.0)
@@ -48,6 +49,16 @@ def family(tmp_path_factory):
     return read_sweep(sweep_cases.facts(rows=rows), runs)
 
 
+def zero_shot_lines(sweep):
+    return lines.row_lines(sweep, "intents")[lines.MEAN]
+
+
+def steps_of(sweep, row):
+    """The evaluations in results.json, of each seed of a row."""
+    runs = [run for (of, _, _), run in sweep.sources.items() if of == row]
+    return [json.loads((run.workdir / "results.json").read_text())["prune_steps"] for run in runs]
+
+
 def titles(figure):
     return [axes.get_title("left") for axes in figure.axes]
 
@@ -56,24 +67,21 @@ def titles(figure):
 
 
 def test_a_line_is_the_mean_over_seeds_with_its_interval_at_every_step(sweep):
-    found = {line.row: line for line in lines.zero_shot_lines(sweep, "intents")}
+    found = zero_shot_lines(sweep)
     assert list(found) == list(sweep_cases.SKILL)
-    line = found["l2-mbp"]
-    assert line.remaining == pytest.approx(sweep_cases.REMAINING)
+    line = found["l2-mbp"].reset_index()
+    assert line.remaining.tolist() == pytest.approx(sweep_cases.REMAINING)
     for step in range(5):
-        values = [
-            run.results["prune_steps"][step]["zero_shot_avg"]
-            for run in sweep.of("l2-mbp", "intents")
-        ]
+        values = [steps[step]["zero_shot_avg"] for steps in steps_of(sweep, "l2-mbp")]
         low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
-        assert line.mean[step] == pytest.approx(np.mean(values))
+        assert line["mean"][step] == pytest.approx(np.mean(values))
         assert line.low[step] == pytest.approx(max(low, 0.0))
         assert line.high[step] == pytest.approx(min(high, 1.0))
 
 
 def test_bands_stay_where_scores_are(tmp_path):
     runs = sweep_cases.write_runs(tmp_path, rows=("random",), skill=(0.99, 0.01), spread=0.2)
-    (line,) = lines.zero_shot_lines(read_sweep(sweep_cases.facts(), runs), "intents")
+    (line,) = zero_shot_lines(read_sweep(sweep_cases.facts(), runs)).values()
     assert min(line.low) == 0.0
     assert max(line.high) == 1.0
 
@@ -82,26 +90,23 @@ def test_lines_are_over_the_languages_that_every_step_of_every_run_has(tmp_path)
     runs = sweep_cases.write_runs(tmp_path, rows=("none", "l2-mbp"))
     runs += sweep_cases.write_runs(tmp_path, rows=("random",), evaluated={1: ("en", "de", "ru")})
     sweep = read_sweep(sweep_cases.facts(), runs)
-    assert lines.every_step_languages(sweep, "intents") == ("de", "ru")
-    (none, *_) = lines.zero_shot_lines(sweep, "intents")
-    expected = [
-        (s["de"] + s["ru"]) / 2
-        for run in sweep.of("none", "intents")
-        for s in [run.results["prune_steps"][0]["languages"]]
-    ]
-    assert none.mean == pytest.approx((np.mean(expected),))
-    thai = {line.row: line for line in lines.language_lines(sweep, "intents")["th"]}
-    assert len(thai["random"].mean) == 4
-    assert len(thai["l2-mbp"].mean) == 5
+    assert common_languages(sweep.evaluations["intents"]) == ("de", "ru")
+    (none, *_) = zero_shot_lines(sweep).values()
+    dense = [steps[0]["languages"] for steps in steps_of(sweep, "none")]
+    expected = [(found["de"] + found["ru"]) / 2 for found in dense]
+    assert none["mean"].tolist() == pytest.approx([np.mean(expected)])
+    thai = lines.row_lines(sweep, "intents")["th"]
+    assert len(thai["random"]) == 4
+    assert len(thai["l2-mbp"]) == 5
 
 
 def test_languages_come_english_first_then_by_the_baselines_loss(sweep):
-    found = lines.language_lines(sweep, "intents")
-    assert next(iter(found)) == "en"
+    found = lines.row_lines(sweep, "intents")
+    assert list(found)[:2] == [lines.MEAN, "en"]
     changes = []
-    for name in list(found)[1:]:
-        line = next(line for line in found[name] if line.row == "l2-mbp")
-        changes.append(line.mean[-1] - line.mean[0])
+    for name in list(found)[2:]:
+        line = found[name]["l2-mbp"]["mean"]
+        changes.append(line.iloc[-1] - line.iloc[0])
     assert changes == sorted(changes)
 
 
@@ -133,15 +138,16 @@ def test_other_labels_are_no_family(rows):
 
 
 def test_responses_are_in_multiples_of_each_methods_default(family):
-    cells = read_cells(family)
-    found = lines.responses(lines.family(family.facts.rows), cells, "intents", 0.1, ZERO_SHOT)
-    assert [response.method for response in found] == ["cosine-mbp", "frobenius-mbp"]
-    for response in found:
-        assert response.multiples == pytest.approx(WEIGHTS)
-        for weight, interval in zip(WEIGHTS, response.intervals, strict=True):
-            default = lines.family(family.facts.rows).default(response.method)
-            row = f"{response.method}@regularizer.weight={weight * default:g}"
-            assert interval == cells[Place(row, "intents", 0.1, ZERO_SHOT)].interval
+    known = means(read_cells(family))
+    axes = drawings.figures(family, read_cells(family))[0].figure.axes[1]  # zero-shot, at 10 %
+    drawn = [line for line in axes.lines if line.get_linewidth() == 2]
+    for turn, (method, line) in enumerate(zip(("cosine-mbp", "frobenius-mbp"), drawn, strict=True)):
+        apart = 1.07 ** (turn - 0.5)  # a touch to either side
+        assert line.get_xdata() == pytest.approx(apart * np.array(WEIGHTS))
+        for weight, score in zip(WEIGHTS, line.get_ydata(), strict=True):
+            default = lines.family(family.facts.rows).default(method)
+            row = f"{method}@regularizer.weight={weight * default:g}"
+            assert score == 100 * known["mean"][row, "intents", 0.1, ZERO_SHOT]
 
 
 # ---- Styles -----------------------------------------------------------------------------------
@@ -178,30 +184,28 @@ def test_there_is_an_overview_and_a_panel_a_language(sweep):
 
 def test_the_overview_draws_the_means_with_bands_and_a_level_for_what_is_not_pruned(sweep):
     drawing = drawings.figures(sweep, read_cells(sweep))[0]
-    means, english = drawing.figure.axes
+    zero_shot, english = drawing.figure.axes
     assert titles(drawing.figure)[0].startswith("zero-shot mean: intents, accuracy (%)")
-    for axes, found in (
-        (means, lines.zero_shot_lines(sweep, "intents")),
-        (english, lines.english_lines(sweep, "intents")),
-    ):
+    panels = lines.row_lines(sweep, "intents")
+    for axes, found in ((zero_shot, panels[lines.MEAN]), (english, panels["en"])):
         left, right = axes.get_xlim()
         assert left > right
         drawn = {tuple(np.round(line.get_ydata(), 9)) for line in axes.lines if line.get_gid()}
-        for line in found:
-            expected = tuple(np.round(100 * np.array(line.mean), 9))
-            assert (expected * 2 if line.row == "none" else expected) in drawn
+        for row, line in found.items():
+            expected = tuple(np.round(100 * line["mean"], 9))
+            assert (expected * 2 if row == "none" else expected) in drawn
         assert len(axes.collections) == len(found) - 1  # a band each, none for the level line
         texts = {text.get_text() for text in axes.texts}
         assert {"none (dense)", "random", "l2-mbp", "cosine-mbp", "frobenius-mbp"} < texts
-        assert f"{100 * found[-1].mean[-1]:.1f}" in texts
-    assert means.get_ylim() != english.get_ylim()
+        assert f"{100 * found['frobenius-mbp']['mean'].iloc[-1]:.1f}" in texts
+    assert zero_shot.get_ylim() != english.get_ylim()
 
 
 def test_the_bands_of_a_few_lines_are_shown_whole(tmp_path):
     rows = ("l2-mbp", "frobenius-mbp")
     sweep = read_sweep(sweep_cases.facts(), sweep_cases.write_runs(tmp_path, rows=rows, spread=0.2))
     axes = drawings.figures(sweep, read_cells(sweep))[0].figure.axes[0]
-    found = lines.zero_shot_lines(sweep, "intents")
+    found = zero_shot_lines(sweep).values()
     bottom, top = axes.get_ylim()
     assert bottom < 100 * min(low for line in found for low in line.low)
     assert top > 100 * max(high for line in found for high in line.high)
@@ -234,13 +238,14 @@ def test_labels_of_many_rows_do_not_overlap(tmp_path):
 def test_a_language_has_a_panel_on_the_same_scale_with_a_line_a_row(sweep):
     figure = drawings.figures(sweep, read_cells(sweep))[1].figure
     shown = [axes for axes in figure.axes if axes.get_visible()]
-    found = lines.language_lines(sweep, "intents")
+    found = lines.row_lines(sweep, "intents")
+    del found[lines.MEAN]
     assert titles(figure)[: len(shown)] == list(found)
     assert len({axes.get_ylim() for axes in shown}) == 1
     for axes, expected in zip(shown, found.values(), strict=True):
         drawn = [tuple(line.get_ydata()) for line in axes.lines if len(line.get_ydata()) == 5]
         assert drawn == [
-            tuple(100 * np.array(line.mean)) for line in expected if line.row != "none"
+            tuple(100 * line["mean"]) for row, line in expected.items() if row != "none"
         ]
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert legend == ["l2-mbp", "cosine-mbp", "frobenius-mbp", "none (dense)", "random"]

@@ -87,7 +87,7 @@ def test_every_comparison_shows_its_p_in_every_format(written):
 
 
 def test_a_probability_is_never_printed_as_nothing():
-    assert [report._probability(p) for p in (None, 0.0, 0.00005, 1.0)] == [
+    assert [report._probability(p) for p in (float("nan"), 0.0, 0.00005, 1.0)] == [
         *("–", "< 0.0001", "0.0001", "1.0000")
     ]
 

@@ -1,6 +1,6 @@
 """Sentences on how a model was trained."""
 
-from alignreg_jax.reporting.training_notes import notes
+from alignreg_jax.reporting.run_words import notes
 
 CUT = {"kind": "prune", "prunable": 1000, "kept": 310}
 TAUGHT = {

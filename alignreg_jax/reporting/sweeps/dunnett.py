@@ -7,6 +7,7 @@ test behaves where rows spread differently.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ POWER = 0.8
 _TINY = 1e-12  # scores that are equal but for rounding have no spread
 _NODES = 48
 _DRAWS = 20_000
+_MANY = 100  # seeds
 _SEED = 19551209
 
 Values = Sequence[float]
@@ -50,44 +52,30 @@ def pooled(groups: Sequence[Values]) -> Pooled | None:
     return Pooled(math.sqrt(squares / freedom), freedom)
 
 
-def contrasts(baseline: Values, rows: Sequence[Values]) -> list[Contrast]:
+def contrasts(baseline: Values, rows: Sequence[Values], *, together: bool = True) -> list[Contrast]:
     """Compare every row with the baseline; the intervals and the p of all hold together.
 
     The error of a difference is the pooled one, or that of its own two groups where that is larger.
     Besides, the two alone have to differ by Welch's test: p is the larger one of the two. A row
     that spreads much wider than the others therefore neither profits from their narrow spread nor,
-    beyond its share of the pool, does it hide what they show.
+    beyond its share of the pool, does it hide what they show. Without `together` each interval
+    holds for itself alone, and there is no p.
     """
-    error = pooled([baseline, *rows])
-    tested = [row for row in rows if _own_error(baseline, row)]
-    differences = [Contrast(float(np.mean(row) - np.mean(baseline))) for row in rows]
-    if error is None or not tested:
-        return differences
-    shares = np.array([len(row) / (len(row) + len(baseline)) for row in tested])
-    limit = critical(tuple(shares), error.freedom)
-    found = []
-    for row, contrast in zip(rows, differences, strict=True):
-        own = _own_error(baseline, row)
-        if own is None:
-            found.append(contrast)
-            continue
-        size = max(error.spread * math.sqrt(1 / len(row) + 1 / len(baseline)), own)
-        together = 1 - within(abs(contrast.difference) / size, shares, error.freedom)
-        p = max(together, _welch(baseline, row))
-        found.append(contrast._replace(half=limit * size, p=min(max(p, 0.0), 1.0)))
-    return found
-
-
-def single_intervals(baseline: Values, rows: Sequence[Values]) -> list[Contrast]:
-    """The same differences, each with an interval that holds for itself alone, and without p."""
-    error = pooled([baseline, *rows])
-    found = []
-    for row in rows:
-        half, own = None, _own_error(baseline, row)
+    error, found = pooled([baseline, *rows]), []
+    owns = [_own_error(baseline, row) for row in rows]
+    sizes = [len(row) for row, own in zip(rows, owns, strict=True) if own]
+    shares = np.array([size / (size + len(baseline)) for size in sizes])
+    for row, own in zip(rows, owns, strict=True):
+        difference, half, p = float(np.mean(row) - np.mean(baseline)), None, None
         if error is not None and own is not None:
             size = max(error.spread * math.sqrt(1 / len(row) + 1 / len(baseline)), own)
-            half = float(stats.t.ppf(0.5 + LEVEL / 2, error.freedom)) * size
-        found.append(Contrast(float(np.mean(row) - np.mean(baseline)), half))
+            limit = float(stats.t.ppf(0.5 + LEVEL / 2, error.freedom))
+            if together:
+                limit = critical(tuple(shares), error.freedom)
+                beyond = 1 - within(abs(difference) / size, shares, error.freedom)
+                p = min(max(beyond, _welch(baseline, row), 0.0), 1.0)
+            half = limit * size
+        found.append(Contrast(difference, half, p))
     return found
 
 
@@ -152,14 +140,11 @@ def _detectable(seeds: int, rows: int) -> float:
 
 def seeds_needed(difference: float, spread: float, rows: int) -> int:
     """How many seeds a row it takes to find a true difference with probability `POWER`."""
-    seeds = 2
-    for _ in range(6):  # it falls with the root of the number of seeds, but for the smallest
-        seeds = max(2, round(seeds * (detectable(spread, seeds, rows) / difference) ** 2))
-    while detectable(spread, seeds, rows) > difference:
-        seeds += 1
-    while seeds > 2 and detectable(spread, seeds - 1, rows) <= difference:
-        seeds -= 1
-    return seeds
+    rough = math.ceil(_MANY * (detectable(spread, _MANY, rows) / difference) ** 2)
+    # It falls with the root of their number, and faster where they are few
+    few, most = (2, _MANY) if rough <= _MANY else (_MANY, rough + rough // 10)
+    found = range(few, most)
+    return few + bisect_left(found, -difference, key=lambda n: -detectable(spread, n, rows))
 
 
 def _own_error(baseline: Values, row: Values) -> float | None:

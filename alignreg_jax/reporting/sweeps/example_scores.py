@@ -1,8 +1,7 @@
 """What every test example adds to a run's scores, from the predictions that the run kept."""
 
-from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -10,7 +9,8 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import xglue_predictions
 from alignreg_jax.evaluation.examples import PARTS, Parts, aligned, ratio
 from alignreg_jax.evaluation.metrics import Answers
-from alignreg_jax.reporting.sweeps.runs import Run, Sweep
+from alignreg_jax.reporting.sweeps.runs import Sweep
+from alignreg_jax.reporting.sweeps.statistics import Systems
 
 
 class ExampleScores:
@@ -18,57 +18,64 @@ class ExampleScores:
 
     def __init__(self, sweep: Sweep):
         self._sweep = sweep
-        self._read: dict[tuple[str, str, int, int], list[Parts] | UserError | None] = {}
+        self._parts = cache(self._read)
 
-    def parts(self, run: Run, step: dict[str, Any]) -> list[Parts] | None:
-        """Per zero-shot language the parts of its score; None where they are not known.
+    def pairs(self, row: str, task: str, remaining: float) -> list[tuple[Systems, Systems]] | None:
+        """By zero-shot language the parts of the scores of a row and of the baseline, by seed.
+
+        They are of the seeds that both have; None without any, or where one run has no parts.
 
         Raises:
-            UserError: predictions that are incomplete or do not give the score of results.json.
+            UserError: predictions that are incomplete or do not give the score of results.csv.
         """
-        key = (run.row, run.task, run.seed, step["prune_step"])
-        if key not in self._read:
-            try:
-                self._read[key] = _example_parts(run, step, self._sweep.languages[run.task])
-            except UserError as error:  # told with every comparison that it takes away
-                self._read[key] = error
-            except (ValueError, OSError) as error:  # bytes that are no text, labels that are none
-                folder = run.source.workdir / "predictions" / str(step["prune_step"])
-                self._read[key] = UserError(f"{folder}: {error}")
-        found = self._read[key]
-        if isinstance(found, UserError):
-            raise found
-        return found
+        found = self._sweep.readings[task].loc[remaining]
+        steps = {
+            name: {key[0]: key for key in found.loc[[name]].index.droplevel("row")}
+            for name in (row, self._sweep.facts.baseline)
+        }
+        both = [seed for seed in steps[self._sweep.facts.baseline] if seed in steps[row]]
+        sides = [
+            [self._parts(name, task, seed, by_seed[seed][1]) for seed in both]
+            for name, by_seed in steps.items()
+        ]
+        if not both or any(parts is None for side in sides for parts in side):
+            return None
+        mine, theirs = ([np.stack(parts) for parts in zip(*side, strict=True)] for side in sides)
+        return list(zip(mine, theirs, strict=True)) or None
 
     def parallel(self, task: str) -> bool:
         """Whether the languages' rows are the same examples, by their right answers."""
-        run = self._sweep.on(task)[0]
-        return aligned([run.source.gold[run.split, name] for name in self._sweep.languages[task]])
+        sweep = self._sweep
+        run = next(run for (_, of, _), run in sweep.sources.items() if of == task)
+        return aligned([run.gold[sweep.kinds[task].split, name] for name in sweep.languages[task]])
 
-
-def _example_parts(run: Run, step: dict[str, Any], languages: Sequence[str]) -> list[Parts] | None:
-    folder = run.source.workdir / "predictions" / str(step["prune_step"])
-    take_apart = PARTS.get(run.results["metric"])
-    if take_apart is None or not folder.is_dir():
-        return None
-    found = []
-    for language in languages:
-        path = folder / f"{language}.{run.split}.txt"
-        gold = run.source.gold[run.split, language]
-        try:
-            content = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise UserError(f"{path}: no such file, though {folder} exists") from None
-        said = _answers(content, gold, path)
-        parts = take_apart(gold, said, run.source.queries.get((run.split, language), ()))
-        score = float(ratio(parts.sum(axis=0)))
-        if abs(score - step["languages"][language]) > 1e-9:
-            raise UserError(
-                f"{path}: gives {score:.6f}, but results.json has"
-                f" {step['languages'][language]:.6f}; do the data or the predictions differ?"
-            )
-        found.append(parts)
-    return found
+    def _read(self, row: str, task: str, seed: int, step: int) -> list[Parts] | None:
+        """Per zero-shot language the parts of a run's score; None where they are not known."""
+        kind, run = self._sweep.kinds[task], self._sweep.sources[row, task, seed]
+        scores = self._sweep.evaluations[task].loc[row, seed, step].iloc[0]
+        folder = run.workdir / "predictions" / str(step)
+        take_apart = PARTS.get(kind.metric)
+        if take_apart is None or not folder.is_dir():
+            return None
+        found = []
+        for language in self._sweep.languages[task]:
+            path, gold = folder / f"{language}.{kind.split}.txt", run.gold[kind.split, language]
+            try:
+                said = _answers(path.read_text(encoding="utf-8"), gold, path)
+                queries = run.queries.get((kind.split, language), ())
+                parts = take_apart(gold, said, queries)
+            except FileNotFoundError:
+                raise UserError(f"{path}: no such file, though {folder} exists") from None
+            except (ValueError, OSError) as error:  # bytes that are no text, labels that are none
+                raise UserError(f"{folder}: {error}") from None
+            score = float(ratio(parts.sum(axis=0)))
+            if abs(score - scores[language]) > 1e-9:
+                raise UserError(
+                    f"{path}: gives {score:.6f}, but results.csv has {scores[language]:.6f}; do"
+                    " the data or the predictions differ?"
+                )
+            found.append(parts)
+        return found
 
 
 def _answers(content: str, gold: Answers, path: Path) -> Answers:
@@ -85,11 +92,3 @@ def _answers(content: str, gold: Answers, path: Path) -> Answers:
                     f"{path}: {len(tags)} tags for {len(right)} words, sentence {number}"
                 )
     return said
-
-
-def by_language(seeds: list[list[Parts] | None]) -> list[np.ndarray] | None:
-    """Per language the parts of all seeds as one array; None unless every seed has them."""
-    known = [parts for parts in seeds if parts is not None]
-    if len(known) < len(seeds):
-        return None
-    return [np.stack(parts) for parts in zip(*known, strict=True)]

@@ -1,97 +1,49 @@
 """From the runs of a sweep to the lines of its figures; plain data, no drawing."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
-from alignreg_jax.reporting.sweeps.cells import Cells, Place
-from alignreg_jax.reporting.sweeps.runs import Run, Sweep, common_languages, english, zero_shot
-from alignreg_jax.reporting.sweeps.statistics import Interval, t_interval
+from alignreg_jax.reporting.series import common_languages, mean_over
+from alignreg_jax.reporting.sweeps.runs import Sweep
+from alignreg_jax.reporting.sweeps.statistics import intervals
 
-Score = Callable[[Mapping[str, Any]], float | None]
-
-
-@dataclass(frozen=True)
-class Line:
-    """The score of a row against what remains: mean over its seeds, and the interval's ends."""
-
-    row: str
-    remaining: tuple[float, ...]
-    mean: tuple[float, ...]
-    low: tuple[float, ...]
-    high: tuple[float, ...]
+MEAN = "zero-shot mean"
+Lines = dict[str, pd.DataFrame]
+"""By row, in the order of the table: `remaining`, `mean`, `low` and `high` of each point."""
 
 
-def row_lines(sweep: Sweep, task: str, score: Score) -> list[Line]:
-    """A line a row, in the order of the table; rows without a point are left out.
+def row_lines(sweep: Sweep, task: str) -> dict[str, Lines]:
+    """Scores against what remains: by language, and of `MEAN`, a line a row.
 
-    A point is a pruning step at which every seed of the row has the score. Its interval is cut to
-    [0, 1], where scores are; with one seed it has no width.
+    The mean is over the languages that every evaluation of every run has. A point is a pruning step
+    at which every seed of the row has the score. Its interval is cut to [0, 1], where scores are;
+    with one seed it has no width. The mean comes first, then English, then the languages whose
+    baseline loses most.
     """
-    found = []
-    for row in sweep.facts.rows:
-        points = _points(sweep.of(row, task), score)
-        if points:
-            remaining, intervals = zip(*points, strict=True)
-            low, high = zip(*(_ends(interval) for interval in intervals), strict=True)
-            found.append(Line(row, remaining, tuple(i.mean for i in intervals), low, high))
-    return found
+    scores = sweep.evaluations[task]
+    whole = scores.assign(**{MEAN: mean_over(scores, common_languages(scores))})
+    long = whole.melt(ignore_index=False, var_name="language").dropna().reset_index()
+    groups = long.groupby(["language", "row", "prune_step"])
+    found = intervals(groups.value).assign(remaining=groups.remaining.mean())
+    seeds = scores.index.to_frame().groupby(level="row").seed.nunique()
+    found = found[found.seeds == found.index.get_level_values("row").map(seeds)]
+    half = found.half.fillna(0.0)
+    found = found.assign(low=(found["mean"] - half).clip(lower=0.0))
+    found = found.assign(high=(found["mean"] + half).clip(upper=1.0))
+    lines: dict[str, Lines] = {}
+    for name, panel in found.groupby(level="language"):
+        rows = dict(list(panel.groupby(level="row")))
+        lines[str(name)] = {row: rows[row] for row in sweep.facts.rows if row in rows}
 
+    def loss(name: str) -> tuple[bool, bool, float, str]:
+        line = lines[name].get(sweep.facts.baseline, next(iter(lines[name].values())))["mean"]
+        return name != MEAN, name != "en", line.iloc[-1] - line.iloc[0], name
 
-def _points(runs: Sequence[Run], score: Score) -> list[tuple[float, Interval]]:
-    by_step: dict[int, list[tuple[float, float]]] = {}
-    for run in runs:
-        for step in run.steps:
-            value = score(step)
-            if value is not None:
-                by_step.setdefault(step["prune_step"], []).append((step["remaining"], value))
-    return [
-        (float(np.mean([at for at, _ in found])), t_interval([value for _, value in found]))
-        for _, found in sorted(by_step.items())
-        if len(found) == len(runs)
-    ]
-
-
-def _ends(interval: Interval) -> tuple[float, float]:
-    half = interval.half or 0.0
-    return max(0.0, interval.mean - half), min(1.0, interval.mean + half)
-
-
-def every_step_languages(sweep: Sweep, task: str) -> tuple[str, ...]:
-    """The zero-shot languages that every evaluation of every run on a task has."""
-    return common_languages(step for run in sweep.on(task) for step in run.steps)
-
-
-def zero_shot_lines(sweep: Sweep, task: str) -> list[Line]:
-    """The mean over the languages of `every_step_languages`, a line a row."""
-    languages = every_step_languages(sweep, task)
-    return row_lines(sweep, task, lambda step: zero_shot(step, languages))
-
-
-def english_lines(sweep: Sweep, task: str) -> list[Line]:
-    """The score of the language that was trained on, a line a row."""
-    return row_lines(sweep, task, english)
-
-
-def language_lines(sweep: Sweep, task: str) -> dict[str, list[Line]]:
-    """By language, a line a row; English first, then those whose baseline loses most."""
-    steps = [step for run in sweep.on(task) for step in run.steps]
-    names = dict.fromkeys(name for step in steps for name in step["languages"])
-    found = {
-        name: row_lines(sweep, task, lambda step, name=name: step["languages"].get(name))
-        for name in names
-    }
-
-    def loss(name: str) -> tuple[bool, float, str]:
-        lines = {line.row: line for line in found[name]}
-        line = lines.get(sweep.facts.baseline) or next(iter(found[name]), None)
-        change = line.mean[-1] - line.mean[0] if line else 0.0
-        return name != "en", change, name
-
-    return {name: found[name] for name in sorted(found, key=loss)}
+    return {name: lines[name] for name in sorted(lines, key=loss)}
 
 
 class Family(NamedTuple):
@@ -130,26 +82,3 @@ def family(rows: Sequence[str]) -> Family | None:
     if len(fields) != 1 or max(map(len, methods.values())) < 2:
         return None
     return Family(fields.pop(), {method: sorted(found) for method, found in methods.items()})
-
-
-class Response(NamedTuple):
-    """How a score depends on the field: multiples of the default, mean, half an interval each."""
-
-    method: str
-    multiples: tuple[float, ...]
-    intervals: tuple[Interval, ...]
-
-
-def responses(found: Family, cells: Cells, task: str, at: float, statistic: str) -> list[Response]:
-    """A response a method where the table is read; values without a finished run are left out."""
-    answer = []
-    for method, values in found.methods.items():
-        points = [
-            (value / found.default(method), cells[place].interval)
-            for value, row in values
-            if (place := Place(row, task, at, statistic)) in cells
-        ]
-        if points:
-            multiples, intervals = zip(*points, strict=True)
-            answer.append(Response(method, multiples, intervals))
-    return answer

@@ -11,6 +11,11 @@ from collections.abc import Sequence
 from alignreg_jax.data.tasks import get_task
 
 REMAINING = 0.9**11
+TOLERANCE = 0.01
+"""How far a pruning step may be from where a table is read; 0.9**11 and 0.3138 are one point."""
+
+AVERAGE = "avg"
+"""In the place of a task: the mean of XGLUE's score over its eight."""
 TASKS: dict[str, str] = {
     "xnli": "XNLI",
     "nc": "NC",
@@ -92,7 +97,12 @@ def average(row: str, tasks: Sequence[str]) -> float | None:
     return sum(values) / len(values) if values and len(values) == len(tasks) else None
 
 
-def reading(remaining: Sequence[float], tolerance: float) -> float | None:
+def reading(remaining: Sequence[float]) -> float | None:
     """Where the table is read closest to the paper's 31 %; None if that is not the same point."""
-    nearest = min(remaining, key=lambda at: abs(at - REMAINING), default=None)
-    return nearest if nearest is not None and abs(nearest - REMAINING) < tolerance else None
+    near = [at for at in remaining if abs(at - REMAINING) < TOLERANCE]
+    return min(near, key=lambda at: abs(at - REMAINING), default=None)
+
+
+def printed(row: str, task: str, tasks: Sequence[str]) -> float | None:
+    """The paper's number beside XGLUE's score; of `AVERAGE` that over all of its tasks."""
+    return average(row, all_tasks(tasks)) if task == AVERAGE else value(row, task)

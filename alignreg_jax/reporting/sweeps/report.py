@@ -7,11 +7,14 @@ from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote
 
+import numpy as np
+import pandas as pd
+
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.svg import png
-from alignreg_jax.reporting.sweeps import drawings, notes, records, verdict
-from alignreg_jax.reporting.sweeps.cells import Cells, read_cells
-from alignreg_jax.reporting.sweeps.comparisons import Comparison, Power, compare, powers
+from alignreg_jax.reporting.sweeps import drawings, records, words
+from alignreg_jax.reporting.sweeps.cells import ENGLISH, read_cells
+from alignreg_jax.reporting.sweeps.comparisons import compare, powers
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, Sweep, SweepFacts, read_sweep
 from alignreg_jax.reporting.sweeps.table import grids
 from alignreg_jax.reporting.tables import (
@@ -34,9 +37,9 @@ class Content(NamedTuple):
     """All that the table, the figures and the words are made of."""
 
     sweep: Sweep
-    cells: Cells
-    comparisons: Sequence[Comparison]
-    powers: Sequence[Power]
+    cells: pd.DataFrame
+    comparisons: pd.DataFrame
+    powers: pd.DataFrame
     grids: Sequence[Table]
     drawings: Sequence[drawings.Drawing]
 
@@ -53,8 +56,7 @@ def write_sweep(folder: Path, facts: SweepFacts, runs: Sequence[FinishedRun]) ->
         UserError: runs that do not belong into one table.
     """
     sweep = read_sweep(facts, runs)
-    results = records.results_csv(sweep.runs)
-    return write_tables(folder, sweep, {"results.csv": results})
+    return write_tables(folder, sweep, {"results.csv": records.csv(sweep.records)})
 
 
 def write_tables(
@@ -87,16 +89,16 @@ def markdown(content: Content) -> str:
     sweep, comparisons = content.sweep, content.comparisons
     escape = escape_markdown
     parts = [f"# {escape(sweep.facts.title)}"]
-    parts.append(escape(verdict.finding(sweep, comparisons, content.powers)))
+    parts.append(escape(words.finding(sweep, comparisons, content.powers)))
     for grid in content.grids:
         parts += [f"**{escape(grid.title)}**", markdown_table(grid)]
-    parts += map(escape, notes.below_table(sweep, content.cells, comparisons))
-    missing = notes.not_in_table(sweep)
+    parts += map(escape, words.below_table(sweep, content.cells, comparisons))
+    missing = words.not_in_table(sweep)
     if missing:
         parts += ["## Not in the table", "\n".join(f"- {escape(line)}" for line in missing)]
     parts += ["## What differs"]
-    parts += map(escape, verdict.tests(sweep, comparisons, content.powers))
-    if comparisons:
+    parts += map(escape, words.tests(sweep, comparisons, content.powers))
+    if len(comparisons):
         parts.append(markdown_table(comparison_table(sweep, comparisons)))
     parts += ["## How it was made", f"```\n{sweep.facts.command}\n```"]
     return "\n\n".join(part.strip() for part in parts if part) + "\n"
@@ -105,15 +107,15 @@ def markdown(content: Content) -> str:
 def latex(content: Content) -> str:
     """The text of table.tex: tables with captions; what the tests say is in comments."""
     sweep, title = content.sweep, content.sweep.facts.title
-    below = notes.below_table(sweep, content.cells, content.comparisons)
-    below += verdict.detectable_notes(sweep, content.powers)
-    words = [
+    below = words.below_table(sweep, content.cells, content.comparisons)
+    below += words.detectable_notes(sweep, content.powers)
+    remarks = [
         f"{title}: {sweep.facts.command}",
         "Needs booktabs, and graphicx where a table is shrunk to the page.",
-        *notes.not_in_table(sweep),
-        *verdict.tests(sweep, content.comparisons, content.powers),
+        *words.not_in_table(sweep),
+        *words.tests(sweep, content.comparisons, content.powers),
     ]
-    comments = "".join(f"% {' '.join(text.split())}\n" for text in words)
+    comments = "".join(f"% {' '.join(text.split())}\n" for text in remarks)
     caption = " ".join(below)
     tables = [latex_table(grid, f"{title} {grid.title}", caption) for grid in content.grids]
     return "\n".join([comments, *tables])
@@ -125,14 +127,14 @@ def html(content: Content, folder: Path) -> str:
     `folder` is where it will be, for the links to its runs.
     """
     sweep, comparisons, facts = content.sweep, content.comparisons, content.sweep.facts
-    found = verdict.finding(sweep, comparisons, content.powers)
+    found = words.finding(sweep, comparisons, content.powers)
     first = [paragraph(found, "finding" if len(found) < _SHORT else "")]
-    below = notes.below_table(sweep, content.cells, comparisons)
+    below = words.below_table(sweep, content.cells, comparisons)
     sections: list[Section] = [
         (
             "The table",
             [
-                *map(paragraph, notes.not_in_table(sweep)),
+                *map(paragraph, words.not_in_table(sweep)),
                 *map(table, content.grids),
                 *(paragraph(text, "note") for text in below),
                 *_runs(sweep, folder),
@@ -143,59 +145,57 @@ def html(content: Content, folder: Path) -> str:
         shown = [one for one in content.drawings if one.section == section]
         figures = [drawing(one.figure, one.name, one.spoken, one.caption) for one in shown]
         sections.append((section, figures))
-    words = [paragraph(text) for text in verdict.tests(sweep, comparisons, content.powers)]
-    if comparisons:
+    differs = [paragraph(text) for text in words.tests(sweep, comparisons, content.powers)]
+    if len(comparisons):
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"
-        words.append(table(comparison_table(sweep, comparisons), caption))
-    sections += [("What differs", words), ("How it was made", [Part("code", facts.command)])]
+        differs.append(table(comparison_table(sweep, comparisons), caption))
+    sections += [("What differs", differs), ("How it was made", [Part("code", facts.command)])]
     return page(facts.title, _lead(sweep), first, sections)
 
 
 def _runs(sweep: Sweep, folder: Path) -> list[Part]:
     """A link to the report of every run that has one."""
     rows: list[list[str | Entry]] = []
-    for run in sweep.runs:
-        report = run.source.workdir / "report.html"
+    for (row, task, seed), run in sweep.sources.items():
+        report = run.workdir / "report.html"
         if report.exists():
             href = quote(Path(os.path.relpath(report, folder)).as_posix())
-            last, link = run.steps[-1], Entry("report", href=href)
-            scores = [percent(last[name]) for name in ("remaining", "en", "zero_shot_avg")]
-            rows.append([run.row, sweep.facts.column(run.task), str(run.seed), *scores, link])
+            last = sweep.evaluations[task].loc[row, seed].iloc[-1]
+            others = last.drop(ENGLISH, errors="ignore").mean()
+            scores = map(percent, (last.name[1], last.get(ENGLISH), others))
+            link = Entry("report", href=href)
+            rows.append([row, sweep.facts.column(task), str(seed), *scores, link])
     header = ["row", "task", "seed", "remaining", "en", "zero-shot", ""]
     shown = table(Table(header, rows, 2), "Every run, after its last step (%)")
     return [Part("closed", shown, f"Reports of {count(len(rows), 'run')}")] if rows else []
 
 
-def comparison_table(sweep: Sweep, comparisons: Sequence[Comparison]) -> Table:
+def comparison_table(sweep: Sweep, comparisons: pd.DataFrame) -> Table:
     """Every comparison as text: differences in percentage points, and p of the tested ones."""
-    many = len(sweep.facts.tasks) > 1
-    rows = []
-    for found in comparisons:
-        interval = "–"
-        if found.low is not None and found.high is not None:
-            interval = f"{100 * found.low:+.2f} … {100 * found.high:+.2f}"
-        differs = "–" if found.p_seeds is None else f"yes {found.mark}" if found.mark else "no"
-        rows.append(
-            [
-                found.row,
-                *([verdict.column(sweep, found.task)] if many else []),
-                f"{percent(found.remaining, 0)} %",
-                f"{100 * found.difference:+.2f}",
-                interval,
-                _probability(found.p_seeds),
-                _probability(found.p_examples),
-                differs if found.tested else "not tested",
-                str(found.seeds),
-                str(found.examples or "–"),
-            ]
-        )
-    header = ["row", *(["task"] if many else []), "remaining", "difference", "95 % interval"]
-    header += ["p over seeds", "p over examples", "differs", "seeds", "examples"]
-    return Table(header, rows, 2 if many else 1)
+    points = comparisons.assign(**{n: 100 * comparisons[n] for n in ("difference", "low", "high")})
+    known = comparisons.p_seeds.notna()
+    differs = np.where(comparisons.differs, "yes " + comparisons.mark, np.where(known, "no", "–"))
+    ends = zip(points.low, points.high, strict=True)
+    shown = {
+        "row": comparisons.row,
+        "task": [words.column(sweep, task) for task in comparisons.task],
+        "remaining": [f"{percent(at, 0)} %" for at in comparisons.remaining],
+        "difference": points.difference.map("{:+.2f}".format),
+        "95 % interval": [f"{a:+.2f} … {b:+.2f}" if a == a else "–" for a, b in ends],
+        "p over seeds": comparisons.p_seeds.map(_probability),
+        "p over examples": comparisons.p_examples.map(_probability),
+        "differs": np.where(comparisons.tested, differs, "not tested"),
+        "seeds": comparisons.seeds.map(str),
+        "examples": [str(many or "–") for many in comparisons.examples],
+    }
+    if len(sweep.facts.tasks) == 1:
+        del shown["task"]
+    rows = [list(map(str, row)) for row in zip(*shown.values(), strict=True)]
+    return Table([*shown], rows, 1 + ("task" in shown))
 
 
-def _probability(p: float | None) -> str:
-    if p is None:
+def _probability(p: float) -> str:
+    if np.isnan(p):
         return "–"
     return f"{p:.4f}" if p >= 0.00005 else "< 0.0001"
 
@@ -204,6 +204,6 @@ def _lead(sweep: Sweep) -> str:
     facts = sweep.facts
     tasks = ", ".join(map(facts.column, facts.tasks))
     readings = " and ".join(f"{percent(at, 0)} %" for at in facts.remaining)
-    text = f"{len(facts.rows)} rows on {tasks}; {count(len(sweep.runs), 'finished run')},"
+    text = f"{len(facts.rows)} rows on {tasks}; {count(len(sweep.sources), 'finished run')},"
     text += f" {count(len(facts.seeds), 'seed')} asked for. Fine-tuned on English, pruned"
     return text + f" step by step, and read at {readings} of the encoder’s weights."

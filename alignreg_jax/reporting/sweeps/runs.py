@@ -1,21 +1,26 @@
 """What a sweep's table is made of: the runs that are finished, and what was asked for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.metrics import Answers
-from alignreg_jax.evaluation.summary import means
 from alignreg_jax.reporting.metric_names import metric_name
-from alignreg_jax.reporting.results import COLUMNS, Results, read_results, read_rows
-from alignreg_jax.reporting.series import ENGLISH
+from alignreg_jax.reporting.results import COLUMNS, read_results
+from alignreg_jax.reporting.series import ENGLISH, common_languages
 from alignreg_jax.reporting.sweeps import paper
+from alignreg_jax.reporting.sweeps.paper import TOLERANCE
 
-# How far a pruning step may be from where a table is read; 0.9**11 and 0.3138 are the same point.
-TOLERANCE = 0.01
+PLACE = ("method", "task", "seed")
+RESULTS_COLUMNS = (*PLACE, *COLUMNS)
+"""Of a sweep's results.csv: those of the runs, with the row's label, the task and the seed."""
+_TYPES = {"seed": int, "prune_step": int} | dict.fromkeys(("remaining", "nonzero", "value"), float)
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,7 @@ class SweepFacts:
         """The one place at which they are tested."""
         if self.at:
             return min(self.remaining, key=lambda remaining: abs(remaining - self.at))
-        return paper.reading(self.remaining, TOLERANCE) or min(self.remaining)
+        return paper.reading(self.remaining) or min(self.remaining)
 
     def column(self, task: str) -> str:
         """What a task is called in print: its label without overrides where that is clear."""
@@ -86,85 +91,79 @@ class SweepFacts:
         return name if names.count(name) == 1 else task
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run with the content of its results.json, and the lines of its results.csv."""
+class Kind(NamedTuple):
+    """What the scores on a task are; `chance` is that of guessing, 0 if none is drawn."""
 
-    source: FinishedRun
-    results: Results
-    scores: Sequence[Sequence[str]] = ()
-
-    @property
-    def row(self) -> str:
-        """Label of the table's row."""
-        return self.source.row
-
-    @property
-    def task(self) -> str:
-        """Label of the table's column."""
-        return self.source.task
-
-    @property
-    def seed(self) -> int:
-        """Seed of the run."""
-        return self.source.seed
-
-    @property
-    def split(self) -> str:
-        """The split that the scores are of."""
-        return self.results["split"]
-
-    @property
-    def steps(self) -> list[dict[str, Any]]:
-        """Its evaluations, as results.json has them, from dense to sparse."""
-        return self.results["prune_steps"]
-
-    @property
-    def dense_only(self) -> bool:
-        """Whether it was fine-tuned and never pruned."""
-        return [step["prune_step"] for step in self.steps] == [0]
-
-    def step_at(self, remaining: float) -> dict[str, Any] | None:
-        """The evaluation nearest to a fraction of weights, None if none is within `TOLERANCE`.
-
-        A run without pruning has the same score everywhere: it is what the others are pruned from.
-        """
-        if self.dense_only:
-            return self.steps[0]
-        nearest = min(self.steps, key=lambda step: abs(step["remaining"] - remaining))
-        return nearest if abs(nearest["remaining"] - remaining) < TOLERANCE + 1e-9 else None
+    metric: str
+    split: str
+    chance: float
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The facts and all finished runs, in the order of rows, tasks, seeds."""
+    """All finished runs as one table.
+
+    Attributes:
+        facts: what was asked for.
+        records: results.csv of the runs in one, as text so that every digit stays, sorted.
+        kinds: what the scores are, of each task that has a run.
+        sources: the run at each (row, task, seed), in the order of the table.
+    """
 
     facts: SweepFacts
-    runs: tuple[Run, ...]
+    records: pd.DataFrame
+    kinds: Mapping[str, Kind]
+    sources: Mapping[tuple[str, str, int], FinishedRun]
 
-    def of(self, row: str, task: str) -> list[Run]:
-        """The runs of a row on a task, by seed."""
-        return [run for run in self.runs if (run.row, run.task) == (row, task)]
+    @cached_property
+    def tasks(self) -> list[str]:
+        """Labels of the tasks that have a run."""
+        return [task for task in self.facts.tasks if task in self.kinds]
 
-    def on(self, task: str) -> list[Run]:
-        """The runs on a task."""
-        return [run for run in self.runs if run.task == task]
+    @cached_property
+    def evaluations(self) -> dict[str, pd.DataFrame]:
+        """By task the scores that count, an evaluation a line and a language a column."""
+        found = {}
+        for task in self.tasks:
+            kind, records = self.kinds[task], self.records
+            at = (records.task == task) & (records.metric == kind.metric)
+            mine = records[at & (records.split == kind.split)].astype(_TYPES)
+            mine = mine.assign(row=mine.method)
+            index = ["row", "seed", "prune_step", "remaining", "nonzero"]
+            found[task] = mine.pivot(index=index, columns="language", values="value")
+        return found
 
-    def readings(self, task: str) -> list[dict[str, Any]]:
-        """The evaluations on a task that the table is read from."""
-        steps = [run.step_at(at) for run in self.on(task) for at in self.facts.remaining]
-        return [step for step in steps if step is not None]
+    @cached_property
+    def readings(self) -> dict[str, pd.DataFrame]:
+        """Those evaluations that the table is read from, with that place as `at` in the index.
+
+        It is the nearest one, if that is within `TOLERANCE`. A run without pruning has the same
+        score everywhere: it is what the others are pruned from.
+        """
+        found = {}
+        for task, scores in self.evaluations.items():
+            steps, parts = scores.index.to_frame(), {}
+            runs = steps.groupby(level=["row", "seed"])
+            dense = runs.prune_step.transform("max") == 0
+            for at in self.facts.remaining:
+                apart = (steps.remaining - at).abs().where(~dense, 0.0)
+                nearest = apart.groupby(level=["row", "seed"]).idxmin()
+                near = apart.loc[nearest] < TOLERANCE + 1e-9
+                parts[at] = scores.loc[near.index[near]]
+            found[task] = pd.concat(parts, names=["at"])
+        return found
 
     @cached_property
     def dense_rows(self) -> frozenset[str]:
         """Rows that are not pruned: what pruning is measured from, not a way of pruning."""
-        pruned = {run.row for run in self.runs if not run.dense_only}
-        return frozenset({run.row for run in self.runs} - pruned)
+        steps = [found.index.to_frame() for found in self.evaluations.values()]
+        deepest = pd.concat(steps).groupby(level="row").prune_step.max() if steps else {}
+        return frozenset(row for row, step in deepest.items() if step == 0)
 
     @cached_property
     def metrics(self) -> dict[str, str]:
         """What the metric of each task that has a run is called."""
-        return {run.task: metric_name(run.results["metric"]) for run in reversed(self.runs)}
+        return {task: metric_name(self.kinds[task].metric) for task in self.tasks}
 
     @cached_property
     def languages(self) -> dict[str, tuple[str, ...]]:
@@ -173,27 +172,20 @@ class Sweep:
         Only means over the same languages can be compared: a run may evaluate a few of them at a
         step in between and all of them at the last.
         """
-        return {task: common_languages(self.readings(task)) for task in self.facts.tasks}
+        return {task: common_languages(found) for task, found in self.readings.items()}
 
     @cached_property
     def left_out(self) -> dict[str, tuple[str, ...]]:
         """By task, the zero-shot languages that some, but not all of those evaluations have."""
-        found = {}
-        for task in self.facts.tasks:
-            seen = {name for step in self.readings(task) for name in step["languages"]}
-            found[task] = tuple(sorted(seen - {ENGLISH, *self.languages[task]}))
-        return found
+        found = {task: {*of.dropna(axis=1, how="all")} for task, of in self.readings.items()}
+        return {t: tuple(sorted(found[t] - {ENGLISH, *self.languages[t]})) for t in found}
 
     @cached_property
     def lacking(self) -> dict[str, tuple[str, ...]]:
         """By task, the languages of XGLUE's score that one of those evaluations or more lacks."""
         return {
-            task: tuple(
-                name
-                for name in paper.languages(task)
-                if any(name not in step["languages"] for step in self.readings(task))
-            )
-            for task in self.facts.tasks
+            task: tuple(name for name in paper.languages(task) if not _everywhere(found, name))
+            for task, found in self.readings.items()
         }
 
 
@@ -205,58 +197,68 @@ def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
             different metrics or on different splits.
         ValueError: a run's row or task is not among those of `facts`.
     """
-    found: dict[tuple[int, int, int], Run] = {}
-    scored: dict[str, tuple[str, str]] = {}
-    damaged = []
+    records, kinds, sources, damaged = [], {}, {}, []
     for source in runs:
+        row, task, seed = place = (source.row, source.task, source.seed)
+        name = f"{row} on {task}, seed {seed}"
         try:
-            scores = read_rows(source.workdir / "results.csv", COLUMNS)
-            run = Run(source, read_results(source.workdir), scores)
+            scores = read_table(source.workdir / "results.csv", COLUMNS)
+            results = read_results(source.workdir)
         except UserError as error:
-            name = f"{source.row} on {source.task}, seed {source.seed}"
             damaged.append((name, str(error)))
             continue
-        place = (facts.rows.index(run.row), facts.tasks.index(run.task), run.seed)
-        if place in found:
+        if place in sources:
+            other = sources[place].workdir
+            raise UserError(f"{source.workdir}: {other} is the same run: {name}")
+        kind = Kind(results["metric"], results["split"], float(results["chance"]))
+        first = kinds.setdefault(task, kind)
+        if first[:2] != kind[:2]:
             raise UserError(
-                f"{source.workdir}: {found[place].source.workdir} is the same run:"
-                f" {run.row} on {run.task}, seed {run.seed}"
+                f"{source.workdir / 'results.json'}: {' on '.join(kind[:2])}, but other runs on"
+                f" {task} have {' on '.join(first[:2])}; they cannot share a table"
             )
-        found[place] = run
-        kind = (run.results["metric"], run.split)
-        if scored.setdefault(run.task, kind) != kind:
-            raise UserError(
-                f"{source.workdir / 'results.json'}: {kind[0]} on {kind[1]}, but other runs on"
-                f" {run.task} have {' on '.join(scored[run.task])}; they cannot share a table"
-            )
+        sources[place] = source
+        for column, value in zip(PLACE, place, strict=True):
+            scores[column] = str(value)
+        records.append(scores)
     facts = replace(facts, failed=(*facts.failed, *damaged))
-    return Sweep(facts, tuple(found[place] for place in sorted(found)))
+    whole = pd.concat(records) if records else pd.DataFrame(columns=pd.Index(RESULTS_COLUMNS))
+    return make_sweep(facts, whole, kinds, sources)
 
 
-def common_languages(steps: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The languages other than English that all evaluations have, sorted."""
-    sets = [set(step["languages"]) for step in steps]
-    return tuple(sorted(set.intersection(*sets) - {ENGLISH})) if sets else ()
+def make_sweep(
+    facts: SweepFacts,
+    records: pd.DataFrame,
+    kinds: Mapping[str, Kind],
+    sources: Mapping[tuple[str, str, int], FinishedRun],
+) -> Sweep:
+    """A sweep of the lines of results.csv and the runs that they are of, in any order."""
+    order = sorted(sources, key=lambda at: (facts.rows.index(at[0]), facts.tasks.index(at[1]), at))
+    numbers = np.lexsort([records.seed.astype(int), records.task, records.method])
+    records = records.iloc[numbers][[*RESULTS_COLUMNS]]
+    return Sweep(facts, records, kinds, {place: sources[place] for place in order})
 
 
-def zero_shot(step: Mapping[str, Any], languages: Sequence[str]) -> float | None:
-    """The mean score over the given languages; None for no languages."""
-    if not languages:
-        return None
-    return float(sum(step["languages"][name] for name in languages) / len(languages))
+def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """The lines of a results.csv, as text so that every digit stays.
 
-
-def all_languages(step: Mapping[str, Any], languages: Sequence[str]) -> float | None:
-    """The mean score over all of the given languages; None for none, or if one was not evaluated.
-
-    Over the languages of a task of XGLUE, English among them, this is XGLUE's score.
+    Raises:
+        UserError: it is missing or no such table.
     """
-    scores = step["languages"]
-    if not set(languages) <= set(scores):
-        return None
-    return means({name: scores[name] for name in languages})["avg"]
+    try:
+        found = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; is this the workdir of a run?") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: not a table ({error})") from None
+    if tuple(found.columns) != tuple(columns):
+        raise UserError(f"{path}: its columns are not {','.join(columns)}")
+    try:
+        found.astype({name: kind for name, kind in _TYPES.items() if name in columns})
+    except ValueError as error:
+        raise UserError(f"{path}: not a table of scores ({error})") from None
+    return found
 
 
-def english(step: Mapping[str, Any]) -> float | None:
-    """The score of the language that was trained on."""
-    return step["languages"].get(ENGLISH)
+def _everywhere(evaluations: pd.DataFrame, language: str) -> bool:
+    return language in evaluations and bool(evaluations[language].notna().all())

@@ -10,19 +10,22 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.charts import FULL
 from alignreg_jax.reporting.heat_maps import heat_maps
-from alignreg_jax.reporting.sweeps.runs import Run, Sweep
-from alignreg_jax.reporting.sweeps.statistics import Interval, t_interval
+from alignreg_jax.reporting.sweeps.runs import Sweep
+from alignreg_jax.reporting.sweeps.statistics import intervals
+from alignreg_jax.reporting.tables import Entry, Table, markdown_table, percent
 
 _OWN = re.compile(r"@distill\.text_languages=\(?([\w-]+),?\)?(?=@|$)")
 
 Kept = Mapping[str, Bool[np.ndarray, "layers _"]]
 """Which heads and feed-forward units a network has, by kind."""
+MEAN = "mean of languages"
 
 
 class Rows(NamedTuple):
@@ -35,26 +38,6 @@ class Rows(NamedTuple):
 
     shared: str
     own: dict[str, str]
-
-
-class Language(NamedTuple):
-    """Scores of one language, means over seeds: of its own structure, the shared one, and others'.
-
-    `gain` is own minus shared over seeds.
-    """
-
-    own: float
-    shared: float
-    others: float
-    gain: Interval
-
-
-class Compared(NamedTuple):
-    """By language, and what is gained on average over languages, with its interval over seeds."""
-
-    languages: dict[str, Language]
-    gain: Interval
-    seeds: int
 
 
 def rows_of(labels: Sequence[str]) -> Rows:
@@ -75,8 +58,11 @@ def rows_of(labels: Sequence[str]) -> Rows:
     return Rows(label, own)
 
 
-def compare(sweep: Sweep, rows: Rows, task: str, remaining: float) -> Compared:
+def compare(sweep: Sweep, rows: Rows, task: str, remaining: float) -> pd.DataFrame:
     """Compare the settings at a size, over the seeds that every row has.
+
+    A line a language, and last their `MEAN`: scores of its `own` structure, of the `shared` one and
+    of `others`' ones, means over `seeds`; what its own `gain`s, with `half` of the interval.
 
     Args:
         sweep: with its finished runs.
@@ -87,23 +73,30 @@ def compare(sweep: Sweep, rows: Rows, task: str, remaining: float) -> Compared:
     Raises:
         UserError: no seed is finished in all rows, or no language of a row was evaluated.
     """
-    found = {label: _by_seed(sweep.of(label, task), remaining) for label in _labels(rows)}
-    seeds = sorted(set.intersection(*(set(scores) for scores in found.values())))
+    labels = [rows.shared, *rows.own.values()]
+    found = {row: pd.DataFrame() for row in labels}
+    if task in sweep.readings:
+        scores = sweep.readings[task].loc[remaining]
+        found |= {row: of.droplevel([0, 2, 3, 4]) for row, of in scores.groupby(level="row")}
+    seeds = set.intersection(*(set(found[row].index) for row in labels))
     if not seeds:
         raise UserError(f"no seed is finished in all rows on {task} at {100 * remaining:g} %")
-    evaluated = set.intersection(*(set(found[label][s]) for label in found for s in seeds))
-    if not (languages := [language for language in rows.own if language in evaluated]):
+    whole = pd.concat({row: found[row].loc[sorted(seeds)] for row in labels}, names=["row"])
+    whole = whole.dropna(axis=1)
+    if not (languages := [language for language in rows.own if language in whole]):
         raise UserError(f"none of {', '.join(rows.own)} was evaluated on {task}")
-    gains, compared = np.zeros(len(seeds)), {}
+    gains, compared = {}, {}
     for language in languages:
-        scores = {label: np.array([found[label][s][language] for s in seeds]) for label in found}
-        mine, shared = scores[rows.own[language]], scores[rows.shared]
-        strange = [scores[label] for other, label in rows.own.items() if other != language]
-        others = float(np.mean(strange)) if strange else float("nan")
-        gain = t_interval((mine - shared).tolist())
-        compared[language] = Language(float(mine.mean()), float(shared.mean()), others, gain)
-        gains += (mine - shared) / len(languages)
-    return Compared(compared, t_interval(gains.tolist()), len(seeds))
+        mine, shared = (whole[language][row] for row in (rows.own[language], rows.shared))
+        strange = [row for other, row in rows.own.items() if other != language]
+        others = whole[language][strange].mean()
+        gains[language] = mine - shared
+        compared[language] = {"own": mine.mean(), "shared": shared.mean(), "others": others}
+    gain = pd.DataFrame(gains)
+    gain[MEAN] = gain.mean(axis=1)
+    spread = intervals(gain.melt(var_name="language").groupby("language").value)
+    found = pd.DataFrame.from_dict(compared, orient="index").reindex([*languages, MEAN])
+    return found.assign(gain=spread["mean"], half=spread.half, seeds=len(seeds))
 
 
 def overlap(kept: Sequence[Kept]) -> dict[str, Float[np.ndarray, "networks networks"]]:
@@ -120,16 +113,17 @@ def overlap(kept: Sequence[Kept]) -> dict[str, Float[np.ndarray, "networks netwo
     return found
 
 
-def table(compared: Compared) -> str:
+def table(compared: pd.DataFrame) -> str:
     """The comparison as a Markdown table, in points."""
-    lines = [
-        "| language | own | shared | others' | own - shared |", "|---|---|---|---|---|"
-    ]  # fmt: skip
-    for name, one in compared.languages.items():
-        cells = [f"{100 * value:.1f}" for value in (one.own, one.shared, one.others)]
-        lines.append(f"| {name} | {' | '.join(cells)} | {_words(one.gain)} |")
-    lines.append(f"| mean of languages | | | | **{_words(compared.gain)}** |")
-    return "\n".join(lines) + "\n"
+    rows: list[list[str | Entry]] = []
+    for name, one in compared.iterrows():
+        gain = f"{100 * one.gain:+.1f}" + ("" if np.isnan(one.half) else f" ± {percent(one.half)}")
+        scores = [one.own, one.shared, one.others]
+        if name == MEAN:
+            rows.append([MEAN, "", "", "", Entry(gain, best=True)])
+        else:
+            rows.append([str(name), *map(percent, scores), gain])
+    return markdown_table(Table(["language", "own", "shared", "others'", "own - shared"], rows))
 
 
 def overlap_figure(
@@ -139,18 +133,3 @@ def overlap_figure(
     titles = {"heads": "attention heads", "ffn": "feed-forward units"}
     tables = {f"{titles[kind]} kept by both (%)": FULL * share for kind, share in shares.items()}
     return heat_maps(tables, names, names)
-
-
-def _labels(rows: Rows) -> list[str]:
-    return [rows.shared, *rows.own.values()]
-
-
-def _by_seed(runs: Sequence[Run], remaining: float) -> dict[int, Mapping[str, float]]:
-    """Scores of every language at a size, of each seed that has been there."""
-    found = {run.seed: run.step_at(remaining) for run in runs}
-    return {seed: step["languages"] for seed, step in found.items() if step is not None}
-
-
-def _words(gain: Interval) -> str:
-    half = "" if gain.half is None else f" ± {100 * gain.half:.1f}"
-    return f"{100 * gain.mean:+.1f}{half}"

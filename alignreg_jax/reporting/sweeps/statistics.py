@@ -5,13 +5,12 @@ is `dunnett`'s. Would it come again on other test examples? The randomisation te
 the models at hand.
 """
 
-import math
 from collections.abc import Sequence
-from functools import cache
-from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
+from pandas.core.groupby import SeriesGroupBy
 from scipy import stats
 
 from alignreg_jax.evaluation.examples import ratio
@@ -26,45 +25,16 @@ Systems = Float[np.ndarray, "seeds _ 2"]  # languages have different numbers of 
 """A system's answers in one language: parts of the score (`evaluation.examples`) of each seed."""
 
 
-class Interval(NamedTuple):
-    """A mean and half the width of its 95 % interval; None where the values tell no spread."""
+def intervals(groups: SeriesGroupBy) -> pd.DataFrame:
+    """Mean and 95 % interval by Student's t of each group of values, such as those of seeds.
 
-    mean: float
-    half: float | None
-    count: int
-
-    @property
-    def low(self) -> float | None:
-        """Lower end."""
-        return None if self.half is None else self.mean - self.half
-
-    @property
-    def high(self) -> float | None:
-        """Upper end."""
-        return None if self.half is None else self.mean + self.half
-
-
-def t_interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % interval by Student's t over independent values, such as those of seeds.
-
-    Raises:
-        ValueError: no values.
+    Half of the interval is NaN, and so are its ends, where the values tell no spread: of a single
+    one, or of equal ones, as one collapsed model again and again is no certainty.
     """
-    if not len(values):
-        raise ValueError("the mean of no values")
-    mean = math.fsum(values) / len(values)
-    if len(values) == 1:
-        return Interval(mean, None, 1)
-    deviation = float(np.std(values, ddof=1))
-    if deviation < _TINY:  # equal values, one collapsed model again and again, are no certainty
-        return Interval(mean, None, len(values))
-    half = _quantile(len(values) - 1) * deviation / math.sqrt(len(values))
-    return Interval(mean, half, len(values))
-
-
-@cache
-def _quantile(freedom: int) -> float:
-    return float(stats.t.ppf(0.5 + LEVEL / 2, freedom))
+    found = pd.DataFrame({"mean": groups.mean(), "std": groups.std(), "seeds": groups.size()})
+    error = found.pop("std") / np.sqrt(found.seeds)
+    half = stats.t.ppf(0.5 + LEVEL / 2, found.seeds - 1) * error.where(error > _TINY)
+    return found.assign(half=half, low=found["mean"] - half, high=found["mean"] + half)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
