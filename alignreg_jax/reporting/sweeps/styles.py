@@ -57,12 +57,13 @@ def row_styles(
     """
     values = family(rows)
     field = f"@{values.field}=" if values else None
+    short = told_apart(rows)
     found: dict[str, Style] = {}
     behind: dict[str, int] = {}  # method -> its position among those that are not in front
     for row in rows:
-        method, name = row.partition("@")[0], row.replace(field, " ") if field else row
+        method, name = row.partition("@")[0], row.replace(field, " ") if field else short[row]
         if row in dense_rows:
-            name = f"{row} (dense)"
+            name = f"{short[row]} (dense)"
             found[row] = Style(name, name, svg.MUTED, DASHED, level=True)
         elif row == baseline or row in FRONT:
             colour = svg.INK if row == baseline else FRONT[row]
@@ -78,3 +79,29 @@ def row_styles(
             group = f"{method}, a line a value" if values and method in FRONT else name
             found[row] = Style(name, group, colour, stroke, marker)
     return found
+
+
+def told_apart(rows: Sequence[str]) -> dict[str, str]:
+    """Names of rows as short as tells them apart: only the fields that no other row has alike.
+
+    Of `l2-mbp@distill.teacher=dense` and `l2-mbp@distill.teacher=dense@distill.text=data` the first
+    is "l2-mbp, teacher=dense", the second "l2-mbp, text=data". Tables have the whole.
+    """
+    parts = {row: tuple(row.split("@")) for row in rows}
+    for row in rows:
+        for part in reversed(parts[row][1:]):
+            fewer = tuple(each for each in parts[row] if each != part)
+            others = [parts[other] for other in rows if other != row]
+            if len(fewer) > 1 and fewer not in others:  # a method's name alone is the plain method
+                parts[row] = fewer
+    names = {
+        row: ", ".join([method, *map(_plain, fields)]) for row, (method, *fields) in parts.items()
+    }
+    # Two sections may have fields of one name
+    return names if len(set(names.values())) == len(names) else {row: row for row in rows}
+
+
+def _plain(field: str) -> str:
+    """Without its section, as values may have dots: pruning.scope=global is scope=global."""
+    name, _, value = field.partition("=")
+    return f"{name.rpartition('.')[2]}={value}"
