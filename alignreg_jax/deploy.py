@@ -130,6 +130,7 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
     """The model's folder, and rows to compare on."""
     from alignreg_jax.compress import folders, served
     from alignreg_jax.models import checkpoints
+    from alignreg_jax.models.architecture import CONFIG
     from alignreg_jax.run import workdir
 
     run = Path(os.path.expanduser(values.model))
@@ -148,7 +149,8 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
         return folder, served.of_run(run, config, languages, values.rows)
     if seeds := sorted(path.parent.name for path in run.glob("s[0-9]*/config.json")):
         raise UserError(f"{run}: holds seeds ({', '.join(seeds)}); give one: {run / seeds[0]}")
-    checkpoints.read_config(folder)  # of something else it says what it is not
+    if not (folder / CONFIG).exists():
+        raise UserError(f"{values.model}: is neither a run nor a model: it has no {CONFIG}")
     raise UserError(
         f"{values.model}: is a model and no run, so give --data FOLDER, with"
         " <language>.test.jsonl to compare answers on"

@@ -558,7 +558,7 @@ def test_more_mistakes(world, model, tagged, tmp_path, capsys):
         return capsys.readouterr().err
 
     assert "is a model and no run, so give --data FOLDER" in refused(model / "linear")
-    assert "config.json" in refused(world.data)
+    assert "is neither a run nor a model: it has no config.json" in refused(world.data)
     assert "no such folder" in refused(tmp_path / "nothing")
     assert "has tokens" in refused(model / "linear", "--data", tagged)
     (tmp_path / "file").write_text("")
