@@ -96,20 +96,15 @@ def _own(arguments: Sequence[str]) -> int:
     if flags.HELP & set(arguments):
         terminal.show(_OWN_USAGE)
         return main.main(["--config", config, "--help"])
-    if not arguments or arguments[0].startswith("-"):
-        return flags.execute(arguments, lambda: _OWN_USAGE, _without_folder)
-    folder, *rest = arguments
-    if not Path(os.path.expanduser(folder)).is_dir():
+    folder = "" if not arguments or arguments[0].startswith("-") else arguments[0]
+    if not folder or not Path(os.path.expanduser(folder)).is_dir():
         return flags.execute([folder], lambda: _OWN_USAGE, _no_folder)
-    return main.main(["--config", f"{config}:{folder}", *rest])
-
-
-def _without_folder(arguments: Sequence[str]) -> int:
-    raise UserError("alignreg own: FOLDER is missing; --help says what is in it")
+    return main.main(["--config", f"{config}:{folder}", *arguments[1:]])
 
 
 def _no_folder(arguments: Sequence[str]) -> int:
-    raise UserError(f"alignreg own {arguments[0]}: no such folder; --help says what is in it")
+    what = f" {arguments[0]}: no such folder" if arguments[0] else ": FOLDER is missing"
+    raise UserError(f"alignreg own{what}; --help says what is in it")
 
 
 def config_folder() -> Path:

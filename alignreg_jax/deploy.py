@@ -128,7 +128,7 @@ def _check_installed() -> None:
 
 def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Served"]:
     """The model's folder, and rows to compare on."""
-    from alignreg_jax.compress import folders, served
+    from alignreg_jax.compress import folders, pooling, served
     from alignreg_jax.models import checkpoints
     from alignreg_jax.models.architecture import CONFIG
     from alignreg_jax.run import workdir
@@ -140,11 +140,11 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
         raise UserError(f"{run}: has no export yet; the run is not finished")
     if values.data:
         model = folders.read(folder)
-        data = Path(os.path.expanduser(values.data))
+        data, head = Path(os.path.expanduser(values.data)), model.network.head
+        how = pooling.read(folder) if head is None else None
         return folder, served.of_folder(
-            data, model.network.head, model.labels, languages, values.rows, config,
-            folders.pooling(folder),
-        )  # fmt: skip
+            data, head, model.labels, languages, values.rows, config, how
+        )
     if config:
         return folder, served.of_run(run, config, languages, values.rows)
     if seeds := sorted(path.parent.name for path in run.glob("s[0-9]*/config.json")):

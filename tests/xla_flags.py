@@ -5,6 +5,7 @@ from importlib.metadata import version
 # XLA's older code generator, on one thread, takes half of the processor time. What it makes of one
 # expression rounds differently from program to program, so tests marked "exact" do without it.
 # From jaxlib 0.11 on there is none, and a flag that XLA does not know ends the process
-_OLD = tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11)
-QUICKLY = "--xla_cpu_use_fusion_emitters=false " * _OLD + "--xla_cpu_parallel_codegen_split_count=1"
+QUICKLY = "--xla_cpu_parallel_codegen_split_count=1"
+if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11):
+    QUICKLY += " --xla_cpu_use_fusion_emitters=false"
 UNOPTIMIZED = "--xla_backend_optimization_level=0"

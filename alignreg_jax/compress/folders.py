@@ -1,8 +1,7 @@
 """A folder of a model as it is, with the head that it has or without one."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from alignreg_jax.compress.agreement import Network
 from alignreg_jax.errors import UserError
@@ -10,8 +9,6 @@ from alignreg_jax.models import checkpoints, heads, names, storage
 from alignreg_jax.models.architecture import CONFIG, read_json
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
-
-POOLING = "1_Pooling/config.json"
 
 
 class Original(NamedTuple):
@@ -46,28 +43,6 @@ def read(folder: Path) -> Original:
     head, labels = checkpoints.head_form(folder), _labels(folder, stored)
     loaded = checkpoints.load(folder, head=head, labels=labels, seed=0)
     return Original(Network(loaded.params, loaded.config, head), labels, tuple(loaded.skipped))
-
-
-def pooling(folder: Path) -> Literal["mean", "first"]:
-    """How a text's vector is made, by the file that sentence-transformers keeps; else the mean.
-
-    Raises:
-        UserError: in another way than these two.
-    """
-    path = folder / POOLING
-    said = read_json(path) if path.exists() else {"pooling_mode_mean_tokens": True}
-    # Older files have a switch for every way, newer ones a name
-    modes = [name for name, on in said.items() if name.startswith("pooling_mode_") and on is True]
-    if "pooling_mode" in said:
-        modes = [f"pooling_mode_{said['pooling_mode']}"]
-    known: Mapping[str, Literal["mean", "first"]] = {
-        "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first",
-        "pooling_mode_mean": "mean", "pooling_mode_cls": "first",
-    }  # fmt: skip
-    if len(modes) != 1 or modes[0] not in known:
-        made = " and ".join(modes) or "nothing that it names"
-        raise UserError(f"{path}: a text's vector is made by {made}; here it is by mean or cls")
-    return known[modes[0]]
 
 
 def sizes(folder: Path, network: Network) -> size_files.Sizes:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from alignreg_jax.compress.onnx.sessions import Pooling
+from alignreg_jax.compress.pooling import Pooling
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, folders, jsonl, tasks
 from alignreg_jax.data.encoding import Encoded
@@ -138,7 +138,7 @@ def of_run(
 
 def of_folder(
     folder: Path, head: Head | None, labels: Sequence[str], languages: Sequence[str],
-    rows: int = ROWS, config: ExperimentConfig | None = None, pooling: Pooling = "mean",
+    rows: int = ROWS, config: ExperimentConfig | None = None, pooling: Pooling | None = None,
 ) -> Served:  # fmt: skip
     """Rows of a folder of <language>.test.jsonl, or of a language without it <language>.dev.jsonl.
 
@@ -153,7 +153,7 @@ def of_folder(
         languages: which; none: all that the folder has.
         rows: of a language, at most.
         config: of the run that the model is of, which says how long rows are.
-        pooling: of a model without a head.
+        pooling: of a model without a head; else None.
 
     Raises:
         UserError: with file:line, of a file that is not such; there are none, or not of a language;
@@ -173,13 +173,11 @@ def of_folder(
         raise UserError(f"--data={folder}: has no <language>.test.jsonl")
     read = partial(_split, head=head, labels=labels, listed=jsonl.read_labels(folder))
     asked = {name: draw(read(paths[name]), rows) for name in _chosen(paths, languages)}
-    more: dict[str, Any] = {}
+    more: dict[str, Any] = {"pooling": pooling}
     if config is not None:
         task = tasks.get_task(config.task.name)
         more["max_length"] = config.task.max_length or task.max_length
         more["stripped"] = config.task.strip_space_marker
-    if head is None:
-        more["pooling"] = pooling
     if train := listing.files.get(("en", "train")):
         return Served(asked, {"training": read(train)}, **more)
     return Served(asked, asked, beside=False, **more)

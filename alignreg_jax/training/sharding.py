@@ -23,7 +23,7 @@ from alignreg_jax.training.state import TrainState, flatten
 
 AXES = ("data", "fsdp", "tensor")
 BATCH = PartitionSpec(("data", "fsdp"))
-SPREAD = PartitionSpec(AXES)
+SPREAD = PartitionSpec(AXES)  # each device has rows of its own
 REPLICATED = PartitionSpec()
 
 _INTO_HEADS = PartitionSpec(None, "fsdp", "tensor")

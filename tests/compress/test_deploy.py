@@ -574,10 +574,19 @@ def test_more_mistakes(world, model, tagged, tmp_path, capsys):
     assert "is there already" in refused(model / "linear", "--data", world.data)
 
 
-def test_without_the_packages_it_says_what_to_install(monkeypatch, tmp_path, capsys):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert program.main([str(tmp_path), "--out", str(tmp_path / "out")]) == 2
-    assert "pip install 'alignreg_jax[deploy]'" in capsys.readouterr().err
+def test_without_the_packages_it_says_what_to_install(tmp_path):
+    """In a process of its own: nothing that needs them may be imported before."""
+    script = """\
+import sys
+sys.modules["onnx"] = sys.modules["onnxruntime"] = None
+from alignreg_jax import deploy
+sys.exit(deploy.main(sys.argv[1:]))
+"""
+    command = [sys.executable, "-c", script, str(tmp_path), "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tiny.ROOT)
+    assert done.returncode == 2
+    assert "pip install 'alignreg_jax[deploy]'" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(world, model, tmp_path, monkeypatch, capsys):

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
 from test_deploy import deployed, facts, predicted, quick
 
-from alignreg_jax.compress import agreement, folders, gate
+from alignreg_jax.compress import agreement, folders, gate, pooling
 from alignreg_jax.compress.onnx import graph, sessions
 from alignreg_jax.compress.onnx.products import Form
 from alignreg_jax.data.encoding import load_tokenizer
+from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 
 few_texts, quick = empties.few_texts, quick
@@ -47,7 +48,7 @@ def pool(folder, **said):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"dimension": 1, **said}))
 
 
-def vectors(folder, texts, pooling):
+def vectors(folder, texts, way):
     """Of the JAX model, row by row."""
     network = folders.read(folder).network
     tokenizer = load_tokenizer(folder, network.config.vocab_size)
@@ -55,7 +56,7 @@ def vectors(folder, texts, pooling):
     for text in texts:
         ids = np.array([tokenizer.encode(text).ids], np.int32)
         hidden = np.asarray(agreement._ask(network, ids, np.array([ids.shape[1]], np.int32)))[0]
-        found.append(hidden.mean(axis=0) if pooling == "mean" else hidden[0])
+        found.append(hidden.mean(axis=0) if way == "mean" else hidden[0])
     return np.array(found)
 
 
@@ -72,11 +73,11 @@ def test_a_graph_gives_the_last_hidden_states(encoder, tmp_path, form):
         np.testing.assert_allclose(states[: len(row)], want, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("pooling", ["mean", "first"])
-def test_an_encoder_is_served_with_its_vectors(world, encoder, tmp_path, capsys, pooling):
+@pytest.mark.parametrize("way", ["mean", "first"])
+def test_an_encoder_is_served_with_its_vectors(world, encoder, tmp_path, capsys, way):
     source = tmp_path / "model"
     shutil.copytree(encoder, source)
-    mean = pooling == "mean"
+    mean = way == "mean"
     pool(source, pooling_mode_mean_tokens=mean, pooling_mode_cls_token=not mean)
     out = tmp_path / "out"
     assert deployed(source, out, world.data) == 0
@@ -91,7 +92,7 @@ def test_an_encoder_is_served_with_its_vectors(world, encoder, tmp_path, capsys,
     assert config["architectures"] == ["XLMRobertaModel"]
     assert "id2label" not in config
     found = facts(out)
-    assert found["pooling"] == pooling
+    assert found["pooling"] == way
     assert found["models"][1]["compared"]["sw"]["flips"] == 0
     assert found["models"][1]["scores"] == {}
     card = (out / "README.md").read_text()
@@ -102,7 +103,7 @@ def test_an_encoder_is_served_with_its_vectors(world, encoder, tmp_path, capsys,
     # The program that needs nothing of this library, in float32: what the JAX model says
     (out / "onnx" / "model.onnx").replace(out / "onnx" / "model_quantized.onnx")
     texts = ["en1 en2 en3", "de4", "sw5 sw6 sw1 sw2"]
-    own = vectors(source, texts, pooling)
+    own = vectors(source, texts, way)
     own /= np.linalg.norm(own, axis=1, keepdims=True)
     want = [f"{own[0] @ each:.3f}\t{text}" for each, text in zip(own[1:], texts[1:], strict=True)]
     assert predicted(out, *texts) == want
@@ -182,10 +183,24 @@ def test_another_way_to_make_a_vector_is_refused(world, encoder, tmp_path, capsy
     assert not (tmp_path / "out").exists()
 
 
-def test_newer_files_name_the_way(encoder, tmp_path):
+def test_newer_files_name_the_way(tmp_path):
+    pool(tmp_path, pooling_mode="cls")
+    assert pooling.read(tmp_path) == "first"
+    shutil.rmtree(tmp_path / "1_Pooling")
+    assert pooling.read(tmp_path) == "mean"
+
+
+def test_a_step_after_the_mean_is_not_passed_over(tmp_path):
+    (tmp_path / "2_Normalize").mkdir()
+    assert pooling.read(tmp_path) == "mean"
+    (tmp_path / "3_Dense").mkdir()
+    with pytest.raises(UserError, match="3_Dense: this step of the model is not computed here"):
+        pooling.read(tmp_path)
+
+
+def test_a_classifier_is_not_asked_how_vectors_are_made(world, encoder, tmp_path):
     source = tmp_path / "model"
-    shutil.copytree(encoder, source)
-    pool(source, pooling_mode="cls")
-    assert folders.pooling(source) == "first"
-    shutil.rmtree(source / "1_Pooling")
-    assert folders.pooling(source) == "mean"
+    shutil.copytree(encoder.parent / "whole", source)
+    pool(source, pooling_mode="lasttoken")
+    assert deployed(source, tmp_path / "out", world.data, "--quantize", "none") == 0
+    assert facts(tmp_path / "out")["pooling"] is None

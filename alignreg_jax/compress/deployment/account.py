@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from alignreg_jax.compress.deployment.deploy import Deployed
     from alignreg_jax.compress.deployment.searching import Budget, Trial
 
-_BESIDE = {
-    False: "Beside it the share of right answers of that model, of this one, and the interval of"
-    " 95 % for their difference.",
-    True: "An answer is which of the other texts of its language a text is most like, by the cosine"
-    " of their vectors.",
-}
+_USES = {"token": "token-classification", None: "sentence-similarity"}  # else of texts
+_NEAREST = "which of the other texts of its language a text is most like, by their vectors' cosine"
+_SCORES = (
+    "Beside it the share of right answers of that model, of this one, and the interval of 95 % for"
+    " their difference."
+)
 _KEPT_FIELDS = ("license", "license_name", "license_link", "base_model")  # of the original's card
 
 
@@ -52,7 +52,7 @@ def lines(done: "Deployed", out: str) -> list[str]:
     if done.lines[0].name == comparing.DENSE:
         said.append("dense: before pruning, on all rows that the run evaluates")
     if done.network.head is None:
-        said.append("an answer is which of the other texts of its language a text is most like")
+        said.append(f"an answer is {_NEAREST}")
     said += refusals(done)
     if any(name == comparing.FLOAT for name, _ in done.refused):
         said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
@@ -118,17 +118,11 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
     title = re.search(r"^# (.+)$", before, re.M)
     name = title[1] if title else "A classifier" if done.labels else "An encoder"
     head = done.network.head
-    of_words = head == "token"
-    use = (
-        "sentence-similarity"
-        if head is None
-        else f"{'token' if of_words else 'text'}-classification"
-    )
     shapes = facts["shapes"]
     cost = 3 + len(shapes)  # cells of a line: its name, bytes, and times
     models = [f"| {' | '.join(_cells(line, shapes)[:cost])} |" for line in done.lines]
     parts = [
-        _metadata(before, served, use),
+        _metadata(before, served, _USES.get(head, "text-classification")),
         f"# {name}, to serve\n",
         f"An ONNX model, {facts['kept']}: {chosen.size / 1e6:.1f} MB, {facts['pieces']:,} pieces."
         + (
@@ -142,10 +136,10 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
         "```python\n" + code.rstrip() + "\n```\n",
         "## What each language lost\n",
         "Answers that are others than those of the float model of this size with all its pieces, in"
-        f" per cent of {'words' if of_words else 'rows'}: for one row at a time or for"
+        f" per cent of {'words' if head == 'token' else 'rows'}: for one row at a time or for"
         f" {facts['batches_compared'][-1]}, whichever changes more of them. A language may have"
         f" surely no more than {facts['max_flips']:g} %{_noticed(facts)}."
-        f" {_BESIDE[head is None]}\n",
+        f" {_SCORES if head else f'An answer is {_NEAREST}.'}\n",
         _languages(chosen, by_name),
         "## Size and time\n",
         f"| | MB | gzip | {' | '.join(f'{shape} ms' for shape in shapes)} |",

@@ -10,6 +10,7 @@ import numpy as np
 from alignreg_jax.compress import gate
 from alignreg_jax.compress.gate import Answers, Judged
 from alignreg_jax.compress.onnx import graph, sessions
+from alignreg_jax.compress.pooling import Pooling
 from alignreg_jax.compress.served import Served
 from alignreg_jax.data.encoding import Encoded, load_tokenizer
 from alignreg_jax.evaluation.summary import means
@@ -77,7 +78,7 @@ class Asked:
         """Tokenise them with the tokenizer of a model's folder."""
         longest = min(served.max_length or config.max_length, config.max_length)
         self.tokenizer = load_tokenizer(folder, config.vocab_size)
-        self.pooling: sessions.Pooling | None = served.pooling
+        self.pooling: Pooling | None = served.pooling
         self.pad, self.pieces, self.longest = config.pad_token_id, config.vocab_size, longest
         self.rows: Mapping[str, Encoded] = served.encoded(self.tokenizer, longest)
 

@@ -102,8 +102,7 @@ def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
         wanted: how.
 
     Raises:
-        UserError: the folder cannot be read, or cut as wanted; no room. Nothing is
-            written then.
+        UserError: the folder cannot be read, or cut as wanted; no room. Nothing is written then.
     """
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
 FACTS, CARD, PREDICT = "deploy.json", "README.md", "predict.py"
 FLOAT, QUANTIZED = "onnx/model.onnx", "onnx/model_quantized.onnx"
 
-BESIDE = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
-
+_BESIDE = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 _HERE = Path(__file__).parent
 _PACKAGES = ("alignreg_jax", "onnx", "onnxruntime", "tokenizers", "numpy")
 
@@ -77,7 +76,7 @@ def write(target: Path, source: Path, done: "Deployed", served: Served, wanted: 
 
 def _copy_beside(source: Path, target: Path) -> None:
     """What sentence-transformers reads beside the model: how vectors are made, and prompts."""
-    for path in [source / name for name in BESIDE] + sorted(source.glob("[1-9]_*/*.json")):
+    for path in [source / name for name in _BESIDE] + sorted(source.glob("[0-9]_*/*.json")):
         if path.is_file():
             there = target / path.relative_to(source)
             there.parent.mkdir(exist_ok=True)

@@ -22,8 +22,8 @@ rows = tokenizer.encode_batch(given)
 ids = np.array([row.ids for row in rows], np.int64)
 mask = np.array([row.attention_mask for row in rows], np.int64)
 hidden = np.asarray(session.run(None, {"input_ids": ids, "attention_mask": mask})[0])
-share = mask[:, :, None] if facts["pooling"] == "mean" else np.eye(1, mask.shape[1])[:, :, None]
-vectors = (hidden * share).sum(axis=1)
-vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)  # a text's vector, of length 1
+summed = (hidden * mask[:, :, None]).sum(axis=1)  # of length 1 it is as good as their mean
+vectors = summed if facts["pooling"] == "mean" else hidden[:, 0]
+vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
 for text, vector in zip(given[1:], vectors[1:], strict=True):
     print(f"{vector @ vectors[0]:.3f}", text, sep="\t")

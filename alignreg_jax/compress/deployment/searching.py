@@ -147,7 +147,8 @@ def search(
     fitting = [found for forms in tried if (found := _fitting(forms, budget))]
     if not fitting:
         nearest = min(trials, key=budget.excess)
-        hint = "" if wanted.cuts.pieces else "; with --languages de,fr no others' pieces stay"
+        heavy = budget.megabytes is not None and wanted.cuts.pieces is None
+        hint = "; with --languages de,fr no others' pieces stay" if heavy else ""
         raise UserError(f"{budget}: nothing fits; the nearest is {nearest}{hint}")
     reasons = []
     for forms in sorted(fitting, key=_rank):

@@ -3,17 +3,15 @@
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import onnxruntime
 from jaxtyping import Float32, Int32, Int64
 
 from alignreg_jax.compress.onnx.graph import HIDDEN
+from alignreg_jax.compress.pooling import Pooling, pool
 from alignreg_jax.data.encoding import Encoded
-
-Pooling = Literal["mean", "first"]
-"""How a text's hidden states become one vector: their mean, or what the first piece became."""
 
 _ENOUGH, _LEAST, _MOST = 0.3, 5, 60  # seconds, and rounds, of a measurement
 
@@ -77,7 +75,7 @@ def answers(
         outputs: Any = model.run(None, inputs)
         (logits,) = outputs
         if headless:
-            logits = pooled(logits, inputs["attention_mask"], pooling)
+            logits = pool(logits, inputs["attention_mask"], pooling)
         if found is None:
             found = np.full((count, logits.shape[-1]), np.nan, np.float32)
         if encoded.words is None:
@@ -88,18 +86,6 @@ def answers(
                 found[words[words >= 0]] = row[: len(words)][words >= 0]
         told(len(chosen))
     return found
-
-
-def pooled(
-    hidden: Float32[np.ndarray, "batch length hidden"],
-    mask: Int64[np.ndarray, "batch length"],
-    pooling: Pooling,
-) -> Float32[np.ndarray, "batch hidden"]:
-    """One vector of every text, as sentence-transformers makes it."""
-    if pooling == "first":
-        return hidden[:, 0]
-    there = mask[:, :, None].astype(np.float32)
-    return (hidden * there).sum(axis=1) / there.sum(axis=1)
 
 
 def milliseconds(

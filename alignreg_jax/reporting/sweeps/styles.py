@@ -82,7 +82,7 @@ def row_styles(
 
 
 def told_apart(rows: Sequence[str]) -> dict[str, str]:
-    """Names of rows as short as tells them apart: only the fields that no other row has alike.
+    """Names of rows without the fields that are not needed to tell them apart, the last first.
 
     Of `l2-mbp@distill.teacher=dense` and `l2-mbp@distill.teacher=dense@distill.text=data` the first
     is "l2-mbp, teacher=dense", the second "l2-mbp, text=data". Tables have the whole.
