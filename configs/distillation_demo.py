@@ -25,7 +25,7 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 
 Hardware: 2 CPU cores; 75 runs, which go on where they stopped. docs/results/distillation_demo has
 five seeds of three methods on intents, and of l2-mbp on slots, in float32, as the config was then.
-Of movement and smp-s, which end at chance in so few steps, two seeds were run.
+Of movement and smp-s, which end at chance in so few steps, one or two seeds were run.
 """
 
 from alignreg_jax.errors import UserError

@@ -3,6 +3,7 @@
 import csv
 import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -79,3 +80,15 @@ def test_the_printed_tables_come_again(both):
     assert [line for line in found if line in known] == known
     for line in found:
         assert line in known or set(line.split("|")[2:-1]) == {" – "}
+
+
+def test_pairs_of_runs_are_printed_as_the_page_says_them():
+    folder = RESULTS / "distillation_demo"
+    command = [sys.executable, ROOT / "tools" / "paired_rows.py", folder / "intents"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    text = "@distill.teacher=dense@distill.text=data@pruning.epochs_per_step=2"
+    assert f"31 %  +5.0  15 of 15  {text}\n" in said
+    assert f"31 %   48.8  91.8  39.6  l2-mbp{text}\n" in said
+    page = " ".join((folder / "README.md").read_text().split())
+    assert "in all 15 pairs of runs" in page
+    assert "**48.8**, 91.8, 39.6" in page

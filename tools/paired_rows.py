@@ -1,0 +1,59 @@
+#!/usr/bin/env python3
+"""Print what the README of docs/results/distillation_demo says beside its tables.
+
+    python tools/paired_rows.py docs/results/distillation_demo/intents
+
+Of every row and place the zero-shot mean, English and the worst language, in percent, means over
+seeds. Then for each set of fields behind a method's name (l2-mbp@distill.teacher=dense) its pairs:
+runs of one method and seed with these fields and without any, and by how much their zero-shot means
+differ.
+"""
+
+import argparse
+from pathlib import Path
+
+import pandas as pd
+
+SCORES = ("mean_of_others", "english", "worst")
+
+
+def main() -> None:
+    """Print both."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path, help="with results.csv, of one task")
+    parser.add_argument("--metric", default="accuracy")
+    arguments = parser.parse_args()
+    runs = scores(pd.read_csv(arguments.folder / "results.csv"), arguments.metric)
+    print("Means over seeds")
+    means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()
+    for at, method, fields, *found in means.reset_index().itertuples(index=False):
+        print(f"  {100 * at:3.0f} %  {' '.join(map('{:5.1f}'.format, found))}  {method}{fields}")
+    print("\nPairs: mean difference of the zero-shot mean, in points, and how many are above 0")
+    plain = runs[runs.fields == ""].drop(columns="fields")
+    pairs = runs[runs.fields != ""].merge(plain, on=["method", "seed", "at"])
+    pairs["apart"] = pairs.mean_of_others_x - pairs.mean_of_others_y
+    pairs["above"] = pairs.apart > 0
+    found = pairs.groupby(["at", "fields"], sort=False)
+    found = found.agg(mean=("apart", "mean"), above=("above", "sum"), of=("above", "size"))
+    for at, fields, mean, above, of in found.reset_index().itertuples(index=False):
+        print(f"  {100 * at:3.0f} %  {mean:+.1f}  {above} of {of}  {fields}")
+
+
+def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """A run at a place a line: method, the fields behind it, seed, and its scores in percent."""
+    known = table.query("split == 'test' and metric == @metric")
+    names = known.method.str.partition("@")
+    known = known.assign(method=names[0], fields=names[1] + names[2], at=known.remaining.round(2))
+    keys = ["method", "fields", "seed", "at"]
+    by_language = 100 * known.pivot(index=keys, columns="language", values="value")
+    others = by_language.drop(columns="en")
+    found = {
+        "mean_of_others": others.mean(axis=1),
+        "english": by_language["en"],
+        "worst": others.min(axis=1),
+    }
+    return pd.DataFrame(found).reset_index().sort_values("at", ascending=False, kind="stable")
+
+
+if __name__ == "__main__":
+    main()
