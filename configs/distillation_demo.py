@@ -66,5 +66,6 @@ def get_config(arg: str = ""):
         config.base.task.source = "folder"
         config.base.task.train_examples = 640
         config.base.train.batch_size = 16
+        config.base.eval.languages = ()  # all there are
         config.base.eval.examples = 100
     return config
