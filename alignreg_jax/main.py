@@ -44,8 +44,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _usage(arguments: Sequence[str]) -> str:
     from alignreg_jax.config import default_config
-    from alignreg_jax.config.fields import meanings
     from alignreg_jax.config.help_text import help_text
+    from alignreg_jax.config.paths import meanings
 
     asked = flags.without_help(arguments)
     config = _parse(asked)[0] if flags.config_name(asked) else default_config()

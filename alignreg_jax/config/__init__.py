@@ -20,8 +20,8 @@ from alignreg_jax.config.fields import (
     TaskConfig,
     TrackingConfig,
     TrainConfig,
-    field_paths,
 )
+from alignreg_jax.config.paths import field_paths
 from alignreg_jax.config.starts import (
     DEMO_LANGUAGES,
     XGLUE_STRIPPED,

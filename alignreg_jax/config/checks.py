@@ -9,7 +9,7 @@ from collections.abc import Collection
 from itertools import chain
 from typing import Any, NamedTuple
 
-from alignreg_jax.config.fields import plain_type
+from alignreg_jax.config.paths import plain_type
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import unit_cuts

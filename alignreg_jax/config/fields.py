@@ -4,8 +4,6 @@ What a field means is a sentence in its metadata: `--help` shows it (help_text.p
 """
 
 import dataclasses
-import types
-import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,29 +21,39 @@ class ModelConfig:
     """Which encoder, with which head, computed how."""
 
     name_or_path: str = described(
-        "FacebookAI/xlm-roberta-base", "Hub id, folder, or demo: the bundled encoder"
+        "FacebookAI/xlm-roberta-base", "the encoder: a Hub id, a folder, or demo, the bundled one"
     )
     head: str = described(
-        "dense-tanh-out", "or linear, the paper's words, or label-words, the pretrained one"
+        "dense-tanh-out",
+        "what the first piece (of tags: each word) goes through: dense-tanh-out, as in"
+        " transformers; linear, as the paper has it; label-words, the pretrained language"
+        " model's own head",
     )
     label_words: tuple[str, ...] = described(
-        (), "of head=label-words: a word a label, in their order or as label=word"
+        (), "for head=label-words: one word for each label, in the labels' order or as label=word"
     )
-    new_head: bool = described(False, "leave out the head that the encoder's checkpoint has")
+    new_head: bool = described(False, "draw a new head even where the encoder's checkpoint has one")
     dtype: str = described(
-        "float32", "of the computation: float32 or bfloat16; parameters are always float32"
+        "float32", "what is computed in: float32 or bfloat16; parameters are always float32"
     )
-    remat: bool = described(False, "recompute activations in the backward pass: less memory")
+    remat: bool = described(
+        False, "compute activations again in the backward pass, which takes time and saves memory"
+    )
     unroll: int = described(
-        0, "layers per iteration of the loop over them; 0: all on a GPU, elsewhere 1"
+        0,
+        "how many layers an iteration of the loop over them has; 0: all of them on a GPU,"
+        " elsewhere 1",
     )
     attention: str = described(
         "auto",
-        "where attention dropout is off: einsum, cudnn, or auto: cuDNN on one GPU in bfloat16",
+        "how attention is computed where it has no dropout: einsum, cudnn, or auto (cuDNN on"
+        " one GPU in bfloat16)",
     )
-    attention_dropout: float | None = described(None, "None: the encoder's own")
+    attention_dropout: float | None = described(
+        None, "share of the attention weights that are dropped in training; None: the encoder's own"
+    )
     active_vocabulary: bool = described(
-        True, "train on those rows of the word embedding that the data use"
+        True, "train only those rows of the word embedding that the data use; the export has all"
     )
 
 
@@ -53,24 +61,28 @@ class ModelConfig:
 class TaskConfig:
     """Which task, and where its data are."""
 
-    name: str = described("xnli", "a row of the README's table of tasks")
-    source: str = described("hub", "hub, folder or demo: the bundled data")
-    data_dir: str | None = described(
-        None, "folder of JSONL, XGLUE's folder or its .tar.gz, or parquet"
+    name: str = described(
+        "xnli", "the task: one of docs/data.md, or any name for a folder of yours"
     )
-    hub_id: str | None = described(None, "another Hub data set than the task's own, owner/name")
-    languages: tuple[str, ...] = described((), "empty: every language the task has")
-    max_length: int | None = described(None, "most pieces of a row; None: the task's own")
+    source: str = described("hub", "where its data are: hub, folder, or demo, which is bundled")
+    data_dir: str | None = described(
+        None, "the data's folder of JSONL or parquet, or XGLUE's folder or .tar.gz"
+    )
+    hub_id: str | None = described(None, "a Hub data set, owner/name, in place of the task's own")
+    languages: tuple[str, ...] = described(
+        (), "languages that are read; empty: every one that the task has"
+    )
+    max_length: int | None = described(None, "pieces at which a row is cut; None: the task's own")
     train_examples: int = described(
         0,
-        "so many training rows only, for trying things; 0: all. A fixed draw, the same in every"
-        " run and seed",
+        "so many training rows are used, to try things out, in a fixed draw that is the same"
+        " in every run and seed; 0: all",
     )
     drop_blanked: bool = described(
-        False, 'of tags: leave out training sentences whose words are all "_"'
+        False, 'for tags: leave out training sentences whose words are all "_"'
     )
     strip_space_marker: tuple[str, ...] = described(
-        (), "of tags: languages whose pieces lose the mark of a space"
+        (), "for tags: languages whose pieces lose the mark of a space, as in XGLUE's baseline"
     )
 
 
@@ -78,91 +90,134 @@ class TaskConfig:
 class TrainConfig:
     """Optimisation: AdamW without decay on biases and LayerNorm."""
 
-    batch_size: int = described(32, "rows per step, over all devices")
-    learning_rate: float = described(5e-6, "after warm-up")
-    weight_decay: float = described(0.01, "decoupled, as AdamW has it")
-    warmup_steps: int = described(0, "in which the rate grows from 0 to that")
+    batch_size: int = described(32, "rows in a step, over all devices")
+    learning_rate: float = described(5e-6, "the rate of the weights after warm-up")
+    weight_decay: float = described(0.01, "AdamW's decoupled weight decay")
+    warmup_steps: int = described(0, "steps in which the rate grows from 0")
     schedule: str = described(
-        "constant", "of the rate after warm-up: constant, or linear: to 0 at the last step"
+        "constant",
+        "the rate after warm-up: constant, or linear, which ends at 0 with the last step",
     )
     bucketing: str = described(
-        "length", "rows of like lengths together; none: uniform draws, all at max_length"
+        "length",
+        "how batches are drawn: length, rows of like lengths together, or none, uniformly and"
+        " all padded to max_length",
     )
-    steps_per_dispatch: int = described(16, "steps that are compiled into one call")
-    accumulation: int = described(1, "microbatches per step: less memory")
-    max_grad_norm: float = described(0.0, "clip the gradient after masking; 0: off")
+    steps_per_dispatch: int = described(16, "so many steps are compiled into one call")
+    accumulation: int = described(
+        1, "parts that a batch is divided into and computed one after another, to save memory"
+    )
+    max_grad_norm: float = described(
+        0.0, "largest norm of the gradient after masking, beyond which it is clipped; 0: it is not"
+    )
     score_learning_rate: float | None = described(
-        None, "of gates and other scores that a method learns"
+        None, "the rate of gates and other scores that a method learns; None: the method's own"
     )
-    multiplier_learning_rate: float = described(0.01, "of multipliers, which climb (CoFi)")
-    freeze: tuple[str, ...] = described((), "prefixes of parameters that stay as pretrained")
+    multiplier_learning_rate: float = described(
+        0.01, "the rate at which a constraint's multipliers climb, of methods that have one"
+    )
+    freeze: tuple[str, ...] = described(
+        (), "parameters that stay as pretrained, by the beginnings of their names"
+    )
 
 
 @dataclass(frozen=True)
 class PruningConfig:
     """When how much is pruned, by which criterion; what is None is filled by the method."""
 
-    criterion: str | None = described(None, "what says how much a weight or unit is worth")
+    criterion: str | None = described(
+        None, "what says how much a weight or unit is worth; None: the method's own"
+    )
     scope: str | None = described(
         None,
-        "what is ordered together: layer or global; of learned masks also kind: budgets over"
-        " layers; of units units-even, units or ffn; of sizes also layers",
+        "which weights or units compete: layer (those of a matrix) or global; for learned"
+        " masks also kind (matrices of a kind, divided among layers); for units units-even,"
+        " units or ffn; for elastic also layers; None: the method's own",
     )
-    schedule: str = described("geometric", "geometric, linear, cubic or explicit")
-    steps: int | None = described(None, "cuts")
-    fraction: float = described(0.1, "geometric: share of the survivors removed by each cut")
+    schedule: str = described(
+        "geometric",
+        "how the share that is left falls from cut to cut: geometric, linear, cubic or explicit",
+    )
+    steps: int | None = described(None, "number of cuts")
+    fraction: float = described(
+        0.1, "for geometric: share of the surviving weights that each cut removes"
+    )
     final: float | None = described(
         None, "share of the weights that the last cut leaves; overrides fraction"
     )
-    explicit: tuple[float, ...] = described((), "share left after each cut, of schedule=explicit")
-    epochs_per_step: int = described(15, "epochs after each cut")
+    explicit: tuple[float, ...] = described(
+        (), "for explicit: the share that is left after each cut"
+    )
+    epochs_per_step: int = described(15, "epochs of training after each cut")
     first_epochs: int | None = described(
-        None, "of dense fine-tuning before the first cut; None: as epochs_per_step"
+        None, "epochs of dense fine-tuning before the first cut; None: as epochs_per_step"
     )
     gradient_batches: int = described(
-        32, "of criteria that are gradients: batches measured before each cut"
+        32, "for criteria that are gradients: batches that they are measured on before each cut"
     )
     gradients_on: str = described(
-        "labels", "those batches: labels, rows that have one; text, those of distill.text"
+        "labels",
+        "what those batches are drawn from: labels, the rows that have one, or text, that of"
+        " distill.text",
     )
     keep_zeros: bool = described(
-        False, "weights that are zero in the encoder, pruned before, stay so"
+        False, "weights that are zero in the encoder, because they were pruned before, stay zero"
     )
     start: str | None = described(
-        None, "phase 1 begins with the dense weights, or again with the pretrained ones"
+        None,
+        "the weights that phase 1 begins with: dense, the fine-tuned ones, or pretrained;"
+        " None: the method's own",
     )
-    freeze: tuple[str, ...] | None = described(None, "as train.freeze, from phase 1 on")
+    freeze: tuple[str, ...] | None = described(
+        None, "as train.freeze, from phase 1 on; None: the method's own"
+    )
     sizes: tuple[float, ...] | None = described(
         None,
-        "of a model that is trained once for every size: those it is evaluated at, from 1 down;"
-        " the last is the smallest that is trained",
+        "for elastic: the sizes it is evaluated at, from 1 down; the last is the smallest"
+        " that is trained",
     )
     sizes_of: str = described(
-        "rows", "who has a size of its own while it trains: rows, or a whole step"
+        "rows",
+        "for elastic: what has a size of its own in training, each of the rows or a whole step",
     )
-    depth: bool = described(False, "small sizes leave out whole layers, too")
+    depth: bool = described(False, "for elastic: small sizes leave out whole layers, too")
     threshold: float = described(
-        0.1, "of soft learned masks: what the sigmoid of a score must exceed in the end"
+        0.1, "for soft learned masks: what the sigmoid of a score has to exceed in the end to stay"
     )
     warmup: float | None = described(
-        None, "of learned masks: share of learning at the start in which nothing is pruned"
+        None,
+        "for learned masks: share of the learning, at its start, in which nothing is pruned;"
+        " None: the method's own",
     )
     cooldown: float = described(
-        0.3, "of learned masks: share of learning at the end in which the count stands still"
+        0.3,
+        "for learned masks: share of the learning, at its end, in which the count stands still",
     )
-    mask_every: int = described(8, "of learned masks: steps from one choice of masks to the next")
+    mask_every: int = described(8, "for learned masks: steps from one choice of masks to the next")
 
 
 @dataclass(frozen=True)
 class RegularizerConfig:
     """The penalty added to the task's loss; what is None is filled by the method."""
 
-    name: str | None = described(None, "a row of pruning.methods.REGULARIZERS")
-    weight: float | None = described(None, "of the penalty in the loss; the paper's lambda")
-    reference: str | None = described(None, "weights it pulls to: pretrained or finetuned")
-    norm: str = described("squared", "of Frobenius: squared or norm")
-    reduce: str = described("sum", "over matrices: sum or mean")
-    phases: str | None = described(None, "all, or dense: until the first cut only")
+    name: str | None = described(
+        None,
+        "the penalty: none, cosine, frobenius, l2sp and others"
+        " (pruning.methods.REGULARIZERS); None: the method's own",
+    )
+    weight: float | None = described(
+        None, "what the penalty is multiplied by, the paper's lambda; None: the penalty's own"
+    )
+    reference: str | None = described(
+        None, "the weights that it pulls to: pretrained or finetuned; None: the method's own"
+    )
+    norm: str = described(
+        "squared", "for frobenius: the squared distance (squared) or the distance (norm)"
+    )
+    reduce: str = described("sum", "how matrices are put together: sum or mean")
+    phases: str | None = described(
+        None, "when it acts: all, or dense, until the first cut; None: the method's own"
+    )
 
 
 @dataclass(frozen=True)
@@ -171,30 +226,35 @@ class DistillConfig:
 
     teacher: str | None = described(
         None,
-        "none; dense: the run's own weights after phase 0; or a checkpoint, a folder or Hub id"
-        " with the same tokenizer and labels, which teaches from phase 0 on. None: dense if there"
-        " is text, else none",
+        "who teaches: none; dense, the run's own weights after phase 0; or a checkpoint, a"
+        " folder or Hub id with the same tokenizer and labels, from phase 0 on. None: dense"
+        " if there is text, else none",
     )
     weight: float = described(0.5, "share of the teacher in the loss; labels have the rest")
     rows: str = described(
-        "all", "what it speaks about: all, or text: rows without labels; others have labels alone"
+        "all",
+        "what the teacher speaks about: all rows, or text, those without labels; the others"
+        " then have labels alone",
     )
-    temperature: float = described(2.0, "of the softmax of both logits")
+    temperature: float = described(2.0, "what both logits are divided by before the softmax")
     hidden: float = described(
         0.0, "weight of the distance to the teacher's hidden states; 0: logits alone"
     )
-    layers: tuple[int, ...] = described((), "whose hidden states, from 1; empty: all")
+    layers: tuple[int, ...] = described(
+        (), "the layers whose hidden states are compared, counted from 1; empty: all"
+    )
     text: str | None = described(
         None,
-        "data: <lang>.unlabelled.jsonl or .txt beside the task's; a folder of them; a Hub data set",
+        "text without labels: data, <lang>.unlabelled.jsonl or .txt beside the task's files;"
+        " a folder of them; or a Hub data set",
     )
-    text_share: float = described(0.5, "share of unlabelled rows in an epoch")
-    text_languages: tuple[str, ...] = described((), "empty: all there are")
+    text_share: float = described(0.5, "share of rows without labels in an epoch")
+    text_languages: tuple[str, ...] = described((), "languages of that text; empty: all there are")
     text_examples: int = described(
-        0, "at most so many rows of each language, in a fixed draw; 0: all"
+        0, "at most so many rows of it in each language, in a fixed draw; 0: all"
     )
     text_exponent: float = described(
-        1.0, "languages are drawn by rows^exponent: 1 proportional, 0 all alike"
+        1.0, "languages are drawn by their rows to this power: 1 proportional, 0 all alike"
     )
 
 
@@ -202,30 +262,40 @@ class DistillConfig:
 class EvalConfig:
     """What is evaluated after every cut."""
 
-    languages: tuple[str, ...] = described((), "dense and at the end; empty: all")
-    every_phase_languages: tuple[str, ...] = described((), "in between; empty: as languages")
-    splits: tuple[str, ...] = described(("dev", "test"), "files that are evaluated")
+    languages: tuple[str, ...] = described(
+        (), "languages evaluated before the first cut and at the end; empty: all"
+    )
+    every_phase_languages: tuple[str, ...] = described(
+        (), "languages evaluated in between; empty: the same"
+    )
+    splits: tuple[str, ...] = described(
+        ("dev", "test"), "the files that are evaluated: dev, test or both"
+    )
     # Files of equally many rows, as of parallel test sets, give rows of the same numbers
     examples: int = described(
         0,
-        "so many rows of each file only, for trying things; 0: all. A fixed draw, the same in"
-        " every run and seed",
+        "so many rows of each file are evaluated, to try things out, in a fixed draw that is"
+        " the same in every run and seed; 0: all",
     )
     save_predictions: bool | str = described(
-        False, "True; xglue: also in the form of XGLUE's own evaluation"
+        False, "write them: True, or xglue, also in the form of XGLUE's own evaluation"
     )
-    batch_size: int = described(64, "rows at once")
+    batch_size: int = described(64, "rows evaluated at once")
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
     """When to save; the end of a phase is always saved."""
 
-    every_minutes: float = described(10.0, "0: not by time")
-    every_steps: int = described(0, "0: not by steps")
-    keep: int = described(2, "how many")
+    every_minutes: float = described(
+        10.0,
+        "minutes of training from one save to the next, beside the one at the end of every"
+        " phase; 0: not by time",
+    )
+    every_steps: int = described(0, "steps from one save to the next; 0: not by steps")
+    keep: int = described(2, "how many saves are kept")
     keep_finished: bool = described(
-        True, "those of a run that is complete, which are most of its size"
+        True, "keep those of a run that is complete, which are most of its size"
     )
 
 
@@ -233,16 +303,20 @@ class CheckpointConfig:
 class MeshConfig:
     """Devices along each axis; one of them may be -1: all that are left."""
 
-    data: int = described(-1, "rows of a batch are divided")
-    fsdp: int = described(1, "rows, parameters and what the optimiser keeps are divided")
-    tensor: int = described(1, "heads and feed-forward units are divided")
+    data: int = described(
+        -1, "devices that the rows of a batch are divided among; -1: all that are left"
+    )
+    fsdp: int = described(
+        1, "devices that rows, parameters and the optimiser's state are divided among"
+    )
+    tensor: int = described(1, "devices that heads and feed-forward units are divided among")
 
 
 @dataclass(frozen=True)
 class TrackingConfig:
     """Where events go beside metrics.jsonl."""
 
-    tensorboard: bool = described(False, "event files beside it, by tensorboardX")
+    tensorboard: bool = described(False, "write event files for TensorBoard, too, by tensorboardX")
     hook: str | None = described(
         None,
         "module:function that is called with the numbers of every event and step=, such as"
@@ -254,13 +328,17 @@ class TrackingConfig:
 class ExperimentConfig:
     """A run, resolved: nothing in it is a placeholder that a method should have filled."""
 
-    method: str = described("frobenius-mbp", "a row of the README's tables of methods")
-    seed: int = described(
-        0, "of the head, dropout, draws, and which rows stand together in a batch"
+    method: str = described(
+        "frobenius-mbp", "what is pruned and how, a row of the tables of docs/methods.md"
     )
-    seeds: int = described(1, "so many, from seed on, trained side by side in one program")
+    seed: int = described(
+        0, "seed of the head, of dropout, of draws and of which rows stand together in a batch"
+    )
+    seeds: int = described(
+        1, "so many seeds, from seed on, are trained side by side in one program"
+    )
     data_seed: int = described(
-        0, "order in which batches of each length come, the same for all seeds"
+        0, "seed of the order in which batches of each length come, the same for all seeds"
     )
     export: bool = described(True, "write the pruned model as a folder that transformers loads")
     model: ModelConfig = ModelConfig()
@@ -273,30 +351,3 @@ class ExperimentConfig:
     checkpoint: CheckpointConfig = CheckpointConfig()
     mesh: MeshConfig = MeshConfig()
     tracking: TrackingConfig = TrackingConfig()
-
-
-def field_paths(section: type = ExperimentConfig, prefix: str = "") -> list[str]:
-    """Every field by its path, such as "train.batch_size"."""
-    return list(meanings(section, prefix))
-
-
-def meanings(section: type = ExperimentConfig, prefix: str = "") -> dict[str, str]:
-    """Path -> what the field means, as `field_paths` orders them."""
-    found: dict[str, str] = {}
-    for field in dataclasses.fields(section):
-        if dataclasses.is_dataclass(field.type):
-            found |= meanings(typing.cast(type, field.type), f"{prefix}{field.name}.")
-        else:
-            found[prefix + field.name] = field.metadata[MEANING]
-    return found
-
-
-def plain_type(annotation: Any) -> type:
-    """The type of a field without its None and its items: `tuple[int, ...] | None` is a tuple.
-
-    `object` if it may be of several.
-    """
-    if isinstance(annotation, types.UnionType):
-        kinds = [arg for arg in typing.get_args(annotation) if arg is not type(None)]
-        annotation = kinds[0] if len(kinds) == 1 else object
-    return typing.get_origin(annotation) or annotation

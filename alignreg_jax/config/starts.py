@@ -7,7 +7,8 @@ from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
-from alignreg_jax.config.fields import ExperimentConfig, plain_type
+from alignreg_jax.config.fields import ExperimentConfig
+from alignreg_jax.config.paths import plain_type
 from alignreg_jax.data import folders
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError

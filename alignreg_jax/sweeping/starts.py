@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
-from alignreg_jax.config.fields import meanings
+from alignreg_jax.config.paths import meanings
 
 SET = {"method": "methods", "seed": "seeds", "seeds": "seeds", "task.name": "tasks"}
 """A run's fields that the sweep sets, and where it takes them from."""
@@ -25,7 +25,7 @@ TABLE = {
         " frobenius-mbp@regularizer.weight=0.01@pruning.scope=global",
     ),
     "tasks": Field(tuple[str, ...], "the table's columns, likewise: xnli@train.learning_rate=2e-5"),
-    "seeds": Field(tuple[int, ...], "of every row on every task"),
+    "seeds": Field(tuple[int, ...], "seeds that every row has on every task"),
     "remaining": Field(tuple[float, ...], "shares of weights at which the table is read"),
     "baseline": Field(str, "the row that the others are compared with"),
     "comparisons": Field(

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from alignreg_jax.config import default_config, field_paths
-from alignreg_jax.config.fields import meanings
 from alignreg_jax.config.help_text import WIDTH, help_text, shown
+from alignreg_jax.config.paths import meanings
 from alignreg_jax.support.flags import words
 from alignreg_jax.sweeping import starts
 
