@@ -10,6 +10,9 @@ from matplotlib.figure import Figure
 from alignreg_jax.reporting import svg
 from alignreg_jax.reporting.charts import FULL, WIDTH
 
+DARK = 46.5
+"""Up to this percentage white stands out better from cividis than black."""
+
 
 def heat_maps(
     tables: Mapping[str, Float[np.ndarray, "rows columns"]],
@@ -35,7 +38,7 @@ def heat_maps(
                 table, cmap="cividis", vmin=0, vmax=FULL, edgecolor=svg.PAPER, linewidth=1.5
             )
             for (line, column), value in np.ndenumerate(table if table.shape[1] <= 24 else [[]]):
-                colour = "#000000" if value > 55 else "#ffffff"
+                colour = "#000000" if value > DARK else "#ffffff"
                 where = {"ha": "center", "va": "center", "fontsize": 8}
                 axes.text(column + 0.5, line + 0.5, f"{value:.0f}", color=colour, **where)
             axes.invert_yaxis()

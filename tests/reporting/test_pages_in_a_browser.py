@@ -1,7 +1,8 @@
-"""The pages in a real browser: no error, nothing wider than the screen or the paper, and they act.
+"""The pages in a real browser: no error, nothing cut or too faint, on screen and paper; they act.
 
 One start of Chromium a page: a script that is added to a copy of the page does what a reader does,
-at every width, and writes what it saw into the document.
+at every width, and writes what it saw into the document. What the page keeps for paper or for the
+dark is there taken for all (`held`), as headless Chromium cannot be asked for it.
 """
 
 import json
@@ -24,6 +25,26 @@ addEventListener("error", (event) => seen.errors.push(event.message));
 </script>"""
 # A reader: looks how wide it is, points at every tenth point, picks a row, sorts each table twice
 ACT = """<script>
+const channels = (color) => color.match(/[\\d.]+/g).map(Number);
+const behind = (part) => {  // the colour of the nearest surface below its middle
+  part.scrollIntoView({ block: "center" });
+  const box = part.getBoundingClientRect();
+  const [x, y] = [box.x + box.width / 2, box.y + box.height / 2];
+  for (const below of [part, ...document.elementsFromPoint(x, y)]) {
+    const style = getComputedStyle(below), svg = below instanceof SVGGeometryElement;
+    const color = svg ? style.fill : style.backgroundColor;
+    if (color !== "none" && (channels(color)[3] ?? 1) > 0) return color;
+  }
+  return "rgb(255, 255, 255)";
+};
+const contrast = (one, other) => {  // WCAG 2.2: (L1 + .05) / (L2 + .05) of relative luminances
+  const [dark, light] = [one, other].map((color) => {
+    const [r, g, b] = channels(color).slice(0, 3).map((c) => c / 255)
+      .map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  }).sort((a, b) => a - b);
+  return (light + 0.05) / (dark + 0.05);
+};
 addEventListener("load", () => {
   const page = document.documentElement, all = (q) => [...document.querySelectorAll(q)];
   seen.inner = innerWidth;
@@ -44,6 +65,15 @@ addEventListener("load", () => {
     mark.dispatchEvent(new PointerEvent("pointermove", { bubbles: true, ...where }));
     const tip = document.querySelector(".tip");
     if (!tip.hidden) seen.tips.push(tip.textContent);
+  }
+  seen.faint = {};
+  for (const part of all("body *").filter((e) => e.checkVisibility({ opacityProperty: true }))) {
+    if (![...part.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())) continue;
+    const style = getComputedStyle(part), svg = part instanceof SVGElement;
+    const size = parseFloat(style.fontSize);  // large text, and large bold one, needs 3, not 4.5
+    const share = size >= 24 || (size >= 18.6 && style.fontWeight >= 700) ? 3 / 4.5 : 1;
+    const ratio = contrast(svg ? style.fill : style.color, behind(part)) / share;
+    if (ratio < 4.5) seen.faint[part.textContent] = ratio;
   }
   const chip = document.querySelector(".chips button");
   if (chip) {
@@ -72,10 +102,13 @@ addEventListener("load", () => {
 </script>"""
 
 
-def browse(page, *flags):
-    """What the reader saw."""
+def browse(page, *flags, held=None):
+    """What the reader saw; `held`: a condition of the page's style that is taken for true."""
     copy = page.with_name("browsed.html")
     text = page.read_text().replace("<style>", f"{WATCH}<style>", 1)
+    if held:
+        assert f"@media {held} {{" in text
+        text = text.replace(f"@media {held} {{", "@media all {")
     copy.write_text(text.replace("</body>", f"{ACT}</body>"))
     fixed = ["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=2000"]
     profile = f"--user-data-dir={page.parent / 'profile'}"
@@ -117,6 +150,7 @@ def test_a_reader_at_1200_pixels(page):
     assert seen["inner"] == 1200
     assert seen["width"] <= 1200
     assert (seen["cut"], seen["overflow"]) == (0, 0)
+    assert seen["faint"] == {}
     assert len(seen["tips"]) > 5
     assert all(re.search(r": \d+\.\d\d", tip) for tip in seen["tips"])
     if "picked" in seen:
@@ -134,3 +168,20 @@ def test_a_reader_with_a_phone(page):
     seen = browse(page, "--window-size=390,800")
     assert seen["errors"] == []
     assert seen["width"] <= seen["inner"] <= 500  # the least that some versions allow
+
+
+@pytest.mark.parametrize("page", ["run", "sweep", "runs"], indirect=True)
+def test_a_reader_in_the_dark(page):
+    seen = browse(page, "--window-size=1200,900", held="(prefers-color-scheme: dark)")
+    assert seen["errors"] == []
+    assert seen["faint"] == {}
+
+
+@pytest.mark.parametrize("page", ["run", "sweep", "runs"], indirect=True)
+def test_a_reader_of_paper(page):
+    """A4 has 188 mm between the page's margins, 711 pixels of 96 an inch."""
+    seen = browse(page, "--window-size=711,1000", held="print")
+    assert seen["inner"] == 711
+    assert seen["width"] <= 711
+    assert (seen["cut"], seen["overflow"]) == (0, 0)
+    assert seen["faint"] == {}
