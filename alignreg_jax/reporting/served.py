@@ -60,12 +60,16 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
                 else refused or "–",
             }
         )
+    power = facts.get("noticed")  # folders of before it was written have none
+    seen = power and (
+        f" So few answers find a language in which {power:.1f} % are others in four of five cases."
+    )
     note = (
         f"Times on {facts['machine']}, {facts['threads']} thread, for rows x pieces. Others:"
         " answers that are not those of the float model, in the language with most; a form in which"
         f" a language surely has more than {facts['max_flips']:g} % is refused for those that gate"
-        " names. Scores of “dense” are on all rows that the run evaluates, the others’ on those"
-        " that were compared, so only these compare with one another."
+        f" names.{seen or ''} Scores of “dense” are on all rows that the run evaluates, the"
+        " others’ on those that were compared, so only these compare with one another."
     )
     parts = [table(Table.of(lines, note), "Before and after it was deployed")]
     models = {model["name"]: model for model in facts["models"] if model["name"] != "dense"}

@@ -173,7 +173,7 @@ def test_a_report_follows_when_its_model_is_deployed_into_the_run(two):
 
 def test_a_deployed_model_in_the_run_or_elsewhere_is_shown_before_and_after(two, tmp_path):
     deploy(two[0] / "served")
-    elsewhere = deploy(tmp_path / "elsewhere", kept="int8", refused={})
+    elsewhere = deploy(tmp_path / "elsewhere", kept="int8", refused={}, noticed=7.25)
     side_by_side.report(two[:1], None, None)
     text = (two[0] / "report.html").read_text()
     assert "As it is served" in Outline(text).headings
@@ -184,7 +184,10 @@ def test_a_deployed_model_in_the_run_or_elsewhere_is_shown_before_and_after(two,
     assert ">MB<" in text  # the axis
     assert "q8, zero-shot mean (%): 46.80 at 26.0 MB" in text  # a point
     side_by_side.report(two[:1], tmp_path / "x.html", elsewhere)
-    assert "Every language, served as int8 (%)" in (tmp_path / "x.html").read_text()
+    other = (tmp_path / "x.html").read_text()
+    assert "Every language, served as int8 (%)" in other
+    assert "in which 7.2 % are others in four of five cases" in other
+    assert "in four of five cases" not in text
     # and of several runs, those that have one
     deploy(two[1] / "served", kept="int8")
     side_by_side.report(two, tmp_path / "both.html", None)
