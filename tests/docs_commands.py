@@ -1,4 +1,4 @@
-"""The command lines of README.md, tpu/README.md and the configs' docstrings, and their data.
+"""The command lines of README.md, the pages beside it and the configs' docstrings, and their data.
 
 `python tests/docs_commands.py FOLDER` runs them all in one process, where no test checks the types
 of every call, and writes how they ended to FOLDER/ended.json.
@@ -27,7 +27,11 @@ from alignreg_jax.data.tasks import get_task
 from alignreg_jax.run.plan import Phases
 
 ROOT = Path(__file__).parent.parent
-PAGES = ("README.md", "tpu/README.md")
+PAGES = (
+    "README.md",
+    *(f"docs/{name}.md" for name in ("methods", "data", "smaller", "sweeps", "devices", "runs")),
+    "tpu/README.md",
+)
 # What stands between simple commands, outside of quotes: an even number of them follows
 _BETWEEN = re.compile(
     r"\s*(?:;|&&|(?<!\S)&(?!\S)|\||\b(?:do|done|wait)\b(?=\s|;|$))\s*(?=(?:[^']*'[^']*')*[^']*$)"
