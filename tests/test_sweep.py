@@ -7,121 +7,32 @@ import re
 import shutil
 import sys
 import time
-from collections import Counter
 
+import finished_sweep
 import pytest
 import tiny
 import tiny_sweep
 
-from alignreg_jax.reporting import report
-from alignreg_jax.reporting.report import write_report
 from alignreg_jax.run import inputs as reading
 from alignreg_jax.run import launch, member, rows
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import identify
-from alignreg_jax.support import runtime
-from alignreg_jax.support.flags import parse
-from alignreg_jax.support.progress import LogLines
 from alignreg_jax.sweep import main
-from alignreg_jax.sweeping import config as sweeps
-from alignreg_jax.sweeping import plan as planning
 from alignreg_jax.sweeping import runner
-from alignreg_jax.sweeping.starts import field_paths
-from alignreg_jax.training.trainer import Trainer
 
 # ml_collections loads a config file in a way that Python will drop
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
-BAD = "l2-mbp@train.learning_rate=1e38"  # a rate that no seed survives
-ROWS = ",".join(tiny_sweep.METHODS)
-FLAGS = [f"--config.methods={row}" for row in (*tiny_sweep.METHODS, BAD)]
-
-
-@pytest.fixture(scope="module")
-def config(world):
-    return tiny_sweep.write(world)
-
-
-@pytest.fixture(autouse=True)
-def _one_config_file(monkeypatch):
-    """The library loads a second config file of a process on top of the first."""
-    monkeypatch.delitem(sys.modules, "config_config", raising=False)
-
-
-def runs_of(config, *flags):
-    sys.modules.pop("config_config", None)
-    arguments = ["--config", str(config), *flags]
-    values = parse(arguments, program="", example="", fields=field_paths)
-    return planning.plan(sweeps.resolve(values.config))
-
-
-class Bar(LogLines):
-    """Keeps what it was told."""
-
-    made = []  # noqa: RUF012
-
-    def __init__(self, total, description, unit, *, steady):
-        super().__init__(total, description, unit, 0)
-        self.first_total = total
-        Bar.made.append(self)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_reports():
-    """The pages of single runs have their own tests, and take a quarter of the time here."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(report, "write_report", lambda workdir: workdir / "report.html")
-        yield
-
-
-@pytest.fixture(scope="module")
-def done(config, _no_reports, tmp_path_factory):
-    """The folder after one start, its exit code, what it compiled, trained and read."""
-    folder = tmp_path_factory.mktemp("sweep") / "sweep"
-    runtime.prepare()
-    trained, reads = Counter(), Counter()
-    dispatch, load, load_data = Trainer.dispatch, reading.checkpoints.load, rows.sources.load
-
-    def counted(self, plan, **named):
-        trained[sum(self.step >= start for start in (10, 15))] += len(plan.rows)
-        return dispatch(self, plan, **named)
-
-    def reader(name, real):
-        def read(*arguments, **named):
-            reads[name] += 1
-            return real(*arguments, **named)
-
-        return read
-
-    # The program silences jax, but for this one
-    logging.getLogger("jax._src.interpreters.pxla").setLevel(logging.WARNING)
-    with pytest.MonkeyPatch.context() as patch, tiny.compiled() as programs:
-        patch.setattr(Trainer, "dispatch", counted)
-        patch.setattr(reading.checkpoints, "load", reader("encoder", load))
-        patch.setattr(rows.sources, "load", reader("data", load_data))
-        patch.setattr(runner, "progress", Bar)
-        patch.delitem(sys.modules, "config_config", raising=False)
-        code = main(tiny_sweep.command(config, folder, *FLAGS))
-    return folder, code, programs, trained, reads
-
-
-@pytest.fixture
-def folder(done):
-    return done[0]
-
-
-def names(rows=tiny_sweep.METHODS, seeds=tiny_sweep.SEEDS):
-    return [f"folder/{row}/s{seed}" for row in rows for seed in seeds]
-
-
-def bad(seed):
-    return f"{BAD}/s{seed}"
+config, tried = tiny_sweep.config, tiny_sweep.tried
+_one_config_file = tiny_sweep.one_config_file
+done, folder = finished_sweep.done, finished_sweep.folder
+no_reports = finished_sweep.no_reports
 
 
 def test_all_but_the_failing_runs_are_done(done):
     folder, code, *_ = done
     assert code == 1
-    for name in names():
+    for name in tiny_sweep.names():
         assert json.loads((folder / name / "results.json").read_text())["finished"] is True
     assert (folder / "table.html").exists()
     table = (folder / "table.md").read_text()
@@ -131,11 +42,11 @@ def test_all_but_the_failing_runs_are_done(done):
 
 def test_failures_are_recorded_in_one_line(folder):
     for seed in tiny_sweep.SEEDS:
-        text = (folder / "failed" / "folder" / BAD / f"s{seed}.txt").read_text()
+        text = (folder / "failed" / "folder" / finished_sweep.BAD / f"s{seed}.txt").read_text()
         assert len(text.splitlines()) == 1
         assert "not finite at step" in text
         assert "lower train.learning_rate, with another --workdir" in text  # this one has its own
-        assert not (folder / "folder" / BAD / f"s{seed}" / "results.json").exists()
+        assert not (folder / "folder" / finished_sweep.BAD / f"s{seed}" / "results.json").exists()
 
 
 def test_programs_are_compiled_once_for_what_they_depend_on(done):
@@ -164,7 +75,7 @@ def test_everything_is_read_once(done):
 
 def test_the_time_left_is_told_from_the_steps_that_are_left(done):
     """Dense phases count once; what a failure leaves undone is no longer ahead."""
-    (bar,), trained = Bar.made, done[3]
+    (bar,), trained = finished_sweep.Bar.made, done[3]
     seeds, later = len(tiny_sweep.SEEDS), tiny_sweep.STEPS[1] + tiny_sweep.STEPS[2]
     groups_of_rows = 2  # those without a penalty at first, and the failing one
     assert bar.first_total == seeds * (groups_of_rows * 10 + 4 * later)
@@ -176,7 +87,7 @@ def test_the_time_left_is_told_from_the_steps_that_are_left(done):
 @pytest.mark.parametrize("row", ["random", "frobenius-finetuned"])
 def test_runs_are_what_they_are_alone(done, config, tmp_path, row):
     """To the bit, though another run has trained their dense phase."""
-    run = next(run for run in runs_of(config) if (run.row, run.seed) == (row, 1))
+    run = next(run for run in tiny_sweep.runs_of(config) if (run.row, run.seed) == (row, 1))
     launch.run(run.config, {1: tmp_path / "alone"}, "alone", time.monotonic())
     assert tiny.outcome(done[0] / run.name) == tiny.outcome(tmp_path / "alone")
     assert told(done[0] / run.name) == told(tmp_path / "alone")
@@ -189,7 +100,7 @@ def told(workdir):
 
 
 def test_main_takes_a_run_of_a_sweep_for_its_own(folder, config, caplog):
-    run = runs_of(config)[0]
+    run = tiny_sweep.runs_of(config)[0]
     caplog.set_level("INFO")
     folders = {run.seed: folder / run.name}
     (results,) = launch.run(run.config, folders, "the command", time.monotonic())
@@ -212,20 +123,12 @@ def test_a_second_start_does_nothing(folder, config, monkeypatch, capsys):
     assert str(folder / "table.html") in output.out
 
 
-@pytest.fixture
-def tried(monkeypatch):
-    """The runs that are started; they do nothing."""
-    found = []
-    monkeypatch.setattr(
-        runner.launch, "run", lambda config, folders, *given: found.extend(folders.values())
-    )
-    return found
-
-
 def test_a_later_start_tries_failures_again(folder, config, tmp_path, tried):
     copied = tiny.copy(folder, tmp_path / "sweep")
-    assert main(tiny_sweep.command(config, copied, *FLAGS)) == 0
-    assert tried == [copied / "folder" / BAD / f"s{seed}" for seed in tiny_sweep.SEEDS]
+    assert main(tiny_sweep.command(config, copied, *finished_sweep.FLAGS)) == 0
+    assert tried == [
+        copied / "folder" / finished_sweep.BAD / f"s{seed}" for seed in tiny_sweep.SEEDS
+    ]
     assert not (copied / "failed").exists()
 
 
@@ -238,37 +141,11 @@ def test_more_seeds_and_rows_later(folder, config, tmp_path, tried):
     ]  # fmt: skip
 
 
-def test_shards_do_all_of_it_between_them(config, tmp_path, tried):
-    folder = tmp_path / "sweep"
-    for flags in (["--shard", "1/2"], ["--shard=2/2"]):
-        assert main(tiny_sweep.command(config, folder, *flags)) == 0
-        command = json.loads((folder / "sweep.json").read_text())["command"]
-        assert command.split()[3:] == tiny_sweep.command(config, folder)
-    expected = [f"folder/{row}/s{seed}" for seed in (0, 1) for row in tiny_sweep.METHODS]
-    assert [path.relative_to(folder).as_posix() for path in tried] == expected
-
-
-def test_a_bug_does_not_stop_the_rest(config, tmp_path, monkeypatch, capsys):
-    def run(config, folders, *given):
-        (workdir,) = folders.values()
-        raise ZeroDivisionError(f"in {workdir.name}\nand more")
-
-    monkeypatch.setattr(runner.launch, "run", run)
-    assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 1
-    last = capsys.readouterr().err.splitlines()[-1]
-    for name in names():
-        assert name in last
-        first, *rest = (tmp_path / "sweep" / "failed" / f"{name}.txt").read_text().splitlines()
-        assert first.startswith("ZeroDivisionError: in s")
-        assert "Traceback" in rest[0]
-    assert not (tmp_path / "sweep" / "table.html").exists()
-
-
 def test_a_run_of_another_process_is_skipped_and_said(
     folder, config, tmp_path, tried, monkeypatch, caplog
 ):
     copied = tiny.copy(folder, tmp_path / "sweep")
-    run = copied / names()[0]
+    run = copied / tiny_sweep.names()[0]
     (run / "results.json").unlink()
 
     def start(config, folders, *given):
@@ -284,7 +161,7 @@ def test_a_run_of_another_process_is_skipped_and_said(
     assert not (copied / "failed" / "folder" / "l2-mbp").exists()
 
 
-@pytest.mark.usefixtures("_no_reports")
+@pytest.mark.usefixtures("no_reports")
 def test_seeds_of_a_row_side_by_side(done, config, tmp_path, monkeypatch):
     """One program for both, and scores as from one after the other."""
     started, run = [], runner.launch.run
@@ -303,57 +180,10 @@ def test_seeds_of_a_row_side_by_side(done, config, tmp_path, monkeypatch):
         assert (folder / name).read_text() == (done[0] / name).read_text()
 
 
-def test_a_run_that_is_only_the_dense_phase_of_another(config, tmp_path, monkeypatch):
-    """`none` takes all it has from the run before it: nothing is left to train or evaluate."""
-    monkeypatch.setattr(report, "write_report", write_report)
-    trained, dispatch = [], Trainer.dispatch
-
-    def watched(self, plan, **named):
-        trained.append(len(plan.rows))
-        return dispatch(self, plan, **named)
-
-    monkeypatch.setattr(Trainer, "dispatch", watched)
-    folder = tmp_path / "sweep"
-    flags = ["--config.methods=l2-mbp,none", "--config.seeds=0,"]
-    assert main(tiny_sweep.command(config, folder, *flags)) == 0
-    assert sum(trained) == sum(tiny_sweep.STEPS.values())
-    dense, none = (
-        json.loads((folder / "folder" / row / "s0" / "results.json").read_text())["prune_steps"]
-        for row in ("l2-mbp", "none")
-    )
-    assert none == dense[:1]
-    assert (folder / "folder" / "none" / "s0" / "report.html").exists()
-
-
-def test_what_fails_side_by_side_is_tried_alone(config, tmp_path, monkeypatch, caplog):
-    alone = []
-
-    def run(config, folders, *given):
-        if len(folders) > 1:
-            raise RuntimeError("RESOURCE_EXHAUSTED: out of memory")
-        alone.extend(path.name for path in folders.values())
-
-    monkeypatch.setattr(runner.launch, "run", run)
-    flags = ["--config.together=2", "--config.methods=l2-mbp,random"]
-    assert main(tiny_sweep.command(config, tmp_path / "sweep", *flags)) == 0
-    assert alone == ["s0", "s1"] * 2
-    assert caplog.text.count("RESOURCE_EXHAUSTED: out of memory; trying one after") == 2
-    assert not (tmp_path / "sweep" / "failed").exists()
-
-
-def test_interrupted(config, tmp_path, monkeypatch, capsys):
-    def run(*given):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(runner.launch, "run", run)
-    assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 130
-    assert "the same command continues" in capsys.readouterr().err.splitlines()[-1]
-
-
 def test_list(folder, config, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(reading.checkpoints, "load", lambda *given: pytest.fail("loaded"))
     monkeypatch.setattr(rows.sources, "load", lambda *given: pytest.fail("read"))
-    assert main(tiny_sweep.command(config, folder, "--list", *FLAGS)) == 0
+    assert main(tiny_sweep.command(config, folder, "--list", *finished_sweep.FLAGS)) == 0
     listing, outlook = capsys.readouterr().out.split("\n\n")
     lines = listing.splitlines()[2:]
     assert re.search(r"2 seeds a row detect a difference of [\d.]+ points at 80 %\s+power", outlook)
@@ -364,7 +194,7 @@ def test_list(folder, config, tmp_path, monkeypatch, capsys):
     assert listing.startswith(f"in {folder}\n")
     assert found["folder/random/s1"] == ["done", found["folder/l2-mbp/s1"][1]]
     assert found["folder/frobenius-finetuned/s1"][1] == found["folder/l2-mbp/s1"][1]
-    state, number = found[f"folder/{BAD}/s0"]
+    state, number = found[f"folder/{finished_sweep.BAD}/s0"]
     assert state == "failed"
     assert [other[1] for other in found.values()].count(number) == 1  # a dense phase of its own
     assert main(tiny_sweep.command(config, tmp_path / "new", "--list", "--shard", "1/2")) == 0
@@ -377,46 +207,7 @@ def test_list(folder, config, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "new").exists()
 
 
-# ---- The command line ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("flags", "words"),
-    [
-        (["--config.methods=mbp"], ["methods", "mbp", "frobenius-mbp"]),
-        (["--config.methods=l2-mbp", "--config.methods=l2-mbp@regularizer.wieght=1"],
-         ["regularizer.wieght", "regularizer.weight"]),
-        (["--config.tasks=xquad"], ["tasks", "xquad"]),
-        (["--config.tasks=folder@task.data_dir=/no/such/folder"], ["/no/such/folder"]),
-        (["--config.baseline=lamp"], ["baseline='lamp'"]),
-        (["--config.remaining=0.42"], ["remaining=0.42"]),
-        (["--config.base.train.batch_size=many"], ["train.batch_size", "many"]),
-        (["--config.base.train.batchsize=1"], ["base.train.batch_size"]),
-        (["--config.base.seed=1"], ["--config.base.seed", "no such field"]),
-        (["--config.base.task.data_dir=/no/such/folder"], ["/no/such/folder"]),
-        (["--config.base.model.name_or_path=./nowhere"], ["nowhere"]),
-        (["--config.base.eval.languages=xx"], ["eval.languages", "xx"]),
-        (["--config.train.batch_size=8"], ["--config.train.batch_size", "base.train.batch_size"]),
-        (["--shard=3/2"], ["--shard=3/2"]),
-        (["--shards=1/2"], ["shards"]),
-        (["surplus"], ["surplus"]),
-    ],
-    ids=lambda value: value[-1] if value[0].startswith("-") else "",
-)  # fmt: skip
-def test_mistakes(config, tmp_path, capsys, flags, words):
-    """One line that names it, before anything is started or written."""
-    folder = tmp_path / "sweep"
-    assert main(tiny_sweep.command(config, folder, *flags)) == 2
-    output = capsys.readouterr()
-    assert output.out == ""
-    (line,) = output.err.splitlines()
-    assert line.startswith("error: ")
-    for word in words:
-        assert word in line
-    assert not folder.exists()
-
-
-# ---- The inputs of its runs ---------------------------------------------------------------------
+# ---- The inputs of its runs -------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -466,7 +257,7 @@ def test_a_run_that_another_machine_has_made_from_other_inputs_is_not_averaged(
     folder, config, tmp_path, caplog
 ):
     copied = tiny.copy(folder, tmp_path / "sweep")
-    path = copied / names()[-1] / "config.json"
+    path = copied / tiny_sweep.names()[-1] / "config.json"
     content = json.loads(path.read_text())
     content["inputs"]["encoder"] = "another"
     path.write_text(json.dumps(content))
@@ -476,7 +267,7 @@ def test_a_run_that_another_machine_has_made_from_other_inputs_is_not_averaged(
     assert "folder frobenius-finetuned s1 is not counted" in caplog.text
     with (copied / "results.csv").open() as file:
         counted = {(row["method"], row["seed"]) for row in csv.DictReader(file)}
-    assert len(counted) == len(names()) - 1
+    assert len(counted) == len(tiny_sweep.names()) - 1
     assert ("frobenius-finetuned", "1") not in counted
 
 
@@ -485,12 +276,12 @@ def test_rows_that_are_evaluated_on_other_rows_are_not_compared(
 ):
     copied = tiny.copy(folder, tmp_path / "sweep")
     flags = ["--config.methods=l2-mbp", "--config.methods=l2-mbp@eval.examples=5"]
-    run = next(run for run in runs_of(config, *flags) if "@" in run.row)
+    run = next(run for run in tiny_sweep.runs_of(config, *flags) if "@" in run.row)
     workdirs.write_config(copied / run.name, run.config, "", identify(run.config, Cache()))
-    shutil.copy(copied / names()[0] / "results.json", copied / run.name)
+    shutil.copy(copied / tiny_sweep.names()[0] / "results.json", copied / run.name)
     sys.modules.pop("config_config", None)
     assert main(tiny_sweep.command(config, copied, *flags)) == 0
-    assert f"evaluated on other rows than {names()[0]}: " in caplog.text
+    assert f"evaluated on other rows than {tiny_sweep.names()[0]}: " in caplog.text
     assert len(tried) == 1  # its other seed
     with (copied / "results.csv").open() as file:
         assert {row["method"] for row in csv.DictReader(file)} == {"l2-mbp"}
@@ -498,7 +289,7 @@ def test_rows_that_are_evaluated_on_other_rows_are_not_compared(
 
 def test_runs_of_an_earlier_version_count_and_that_is_said(folder, config, tmp_path, caplog, tried):
     copied = tiny.copy(folder, tmp_path / "sweep")
-    for name in names():
+    for name in tiny_sweep.names():
         path = copied / name / "config.json"
         content = json.loads(path.read_text())
         del content["inputs"]
@@ -510,65 +301,13 @@ def test_runs_of_an_earlier_version_count_and_that_is_said(folder, config, tmp_p
     assert (copied / "results.csv").read_bytes() == (folder / "results.csv").read_bytes()
 
 
-def test_a_folder_that_cannot_be_written_is_told_before_anything_is_read(
-    config, monkeypatch, capsys
-):
-    monkeypatch.setattr(rows.sources, "load", lambda *given, **named: pytest.fail("read"))
-    assert main(tiny_sweep.command(config, "/proc/sweep")) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("error: --workdir=/proc/sweep cannot be written")
-
-
-def test_check_reads_all_input_and_writes_nothing(config, tmp_path, capsys):
-    folder = tmp_path / "sweep"
-    assert main(tiny_sweep.command(config, folder, "--check")) == 0
-    first, later = tiny_sweep.STEPS[0], tiny_sweep.STEPS[1] + tiny_sweep.STEPS[2]
-    runs = len(tiny_sweep.METHODS) * len(tiny_sweep.SEEDS)
-    steps = len(tiny_sweep.SEEDS) * first + runs * later
-    assert f"0 of {runs} runs are done; the others have at most {steps}" in capsys.readouterr().out
-    assert not folder.exists()
-
-
 def test_another_sweep_in_the_folder(folder, config, capsys):
     flags = ["--config.base.train.batch_size=16"]
     assert main(tiny_sweep.command(config, folder, *flags)) == 2
     assert "base.train.batch_size (8 -> 16)" in capsys.readouterr().err
 
 
-def test_a_config_of_a_run(world, tmp_path, capsys):
-    assert main(tiny_sweep.command(world.config, tmp_path / "sweep")) == 2
-    assert "sweeping.starts.default_config" in capsys.readouterr().err
-
-
-def test_rows_of_long_names_fit_into_a_hundred_columns(config, tmp_path, capsys):
-    long = "l2-mbp@train.learning_rate=0.001@train.weight_decay=0.001@train.steps_per_dispatch=3"
-    name = f"{long}@train.warmup_steps=3@pruning.keep_zeros=True"
-    flags = ("--list", f"--config.methods=l2-mbp,{name}", "--config.seeds=0")
-    assert main(tiny_sweep.command(config, tmp_path / "new", *flags)) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 100
-    first = next(number for number, line in enumerate(lines) if long[:40] in line)
-    assert name in "".join(line.strip() for line in lines[first : first + 2])
-    assert lines[first + 2].strip().startswith("…")
-
-
-def test_help_with_a_config_shows_what_it_sets(config, capsys):
-    assert main(["--help", "--config", str(config)]) == 0
-    output = capsys.readouterr().out
-    assert re.search(r"^\* --config\.methods=l2-mbp,", output, re.M)
-    assert re.search(r"^\* --config\.base\.task\.source=folder ", output, re.M)
-    assert re.search(r"^  --config\.together=0 ", output, re.M)
-    assert "base.seed=" not in output
-
-
-def test_help(capsys):
-    assert main(["--help"]) == 0
-    output = capsys.readouterr().out
-    for word in ("--shard I/N", "--list", "baseline", "steps_per_dispatch"):
-        assert word in output
-
-
-# ---- A kill -------------------------------------------------------------------------------------
+# ---- A kill -----------------------------------------------------------------------------------
 
 
 @pytest.mark.slow

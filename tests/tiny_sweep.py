@@ -1,10 +1,17 @@
-"""A sweep of the tiny world: its config file, and the command line."""
+"""A sweep of the tiny world: its config file, the command line, and fixtures for tests of it."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tiny
+
+from alignreg_jax.support.flags import parse
+from alignreg_jax.sweeping import config as sweeps
+from alignreg_jax.sweeping import plan as planning
+from alignreg_jax.sweeping import runner
+from alignreg_jax.sweeping.starts import field_paths
 
 METHODS = ("l2-mbp", "random", "frobenius-finetuned")
 SEEDS = (0, 1)
@@ -49,3 +56,37 @@ def start(arguments: list[str]) -> subprocess.Popen:
         cwd=tiny.ROOT,
         env=tiny.environment(),
     )
+
+
+def names(rows=METHODS, seeds=SEEDS):
+    """Of the folders of its runs."""
+    return [f"folder/{row}/s{seed}" for row in rows for seed in seeds]
+
+
+def runs_of(config, *flags):
+    """What such a command plans."""
+    sys.modules.pop("config_config", None)
+    arguments = ["--config", str(config), *flags]
+    values = parse(arguments, program="", example="", fields=field_paths)
+    return planning.plan(sweeps.resolve(values.config))
+
+
+@pytest.fixture(scope="module")
+def config(world):
+    return write(world)
+
+
+@pytest.fixture(autouse=True)
+def one_config_file(monkeypatch):
+    """The library loads a second config file of a process on top of the first."""
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """The runs that are started; they do nothing."""
+    found = []
+    monkeypatch.setattr(
+        runner.launch, "run", lambda config, folders, *given: found.extend(folders.values())
+    )
+    return found

@@ -1,115 +1,25 @@
-"""The command from a run or a folder to one that is served, and what it refuses."""
+"""The command from a run or a folder of a model to one that is served."""
 
-import errno
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
+import deploy_cases
 import empties
 import numpy as np
 import onnx
 import pytest
 import tiny
-from onnx import numpy_helper
+from deploy_cases import deployed, facts, predicted, told
 
 from alignreg_jax import cli
 from alignreg_jax import deploy as program
-from alignreg_jax.compress import agreement, folders, gate, served
-from alignreg_jax.compress.deployment import comparing, cutting
-from alignreg_jax.compress.deployment.cutting import Cuts
-from alignreg_jax.compress.deployment.deploy import Wanted, deploy
+from alignreg_jax.compress import agreement, folders, served
 from alignreg_jax.compress.onnx import graph, sessions
 from alignreg_jax.compress.onnx.candidates import KINDS
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints
 
-few_texts = empties.few_texts  # in every test here
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch):
-    """Times are measured of one shape, briefly."""
-    monkeypatch.setattr(comparing, "SHAPES", ((1, 16),))
-    monkeypatch.setattr("alignreg_jax.compress.onnx.sessions._ENOUGH", 0.0)
-
-
-@pytest.fixture(scope="module")
-def model(world, tmp_path_factory):
-    """Head -> a folder of a model with it, without empty units."""
-    made = tmp_path_factory.mktemp("models")
-    for head in ("dense-tanh-out", "token", "linear"):
-        params, config = empties.load(world, head)
-        leaves = empties.flat(params)  # what a text says decides over its answer
-        leaves["embeddings/word/embedding"] *= 6
-        params = empties.nested(leaves)
-        saved = {"head": head, "labels": tiny.LABELS, "source": world.encoder}
-        checkpoints.save(made / head, params, config, **saved)
-    return made
-
-
-@pytest.fixture(scope="module")
-def tagged(tmp_path_factory):
-    """Sentences whose words have labels."""
-    folder = tmp_path_factory.mktemp("tagged")
-    for language in tiny.LANGUAGES:
-        rows = [
-            {"tokens": [f"{language}{(i + j) % 9}" for j in range(1 + i % 4)],
-             "tags": [tiny.LABELS[(i + j) % 3] for j in range(1 + i % 4)]}
-            for i in range(12)
-        ]  # fmt: skip
-        text = "".join(json.dumps(row) + "\n" for row in rows)
-        (folder / f"{language}.test.jsonl").write_text(text)
-    return folder
-
-
-def facts(out):
-    return json.loads((out / "deploy.json").read_text())
-
-
-def deployed(folder, out, data, *flags):
-    """The exit code; every flip is allowed unless a flag says otherwise."""
-    lax = () if "--max-flips" in flags else ("--max-flips", "100")
-    return program.main([str(folder), "--out", str(out), "--data", str(data), *flags, *lax])
-
-
-ALONE = """\
-import sys
-
-class Finder:
-    def find_spec(self, name, *rest):
-        if name.partition(".")[0] in ("alignreg_jax", "jax", "flax", "onnx", "transformers"):
-            raise ImportError(name)
-
-sys.meta_path.insert(0, Finder())
-import runpy
-runpy.run_path(sys.argv.pop(1), run_name="__main__")
-"""
-
-
-def predicted(out, *texts):
-    """What predict.py prints, where nothing but what it names can be imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", ALONE, str(out / "predict.py"), *texts],
-        capture_output=True, text=True, check=True, cwd="/",
-    )  # fmt: skip
-    return done.stdout.splitlines()
-
-
-def told(folder, texts):
-    """The labels that the JAX model gives."""
-    network = folders.read(folder).network
-    tokenizer = checkpoints.resolve(str(folder)) / "tokenizer.json"
-    read = served.encoding.load_tokenizer(folder, network.config.vocab_size)
-    assert tokenizer.exists()
-    found = []
-    for text in texts:
-        ids = np.array([read.encode(text).ids], np.int32)
-        logits = agreement._ask(network, ids, np.array([ids.shape[1]], np.int32))
-        found.append(tiny.LABELS[int(np.asarray(logits)[0].argmax())])
-    return found
+few_texts, quick = empties.few_texts, deploy_cases.quick  # in every test here
+model, tagged = deploy_cases.model, deploy_cases.tagged
 
 
 def test_a_model_becomes_a_folder_that_is_served(world, model, tmp_path, capsys):
@@ -228,114 +138,6 @@ def test_a_run_brings_its_own_rows(world, tmp_path, capsys):
     assert "its data are not what it was trained on: rows of sw" in capsys.readouterr().err
 
 
-def damaged(monkeypatch, name):
-    """Every graph of one kind of weights is written with one scale ten times too large."""
-    write = graph.write
-
-    def wrong(path, network, form=graph.Form()):  # noqa: B008
-        write(path, network, form)
-        if form.weights != name:
-            return
-        model = onnx.load(path)
-        (scale,) = [
-            each for each in model.graph.initializer if each.name == "layer1.ffn.output.scale"
-        ]
-        scale.CopyFrom(numpy_helper.from_array(10 * numpy_helper.to_array(scale), scale.name))
-        onnx.save(model, path)
-
-    monkeypatch.setattr(graph, "write", wrong)
-
-
-def test_a_damaged_file_does_not_pass_and_the_float_model_stays(
-    world, model, tmp_path, monkeypatch, capsys
-):
-    out = tmp_path / "out"
-    damaged(monkeypatch, "int8")
-    flags = ("--quantize", "int8", "--max-flips", "5")
-    assert deployed(model / "dense-tanh-out", out, world.data, *flags) == 3
-    said = capsys.readouterr().out
-    assert "gate: int8 changes too many answers:" in said
-    assert not (out / "onnx/model_quantized.onnx").exists()
-    assert facts(out)["kept"] == "fp32"
-    assert facts(out)["refused"]["int8"]
-    assert predicted(out, "en1 en2") == [
-        f"{told(model / 'dense-tanh-out', ['en1 en2'])[0]}\ten1 en2"
-    ]
-
-
-def test_the_next_candidate_is_tried(world, model, tmp_path, monkeypatch):
-    damaged(monkeypatch, "int8")
-    out = tmp_path / "out"
-    monkeypatch.setattr(gate, "lower_bound", lambda flips, total, _: 100 * flips / total)
-    assert deployed(model / "dense-tanh-out", out, world.data, "--max-flips", "12") == 0
-    assert facts(out)["kept"] in ("q8", "fp16")
-    tried = [each["name"] for each in facts(out)["models"][2:]]
-    assert tried[-1] == facts(out)["kept"]
-
-
-def test_fewer_pieces_that_change_answers_do_not_pass(world, model, tmp_path, capsys):
-    """Of German texts alone: English and Swahili are <unk>."""
-    (tmp_path / "de.txt").write_text("\n".join(f"de{i} de{i + 1}" for i in range(19)))
-    data = tmp_path / "data"
-    data.mkdir()
-    for name in ("en", "de", "sw"):
-        text = (world.data / f"{name}.test.jsonl").read_text()
-        (data / f"{name}.test.jsonl").write_text(text)
-    out, flags = tmp_path / "out", ("--text", str(tmp_path / "de.txt"), "--max-flips", "5")
-    assert deployed(model / "dense-tanh-out", out, data, *flags) == 3
-    said = capsys.readouterr().out
-    assert "gate: fp32 changes too many answers:" in said
-    assert "keep more pieces" in said
-    refused = facts(out)["refused"]["fp32"]
-    assert "sw" in refused
-    assert "de" not in refused
-    assert facts(out)["kept"] == "fp32, all pieces"
-    assert facts(out)["pieces"] == 65
-    assert predicted(out, "sw1")[0].split("\t")[0] == told(model / "dense-tanh-out", ["sw1"])[0]
-
-
-def test_fewer_pieces_of_all_texts_change_nothing(world, model, tmp_path):
-    """Training rows of the folder stand for English; the others' words are given."""
-    for name in ("de", "sw"):
-        (tmp_path / f"{name}.txt").write_text("\n".join(f"{name}{i}" for i in range(18)))
-    files = [str(tmp_path / f"{name}.txt") for name in ("de", "sw")]
-    out = tmp_path / "out"
-    assert deployed(model / "linear", out, world.data, "--text", *files, "--quantize", "none") == 0
-    found = facts(out)
-    assert found["pieces"] < 65
-    assert found["models"][1]["scores"] == found["models"][0]["scores"]
-    assert [each["of"] for each in found["vocabulary"]] == ["training", "de.txt", "sw.txt"]
-    labels = [line.split("\t")[0] for line in predicted(out, "de1 de2", "en3")]
-    assert labels == told(model / "linear", ["de1 de2", "en3"])
-
-
-@pytest.mark.parametrize("wrong", [1, 32])
-def test_rows_are_compared_one_at_a_time_and_together(world, model, tmp_path, monkeypatch, wrong):
-    answers = comparing.Asked.answers
-
-    def damaged(self, path, batch, name):
-        found = answers(self, path, batch, name)
-        if (name, batch) != ("fp16", wrong):
-            return found
-        return {language: (each + 1) % 3 for language, each in found.items()}
-
-    monkeypatch.setattr(comparing.Asked, "answers", damaged)
-    out = tmp_path / "out"
-    assert deployed(model / "linear", out, world.data, "--quantize", "fp16") == 0
-    for each in facts(out)["models"][-1]["compared"].values():
-        assert (each["batch"], each["flips"]) == (wrong, each["answers"])
-
-
-def test_pieces_that_are_all_wanted_stay(world, model, tmp_path):
-    every = [f"{name}{i}" for name in tiny.LANGUAGES for i in range(20)]
-    (tmp_path / "all.txt").write_text("\n".join(every))
-    out = tmp_path / "out"
-    flags = ("--text", str(tmp_path / "all.txt"), "--quantize", "none")
-    assert deployed(model / "linear", out, world.data, *flags) == 0
-    assert facts(out)["pieces"] == 65
-    assert facts(out)["vocabulary"] == []
-
-
 def test_the_kinds_of_the_command_line_are_those_that_there_are():
     assert all(f"{kind}," in program._USAGE or f"{kind} or" in program._USAGE for kind in KINDS)
     for kind in (*KINDS, "auto", "none"):
@@ -370,68 +172,6 @@ def test_rows_without_labels_are_compared(world, model, tmp_path):
     assert found[-1]["compared"]["sw"]["difference"] is None
 
 
-def test_mixed_keeps_parts_wide_until_it_passes(world, model, tmp_path, monkeypatch):
-    """Nothing but the exact answers passes here."""
-    out = tmp_path / "out"
-    judged = gate.failed
-    monkeypatch.setattr(
-        gate, "failed",
-        lambda each, most: [] if "wide" in str(tried[-1]) else judged(each, -1.0),
-    )  # fmt: skip
-    tried = []
-    line = comparing.line
-    monkeypatch.setattr(
-        comparing, "line", lambda name, *rest: (tried.append(name), line(name, *rest))[1]
-    )
-    flags = ("--quantize", "int8", "--mixed", "--max-flips", "5")
-    assert deployed(model / "linear", out, world.data, *flags) == 3  # fp32 is refused, too
-    tried.clear()
-    monkeypatch.setattr(
-        gate, "failed",
-        lambda each, most: [] if tried[-1] in ("fp32", "int8, 1 wide") else judged(each, -1.0),
-    )  # fmt: skip
-    out = tmp_path / "again"
-    assert deployed(model / "linear", out, world.data, *flags) == 0
-    assert tried == ["fp32", "int8", "int8, 1 wide"]
-    assert facts(out)["kept"] == "int8, 1 wide"
-
-
-def table(out):
-    """Rows of the card's table of languages, as text."""
-    card = (out / "README.md").read_text().split("## What each language lost")[1]
-    lines = [line for line in card.split("## ")[0].split("\n") if line.startswith("|")]
-    heads, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
-    return [dict(zip(heads, row, strict=True)) for row in rows]
-
-
-def test_the_cards_columns_are_of_one_comparison(world, model, tmp_path):
-    out = tmp_path / "out"
-    assert deployed(model / "dense-tanh-out", out, world.data, "--quantize", "int8") == 0
-    compared = facts(out)["models"][-1]["compared"]
-    rows = table(out)
-    assert [row["language"] for row in rows] == ["en", "de", "sw"]
-    for row in rows:
-        each = compared[row["language"]]
-        assert [float(row["float"]), float(row["served"])] == pytest.approx(
-            each["scores"], abs=0.051
-        )
-        low, high = map(float, row["difference"].split(" to "))
-        change = each["scores"][1] - each["scores"][0]
-        assert low - 3 <= change <= high + 3  # half a row more in each cell draws it to the middle
-        assert float(row["others %"]) == pytest.approx(100 * each["flips"] / 18, abs=0.051)
-
-
-def test_the_card_of_a_refused_model_says_so(world, model, tmp_path, monkeypatch):
-    damaged(monkeypatch, "int8")
-    out = tmp_path / "out"
-    flags = ("--quantize", "int8", "--max-flips", "5")
-    assert deployed(model / "dense-tanh-out", out, world.data, *flags) == 3
-    card = (out / "README.md").read_text()
-    assert "No smaller form of it passed." in card
-    assert "gate: int8 changes too many answers:" in card
-    assert "is the same in float32" not in card
-
-
 def test_licence_and_origin_are_kept_however_they_are_written(world, tmp_path):
     card = """---
 license: other
@@ -451,33 +191,6 @@ tags:
     head = (out / "README.md").read_text().split("---")[1]
     assert head.startswith("\nlicense: other\nlicense_name: own\nbase_model:\n- intfloat/e5\nlang")
     assert "tags" not in head
-
-
-def test_languages_without_words_and_texts_are_no_pieces(world, model, tmp_path, capsys):
-    """Rows that are compared do not stand for texts to keep."""
-    data, lists = tmp_path / "data", tmp_path / "lists"
-    for folder in (data, lists):
-        folder.mkdir()
-    for name in ("en", "sw"):
-        shutil.copy(world.data / f"{name}.test.jsonl", data)
-    (lists / "en.txt").write_text("\n".join(f"en{i}" for i in range(20)))
-    flags = ("--languages", "sw", "--word-lists", str(lists), "--coverage", ".9")
-    assert deployed(model / "linear", tmp_path / "out", data, *flags) == 2
-    assert "sw.txt" in capsys.readouterr().err
-
-
-def test_files_of_one_name_are_two(world, model, tmp_path):
-    files = []
-    for name in ("de", "sw"):
-        (tmp_path / name).mkdir()
-        files.append(tmp_path / name / "train.txt")
-        files[-1].write_text("\n".join(f"{name}{i}" for i in range(18)))
-    out = tmp_path / "out"
-    flags = ("--text", *map(str, files), "--quantize", "none")
-    assert deployed(model / "linear", out, world.data, *flags) == 0
-    found = facts(out)
-    assert [each["of"] for each in found["vocabulary"]] == ["training", *map(str, files)]
-    assert found["models"][1]["scores"] == found["models"][0]["scores"]
 
 
 def test_large_models_are_counted_with_their_weights(world, model, tmp_path, monkeypatch):
@@ -521,93 +234,3 @@ def test_dev_stands_for_a_test_that_is_not_there(world, tmp_path):
     shutil.copy(world.data / "de.test.jsonl", tmp_path / "fr.test.jsonl.zip")
     with pytest.raises(UserError, match=r"fr\.test\.jsonl\.zip"):
         served.of_folder(tmp_path, "linear", tiny.LABELS, ())
-
-
-@pytest.mark.parametrize(
-    ("flags", "message"),
-    [
-        (
-            ["--languages", "xx"],
-            "--languages: no rows of xx to compare on; there are rows of de, en",
-        ),
-        (["--size", "0.5"], "sizes.npz"),
-        (["--size", "1.5"], "--size=1.5: should be above 0 and at most 1"),
-        (["--quantize", "int4"], "invalid choice"),
-        (["--max-flips", "0"], "--max-flips=0: should be above 0"),
-        (["--threads", "0"], "--threads=0: should be at least 1"),
-        (["--tokens", "9", "--coverage", ".9"], "not allowed with argument"),
-        (["--coverage", ".9"], "--coverage is of --languages; name them"),
-        (["--word-lists", "x"], "--word-lists is for --languages; name them"),
-        (["--mixed", "--max-mb", "9"], "--mixed is without a budget"),
-    ],
-)
-def test_mistakes_are_one_line_and_leave_nothing(world, model, tmp_path, capsys, flags, message):
-    out = tmp_path / "out"
-    assert deployed(model / "linear", out, world.data, *flags) == 2
-    err = capsys.readouterr().err
-    assert message in err
-    assert err.count("\n") == 1
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_more_mistakes(world, model, tagged, tmp_path, capsys):
-    out = tmp_path / "out"
-
-    def refused(*arguments):
-        assert program.main([*map(str, arguments), "--out", str(out)]) == 2
-        return capsys.readouterr().err
-
-    assert "is a model and no run, so give --data FOLDER" in refused(model / "linear")
-    assert "is neither a run nor a model: it has no config.json" in refused(world.data)
-    assert "no such folder" in refused(tmp_path / "nothing")
-    assert "has tokens" in refused(model / "linear", "--data", tagged)
-    (tmp_path / "file").write_text("")
-    assert program.main([str(model / "linear"), "--out", str(tmp_path / "file" / "x")]) == 2
-    assert "is a file; give a folder in a folder" in capsys.readouterr().err
-    (tmp_path / "data").mkdir()
-    assert "has no <language>.test.jsonl" in refused(model / "linear", "--data", tmp_path / "data")
-    (tmp_path / "data" / "de.test.jsonl").write_text('{"text": "de1", "label": "maybe"}\n')
-    where = f"{tmp_path / 'data' / 'de.test.jsonl'}:1: the model has no label 'maybe'"
-    assert where in refused(model / "linear", "--data", tmp_path / "data")
-    assert not out.exists()
-    out.mkdir()
-    assert "is there already" in refused(model / "linear", "--data", world.data)
-
-
-def test_without_the_packages_it_says_what_to_install(tmp_path):
-    """In a process of its own: nothing that needs them may be imported before."""
-    script = """\
-import sys
-sys.modules["onnx"] = sys.modules["onnxruntime"] = None
-from alignreg_jax import deploy
-sys.exit(deploy.main(sys.argv[1:]))
-"""
-    command = [sys.executable, "-c", script, str(tmp_path), "--out", str(tmp_path / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tiny.ROOT)
-    assert done.returncode == 2
-    assert "pip install 'alignreg_jax[deploy]'" in done.stderr
-    assert done.stderr.count("\n") == 1
-
-
-def test_a_full_disk_is_one_line_and_leaves_nothing(world, model, tmp_path, monkeypatch, capsys):
-    def full(*arguments):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(graph, "write", full)
-    assert deployed(model / "linear", tmp_path / "out", world.data) == 2
-    err = capsys.readouterr().err
-    assert err.count("\n") == 1
-    assert "No space left on device" in err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_what_fails_on_the_way_leaves_nothing(world, model, tmp_path, monkeypatch):
-    asked = served.of_folder(world.data, "linear", tiny.LABELS, ())
-
-    def fail(*arguments):
-        raise UserError("on the way")
-
-    monkeypatch.setattr(cutting, "cut", fail)
-    with pytest.raises(UserError, match="on the way"):
-        deploy(model / "linear", tmp_path / "out", asked, Wanted(Cuts()))
-    assert list(Path(tmp_path).iterdir()) == []

@@ -9,10 +9,10 @@ import numpy as np
 import onnx
 import pytest
 import tiny
+from deploy_cases import deployed, facts, predicted, quick
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.neighbors import NearestNeighbors
-from test_deploy import deployed, facts, predicted, quick
 
 from alignreg_jax.compress import agreement, folders, gate, pooling
 from alignreg_jax.compress.onnx import graph, sessions

@@ -2,6 +2,8 @@
 
 import json
 
+import numpy as np
+from flax import traverse_util
 from parity_cases import CASES, NAMES
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models
@@ -50,3 +52,14 @@ def shard(folder):
 def drop_head(tensors):
     for name in [name for name in tensors if name.startswith("classifier.")]:
         del tensors[name]
+
+
+def flat(params):
+    return traverse_util.flatten_dict(dict(params), sep="/")
+
+
+def assert_same(ours, theirs):
+    ours, theirs = flat(ours), flat(theirs)
+    assert set(ours) == set(theirs)
+    for path, leaf in ours.items():
+        np.testing.assert_array_equal(leaf, theirs[path], err_msg=path, strict=True)

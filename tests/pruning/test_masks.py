@@ -1,4 +1,5 @@
-import io
+"""Masks of the best weights by layer or together: their counts, order and invariances."""
+
 from functools import partial
 
 import jax
@@ -8,13 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import NamedSharding, PartitionSpec
+from mask_cases import SCOPES, TOP_K, assert_equal, prune, total
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import criteria, kernels, masks
 from alignreg_jax.pruning.kernels import KERNELS
-
-SCOPES = ("layer", "global")
-TOP_K = {scope: jax.jit(partial(masks.top_k, scope=scope)) for scope in SCOPES}
 
 
 def reference_top_k(scores, old, keep, scope):
@@ -40,20 +39,6 @@ def reference_top_k(scores, old, keep, scope):
             )
             start += size
     return new
-
-
-def assert_equal(found, expected):
-    for name in KERNELS:
-        np.testing.assert_array_equal(np.asarray(found[name]), np.asarray(expected[name]), name)
-
-
-def total(tree):
-    return sum(int(np.sum(tree[name])) for name in KERNELS)
-
-
-def prune(weights, old, remaining, scope, run=None):
-    keep = masks.keep_counts(kernels.sizes(weights), remaining, scope)
-    return (run or TOP_K[scope])(criteria.magnitude(weights), old, keep), keep
 
 
 # --- counts ------------------------------------------------------------------------------------
@@ -196,6 +181,26 @@ def test_rows_too_long_for_a_16_bit_count():
         assert np.sum(mask["intermediate"], -1).tolist() == [[length, 5]]
 
 
+@pytest.mark.parametrize("scope", SCOPES)
+def test_stacks_of_any_names_are_cut_too_in_the_order_of_the_alphabet(scope):
+    draw = np.random.default_rng(0)
+    shapes = {"mlp/b": (2, 3, 5), "mlp/a": (1, 4, 4), "output": (1, 2, 2)}
+    scores = {name: jnp.asarray(draw.integers(0, 3, shape), jnp.float32)
+              for name, shape in shapes.items()}  # fmt: skip
+    counts = masks.keep_counts(kernels.sizes(scores), 0.4, scope)
+    kept = jax.jit(partial(masks.top_k, scope=scope))(scores, masks.ones(scores), counts)
+    order = ["output", "mlp/a", "mlp/b"]  # a name of ours comes first
+    matrices = [(name, layer) for name in order for layer in range(shapes[name][0])]
+    cuts = [matrices] if scope == "global" else [[matrix] for matrix in matrices]
+    for cut in cuts:
+        flat = np.concatenate([np.asarray(scores[name][layer]).ravel() for name, layer in cut])
+        best = np.argsort(-flat, kind="stable")[: round(len(flat) * 0.4)]
+        expected = np.isin(np.arange(len(flat)), best)
+        found = np.concatenate([np.asarray(kept[name][layer]).ravel() for name, layer in cut])
+        np.testing.assert_array_equal(found, expected)
+    assert masks.statistics(scores, kept)["prunable"] == 30 + 16 + 4
+
+
 # --- invariances -------------------------------------------------------------------------------
 
 
@@ -279,79 +284,3 @@ def test_sharded_equals_unsharded(make_kernels, scope):
     found = TOP_K[scope](place(criteria.magnitude(weights)), place(old), keep)
     assert found["output"].sharding.is_equivalent_to(sharding, 3)
     assert_equal(found, expected)
-
-
-# --- what is done with masks -------------------------------------------------------------------
-
-
-def test_apply_gives_exact_zeros_and_masks_the_gradient(fill):
-    weights = fill(output=[[-1.0, np.inf], [2.0, np.nan]])
-    kept = {name: jnp.zeros((1, 2, 2), bool) for name in KERNELS}
-    kept["output"] = jnp.asarray([[[False, False], [True, False]]])
-    applied = masks.apply(weights, kept)["output"]
-    assert applied.tolist() == [[[0.0, 0.0], [2.0, 0.0]]]
-    assert not np.signbit(applied).any()
-    gradient = jax.grad(lambda tree: jnp.sum(masks.apply(tree, kept)["output"] * 3))(weights)
-    assert gradient["output"].tolist() == [[[0.0, 0.0], [3.0, 0.0]]]
-
-
-def test_statistics_tell_kept_from_nonzero(shapes, make_kernels):
-    weights = make_kernels(0)
-    weights["output"] = weights["output"].at[1, 0].set(0.0)
-    mask = masks.ones(weights)
-    mask["output"] = mask["output"].at[0, 0].set(False)
-    mask["attention/key"] = jnp.zeros(shapes["attention/key"], bool)
-    found = masks.statistics(weights, mask)
-    assert found["kept_by_layer"] == {
-        "attention/query": [16, 16],
-        "attention/key": [0, 0],
-        "attention/value": [16, 16],
-        "attention/output": [16, 16],
-        "intermediate": [32, 32],
-        "output": [28, 32],
-    }
-    assert (found["kept"], found["nonzero"], found["prunable"]) == (220, 216, 256)
-
-
-def test_masks_survive_a_file(make_kernels):
-    old, _ = prune(make_kernels(0), masks.ones(make_kernels(0)), 0.3, "global")
-    file = io.BytesIO()
-    np.savez(file, **masks.pack(old))
-    file.seek(0)
-    with np.load(file) as packed:
-        assert_equal(masks.unpack(packed), old)
-
-
-def test_packed_bits_are_big_endian_in_c_order():
-    mask = {name: np.zeros((1, 3, 3), bool) for name in KERNELS}
-    mask["output"][0, 0, 0] = mask["output"][0, 2, 2] = True
-    packed = masks.pack(mask)
-    assert packed["output"].tolist() == [0b10000000, 0b10000000]
-    assert packed["output/shape"].tolist() == [1, 3, 3]
-
-
-def test_a_file_without_a_kernel_is_the_users_error(make_kernels):
-    packed = masks.pack(masks.ones(make_kernels(0)))
-    del packed["attention/value"]
-    with pytest.raises(UserError, match="attention/value"):
-        masks.unpack(packed)
-
-
-@pytest.mark.parametrize("scope", SCOPES)
-def test_stacks_of_any_names_are_cut_too_in_the_order_of_the_alphabet(scope):
-    draw = np.random.default_rng(0)
-    shapes = {"mlp/b": (2, 3, 5), "mlp/a": (1, 4, 4), "output": (1, 2, 2)}
-    scores = {name: jnp.asarray(draw.integers(0, 3, shape), jnp.float32)
-              for name, shape in shapes.items()}  # fmt: skip
-    counts = masks.keep_counts(kernels.sizes(scores), 0.4, scope)
-    kept = jax.jit(partial(masks.top_k, scope=scope))(scores, masks.ones(scores), counts)
-    order = ["output", "mlp/a", "mlp/b"]  # a name of ours comes first
-    matrices = [(name, layer) for name in order for layer in range(shapes[name][0])]
-    cuts = [matrices] if scope == "global" else [[matrix] for matrix in matrices]
-    for cut in cuts:
-        flat = np.concatenate([np.asarray(scores[name][layer]).ravel() for name, layer in cut])
-        best = np.argsort(-flat, kind="stable")[: round(len(flat) * 0.4)]
-        expected = np.isin(np.arange(len(flat)), best)
-        found = np.concatenate([np.asarray(kept[name][layer]).ravel() for name, layer in cut])
-        np.testing.assert_array_equal(found, expected)
-    assert masks.statistics(scores, kept)["prunable"] == 30 + 16 + 4

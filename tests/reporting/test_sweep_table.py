@@ -1,34 +1,36 @@
+"""The table of a whole sweep of one task or two: its cells, grids, words and records."""
+
 import csv
-import dataclasses
 import functools
 import io
-import json
 import math
-import re
 
 import numpy as np
 import pytest
 import sweep_cases
+from table_cases import (
+    check_latex,
+    column,
+    everything,
+    html_grid,
+    names_of,
+    results,
+    seeds_of,
+    told_of,
+)
 
-from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.summary import summarize
-from alignreg_jax.pruning.methods import PRESETS
-from alignreg_jax.reporting import page, tables
+from alignreg_jax.reporting import tables
 from alignreg_jax.reporting.results import COLUMNS
-from alignreg_jax.reporting.sweeps import paper, records, words
+from alignreg_jax.reporting.sweeps import records, words
 from alignreg_jax.reporting.sweeps.cells import (
     ALL_LANGUAGES,
     ENGLISH,
-    PLACE,
     ZERO_SHOT,
     means,
-    read_cells,
 )
-from alignreg_jax.reporting.sweeps.comparisons import compare, powers
+from alignreg_jax.reporting.sweeps.comparisons import powers
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
-from alignreg_jax.reporting.sweeps.runs import read_sweep
-from alignreg_jax.reporting.sweeps.table import grids
-from alignreg_jax.reporting.tables import Entry, Table
 
 XGLUE = ("xnli", "pawsx")
 
@@ -45,85 +47,6 @@ def two(tmp_path_factory):
     few = {"answers": functools.partial(sweep_cases.gold, examples=40)}
     runs = sweep_cases.write_runs(tmp_path_factory.mktemp("two"), tasks=XGLUE, **few)
     return everything(runs, tasks=XGLUE)
-
-
-@pytest.fixture(scope="module")
-def eight(tmp_path_factory):
-    """All of XGLUE's tasks, in an order of their own, and one more."""
-    tasks = ("intents", *reversed(paper.TASKS))
-    options = {"rows": ("none", "l2-mbp", "random"), "seeds": (0, 1), "tasks": tasks}
-    folder = tmp_path_factory.mktemp("eight")
-    runs = sweep_cases.write_runs(folder, **options, save=False, remaining=(1.0, 0.3138, 0.1))
-    return everything(runs, **options)
-
-
-def everything(runs, **changes):
-    sweep = read_sweep(sweep_cases.facts(**changes), runs)
-    cells = read_cells(sweep)
-    found = compare(sweep, cells)
-    return sweep, cells, found, grids(sweep, cells, found)
-
-
-def told_of(sweep, cells, found):
-    """What was tested, as text."""
-    return " ".join(words.tests(sweep, found, powers(sweep, cells)))
-
-
-def column(grid, index):
-    """A column of numbers, by row; columns without the names are counted from 0."""
-    return {row: entries[index] for row, *entries in grid.rows}
-
-
-def names_of(grid):
-    return grid.header[1:]
-
-
-def seeds_of(cells, *place):
-    """The numbers of a place by seed."""
-    found = cells.set_index([*PLACE]).sort_index().loc[[place]]
-    return dict(zip(found.seed, found.value, strict=True))
-
-
-def html_grid(grid):
-    return page.page("", "", [page.table(grid)], [])
-
-
-def results(sweep, row, task):
-    """results.json of the runs of a row, by seed."""
-    return [
-        json.loads((run.workdir / "results.json").read_text())
-        for (of, on, _), run in sweep.sources.items()
-        if (of, on) == (row, task)
-    ]
-
-
-# ---- The paper's numbers ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("row", paper.PRINTED)
-def test_the_papers_row_averages_recompute(row):
-    *values, printed = paper.PRINTED[row]
-    assert len(values) == len(paper.TASKS) == 8
-    assert f"{sum(values) / 8 + 1e-9:.2f}" == f"{printed:.2f}"
-    assert 100 * paper.average(row, list(paper.TASKS)) == pytest.approx(sum(values) / 8)
-
-
-def test_the_papers_rows_are_presets_and_its_columns_come_by_name():
-    assert set(paper.ROWS) == set(paper.PRINTED) <= set(PRESETS)
-    assert 100 * paper.value("lamp", "qadsm") == pytest.approx(52.42)
-    assert 100 * paper.value("frobenius-mbp", "xnli") == pytest.approx(65.71)
-    assert 100 * paper.value("none", "wpr") == pytest.approx(73.32)
-    assert paper.value("lamp", "pos@train.learning_rate=2e-5") == paper.value("lamp", "pos")
-    assert paper.value("lamp@regularizer.weight=1", "pos") is None
-    assert paper.value("lamp", "intents") is None
-    assert paper.average("lamp", ["xnli", "nc"]) == pytest.approx((0.5804 + 0.6364) / 2)
-    assert paper.average("lamp", ["xnli", "intents"]) is None
-
-
-def test_the_papers_numbers_stand_at_31_percent_only():
-    assert paper.reading((0.5, 0.3138, 0.1)) == 0.3138
-    assert paper.reading((0.5, 0.1)) is None
-    assert paper.reading(()) is None
 
 
 # ---- Cells ------------------------------------------------------------------------------------
@@ -168,68 +91,10 @@ def test_other_tasks_have_no_score_of_xglue(one):
     assert "XGLUE" not in " ".join(words.below_table(sweep, cells, found))
 
 
-def test_the_average_is_by_seed_over_the_scores_of_xglues_eight_tasks(eight):
-    _, cells, comparisons, grids = eight
-    tasks = [seeds_of(cells, "l2-mbp", task, 0.1, ALL_LANGUAGES) for task in paper.TASKS]
-    mean = seeds_of(cells, "l2-mbp", AVERAGE, 0.1, ALL_LANGUAGES)
-    for seed in (0, 1):
-        assert mean[seed] == pytest.approx(np.mean([values[seed] for values in tasks]))
-    averages = {*cells.statistic[cells.task == AVERAGE]}
-    assert averages == {ALL_LANGUAGES}  # a mean of zero-shot means is not what the paper prints
-    names = names_of(grids[0])
-    assert names == [name for task in reversed(paper.TASKS) for name in (task, "paper")] + [
-        *("avg", "paper")  # and no column for intents, which is not XGLUE's
-    ]
-    assert column(grids[0], -1)["none"].text == "76.96"
-    assert names_of(grids[1]) == ["intents", *reversed(paper.TASKS)]
-    text = " ".join(words.below_table(eight[0], cells, comparisons))
-    assert "avg: mean of XGLUE’s score over its eight tasks." in text
-
-
-def test_a_score_of_xglue_needs_every_language_and_the_average_every_score(tmp_path):
-    options = {"seeds": (0,), "remaining": (1.0, 0.3138), "save": False}
-    without = [name for name in paper.languages("pos") if name != "pt"]  # as in a copy on the Hub
-    rows, tasks, runs = ("l2-mbp", "random"), tuple(paper.TASKS), []
-    for row in rows:
-        for task in tasks:
-            fewer = {1: without} if (row, task) == ("random", "pos") else None
-            one = {"rows": (row,), "tasks": (task,), "evaluated": fewer}
-            runs += sweep_cases.write_runs(tmp_path, **one, **options)
-    changes = {"rows": rows, "tasks": tasks, "seeds": (0,), "remaining": (0.3138,)}
-    sweep, cells, found, (grid, *_) = everything(runs, **changes)
-    places = means(cells).index
-    assert ("random", "pos", 0.3138, ALL_LANGUAGES) not in places
-    assert ("random", "pos", 0.3138, ZERO_SHOT) in places
-    averages = column(grid, names_of(grid).index("avg"))
-    assert averages["random"].text == "–" != averages["l2-mbp"].text
-    told = [text for text in words.below_table(sweep, cells, found) if text.startswith("XGLUE’s")]
-    assert told == [
-        "XGLUE’s score on pos is over 18 languages, and missing where one was not evaluated (pt)."
-    ]
-
-
 def test_fewer_tasks_have_no_average(one, two):
     for _, cells, _, found in (one, two):
         assert not (cells.task == AVERAGE).any()
         assert not any("avg" in grid.header for grid in found)
-
-
-def test_an_average_needs_every_task_once():
-    tasks = tuple(paper.TASKS)
-    assert paper.all_tasks(tasks[::-1]) == tasks
-    own = ("pos@train.learning_rate=2e-5", *(task for task in tasks if task != "pos"))
-    assert paper.all_tasks(own)[tasks.index("pos")] == own[0]
-    assert paper.all_tasks(tasks[1:]) == ()
-    assert paper.all_tasks((*tasks, own[0])) == ()  # which of the two?
-
-
-def test_a_row_that_lacks_a_task_has_no_average(tmp_path):
-    options = {"rows": ("l2-mbp",), "seeds": (0,), "tasks": tuple(paper.TASKS), "save": False}
-    runs = sweep_cases.write_runs(tmp_path, remaining=(1.0, 0.3138), **options)
-    del options["save"]
-    _, cells, _, (grid, *_) = everything(runs[:-1], remaining=(0.3138,), **options)
-    assert not (cells.task == AVERAGE).any()
-    assert column(grid, -2)["l2-mbp"].text == "–"
 
 
 def test_metrics_are_told_with_their_tasks(tmp_path):
@@ -242,99 +107,10 @@ def test_metrics_are_told_with_their_tasks(tmp_path):
     assert text.startswith("Accuracy (intents), F1 (ner) in percent.")
 
 
-def test_a_run_without_a_step_near_the_reading_has_no_cell(tmp_path):
-    runs = sweep_cases.write_runs(tmp_path, rows=("none", "l2-mbp"))
-    runs += sweep_cases.write_runs(tmp_path, rows=("random",), remaining=(1.0, 0.56, 0.324, 0.125))
-    _, cells, found, (grid,) = everything(runs, rows=("none", "l2-mbp", "random"))
-    assert "random" not in {*cells.row}  # 0.324 is more than 0.01 away
-    assert [row for row in grid.rows if row[0] == "random"] == [["random", *[Entry("–")] * 4]]
-    assert len(found) == 0
-
-
-def test_only_means_over_the_same_languages_are_compared(tmp_path):
-    few = {2: ("en", "de"), 4: ("en", "de", "th", "ru")}
-    runs = sweep_cases.write_runs(tmp_path, rows=("none", "random"))
-    runs += sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), evaluated=few)
-    sweep, cells, found, _ = everything(runs)
-    assert sweep.languages == {"intents": ("de",)}
-    assert sweep.left_out == {"intents": ("ru", "th")}
-    for remaining, step in ((0.3138, 2), (0.1, 4)):
-        german = [
-            found["prune_steps"][step]["languages"]["de"]
-            for found in results(sweep, "random", "intents")
-        ]
-        cell = seeds_of(cells, "random", "intents", remaining, ZERO_SHOT)
-        assert list(cell.values()) == pytest.approx(german)
-    text = " ".join(words.below_table(sweep, cells, found))
-    assert "over the 1 zero-shot language that every run evaluated" in text
-    assert "2 others were not evaluated everywhere" in text
-    assert "1 zero-shot language that" in text
-
-
-def test_missing_seeds_are_told(tmp_path):
-    runs = sweep_cases.write_runs(tmp_path)
-    runs = [run for run in runs if (run.row, run.seed) != ("random", 1)]
-    failed = (("intents-random-s1", "loss is not finite"),)
-    sweep, cells, found, _ = everything(runs, failed=failed, missing=4)
-    assert len(seeds_of(cells, "random", "intents", 0.1, ZERO_SHOT)) == 2
-    text = " ".join(words.below_table(sweep, cells, found))
-    assert "Fewer seeds than the 3 asked for: random (2)." in text
-    lines = words.not_in_table(sweep)
-    assert lines[0] == "Failed: intents-random-s1: loss is not finite"
-    assert "4 runs are missing" in lines[1]
-
-
 def test_a_whole_sweep_has_nothing_to_tell_about_missing_runs(one):
     sweep, cells, found, _ = one
     assert words.not_in_table(sweep) == []
     assert "Fewer" not in " ".join(words.below_table(sweep, cells, found))
-
-
-def test_one_seed_has_no_interval_and_says_so(tmp_path):
-    runs = sweep_cases.write_runs(tmp_path, seeds=(0,))
-    sweep, cells, found, (grid,) = everything(runs, seeds=(0,))
-    assert all("±" not in entry.text for _, *entries in grid.rows for entry in entries)
-    assert "One seed, so no interval" in " ".join(words.below_table(sweep, cells, found))
-    assert "Over seeds: no test. It needs two seeds a row or more" in told_of(sweep, cells, found)
-    assert words.finding(sweep, found, powers(sweep, cells)) == (
-        "Nothing is tested: without a spread between seeds there is no test."
-    )
-    assert not found.differs.any()
-
-
-def test_runs_that_do_not_fit_together_are_named(tmp_path):
-    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0, 1))
-    with pytest.raises(UserError, match="is the same run: l2-mbp on intents, seed 0"):
-        read_sweep(sweep_cases.facts(), [*runs, runs[0]])
-    path = runs[1].workdir / "results.json"
-    good = path.read_text()
-    path.write_text(json.dumps(json.loads(good) | {"split": "dev"}))
-    with pytest.raises(UserError, match="accuracy on dev, but other runs on intents have"):
-        read_sweep(sweep_cases.facts(), runs)
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("results.json", "{", "not valid JSON"),
-        ("results.json", '{"prune_steps": []}', "no evaluation yet"),
-        ("results.json", "[1]", "not the JSON of the workdir"),
-        ("results.json", None, "no such file"),
-        ("results.csv", "a,b\n1,2\n", "its columns are not prune_step,remaining"),
-        ("results.csv", None, "no such file"),
-    ],
-)
-def test_a_run_with_a_damaged_file_counts_as_failed(tmp_path, name, content, message):
-    runs = sweep_cases.write_runs(tmp_path, rows=("l2-mbp",), seeds=(0, 1))
-    path = runs[1].workdir / name
-    path.unlink() if content is None else path.write_text(content)
-    sweep = read_sweep(sweep_cases.facts(failed=(("another", "why"),)), runs)
-    assert [seed for _, _, seed in sweep.sources] == [0]
-    another, (run, line) = sweep.facts.failed
-    assert another == ("another", "why")
-    assert run == "l2-mbp on intents, seed 1"
-    assert str(path) in line
-    assert message in line
 
 
 # ---- Grids ------------------------------------------------------------------------------------
@@ -462,24 +238,6 @@ def test_what_differs_is_told_by_task_and_what_could_be_detected(two):
     assert "paper’s differences" not in text  # they are of the average over eight tasks
 
 
-def test_the_average_is_a_family_with_the_papers_differences(eight):
-    sweep, cells, found, _ = eight
-    sweep = dataclasses.replace(
-        sweep, facts=dataclasses.replace(sweep.facts, rows=("none", "l2-mbp", "cosine-mbp"))
-    )
-    assert {*found.task} == {*sweep.facts.tasks, AVERAGE}
-    (mine,) = found[(found.task == AVERAGE) & found.tested].itertuples()
-    means = {
-        row: np.mean(list(seeds_of(cells, row, AVERAGE, 0.3138, ALL_LANGUAGES).values()))
-        for row in ("random", "l2-mbp")
-    }
-    assert mine.difference == pytest.approx(means["random"] - means["l2-mbp"])
-    known = powers(eight[0], cells)
-    text = " ".join(words.detectable_notes(sweep, known[known.task == AVERAGE]))
-    assert "The paper’s differences of 0.65 and 1.09 points would take" in text
-    assert "avg" not in text
-
-
 def test_a_baseline_that_spreads_wider_than_all_rows_is_told(one):
     sweep, cells, found, _ = one
     at = (cells.row == "l2-mbp") & (cells.remaining == 0.3138) & (cells.statistic == ZERO_SHOT)
@@ -494,99 +252,10 @@ def test_what_is_damaged_takes_itself_away_and_not_the_table(one):
     assert "No test over examples for random: x.txt: gone." in told_of(sweep, cells, hurt)
 
 
-def test_comparisons_without_predictions_are_counted(tmp_path):
-    rows = ("l2-mbp", "cosine-mbp", "random")
-    runs = sweep_cases.write_runs(tmp_path, rows=rows[:2])
-    runs += sweep_cases.write_runs(tmp_path, rows=rows[2:], save=False)
-    sweep, cells, found, _ = everything(runs, rows=rows)
-    assert found.p_examples[found.tested].isna().tolist() == [False, True]
-    assert "1 comparison had no predictions of both systems" in told_of(sweep, cells, found)
-
-
-def test_a_sweep_without_finished_runs_is_a_table_of_dashes():
-    sweep, cells, found, (grid,) = everything([], missing=15)
-    assert len(cells) == 0
-    assert {entry.text for _, *entries in grid.rows for entry in entries} == {"–"}
-    assert "No comparisons" in told_of(sweep, cells, found)
-    assert "15 runs are missing" in words.not_in_table(sweep)[0]
-
-
-# ---- Text -------------------------------------------------------------------------------------
-
-GRID = Table(
-    ["", "a_b", "paper"],
-    [
-        ["cosine-mbp@regularizer.weight=1e+02", Entry("50.0 ± 1.0", "↑", best=True), Entry("–")],
-        ["<script>|", Entry("25.0", "↓"), Entry("64.30")],
-    ],
-    title="odd & names_100% {of} $x$ \\ ~^#",
-    groups=["", "31 %", "31 %"],
-    muted=[2],
-)
-
-
-def test_markdown_is_a_table_with_emphasis_and_marks():
-    lines = tables.markdown_table(GRID).splitlines()
-    assert lines[0] == "|  | 31 % a_b | 31 % paper |"
-    assert lines[2] == "| cosine-mbp@regularizer.weight=1e+02 | **50.0 ± 1.0** ↑ | – |"
-    assert lines[3] == "| \\<script\\>\\| | 25.0 ↓ | 64.30 |"
-
-
-def test_html_has_emphasis_marks_and_no_markup_from_names():
-    text = html_grid(GRID)
-    assert '<strong>50.0 <span class="half">± 1.0</span></strong>' in text
-    assert "↑" in text
-    assert "<script>|" not in text
-    assert 'colspan="2"' in text
-    assert len(re.findall("<tr", text)) == len(re.findall("</tr>", text)) == 4
-
-
-def test_latex_escapes_and_balances():
-    text = tables.latex_table(GRID, "Sweep 31 %")
-    assert r"\textbf{50.0\,$\pm$\,1.0}$^{\uparrow}$ & --" in text
-    assert r"cosine-mbp@regularizer.weight=1e+02 &" in text
-    assert r"\textless{}script\textgreater{}\textbar{} &" in text
-    assert r"odd \& names\_100\% \{of\} \$x\$ \textbackslash{} \textasciitilde{}" in text
-    assert r"\label{tab:sweep-31}" in text
-    assert r"\multicolumn{2}{c}{31 \%}" in text
-    assert r"\cmidrule(lr){2-3}" in text
-    check_latex(text)
-
-
-def test_a_wide_table_shrinks_to_the_page():
-    wide = [["row", *[Entry("50.0")] * 12]]
-    text = tables.latex_table(Table(["", *map(str, range(12))], wide, title="wide"), "w")
-    assert text.count(r"\resizebox{\textwidth}{!}{%") == 1
-    assert r"\end{tabular}}" in text
-    assert r"\end{table*}" in text
-    check_latex(text)
-
-
 def test_the_whole_sweep_is_latex(one, two):
     for _, _, _, found in (one, two):
         for grid in found:
             check_latex(tables.latex_table(grid, grid.title))
-
-
-def check_latex(text):
-    """Environments nest, braces and dollars balance, every line has as many cells, all is ASCII."""
-    assert text.isascii()
-    bare = re.sub(r"\\[\\{}$%&#_]", "", text)
-    depth = 0
-    for character in bare:
-        depth += {"{": 1, "}": -1}.get(character, 0)
-        assert depth >= 0
-    assert depth == 0
-    assert bare.count("$") % 2 == 0
-    opened = []
-    for kind, name in re.findall(r"\\(begin|end)\{([^}]*)\}", text):
-        assert kind == "begin" or opened.pop() == name
-        opened += [name] if kind == "begin" else []
-    assert opened == []
-    columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", text)[1])
-    body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
-    assert body
-    assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {columns}
 
 
 # ---- Records ----------------------------------------------------------------------------------

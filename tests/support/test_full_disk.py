@@ -10,10 +10,9 @@ import resource
 import shutil
 from contextlib import contextmanager
 
+import exports
 import pytest
-import test_export
 import tiny
-from test_export import source  # noqa: F401  # a fixture
 
 from alignreg_jax.errors import UserError, storage_trouble, writing
 from alignreg_jax.main import main
@@ -23,6 +22,7 @@ from alignreg_jax.support.files import atomic_write
 from alignreg_jax.training.checkpointing import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+source = exports.source  # a fixture
 
 
 @contextmanager
@@ -58,15 +58,15 @@ def test_a_run_that_finds_no_room_says_where_and_goes_on_when_there_is(world, tm
 
 
 @pytest.mark.filterwarnings("default:Error .* persistent compilation cache")
-def test_an_export_without_room_leaves_the_one_before(tmp_path, source):  # noqa: F811
+def test_an_export_without_room_leaves_the_one_before(tmp_path, source):
     out = tmp_path / "export"
-    test_export.write(out, source)
+    exports.write(out, source)
     before = {file.name: file.read_bytes() for file in out.iterdir()}
     with (
         largest_file(1500),
         pytest.raises(UserError, match=f"^{out}: File too large .* 0.1 MB; make"),
     ):
-        test_export.write(out, source, seed=1)
+        exports.write(out, source, seed=1)
     assert {file.name: file.read_bytes() for file in out.iterdir()} == before
     assert {path.name for path in tmp_path.iterdir()} == {"source", "export"}
 
