@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.run import memory
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.experiment import Experiment
 from alignreg_jax.run.inputs import identify, load_inputs
@@ -98,7 +99,8 @@ def run(
         for number, group in enumerate(groups):
             own = {seed: left[seed] for seed in group}
             begun = time.monotonic() if number else started
-            experiment = Experiment(config, inputs, own, command, begun, shared)
-            found |= dict(zip(group, experiment.run(), strict=True))
+            with memory.explained(config, inputs):
+                experiment = Experiment(config, inputs, own, command, begun, shared)
+                found |= dict(zip(group, experiment.run(), strict=True))
             del experiment  # and what it has on the device
     return [found[seed] for seed in folders]

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from alignreg_jax.config import ExperimentConfig, differences, to_dict
+from alignreg_jax.run import memory
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import finished
 from alignreg_jax.run.plan import Phases
@@ -44,6 +45,7 @@ def outline(
         f"labels    {_labels(inputs)}",
         f"schedule  {_words(phases, config.pruning.sizes or ())}",
         f"devices   {devices()}, {config.model.dtype}",
+        f"memory    {memory.told(config, inputs)}",
     ]
     if before := _last_time(config, list(states)):
         lines.append(f"before    {before}")

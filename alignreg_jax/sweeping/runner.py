@@ -18,8 +18,9 @@ from alignreg_jax.support.flags import one_line
 from alignreg_jax.support.progress import progress
 from alignreg_jax.sweeping.folder import Folder
 from alignreg_jax.sweeping.plan import Run, groups, side_by_side
-from alignreg_jax.sweeping.room import memory_of_a_device, seeds_that_fit
+from alignreg_jax.sweeping.room import seeds_that_fit
 from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.room import memory_of_a_device
 
 log = logging.getLogger(__name__)
 
