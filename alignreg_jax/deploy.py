@@ -137,7 +137,12 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
     config = workdir.config_of(run)
     folder = run / "export" if config else checkpoints.resolve(values.model, "RUN")
     if config and not folder.is_dir():
-        raise UserError(f"{run}: has no export yet; the run is not finished")
+        why = (
+            "the run is not finished"
+            if config.export
+            else "it was made with --config.export=False; a new run without that has one"
+        )
+        raise UserError(f"{run}: has no export; {why}")
     if values.data:
         model = folders.read(folder)
         data, head = Path(os.path.expanduser(values.data)), model.network.head

@@ -34,7 +34,7 @@ class Judged(NamedTuple):
 
     Attributes:
         language: its name.
-        answers: rows or words.
+        answers: rows or words that either model has an answer for.
         flips: answers that are others than before.
         labelled: answers whose right one is known.
         right: how many of these were right, and are.
@@ -55,7 +55,7 @@ class Judged(NamedTuple):
     @property
     def share(self) -> float:
         """Per cent of the answers that are others."""
-        return 100 * self.flips / self.answers
+        return 100 * self.flips / max(self.answers, 1)
 
     @property
     def surely(self) -> float:
@@ -198,7 +198,7 @@ def _judged(language: str, old: Answers, new: Answers, gold: Answers, batch: int
     was, now = (known & (each == gold) for each in (old, new))
     return Judged(
         language,
-        len(old),
+        int(np.count_nonzero((old >= 0) | (new >= 0))),
         int(np.count_nonzero(old != new)),
         int(np.count_nonzero(known)),
         (int(np.count_nonzero(was)), int(np.count_nonzero(now))),

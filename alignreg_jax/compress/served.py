@@ -15,7 +15,7 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, folders, jsonl, tasks
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.data.schema import Rows, Split
-from alignreg_jax.data.subset import draw, where
+from alignreg_jax.data.subset import apart, draw, where
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.architecture import read_json
 from alignreg_jax.models.xlmr import Head
@@ -102,8 +102,8 @@ def of_run(
 ) -> Served:
     """What a run is evaluated on: test rows where it has them, else dev.
 
-    Of a language that it does not evaluate its text without labels is asked. Known are its training
-    rows, and its texts without labels.
+    Of a language that it does not evaluate half of its text without labels is asked. Known are its
+    training rows, and its texts without labels that are not asked.
 
     Args:
         workdir: of the run.
@@ -114,6 +114,12 @@ def of_run(
     Raises:
         UserError: its data are not where they were, or have no such language.
     """
+    where_from = config.task.data_dir
+    if where_from and not Path(where_from).expanduser().exists():
+        raise UserError(
+            f"{workdir}: its data are not at task.data_dir={where_from}; start this where the run"
+            " was started, bring them back, or give rows with --data"
+        )
     data = load_data(config, Cache())
     if other := other_inputs(workdir, data.digests):
         raise UserError(
@@ -123,13 +129,17 @@ def of_run(
     split = "test" if any(name == "test" for name, _ in data.evaluation) else "dev"
     found = {name: each for (kind, name), each in data.evaluation.items() if kind == split}
     task = tasks.get_task(config.task.name)
-    for name, each in data.text.items():
-        found.setdefault(name, replace(each, labels=np.full_like(each.labels, -1)))
-    text = {name: each for name, each in data.text.items() if not languages or name in languages}
+    known = {"training": data.train}
+    for name, text in data.text.items():
+        if name not in found:
+            unlabelled = replace(text, labels=np.full_like(text.labels, -1))
+            found[name], text = apart(unlabelled, rows)
+        if text.rows and (not languages or name in languages):
+            known[name] = text
     chosen = _chosen(found, languages)
     return Served(
         {name: draw(found[name], rows) for name in chosen},
-        {"training": data.train, **text},
+        known,
         config.task.max_length or task.max_length,
         config.task.strip_space_marker,
         dense=_dense(workdir, chosen) if task.metric in _SHARES else {},

@@ -24,12 +24,22 @@ def draw(split: Split, rows: int, starts: Sequence[int] | None = None) -> Split:
     """
     if not rows or rows >= split.rows:
         return split
+    return where(split, _drawn(split, rows, starts))
+
+
+def apart(split: Split, rows: int) -> tuple[Split, Split]:
+    """Return `rows` of a split's rows, or half of them if that is fewer, and the others."""
+    drawn = _drawn(split, min(rows, (split.rows + 1) // 2), None)
+    return where(split, drawn), where(split, ~drawn)
+
+
+def _drawn(split: Split, rows: int, starts: Sequence[int] | None) -> Bool[np.ndarray, " rows"]:
     sizes = np.diff(range(split.rows) if starts is None else starts, append=split.rows)
     order = np.random.default_rng(0).permutation(len(sizes))
     enough = np.searchsorted(np.cumsum(sizes[order]), rows) + 1
     groups = np.zeros(len(sizes), bool)
     groups[order[:enough]] = True
-    return where(split, np.repeat(groups, sizes))
+    return np.repeat(groups, sizes)
 
 
 def where(split: Split, chosen: Bool[np.ndarray, " rows"]) -> Split:

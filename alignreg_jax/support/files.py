@@ -1,10 +1,12 @@
 """Files and folders that appear whole or not at all."""
 
+import fcntl
+import glob
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from alignreg_jax.errors import writing
@@ -39,24 +41,55 @@ def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
     Raises:
         UserError: there is no room for it, or it may not be written.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
-    retired = folder.with_name(f".{folder.name}.retired")
-    for leftover in (partial, retired):  # of an earlier run that was killed here
-        shutil.rmtree(leftover, ignore_errors=True)
-    try:
-        with writing(folder, size):
-            partial.mkdir(parents=True)
+    with ExitStack() as held, writing(folder, size):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in folder.parent.glob(f"{glob.escape(f'.{folder.name}.partial.')}*"):
+            if _nobodys(leftover):  # of a process that was killed here
+                shutil.rmtree(leftover, ignore_errors=True)
+        # Of this process alone: another may be writing the same folder
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=folder.parent))
+        partial.chmod(0o777 & ~_umask())  # mkdtemp's 0700 would hide results from a group
+        held.enter_context(_locked(partial))
+        try:
             yield partial
             for file in partial.rglob("*"):
                 _sync(file)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
-        raise
-    if folder.exists():
-        folder.rename(retired)
-    partial.rename(folder)
-    _sync(folder.parent)
-    shutil.rmtree(retired, ignore_errors=True)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
+            raise
+        retired = Path(f"{partial}.retired")
+        if folder.exists():
+            folder.rename(retired)
+        partial.rename(folder)
+        _sync(folder.parent)
+        shutil.rmtree(retired, ignore_errors=True)
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that other processes see that it is in use; a kill lets go of it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _nobodys(folder: Path) -> bool:
+    """Whether no process holds a folder."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _sync(path: Path) -> None:

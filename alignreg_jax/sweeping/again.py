@@ -9,6 +9,7 @@ out.
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from alignreg_jax.data.tasks import get_task
@@ -72,16 +73,21 @@ def read(path: Path, facts: SweepFacts, chances: Mapping[str, float]) -> Sweep:
         UserError: the file is missing or has other columns; a run is no part of the sweep.
     """
     records = read_table(path, RESULTS_COLUMNS)
+    if records.empty:
+        raise UserError(f"{path}: has no scores")
     kinds, sources = {}, {}
     for row, task, seed in records[[*PLACE]].drop_duplicates().to_numpy():
         if row not in facts.rows or task not in facts.tasks:
             raise UserError(f"{path}: {row} on {task} is no part of this sweep; another --config?")
+        if int(seed) not in facts.seeds:
+            raise UserError(f"{path}: seed {seed} is no part of this sweep; --config.seeds?")
         place = (row, task, int(seed))
         sources[place] = FinishedRun(*place, path.parent / "runs", {})
         splits = {*records.split[records.task == task]}
         metric, split = get_task(task.partition("@")[0]).metric, "test"
         kinds[task] = Kind(metric, split if split in splits else "dev", chances[task])
-    return make_sweep(facts, records, kinds, sources)
+    planned = len(facts.rows) * len(facts.tasks) * len(facts.seeds)
+    return make_sweep(replace(facts, missing=planned - len(sources)), records, kinds, sources)
 
 
 def _chances(sweep: SweepConfig) -> dict[str, float]:

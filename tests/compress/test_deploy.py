@@ -136,6 +136,21 @@ def test_a_run_brings_its_own_rows(world, tmp_path, capsys):
     (moved / "config.json").write_text(json.dumps(fields))
     assert cli.execute(["deploy", str(moved), "--out", str(tmp_path / "third")]) == 2
     assert "its data are not what it was trained on: rows of sw" in capsys.readouterr().err
+    for name, value, said in (
+        (
+            "data_dir",
+            "gone",
+            "its data are not at task.data_dir=gone; start this where the run was",
+        ),
+        ("export", False, "has no export; it was made with --config.export=False"),
+    ):
+        values = fields["config"]["task"] if name == "data_dir" else fields["config"]
+        values[name] = value
+        (moved / "config.json").write_text(json.dumps(fields))
+        if name == "export":
+            shutil.rmtree(moved / "export")
+        assert cli.execute(["deploy", str(moved), "--out", str(tmp_path / "third")]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_the_kinds_of_the_command_line_are_those_that_there_are():

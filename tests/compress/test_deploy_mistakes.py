@@ -1,24 +1,28 @@
 """What the command that deploys a model refuses, in one line and leaving nothing."""
 
 import errno
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import deploy_cases
 import empties
+import numpy as np
 import pytest
 import tiny
 from deploy_cases import deployed
 
 from alignreg_jax import deploy as program
 from alignreg_jax.compress import served
-from alignreg_jax.compress.deployment import cutting
+from alignreg_jax.compress.deployment import comparing, cutting
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.deploy import Wanted, deploy
 from alignreg_jax.compress.onnx import graph
 from alignreg_jax.errors import UserError
+from alignreg_jax.models import checkpoints
 
 few_texts, quick = empties.few_texts, deploy_cases.quick  # in every test here
 model, tagged = deploy_cases.model, deploy_cases.tagged
@@ -73,6 +77,28 @@ def test_more_mistakes(world, model, tagged, tmp_path, capsys):
     assert not out.exists()
     out.mkdir()
     assert "is there already" in refused(model / "linear", "--data", world.data)
+
+
+def test_a_model_whose_answers_are_all_the_same_is_not_compared(world, tmp_path, capsys):
+    """One label, as of a model that gives a number: no answer would ever be another."""
+    params, config = empties.load(world, "linear")
+    leaves = empties.flat(params)
+    for path in [path for path in leaves if path.startswith("head/")]:
+        leaves[path] = leaves[path][..., :1]
+    saved = {"head": "linear", "labels": ("LABEL_0",), "source": world.encoder}
+    checkpoints.save(tmp_path / "one", empties.nested(leaves), config, **saved)
+    for language in ("en", "de"):
+        (tmp_path / f"{language}.test.jsonl").write_text('{"text": "en1"}\n')
+    assert deployed(tmp_path / "one", tmp_path / "out", tmp_path) == 2
+    assert "its head has one label, so that every answer is the same" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_language_with_nothing_to_compare_is_named(tmp_path, model):
+    before = {"de": np.array([-1, -1]), "en": np.array([0, -1])}
+    asked = SimpleNamespace(answers=lambda *_: before, pooling="mean")
+    with pytest.raises(UserError, match=r"^de: the model gives no answer to compare"):
+        inspect.unwrap(comparing.reference)("x", model, asked, SimpleNamespace(rows={}))
 
 
 def test_without_the_packages_it_says_what_to_install(tmp_path):

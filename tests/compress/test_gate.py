@@ -123,6 +123,16 @@ def test_rows_that_were_lost_and_rows_that_were_gained():
     assert found.difference == gate.paired_interval(2, 1, 5)
 
 
+def test_only_what_is_answered_counts():
+    """Words beyond a model's length have no answer from either: they hide no flip."""
+    before, after = np.full(200, -1), np.full(200, -1)
+    before[:40], after[:40], after[:4], after[40] = 1, 1, 2, 1
+    (found,) = gate.judge({"en": before}, {1: {"en": after}}, {"en": np.full(200, -1)})
+    assert (found.answers, found.flips) == (41, 5)
+    nobody = gate.judge({"en": before[50:]}, {1: {"en": before[50:]}}, {"en": before[50:]})
+    assert (nobody[0].answers, nobody[0].share, nobody[0].surely) == (0, 0.0, 0.0)
+
+
 def test_what_is_no_number_is_no_answer():
     logits = np.array([[1, 2], [np.nan, 1], [np.inf, 0], [3, 0]], np.float32)
     assert gate.answers(logits).tolist() == [1, -1, -1, 0]

@@ -60,7 +60,7 @@ def predicted(workdir):
 
 
 def exporting(workdir):
-    return (workdir / ".export.partial").exists() or (workdir / "masks.npz").exists()
+    return any(workdir.glob(".export.partial.*")) or (workdir / "masks.npz").exists()
 
 
 def kill_when(process, workdir, moment):

@@ -13,6 +13,7 @@ from alignreg_jax.compress.onnx import graph, sessions
 from alignreg_jax.compress.pooling import Pooling
 from alignreg_jax.compress.served import Served
 from alignreg_jax.data.encoding import Encoded, load_tokenizer
+from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.summary import means
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.support.progress import progress
@@ -67,7 +68,8 @@ class Line:
         """Per cent of answers that are others, and the language with most; None: not compared."""
         if not self.judged:
             return None
-        whole = sum(each.flips for each in self.judged) / sum(each.answers for each in self.judged)
+        answers = sum(each.answers for each in self.judged)
+        whole = sum(each.flips for each in self.judged) / max(answers, 1)
         return 100 * whole, max(self.judged, key=lambda each: each.share)
 
 
@@ -102,8 +104,18 @@ class Asked:
 def reference(
     name: str, path: Path, asked: Asked, served: Served
 ) -> tuple[Line, dict[str, Answers]]:
-    """The line of a model that others are compared with, and its answers."""
+    """The line of a model that others are compared with, and its answers.
+
+    Raises:
+        UserError: of a language it answers nothing that could be compared.
+    """
     answers = asked.answers(path, BATCHES[-1], name)
+    if silent := [language for language, each in answers.items() if not (each >= 0).any()]:
+        needed = "two different texts" if asked.pooling else "a word with a piece"
+        raise UserError(
+            f"{', '.join(silent)}: the model gives no answer to compare; it takes {needed} at"
+            " least, and numbers that are finite"
+        )
     return Line(name, path, graph.size(path), _scores(answers, served)), answers
 
 

@@ -109,6 +109,11 @@ def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
     original = folders.read(folder)
     if (original.network.head is None) != (served.pooling is not None):
         raise ValueError("rows that are labelled for a model without a head, or the reverse")
+    if served.pooling is None and len(original.labels) < 2:
+        raise UserError(
+            f"{folder}: its head has one label, so that every answer is the same; models whose"
+            " answer is a number are not supported"
+        )
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
     with whole_folder(out, 2 * weights) as partial:
         scratch = partial / _WORK

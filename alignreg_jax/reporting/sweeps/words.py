@@ -56,6 +56,7 @@ def tests(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> list
         "tests",
         sweep,
         compared=len(comparisons),
+        baseline_ran=any(row == sweep.facts.baseline for row, *_ in sweep.sources),
         tested_any=len(tested),
         rows=tested.row.nunique(),
         own_families=tested.task.nunique() > 1,
