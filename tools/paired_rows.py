@@ -45,6 +45,8 @@ def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     names = known.method.str.partition("@")
     known = known.assign(method=names[0], fields=names[1] + names[2], at=known.remaining.round(2))
     keys = ["method", "fields", "seed", "at"]
+    # A model of every size is whole twice: before it is trained for all of them, and after
+    known = known.sort_values("prune_step").drop_duplicates([*keys, "language"], keep="last")
     by_language = 100 * known.pivot(index=keys, columns="language", values="value")
     others = by_language.drop(columns="en")
     found = {

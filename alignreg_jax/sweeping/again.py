@@ -3,9 +3,10 @@
 `python -m alignreg_jax.sweeping.again --config FILE[:args] --workdir DIR [--config.FIELD=VALUE]`
 reads DIR/results.csv and writes the other files beside it, with the tests of today. The runs are
 not needed; what was not kept in results.csv (predictions, and so the test over examples) is left
-out.
+out. So are runs that are no part of the sweep: --config.methods makes a table of some of its rows.
 """
 
+import logging
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,8 @@ from alignreg_jax.sweeping import config as sweeps
 from alignreg_jax.sweeping.config import SweepConfig
 from alignreg_jax.sweeping.starts import field_paths
 from alignreg_jax.sweeping.table import sweep_facts
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -67,20 +70,22 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def read(path: Path, facts: SweepFacts, chances: Mapping[str, float]) -> Sweep:
-    """The sweep of a results.csv.
+    """The sweep of a results.csv; runs that are no part of it are left out, which is said.
 
     Raises:
-        UserError: the file is missing or has other columns; a run is no part of the sweep.
+        UserError: the file is missing or has other columns, or no run of the sweep.
     """
-    records = read_table(path, RESULTS_COLUMNS)
+    every = read_table(path, RESULTS_COLUMNS)
+    asked = {"method": facts.rows, "task": facts.tasks, "seed": [*map(str, facts.seeds)]}
+    ours = every[[*asked]].isin(asked).all(axis=1)
+    records, others = every.loc[ours], every.loc[~ours]
     if records.empty:
-        raise UserError(f"{path}: has no scores")
+        raise UserError(f"{path}: has no scores of this sweep; another --config?")
+    for column, known in asked.items():
+        if strangers := sorted({*others[column]} - {*known}):
+            log.info("%s: left out, no %s of this sweep: %s", path, column, ", ".join(strangers))
     kinds, sources = {}, {}
     for row, task, seed in records[[*PLACE]].drop_duplicates().to_numpy():
-        if row not in facts.rows or task not in facts.tasks:
-            raise UserError(f"{path}: {row} on {task} is no part of this sweep; another --config?")
-        if int(seed) not in facts.seeds:
-            raise UserError(f"{path}: seed {seed} is no part of this sweep; --config.seeds?")
         place = (row, task, int(seed))
         sources[place] = FinishedRun(*place, path.parent / "runs", {})
         splits = {*records.split[records.task == task]}

@@ -18,16 +18,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarni
 
 @pytest.fixture
 def table(tmp_path):
-    """Writes the lines of two rows' runs that are to be kept."""
+    """Writes the lines that are to be kept."""
 
-    def write(kept):
+    def write(kept=lambda line: True):
         with (FOLDER / "results.csv").open() as file:
             head, *lines = csv.reader(file)
-        wanted = ROWS.partition("=")[2].split(",")
-        lines = [
-            line for line in lines if line[head.index("method")] in wanted
-            and kept(dict(zip(head, line, strict=True)))
-        ]  # fmt: skip
+        lines = [line for line in lines if kept(dict(zip(head, line, strict=True)))]
         with (tmp_path / "results.csv").open("w", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows([head, *lines])
 
@@ -39,16 +35,34 @@ def made(folder, *flags):
     return again.main([CONFIG, ROWS, *flags, "--workdir", str(folder)])
 
 
-def test_no_scores_or_seeds_of_another_sweep_leave_the_table_alone(table, tmp_path, capsys):
+def test_without_scores_of_the_sweep_the_table_is_left_alone(table, tmp_path, capsys):
     shutil.copy(FOLDER / "table.md", tmp_path)
-    before = (tmp_path / "table.md").read_text()
-    table(lambda line: False)
-    assert made(tmp_path) == 2
-    assert "results.csv: has no scores" in capsys.readouterr().err
-    table(lambda line: True)
-    assert made(tmp_path, "--config.seeds=0,1") == 2
-    assert "results.csv: seed 2 is no part of this sweep" in capsys.readouterr().err
-    assert (tmp_path / "table.md").read_text() == before
+    for kept, *flags in (
+        (lambda line: False,),
+        (lambda line: True, "--config.seeds=7"),
+        (lambda line: line["method"] == "gradient-mbp",),
+    ):
+        table(kept)
+        assert made(tmp_path, *flags) == 2
+        assert "results.csv: has no scores of this sweep" in capsys.readouterr().err
+    assert (tmp_path / "table.md").read_text() == (FOLDER / "table.md").read_text()
+
+
+def test_a_part_of_the_rows_and_seeds_is_a_table_and_says_what_it_is_without(
+    table, tmp_path, caplog
+):
+    caplog.set_level("INFO")
+    table()
+    before = (tmp_path / "results.csv").read_bytes()
+    assert made(tmp_path, "--config.seeds=0,1,2") == 0
+    said = caplog.text
+    assert "left out, no method of this sweep: frobenius-mbp, frobenius-mbp@distill" in said
+    assert "left out, no seed of this sweep: 3, 4\n" in said
+    text = (tmp_path / "table.md").read_text()
+    assert "over 3 seeds" in text
+    assert "frobenius" not in text
+    assert "Not finished" not in text
+    assert (tmp_path / "results.csv").read_bytes() == before
 
 
 def test_runs_that_are_missing_are_counted(table, tmp_path):
