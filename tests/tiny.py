@@ -45,6 +45,7 @@ def get_config(arg=""):
     config.train.learning_rate = 1e-3
     config.train.warmup_steps = 2
     config.train.steps_per_dispatch = 2
+    config.train.epoch_parts = 1
     config.pruning.steps = 2
     config.pruning.final = 0.5
     config.pruning.first_epochs = 2

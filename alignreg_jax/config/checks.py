@@ -140,6 +140,7 @@ BOUNDS: dict[str, Bounds] = {
     "train.weight_decay": _RATE,
     "train.warmup_steps": _COUNT,
     "train.steps_per_dispatch": Bounds(1, 10_000),
+    "train.epoch_parts": Bounds(1, 1_000_000),
     "train.accumulation": _ROWS,
     "train.max_grad_norm": _RATE,
     "train.score_learning_rate": _RATE,

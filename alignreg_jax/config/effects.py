@@ -43,6 +43,8 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
         off(f"{task.name} has no words, but texts", *_UNSAID)
     if config.model.head != "label-words":
         off(f"model.head is {config.model.head}, not label-words", "model.label_words")
+    if config.train.bucketing == "none":
+        off("train.bucketing is none: batches are drawn, of one length", "train.epoch_parts")
     if config.method == "none":
         off("nothing is pruned", "pruning.steps")
     if not pruning.steps:

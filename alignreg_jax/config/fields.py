@@ -104,6 +104,11 @@ class TrainConfig:
         " all padded to max_length",
     )
     steps_per_dispatch: int = described(16, "so many steps are compiled into one call")
+    epoch_parts: int = described(
+        16,
+        "an epoch has at least so many such calls, which are shuffled, if it has so many steps:"
+        " rows of one length do not have its end to themselves then",
+    )
     accumulation: int = described(
         1, "parts that a batch is divided into and computed one after another, to save memory"
     )

@@ -102,9 +102,12 @@ def plain(value: Any) -> Any:
 def with_later_fields(old: dict[str, Any]) -> dict[str, Any]:
     """What an earlier version wrote with `to_dict`, with the fields that have come since.
 
-    They are at their defaults, or at what the method fills in: as if that version had had them.
+    They are at their defaults, or at what the method fills in, or do what was done before them: as
+    if that version had had them.
     """
-    values = merged(to_dict(ExperimentConfig()), old)
+    before = to_dict(ExperimentConfig())
+    before["train"]["epoch_parts"] = 1
+    values = merged(before, old)
     if values["method"] in PRESETS:
         _fill(values)
     return plain(values)

@@ -52,13 +52,16 @@ def epoch_plan(
     epoch: int,
     seed: int = 0,
     bucketing: str = "length",
+    parts: int = 1,
 ) -> list[Dispatch]:
     """Plan one epoch of training; every row is in it exactly once.
 
     With `bucketing="length"` rows are permuted inside their bucket; what a bucket has left over
     after whole batches goes to the next bucket that holds rows, where it comes first. Batches of
-    one bucket form dispatches, which are shuffled. The only partial batch, filled up with
-    `PADDING_ROW`, is the epoch's last; its dispatch is the last one.
+    one bucket form dispatches, which are shuffled. There are `parts` of them or more, as far as
+    batches suffice: in a short epoch rows of one length, and so often of one language, would have
+    the last word otherwise. The only partial batch, filled up with `PADDING_ROW`, is the epoch's
+    last; its dispatch is the last one.
 
     With `bucketing="none"` batches are drawn uniformly, as in the paper, at the one length that
     holds the longest row.
@@ -71,6 +74,9 @@ def epoch_plan(
     buckets = _buckets(lengths, edges)
     if bucketing == "none":
         buckets = np.full_like(buckets, buckets.max(initial=0))
+    else:
+        batches = -(-len(lengths) // batch_size)
+        steps_per_dispatch = min(steps_per_dispatch, max(1, batches // parts))
     # A stable sort of permuted rows: each bucket stays a uniform permutation of its rows.
     rows = rows[np.argsort(buckets[rows], kind="stable")]
     plan: list[Dispatch] = []

@@ -99,5 +99,6 @@ class Batches:
             epoch=epoch,
             seed=seed,
             bucketing=self.config.train.bucketing,
+            parts=self.config.train.epoch_parts,
         )
         return renumbered(plan, rows)

@@ -100,6 +100,33 @@ def test_what_a_bucket_has_left_over_moves_up_to_the_next(lengths, batch_size, d
 
 
 @MANY
+@given(row_lengths, st.integers(1, 40), st.fixed_dictionaries(sizes | epochs))
+def test_an_epoch_is_shuffled_in_parts_as_far_as_its_batches_suffice(lengths, parts, options):
+    plan = plan_epoch(lengths, parts=parts, **options)
+    assert_sound(plan, lengths, options["batch_size"], options["steps_per_dispatch"])
+    steps = sum(len(dispatch.rows) for dispatch in plan)
+    assert len(plan) >= min(parts, steps)
+    longest = max((len(dispatch.rows) for dispatch in plan), default=0)
+    assert longest <= max(1, steps // parts)
+    # The same batches, whatever the parts are
+    others = plan_epoch(lengths, **options)
+    assert sorted(map(str, batches(plan))) == sorted(map(str, batches(others)))
+
+
+def test_rows_of_one_length_do_not_have_the_end_of_a_short_epoch_to_themselves():
+    """As of two languages, one of short words: 32 steps each, in dispatches of 16."""
+    lengths = np.repeat([5, 10], 32 * 4).astype(np.int32)
+    ends = {1: 0, 32: 0}
+    for epoch in range(20):
+        for parts in ends:
+            plan = plan_epoch(lengths, steps_per_dispatch=16, epoch=epoch, parts=parts)
+            last = [length for length, _ in batches(plan)][-16:]
+            ends[parts] += len(set(last)) == 1
+    assert ends[1] == 20
+    assert ends[32] == 0
+
+
+@MANY
 @given(row_lengths, st.fixed_dictionaries(sizes | epochs), st.randoms())
 def test_shapes_do_not_depend_on_the_order_of_the_rows(lengths, options, random):
     order = list(range(len(lengths)))

@@ -74,6 +74,7 @@ def test_same_penalty_shares_whatever_comes_after():
         {"model__name_or_path": "demo"},
         {"train__learning_rate": 1e-5},
         {"train__steps_per_dispatch": 4},
+        {"train__epoch_parts": 4},
         {"pruning__first_epochs": 1},
         {"pruning__keep_zeros": True},
         {"model__new_head": True},
