@@ -11,7 +11,11 @@ def visible(text: str) -> str:
 
 
 def wording(text: str) -> str:
-    """Return what `visible` does, without punctuation; of nothing but punctuation, all of it."""
-    seen = visible(text)
+    """Return what `visible` does, without punctuation and any white space.
+
+    A text reads the same whether it is cut into words or not, and with a hyphen or a space. Of
+    nothing but punctuation all of it is returned.
+    """
+    seen = "".join(visible(text).split())
     said = (letter for letter in seen if not unicodedata.category(letter).startswith("P"))
-    return " ".join("".join(said).split()) or seen
+    return "".join(said) or seen

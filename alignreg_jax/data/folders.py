@@ -10,7 +10,6 @@ be missing from every table, and nobody would see it.
 import json
 import re
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from alignreg_jax.data import lines
@@ -113,8 +112,8 @@ def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
         bare: whether `<language>.jsonl` and `.txt` are such files, too.
 
     Raises:
-        UserError: two files of one language, a language in two spellings, a file that looks like
-            such text of a language that has no other.
+        UserError: two files of one language, a language in two spellings, be it in the name of a
+            file with labels; a file that looks like such text of a language that has no other.
     """
     files: dict[str, Path] = {}
     unread: dict[str, Path] = {}
@@ -122,7 +121,9 @@ def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
     for name in _names(folder):
         match = _UNLABELLED.fullmatch(name) or (_BARE.fullmatch(name) if bare else None)
         if match is None:
-            if like := _LIKE_UNLABELLED.fullmatch(name):
+            if labelled := _DATA.fullmatch(name):
+                _check_spelling(spellings, labelled[1], folder / name)
+            elif like := _LIKE_UNLABELLED.fullmatch(name):
                 unread[like[1]] = folder / name
             continue
         language, path = match[1], folder / name
@@ -176,7 +177,8 @@ def _inside(folder: Path) -> list[tuple[Key | None, Path]]:
     return found
 
 
-_LOOKED_AT = 100  # rows
+_LOOKED_AT = 100  # rows, and more where none of them has a tag other than O
+_OF_SPANS = ("B-", "I-", "E-", "S-")
 
 
 def has_unlabelled(folder: Path) -> bool:
@@ -186,15 +188,21 @@ def has_unlabelled(folder: Path) -> bool:
 
 
 def task_of(folder: Path) -> str:
-    """Which task reads the English training rows, by the first of them.
+    """Which task reads the English training rows, by the first of them that tell.
 
-    What cannot be read is "folder"; that task then says what is wrong.
+    Of tags that are numbers the names in labels.json tell. What cannot be read is "folder"; that
+    task then says what is wrong.
     """
+    tags: set[object] = set()
     try:
-        path = listing(folder).files["en", "train"]
-        first = [json.loads(line) for _, line in islice(lines.rows(path), _LOOKED_AT)]
-        tags = [tag for row in first if "tokens" in row for tag in row["tags"]]
-        spans = any(str(tag).startswith(("B-", "I-")) for tag in tags)
-    except (UserError, KeyError, TypeError, ValueError):
+        for count, (_, line) in enumerate(lines.rows(listing(folder).files["en", "train"])):
+            if count >= _LOOKED_AT and tags != {"O"}:
+                break
+            row = json.loads(line)
+            tags.update(row["tags"] if "tokens" in row else ())
+        if any(type(tag) is int for tag in tags) and (folder / LABELS).exists():
+            tags.update(json.loads((folder / LABELS).read_bytes()))
+    except (OSError, UserError, KeyError, TypeError, ValueError, RecursionError):
         return "folder"
+    spans = any(str(tag).startswith(_OF_SPANS) for tag in tags)
     return ("tokens" if spans else "pos_tags") if tags else "folder"

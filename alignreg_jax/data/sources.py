@@ -190,7 +190,7 @@ def _assemble(
         ("en", "train"),
         *((language, split) for language in languages for split in splits if split in evaluated),
     ]
-    size = sum(_size(path) for key in wanted for path in found.files.get(key, ()))
+    size = sum(bytes_of(path) for key in wanted for path in found.files.get(key, ()))
     hint = "" if task.labels else "; labels.json beside the data may name others"
     with progress(size, f"reading {task.name}", "bytes", delay=DELAY) as bar:
 
@@ -259,7 +259,7 @@ def _other_size(found: Catalogue, language: str, split: str, rows: Rows) -> list
     return [f"{rows.origin} has {count:,} rows, and XGLUE's {known:,}"]
 
 
-def _size(path: Path) -> int:
+def bytes_of(path: Path) -> int:
     """Bytes of a file, for the progress; what reads it says so if it cannot be read."""
     try:
         return path.stat().st_size

@@ -20,7 +20,7 @@ from alignreg_jax.data.alike import wording
 from alignreg_jax.data.batching import generator
 from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows, Split
-from alignreg_jax.data.sources import DELAY, DEMO_DATA
+from alignreg_jax.data.sources import DELAY, DEMO_DATA, bytes_of
 from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import UserError
 from alignreg_jax.support.progress import progress
@@ -125,7 +125,7 @@ def _from_files(
     words, label = task.kind == "token", "tags" if task.kind == "token" else "label"
     rows: dict[str, Rows] = {}
     labelled: list[str] = []
-    size = sum(path.stat().st_size for path in chosen.values())
+    size = sum(map(bytes_of, chosen.values()))
     with progress(size, "reading unlabelled text", "bytes", delay=DELAY) as bar:
         for language, path in chosen.items():
             if ".txt" in map(str.lower, path.suffixes):
@@ -155,7 +155,7 @@ def _from_parquet(
             f"{FIELD}={where}: {folder} has neither {NAMES} (or <lang>.jsonl, <lang>.txt) nor a "
             "Hub data set's <config>/train-*.parquet"
         )
-    size = sum(path.stat().st_size for path in files)
+    size = sum(map(bytes_of, files))
     with progress(size, "reading unlabelled text", "bytes", delay=DELAY) as bar:
         rows, labelled = hub.texts(
             task, folder, pair=pair, languages=languages, progress=bar.update

@@ -32,6 +32,21 @@ def test_the_first_rows_decide_over_the_task(tmp_path, row, task):
     assert resolve(config).pruning.sizes == (1.0, 0.75, 0.5, 0.35, 0.25)
 
 
+def test_tags_that_are_numbers_have_the_names_in_labels_json(tmp_path):
+    rows(tmp_path / "en.train.jsonl", {"tokens": ["a", "b"], "tags": [0, 1]})
+    (tmp_path / "labels.json").write_text('["O", "B-PER", "I-PER"]')
+    assert own_config(str(tmp_path)).task.name == "tokens"
+    (tmp_path / "labels.json").write_text('["NOUN", "VERB"]')
+    assert own_config(str(tmp_path)).task.name == "pos_tags"
+
+
+@pytest.mark.parametrize(("tag", "task"), [("S-X", "tokens"), ("E-X", "tokens"), ("X", "pos_tags")])
+def test_rows_are_read_until_a_tag_says_something(tmp_path, tag, task):
+    outside = [{"tokens": ["a"], "tags": ["O"]}] * 150
+    rows(tmp_path / "en.train.jsonl", *outside, {"tokens": ["a"], "tags": [tag]})
+    assert own_config(str(tmp_path)).task.name == task
+
+
 def test_text_without_labels_is_taken_if_there_is_some(tmp_path):
     rows(tmp_path / "en.train.jsonl", {"text": "a", "label": "x"})
     without = own_config(str(tmp_path))
@@ -59,5 +74,6 @@ def test_what_is_no_folder_is_left_to_who_reads_it(tmp_path, name):
 def test_damaged_rows_are_left_to_who_reads_them(tmp_path):
     (tmp_path / "en.train.jsonl").write_bytes(b"\xff\n")
     assert folders.task_of(tmp_path) == "folder"
-    (tmp_path / "en.train.jsonl").write_text('{"tokens": 3}')
-    assert folders.task_of(tmp_path) == "folder"
+    for row in ('{"tokens": 3}', '{"tokens": ["a"], "tags": ' + 100_000 * "["):
+        (tmp_path / "en.train.jsonl").write_text(row)
+        assert folders.task_of(tmp_path) == "folder"

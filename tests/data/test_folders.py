@@ -6,6 +6,7 @@ import random
 
 import pytest
 
+from alignreg_jax.data import folders
 from alignreg_jax.data.sources import load
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
@@ -120,6 +121,23 @@ def test_a_language_that_is_there_twice_is_refused(folder, name):
         assert text.startswith(f"{folder}/de.test.jsonl: de has test data in de.test.json") or (
             text == f"{folder}/{name}: de has test data in de.test.jsonl, too; keep one"
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("DE.unlabelled.txt", "de.test.jsonl: the language is there twice, as DE and de"),
+        ("zh_CN.unlabeled.jsonl", "zh_CN.unlabeled.jsonl: the language is there twice, as zh-CN"),
+    ],
+)
+def test_a_language_is_spelt_alike_in_data_and_in_text_without_labels(folder, name, expected):
+    (folder / "zh-CN.test.jsonl").write_bytes(GOOD)
+    (folder / name).write_bytes(GOOD)
+    with pytest.raises(UserError) as caught:
+        folders.unlabelled(folder, bare=False)
+    assert str(caught.value).startswith(f"{folder}/{expected}")
+    (folder / name).rename(folder / "zh-CN.unlabelled.txt")
+    assert list(folders.unlabelled(folder, bare=False)) == ["zh-CN"]
 
 
 def test_other_formats_are_noted_and_other_files_are_not(folder):
