@@ -21,6 +21,7 @@ from alignreg_jax.models.xlmr import Params
 from alignreg_jax.pruning import elastic, masks
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.elastic import Tau
+from alignreg_jax.run.export import read_card
 from alignreg_jax.support.files import atomic_write, whole_folder
 
 TOLERANCE = 1e-4
@@ -97,8 +98,7 @@ def shrink(
             left_out=original.skipped,
             size=size,
         )
-        before = folder / _CARD
-        text = before.read_text(encoding="utf-8") if before.exists() else f"# {folder.name}\n"
+        text = read_card(folder, otherwise=f"# {folder.name}\n")
         atomic_write(partial / _CARD, card(text, report))
     return report
 

@@ -20,13 +20,13 @@ from alignreg_jax.compress.folders import Original
 from alignreg_jax.compress.pieces import Pieces
 from alignreg_jax.data.encoding import load_tokenizer
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import saving
-from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.models import saving, special_ids
 from alignreg_jax.models.saving import TOKENIZER
 from alignreg_jax.models.slicing import parameters
 from alignreg_jax.models.vocabulary import PATH, ActiveVocabulary
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
+from alignreg_jax.run.export import read_card
 from alignreg_jax.support.files import atomic_write, whole_folder
 from alignreg_jax.support.progress import progress
 
@@ -86,8 +86,8 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
     network = original.network
     load_tokenizer(folder, network.config.vocab_size)  # that they are of one checkpoint
     before = Pieces(folder / TOKENIZER)
-    raw = read_json(folder / CONFIG)
-    numbers = (raw.get("bos_token_id", 0), raw.get("eos_token_id", 2), network.config.pad_token_id)
+    around = special_ids.around(folder / TOKENIZER).values()
+    numbers = [network.config.pad_token_id, *(each for each in around if each is not None)]
     kept = coverage.choose(
         before,
         [text for texts in wanted.texts.values() for text in texts],
@@ -122,8 +122,7 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
         )
         content = {"pieces": len(ids), "of": len(before), "ids": ids.tolist()}
         atomic_write(partial / MAP, json.dumps(content) + "\n")
-        card = folder / _CARD
-        text = card.read_text(encoding="utf-8") if card.exists() else f"# {folder.name}\n"
+        text = read_card(folder, otherwise=f"# {folder.name}\n")
         atomic_write(partial / _CARD, f"{text.rstrip()}\n\n{_section(done)}")
     return done
 
@@ -158,7 +157,7 @@ def _tokens(wanted: Wanted, original: Original) -> int | None:
     config = original.network.config
     rows = config.vocab_size * config.hidden_size * 4
     rest = _bytes(original.network.params) - rows
-    fits = int((wanted.max_mb * 1e6 - rest) // (config.hidden_size * 4))
+    fits = int(min(wanted.max_mb * 1e6 - rest, rows) // (config.hidden_size * 4))
     if fits < 1:
         raise UserError(
             f"--max-mb={wanted.max_mb:g}: without any piece the model has {rest / 1e6:.1f} MB"

@@ -1,5 +1,6 @@
 """What people write in a language: texts in files, and words with how often they are met."""
 
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -61,7 +62,8 @@ def words(
     Args:
         languages: names.
         folder: with <language>.txt, a word on every line, the most frequent first, by itself or
-            with a tab and a number; None: the lists of the package wordfreq.
+            with a number, a tab or white space between them; None: the lists of the package
+            wordfreq.
         optional: languages that may have no list, because there are texts of them.
 
     Raises:
@@ -102,15 +104,18 @@ def _listed(path: Path) -> dict[str, float]:
     """A list of words; without numbers the n-th is met in proportion to 1 / (10 + n) (Zipf)."""
     found: dict[str, float] = {}
     for number, line in lines.numbered(path):
-        word, tab, often = line.strip().partition("\t")
-        try:
-            value = float(often) if tab else 1 / (10 + number)
-        except ValueError:
-            value = -1.0
-        if not word and not tab:
+        if not (parts := line.split()):
             continue
-        if not word or not value > 0:
-            raise UserError(f"{path}:{number}: should be a word, or a word, a tab and a number")
+        word, *often = parts
+        try:
+            (value,) = map(float, often) if often else (1 / (10 + number),)
+        except ValueError:  # not a number, or more than one part
+            value = -1.0
+        if not 0 < value < math.inf:
+            raise UserError(
+                f"{path}:{number}: should be a word, or a word and a number with a tab or a space"
+                " between them"
+            )
         found.setdefault(word, value)
         if len(found) == WORDS:
             break

@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import names, storage
+from alignreg_jax.models import names, special_ids, storage
 from alignreg_jax.models.architecture import (
     BERT,
     CONFIG,
@@ -159,8 +159,7 @@ def _config_json(
         **sizes,
         "hidden_act": "gelu",
         "initializer_range": original.get("initializer_range", 0.02),
-        "bos_token_id": original.get("bos_token_id", 0),
-        "eos_token_id": original.get("eos_token_id", 2),
+        **special_ids.around(source / TOKENIZER),
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
         "dtype": "float32",

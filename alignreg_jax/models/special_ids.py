@@ -8,7 +8,29 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.models.architecture import BERT, CONFIG, read_json
 
 # config.json's field, the id that transformers takes without it, and the piece
-_FIELDS = (("bos_token_id", 0, "<s>"), ("pad_token_id", 1, "<pad>"), ("eos_token_id", 2, "</s>"))
+_BEGIN, _END = ("bos_token_id", 0, "<s>"), ("eos_token_id", 2, "</s>")
+_FIELDS = (_BEGIN, ("pad_token_id", 1, "<pad>"), _END)
+
+
+def around(path: Path) -> dict[str, int | None]:
+    """The ids of <s> and </s>, which are put around a text, by config.json's fields for them.
+
+    transformers 5 writes null for both into a BERT's config.json; then they are the tokenizer's.
+
+    Args:
+        path: of tokenizer.json; config.json is beside it.
+
+    Returns:
+        An id for each field; None if neither file has one.
+    """
+    raw = read_json(path.with_name(CONFIG))
+    found = {field: raw.get(field, default) for field, default, _ in (_BEGIN, _END)}
+    if None in found.values() and path.exists():
+        tokenizer = Tokenizer.from_file(str(path))
+        for field, _, piece in (_BEGIN, _END):
+            if found[field] is None:
+                found[field] = tokenizer.token_to_id(piece)
+    return found
 
 
 def check(path: Path, tokenizer: Tokenizer) -> None:

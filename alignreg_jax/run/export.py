@@ -40,6 +40,16 @@ def write_export(
             atomic_write(partial / name, content)
 
 
+def read_card(folder: Path, otherwise: str = "") -> str:
+    """The text of README.md, or `otherwise` if there is none.
+
+    It may be of whatever encoding, which is no reason to leave a model unwritten: bytes that are
+    not UTF-8 are replaced.
+    """
+    path = folder / "README.md"
+    return path.read_text(encoding="utf-8", errors="replace") if path.exists() else otherwise
+
+
 def check_stock_tokenizer(folder: Path, texts: Sequence[str]) -> None:
     """Load the export's configuration and tokenizer as a user of transformers does, and compare.
 

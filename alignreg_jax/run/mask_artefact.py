@@ -32,7 +32,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks as bits
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.run import digests
-from alignreg_jax.run.export import write_export
+from alignreg_jax.run.export import read_card, write_export
 from alignreg_jax.support.files import atomic_write, whole_folder
 
 MASK, HEAD, BASE, CARD = "mask.safetensors", "head.safetensors", "base.json", "README.md"
@@ -197,9 +197,8 @@ def difference(base: Base, export: Path) -> Artefact:
         leaves = {path: leaf for path, leaf in leaves.items() if path not in base.language_head}
         shared = digests.of_arrays(base.language_head)
     head = traverse_util.unflatten_dict(leaves, sep="/")
-    card = export / CARD
-    text = card.read_text(encoding="utf-8") if card.exists() else ""
-    return Artefact(masks, head, form, labels, base.digest, tokenizer, text, shared)
+    card = read_card(export)
+    return Artefact(masks, head, form, labels, base.digest, tokenizer, card, shared)
 
 
 def write(folder: Path, artefact: Artefact) -> Sizes:

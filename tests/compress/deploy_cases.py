@@ -85,14 +85,15 @@ def predicted(out, *texts):
 
 
 def told(folder, texts):
-    """The labels that the JAX model gives."""
+    """The labels that the JAX model gives to texts, and to pairs of them."""
     network = folders.read(folder).network
     tokenizer = checkpoints.resolve(str(folder)) / "tokenizer.json"
     read = served.encoding.load_tokenizer(folder, network.config.vocab_size)
     assert tokenizer.exists()
     found = []
     for text in texts:
-        ids = np.array([read.encode(text).ids], np.int32)
+        both = (text,) if isinstance(text, str) else text
+        ids = np.array([read.encode(*both).ids], np.int32)
         logits = agreement._ask(network, ids, np.array([ids.shape[1]], np.int32))
         found.append(tiny.LABELS[int(np.asarray(logits)[0].argmax())])
     return found

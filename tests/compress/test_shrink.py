@@ -236,6 +236,13 @@ def test_the_command_says_what_became_of_it(tmp_path, export, capsys):
     assert "| attention heads | 8 | 6 |" in text
 
 
+def test_a_card_in_another_encoding_is_kept_as_far_as_it_can_be_read(tmp_path, export):
+    folder = export(heads=False)
+    (folder / "README.md").write_bytes(b"# Mod\xe8le\n")
+    shrink(folder, tmp_path / "out")
+    assert "# Mod\ufffdle\n" in (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+
+
 def test_the_stock_command_says_what_padding_costs(tmp_path, export, capsys):
     source = str(export(heads=False))
     assert program.main([source, str(tmp_path / "out"), "--align", "20"]) == 0

@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import sys
 from functools import cache
 
 import empties
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from alignreg_jax import trim as program
-from alignreg_jax.compress import agreement, coverage, folders, word_lists
+from alignreg_jax.compress import agreement, coverage, folders
 from alignreg_jax.compress.coverage import Sample
 from alignreg_jax.compress.pieces import Pieces
 from alignreg_jax.compress.trim import MAP, Wanted, trim
@@ -290,14 +289,18 @@ def test_mistakes_are_one_line_and_nothing_is_written(world, tmp_path, capsys, a
     assert not any("out" in path.name for path in tmp_path.iterdir())
 
 
-def test_lists_that_are_none_and_a_package_that_is_not_there(tmp_path, monkeypatch):
-    own = lists(tmp_path / "lists", en="one\ntwo\tmany\n")
-    with pytest.raises(UserError, match=r"en\.txt:2: should be a word, or a word, a tab"):
-        word_lists.words(["en"], tmp_path / "lists")
-    assert own
-    monkeypatch.setitem(sys.modules, "wordfreq", None)
-    with pytest.raises(UserError, match=r"pip install 'alignreg_jax\[vocabulary\]'"):
-        word_lists.words(["en"])
+def test_a_card_in_another_encoding_is_kept_as_far_as_it_can_be_read(world, tmp_path):
+    folder = shutil.copytree(world.encoder, tmp_path / "encoder")
+    (folder / "README.md").write_bytes(b"# Mod\xe8le\n")
+    trim(folder, tmp_path / "out", Wanted({"de": german()}, {}))
+    card = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    assert card.startswith("# Mod\ufffdle\n\n## Fewer pieces")
+
+
+def test_no_bound_is_as_good_as_a_large_one(world, tmp_path):
+    for most in (1e6, float("inf")):
+        trim(world.encoder, tmp_path / str(most), Wanted({"de": german()}, {}, max_mb=most))
+    assert len({(tmp_path / name / MAP).read_text() for name in ("1000000.0", "inf")}) == 1
 
 
 def test_only_unigram_pieces_can_go(world, tmp_path):

@@ -211,6 +211,22 @@ def test_it_loses_pieces(bert, tmp_path):
     )
 
 
+def test_ids_that_transformers_5_writes_as_null_are_the_tokenizers(bert, tmp_path):
+    from transformers import AutoConfig, BertConfig
+
+    folder = shutil.copytree(bert, tmp_path / "null")
+    raw = json.loads((folder / "config.json").read_text())
+    null = BertConfig(**raw).to_dict()
+    assert null["bos_token_id"] is null["eos_token_id"] is None
+    (folder / "config.json").write_text(json.dumps(null))
+    exported(folder, tmp_path / "export", "token")
+    for name in ("null", "export"):
+        trim(tmp_path / name, tmp_path / f"{name}-small", Wanted({"de": ["de1 de2", "de7"]}, {}))
+    for name in ("export", "null-small", "export-small"):
+        stock = AutoConfig.from_pretrained(tmp_path / name)
+        assert (stock.bos_token_id, stock.eos_token_id) == (0, 2)
+
+
 def test_its_mask_and_head_are_an_export_again(bert, tmp_path):
     """Weights are as pretrained or left out, all else is as pretrained."""
     loaded = checkpoints.load(bert, head="linear", labels=tiny.LABELS, seed=0)
@@ -222,7 +238,9 @@ def test_its_mask_and_head_are_an_export_again(bert, tmp_path):
     model = {"head": "linear", "labels": tiny.LABELS, "source": bert}
     saving.save(tmp_path / "export", empties.nested(pruned), loaded.config, **model)
     base = mask_artefact.Base.load(bert)
+    (tmp_path / "export" / "README.md").write_bytes(b"# Mod\xe8le\n")  # not UTF-8
     artefact = mask_artefact.difference(base, tmp_path / "export")
+    assert artefact.card == "# Mod\ufffdle\n"
     mask_artefact.write(tmp_path / "mask", artefact)
     mask_artefact.write_model(tmp_path / "again", base, mask_artefact.read(tmp_path / "mask"))
     one, two = (load_file(tmp_path / each / "model.safetensors") for each in ("export", "again"))

@@ -25,6 +25,17 @@ def write(folder, pieces=PIECES, begin=None, end=None):
     return folder / "tokenizer.json", tokenizer
 
 
+def test_ids_that_config_json_leaves_out_are_the_tokenizers(tmp_path):
+    path, tokenizer = write(tmp_path, {**PIECES, "<s>": 4, "a": 0})
+    assert special_ids.around(path) == {"bos_token_id": 0, "eos_token_id": 2}
+    configure(tmp_path, bos_token_id=None)
+    assert special_ids.around(path) == {"bos_token_id": None, "eos_token_id": 2}
+    tokenizer.save(str(path))
+    assert special_ids.around(path) == {"bos_token_id": 4, "eos_token_id": 2}
+    configure(tmp_path, eos_token_id=3)
+    assert special_ids.around(path) == {"bos_token_id": 4, "eos_token_id": 3}
+
+
 def test_the_bundled_encoder():
     path = checkpoints.resolve("demo") / "tokenizer.json"
     special_ids.check(path, Tokenizer.from_file(str(path)))

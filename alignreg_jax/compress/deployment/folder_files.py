@@ -29,6 +29,7 @@ from alignreg_jax.models.architecture import (
     read_json,
 )
 from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG
+from alignreg_jax.run.export import read_card
 from alignreg_jax.support.files import atomic_write
 
 if TYPE_CHECKING:
@@ -68,10 +69,8 @@ def write(target: Path, source: Path, done: "Deployed", served: Served, wanted: 
         _copy_beside(source, target)
     facts = _facts(done, served, wanted)
     _write_json(target / FACTS, facts)
-    card = source / CARD
-    before = card.read_text(encoding="utf-8") if card.exists() else ""
     code = (target / PREDICT).read_text(encoding="utf-8")
-    atomic_write(target / CARD, account.card(before, done, served, facts, code))
+    atomic_write(target / CARD, account.card(read_card(source), done, served, facts, code))
 
 
 def _copy_beside(source: Path, target: Path) -> None:
@@ -147,6 +146,7 @@ def _facts(done: "Deployed", served: Served, wanted: "Wanted") -> dict[str, Any]
         "file": QUANTIZED if done.kept else FLOAT,
         "kept": done.kept or done.floating,
         "labels": list(done.labels),
+        "pairs": any(split.text_b is not None for split in served.rows.values()),
         "pooling": served.pooling,
         "max_length": done.max_length,
         "strip_space_marker": list(served.stripped),

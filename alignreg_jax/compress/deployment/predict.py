@@ -1,4 +1,4 @@
-"""python predict.py TEXT ...: the label of each text; of a pair, with a tab between its two.
+"""python predict.py TEXT ...: the label of each text, or of each pair, with a tab in it.
 
 Needs onnxruntime, tokenizers and numpy, and nothing else.
 """
@@ -18,7 +18,8 @@ tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.enable_truncation(facts["max_length"])
 tokenizer.enable_padding(pad_id=facts["pad"], pad_token="<pad>")
 session = onnxruntime.InferenceSession(str(folder / facts["file"]))
-texts = [tuple(text.split("\t", 1)) if "\t" in text else text for text in given]
+pairs = facts["pairs"]  # else a tab is white space in a text, as it was in training
+texts = [tuple(text.split("\t")[:2]) if pairs and "\t" in text else text for text in given]
 rows = tokenizer.encode_batch(texts)
 ids = np.array([row.ids for row in rows], np.int64)
 mask = np.array([row.attention_mask for row in rows], np.int64)
