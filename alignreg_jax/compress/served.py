@@ -152,8 +152,8 @@ def of_folder(
 ) -> Served:  # fmt: skip
     """Rows of a folder of <language>.test.jsonl, or of a language without it <language>.dev.jsonl.
 
-    Labels are optional. Known are the rows of en.train.jsonl, if it is there, or else some of
-    those that are asked.
+    Labels are optional, row by row. Known are the rows of en.train.jsonl, if it is there, or else
+    some of those that are asked.
 
     Args:
         folder: of the files.
@@ -217,7 +217,10 @@ def _chosen(there: Collection[str], languages: Sequence[str]) -> list[str]:
 def _split(
     path: Path, *, head: Head | None, labels: Sequence[str], listed: Sequence[str] | None
 ) -> Split:
-    """A file's rows, with labels if its first row has one.
+    """A file's rows; one without a label, or a word of it, has -1.
+
+    Labels that are numbers are names of the model's if all of them are and the data have no names
+    of their own; else they are places in the list of names, as in training.
 
     Args:
         path: of the file.
@@ -230,17 +233,23 @@ def _split(
         bare = jsonl.read(path, pair=None, labelled=False)
         unknown = np.full(len(bare.text_a), -1, np.int32)
         return _once(Split(bare.text_a, bare.text_b, unknown, str(path)))
-    labelled = jsonl.has_field(path, "tags" if of_words else "label")
     found: Rows = (
-        jsonl.read_tokens(path, labelled=labelled)
+        jsonl.read_tokens(path, labelled=None)
         if of_words
-        else jsonl.read(path, pair=None, labelled=labelled)
+        else jsonl.read(path, pair=None, labelled=None)
     )
+    given = _given(found)
     numbers = {name: number for number, name in enumerate(labels)}
-    if found.numbered and "0" not in numbers:
+    named = listed is None and {name for _, name in given} <= {*labels, ""}
+    if found.numbered and not named:
         spelt = labels if listed is None else listed
         numbers = {str(row): numbers[name] for row, name in enumerate(spelt) if name in numbers}
-    return Split(found.text_a, found.text_b, np.array(_read(found, numbers), np.int32), str(path))
+    numbers[""] = -1
+    for row, name in given:
+        if name not in numbers:
+            raise UserError(f"{found.where(row)}: the model has no label {name!r}")
+    read = np.array([numbers[name] for _, name in given], np.int32)
+    return Split(found.text_a, found.text_b, read, str(path))
 
 
 def _once(split: Split) -> Split:
@@ -249,16 +258,10 @@ def _once(split: Split) -> Split:
     return where(split, np.isin(np.arange(split.rows), list(first.values())))
 
 
-def _read(found: Rows, numbers: Mapping[str, int]) -> list[int]:
-    """The number of the label of every row or word; -1 without labels."""
-    read: list[int] = []
-    for row, text in enumerate(found.text_a):
-        if found.labels is None:
-            read += [-1] * (1 if isinstance(text, str) else len(text))
-            continue
-        given = found.labels[row]
-        for name in [given] if isinstance(given, str) else given:
-            if name not in numbers:
-                raise UserError(f"{found.where(row)}: the model has no label {name!r}")
-            read.append(numbers[name])
-    return read
+def _given(found: Rows) -> list[tuple[int, str]]:
+    """The label of every row, or word, behind the number of its row; empty where it has none."""
+    return [
+        (row, name)
+        for row, given in enumerate(found.labels or ())
+        for name in ([given] if isinstance(given, str) else given)
+    ]

@@ -24,7 +24,7 @@ _KINDS = {dict: "an object", list: "a list", bool: "true or false", type(None): 
 
 
 def read(
-    path: Path, *, pair: bool | None, labelled: bool = True, progress: Progress = silent
+    path: Path, *, pair: bool | None, labelled: bool | None = True, progress: Progress = silent
 ) -> Rows:
     """Return the rows of a file; lines end at a newline only, so U+2028 is text.
 
@@ -33,7 +33,8 @@ def read(
     Args:
         path: the file.
         pair: whether rows have a `text_pair`; None takes what the first row has.
-        labelled: whether rows have labels; else those that are there are passed over.
+        labelled: whether rows have labels; else those that are there are passed over. None: a row
+            may lack one, and its label is then empty, as none in a file may be.
         progress: told the bytes.
 
     Raises:
@@ -56,7 +57,10 @@ def read(
         text_a.append(_string(_value(row, "text", where), "text", where))
         if pair:
             text_b.append(_string(_value(row, "text_pair", where), "text_pair", where))
-        if not labelled:
+        if labelled is None and "label" not in row:
+            labels.append("")
+            return
+        if labelled is False:
             return
         label, kind = _label(_value(row, "label", where), kind, "label", where)
         labels.append(label)
@@ -64,12 +68,15 @@ def read(
             raise UserError(f"{where}: the label is empty")
 
     _each(path, progress, add)
-    found = labels if labelled else None
+    found = None if labelled is False else labels
     return Rows(text_a, text_b if pair else None, found, str(path), numbered=kind is int)
 
 
-def read_tokens(path: Path, *, labelled: bool = True, progress: Progress = silent) -> Rows:
-    """Return the sentences of a file, `tokens` and as many `tags`; else as `read`."""
+def read_tokens(path: Path, *, labelled: bool | None = True, progress: Progress = silent) -> Rows:
+    """Return the sentences of a file, `tokens` and as many `tags`; else as `read`.
+
+    A sentence that lacks tags has an empty one for every word.
+    """
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
     kind: type | None = None
@@ -79,7 +86,10 @@ def read_tokens(path: Path, *, labelled: bool = True, progress: Progress = silen
         row = _parse(line, where, "tokens and tags" if labelled else "tokens")
         tokens = _list(row, "tokens", where)
         sentences.append([_string(token, "every one of tokens", where) for token in tokens])
-        if not labelled:
+        if labelled is None and "tags" not in row:
+            tags.append([""] * len(tokens))
+            return
+        if labelled is False:
             return
         named = _list(row, "tags", where, "strings or numbers")
         tags.append([])
@@ -93,7 +103,7 @@ def read_tokens(path: Path, *, labelled: bool = True, progress: Progress = silen
             raise UserError(f"{where}: tag {tags[-1].index('') + 1} is empty")
 
     _each(path, progress, add)
-    found = tags if labelled else None
+    found = None if labelled is False else tags
     return Rows(sentences, None, found, str(path), numbered=kind is int)
 
 
