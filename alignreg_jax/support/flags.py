@@ -96,7 +96,7 @@ def new_folder(text: str) -> Path:
     above = next(path for path in out.absolute().parents if path.exists())
     if not above.is_dir():
         raise UserError(f"{out}: {above} is a file; give a folder in a folder")
-    if out.exists():
+    if os.path.lexists(out):  # also a link that leads nowhere
         raise UserError(f"{out}: is there already; give a folder that is not")
     return out
 

@@ -75,6 +75,9 @@ def test_more_mistakes(world, model, tagged, tmp_path, capsys):
     where = f"{tmp_path / 'data' / 'de.test.jsonl'}:1: the model has no label 'maybe'"
     assert where in refused(model / "linear", "--data", tmp_path / "data")
     assert not out.exists()
+    out.symlink_to(tmp_path / "nowhere")
+    assert "is there already" in refused(model / "linear", "--data", world.data)
+    out.unlink()
     out.mkdir()
     assert "is there already" in refused(model / "linear", "--data", world.data)
 
