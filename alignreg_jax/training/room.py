@@ -18,8 +18,8 @@ BYTES: dict[Kept, tuple[tuple[int, int], tuple[int, int]]] = {
 }
 """Of a piece: in every layer, and once more in the one whose gradient is being computed; each for
 every hidden value, and for every head and place that it attends to. These are what XLA counts in
-float32 on a CPU, to 1 % over seven shapes (tests/training/test_room_of_a_step.py compares); in
-bfloat16 it counts as many in the loop over layers, and a fifth less out of it."""
+float32 on a CPU (tests/training/test_room_of_a_step.py compares, to 7 %); in bfloat16 it counts as
+many in the loop over layers, and a fifth less out of it."""
 
 _COPIES = 4  # of what is trained: itself, two moments, its gradient
 
