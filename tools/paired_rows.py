@@ -22,8 +22,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path, help="with results.csv, of one task")
     parser.add_argument("--metric", default="accuracy")
+    parser.add_argument("--seeds", type=int, nargs="+", help="these alone")
     arguments = parser.parse_args()
-    runs = scores(pd.read_csv(arguments.folder / "results.csv"), arguments.metric)
+    table = pd.read_csv(arguments.folder / "results.csv")
+    if arguments.seeds:
+        table = table[table.seed.isin(arguments.seeds)]
+    runs = scores(table, arguments.metric)
     print("Means over seeds")
     means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()
     for at, method, fields, *found in means.reset_index().itertuples(index=False):

@@ -17,7 +17,11 @@ from alignreg_jax.training.state import is_frozen, partition
 
 
 def told(config: ExperimentConfig, inputs: Inputs) -> str:
-    """What a step takes of a device's memory, by estimate; if that is too much, what would do."""
+    """What a step takes of a device's memory, by estimate; if that is too much, what would do.
+
+    Weights, their moments and gradients, and activations: not what a method learns beside weights,
+    nor a reference or a teacher.
+    """
     step, limit = _step(config, inputs), _limit()
     needed = room.step_bytes(rows=step.rows, **step.rest)
     said = f"about {needed / 1e9:.1f} GB a step, of {limit / 1e9:.1f} GB a device has"
@@ -55,11 +59,15 @@ class _Step(NamedTuple):
 def _step(config: ExperimentConfig, inputs: Inputs) -> _Step:
     """The largest step of a run, on one of its devices."""
     mesh, train, encoder = inputs.mesh, config.train, inputs.encoder
-    parts = {True: 0, False: 0}  # values of all seeds, by whether they are frozen
-    for frozen, leaves in zip((False, True), partition(encoder.params, train.freeze), strict=True):
-        parts[frozen] = config.seeds * sum(leaf.size for leaf in leaves.values())
+    trained, fixed = (
+        config.seeds * sum(leaf.size for leaf in leaves.values())
+        for leaves in partition(encoder.params, train.freeze)
+    )
     absent = config.seeds * inputs.absent_parameters
-    parts[is_frozen(vocabulary.PATH, train.freeze)] -= absent
+    if is_frozen(vocabulary.PATH, train.freeze):
+        fixed -= absent
+    else:
+        trained -= absent
     platform, layers = mesh.devices.flat[0].platform, encoder.config.num_layers
     whole = (config.model.unroll or xlmr.unrolled(platform, layers)) >= layers
     edges = bucket_edges(inputs.max_length)
@@ -72,8 +80,8 @@ def _step(config: ExperimentConfig, inputs: Inputs) -> _Step:
             "architecture": encoder.config,
             "length": longest if train.bucketing == "length" else inputs.max_length,
             "kept": "inputs" if config.model.remat else "all" if whole else "products",
-            "trained": parts[False] // shards,
-            "fixed": parts[True] // shards,
+            "trained": trained // shards,
+            "fixed": fixed // shards,
         },
     )
 

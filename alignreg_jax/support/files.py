@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from alignreg_jax.errors import writing
@@ -41,7 +41,7 @@ def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
     Raises:
         UserError: there is no room for it, or it may not be written.
     """
-    with ExitStack() as held, writing(folder, size):
+    with writing(folder, size):
         folder.parent.mkdir(parents=True, exist_ok=True)
         for leftover in folder.parent.glob(f"{glob.escape(f'.{folder.name}.partial.')}*"):
             if _nobodys(leftover):  # of a process that was killed here
@@ -49,20 +49,20 @@ def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
         # Of this process alone: another may be writing the same folder
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=folder.parent))
         partial.chmod(0o777 & ~_umask())  # mkdtemp's 0700 would hide results from a group
-        held.enter_context(_locked(partial))
-        try:
-            yield partial
-            for file in partial.rglob("*"):
-                _sync(file)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
-            raise
-        retired = Path(f"{partial}.retired")
-        if folder.exists():
-            folder.rename(retired)
-        partial.rename(folder)
-        _sync(folder.parent)
-        shutil.rmtree(retired, ignore_errors=True)
+        with _locked(partial):
+            try:
+                yield partial
+                for file in partial.rglob("*"):
+                    _sync(file)
+            except BaseException:
+                shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
+                raise
+            retired = Path(f"{partial}.retired")
+            if folder.exists():
+                folder.rename(retired)
+            partial.rename(folder)
+            _sync(folder.parent)
+            shutil.rmtree(retired, ignore_errors=True)
 
 
 @contextmanager

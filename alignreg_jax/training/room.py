@@ -35,7 +35,7 @@ def step_bytes(
         length: of the longest row, in pieces.
         kept: for the backward pass.
         trained: values that are trained.
-        fixed: values that are not, reference weights among them.
+        fixed: values that are there and are not trained.
     """
     return 4 * (_COPIES * trained + fixed) + rows * _row_bytes(architecture, length, kept)
 

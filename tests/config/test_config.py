@@ -6,13 +6,7 @@ from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
 from alignreg_jax import config as configuration
-from alignreg_jax.config import (
-    default_config,
-    differences,
-    resolve,
-    to_dict,
-    with_later_fields,
-)
+from alignreg_jax.config import default_config, resolve
 from alignreg_jax.data.tasks import TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.main import _parse
@@ -321,21 +315,6 @@ def test_the_demos_have_a_small_sibling(parsed, name):
     changed = configuration.differences(configuration.to_dict(whole), configuration.to_dict(smoke))
     assert changed
     assert not any(name.startswith(("method", "regularizer", "model")) for name in changed)
-
-
-def test_differences_name_every_field():
-    old = {"a": 1, "b": {"c": [1], "d": None}, "gone": 2}
-    new = {"a": 1, "b": {"c": [2], "d": 0.0}, "new": {"e": 1}}
-    assert configuration.differences(old, old) == []
-    found = configuration.differences(old, new)
-    assert [text.split(" ")[0] for text in found] == ["b.c", "b.d", "gone", "new"]
-
-
-def test_a_run_of_before_a_field_came_has_what_was_done_then():
-    old = to_dict(resolve(default_config()))
-    del old["train"]["epoch_parts"], old["train"]["accumulation"]
-    now = to_dict(resolve(default_config()))
-    assert differences(with_later_fields(old), now) == ["train.epoch_parts (1 -> 16)"]
 
 
 def test_field_paths_are_those_of_the_default():

@@ -72,7 +72,9 @@ def test_what_is_frozen_or_not_in_use_or_on_other_devices_takes_less(of):
     frozen = needed(
         *of("--config.model.active_vocabulary=False", "--config.train.freeze=embeddings"), rows=1
     )
+    both = needed(*of("--config.train.freeze=embeddings"), rows=1)
     config, inputs = of()
+    assert frozen - both == 4 * inputs.absent_parameters
     embeddings = sum(leaf.size for leaf in jax.tree.leaves(inputs.encoder.params["embeddings"]))
     assert whole - frozen == 4 * 3 * embeddings
     assert whole - needed(config, inputs, rows=1) == 4 * 4 * inputs.absent_parameters

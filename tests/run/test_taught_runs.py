@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -169,6 +170,10 @@ def test_an_epoch_has_all_labels_once_and_its_share_of_text(told):
         labelled = rows[rows < inputs.labelled]
         np.testing.assert_array_equal(np.sort(labelled), np.arange(tiny.ROWS["train"]))
         assert len(rows) - len(labelled) == text
+    mixed = replace(config, train=replace(config.train, epoch_parts=7))
+    parts = Batches(mixed, inputs, inputs.time_table(mixed), 0.0)._epoch(1, 0, 0)
+    assert [len(part.rows) for part in parts] == [1] * 7
+    assert len(batches._epoch(1, 0, 0)) < 7
     for part in batches.drawn(1, 0):  # of gradients that rank weights: labels alone
         assert part.rows.max() < inputs.labelled
 

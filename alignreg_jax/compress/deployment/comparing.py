@@ -68,8 +68,7 @@ class Line:
         """Per cent of answers that are others, and the language with most; None: not compared."""
         if not self.judged:
             return None
-        answers = sum(each.answers for each in self.judged)
-        whole = sum(each.flips for each in self.judged) / max(answers, 1)
+        whole = sum(each.flips for each in self.judged) / sum(each.answers for each in self.judged)
         return 100 * whole, max(self.judged, key=lambda each: each.share)
 
 
