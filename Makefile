@@ -57,7 +57,7 @@ check: lint
 docs:
 	@test -e $(VENV)-docs/bin/mkdocs || { $(PYTHON) -m venv $(VENV)-docs && $(VENV)-docs/bin/pip install --quiet "mkdocs>=1.6,<2" "mkdocstrings[python]>=1.0,<2"; }
 	$(VENV)-docs/bin/mkdocs build --quiet
-	@echo site/index.html
+	@echo "site/ is written; python -m http.server --directory site shows it"
 
 clean:
 	rm -rf $(VENV) $(VENV)-docs build dist site *.egg-info
