@@ -1,6 +1,6 @@
 """What a model weighs and takes beside what it scores: of a deployed one, and at every size."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from alignreg_jax.reporting.run_tables import worst
 from alignreg_jax.reporting.tables import Entry, Table, percent
 
 FACTS, SIZES = "deploy.json", "sizes.json"
-SCORES = ("zero-shot mean (%)", "English (%)")
+SCORES = ("zero-shot mean (%)", "worst language (%)", "English (%)")
 FOLDER = "served"  # where in a run's workdir a deployed model is looked for
 
 
@@ -73,7 +73,7 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
     )
     parts = [table(Table.of(lines, note), "Before and after it was deployed")]
     models = {model["name"]: model for model in facts["models"] if model["name"] != "dense"}
-    parts += costs(points(models, facts["shapes"][0]), "served")
+    parts += costs(points(models, facts["shapes"]), "served")
     lines, kept = [], chosen(facts)
     for language, each in kept["compared"].items():
         before, after = each.get("scores") or (None, None)
@@ -108,24 +108,74 @@ def sizes(found: Mapping[str, Any]) -> list[Part]:
                 "worst": worst(one),
             }
         )
-        rows[f"size {one['size']:g}"] = (one["megabytes"], one["zero_shot_avg"], one["en"])
+        lowest = (one["worst"] or {}).get("value")
+        scores = (one["zero_shot_avg"], lowest, one["en"])
+        rows[f"size {one['size']:g}"] = (one["megabytes"], *scores)
     drawn = pd.DataFrame.from_dict(rows, "index", dtype=float, columns=["MB", *SCORES])
     drawn[[*SCORES]] *= 100
     return [table(Table.of(lines), "What each size weighs"), *costs(drawn, "sizes")]
 
 
-def points(models: Mapping[str, Mapping[str, Any]], shape: str) -> pd.DataFrame:
-    """What deployed models cost beside what they score; NaN for what was not measured."""
+def points(models: Mapping[str, Mapping[str, Any]], shapes: Sequence[str]) -> pd.DataFrame:
+    """What deployed models cost beside what they score; NaN for what was not measured.
+
+    Of the times those for the first of `shapes` and for the last: one short row, many long ones.
+    """
+    shapes = list(dict.fromkeys((*shapes[:1], *shapes[-1:])))
     rows = {
         name: (
             model["bytes"] / 1e6,
-            model["milliseconds"].get(shape) or None,
-            *(model["zero_shot_avg"], model["en"]),
+            *(model["milliseconds"].get(shape) or None for shape in shapes),
+            *(model["zero_shot_avg"], model["worst"] and model["worst"]["value"], model["en"]),
         )
         for name, model in models.items()
     }
-    columns = ["MB", f"ms ({shape})", *SCORES]
+    columns = ["MB", *(f"ms ({shape})" for shape in shapes), *SCORES]
     return pd.DataFrame.from_dict(rows, "index", dtype=float, columns=columns)
+
+
+def front(models: pd.DataFrame, cost: str, score: str) -> list[str]:
+    """Who is worth having: nobody costs as little and scores as much, one of them better."""
+    known = models[[cost, score]].dropna()
+    best = known.sort_values([score, cost], ascending=[False, True])
+    cheaper = best[cost] < best[cost].cummin().shift(fill_value=np.inf)
+    return [str(name) for name in best.index[cheaper]]
+
+
+def several(runs: Iterable[tuple[str, Path]]) -> list[Part]:
+    """What rows of a sweep weigh and take, each the mean over its seeds that were deployed.
+
+    `runs` are (row, workdir); those without a folder that `alignreg deploy` wrote are passed over,
+    and a damaged one is named.
+    """
+    kept: dict[str, list[Mapping[str, Any]]] = {}
+    parts, shapes = [], []
+    for row, workdir in runs:
+        if not (workdir / FOLDER / FACTS).exists():
+            continue
+        try:
+            facts = read(workdir / FOLDER)
+        except UserError as error:
+            parts.append(paragraph(f"Not counted: {error}"))
+            continue
+        shapes = shapes or list(facts["shapes"])
+        kept.setdefault(row, []).append(chosen(facts))
+    if not kept:
+        return parts
+    found = {
+        row: points({str(seed): one for seed, one in enumerate(of)}, shapes).mean()
+        for row, of in kept.items()
+    }
+    drawn = pd.DataFrame(found).T
+    lines: list[dict[str, str | Entry]] = []
+    for row, numbers in drawn.iterrows():
+        cells = {name: percent(value / 100) for name, value in numbers.items()}
+        lines.append({"row": str(row), **cells, "deployed": str(len(kept[str(row)]))})
+    best = {cost: front(drawn, cost, SCORES[0]) for cost in drawn.columns.drop([*SCORES])}
+    note = "Means over the runs that were deployed, in the form that was kept. Nothing is at least"
+    note += f" as good in both, {SCORES[0].removesuffix(' (%)')} and cost, as: "
+    note += "; ".join(f"by {cost} {', '.join(rows)}" for cost, rows in best.items() if rows) + "."
+    return [*parts, table(Table.of(lines, note)), *costs(drawn, "served")]
 
 
 def costs(models: pd.DataFrame, name: str) -> list[Part]:
@@ -133,13 +183,14 @@ def costs(models: pd.DataFrame, name: str) -> list[Part]:
     parts = []
     for number, cost in enumerate(models.columns.drop([*SCORES])):
         known = models.loc[models[cost].notna()]
-        if len({*known[cost]}) < 2 or not np.nan_to_num(known[[*SCORES]]).any():
+        scores = [score for score in SCORES if known[score].notna().any()]
+        if len({*known[cost]}) < 2 or not np.nan_to_num(known[scores]).any():
             continue
         spoken = f"Scores against {cost}: " + "; ".join(
-            f"{who} {x:.1f}: {_score(mean)}, {_score(english)}"
-            for who, x, mean, english in known[[cost, *SCORES]].itertuples()
+            f"{who} {x:.1f}: {', '.join(map(_score, found))}"
+            for who, x, *found in known[[cost, *scores]].itertuples()
         )
-        figure = figures.costs(known, cost, SCORES)
+        figure = figures.costs(known, cost, scores)
         parts.append(drawing(figure, f"{name}{number}", spoken, f"Scores against {cost}."))
     return parts or [paragraph("Nothing was measured that could be drawn.", "note")]
 

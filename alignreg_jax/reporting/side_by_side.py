@@ -190,8 +190,7 @@ def _costs(runs: Sequence[Known]) -> list[Part]:
     shown = {run.name: served.chosen(run.served) for run in runs if run.served}
     if not shown:
         return []
-    shape = next(iter(next(iter(shown.values()))["milliseconds"]), "")
-    points = served.points(shown, shape)
+    points = served.points(shown, [*next(iter(shown.values()))["milliseconds"]])
     lines = [{"run": str(name), **line} for name, line in (points / 100).map(percent).iterrows()]
     return [table(Table.of(lines), "The form that was kept"), *served.costs(points, "served")]
 

@@ -5,7 +5,7 @@ import re
 import shutil
 
 import pytest
-from run_cases import LANGUAGES, write_run
+from run_cases import LANGUAGES, deploy, write_run
 from test_report import Outline, check_alone
 
 from alignreg_jax import cli
@@ -34,37 +34,6 @@ def two(tmp_path):
     config["config"] |= {"method": "l2-mbp", "regularizer": {"name": "none", "weight": 5e-4}}
     (other / "config.json").write_text(json.dumps(config))
     return one, other
-
-
-MODELS = {
-    # name: bytes, milliseconds, English, zero-shot mean, changed answers of 100 German ones
-    "dense": (102_000_000, 11.0, 94.5, 52.5, None),
-    "original": (102_000_000, 11.0, 93.3, 46.9, None),
-    "int8": (27_000_000, 5.0, 93.3, 46.7, 7),
-    "q8": (26_000_000, 6.0, 93.0, 46.8, 1),
-}
-
-
-def deploy(folder, **changes):
-    """Write deploy.json as `alignreg deploy` does; labels are missing where scores are None."""
-    models = []
-    for name, (size, time, english, mean, flips) in MODELS.items():
-        told = {"answers": 100, "flips": flips, "scores": [48.0, 47.0], "difference": [-3.0, 1.0]}
-        models.append(
-            {
-                **{"name": name, "bytes": size, "gzip": None, "milliseconds": {"1 x 16": time}},
-                **{"en": english, "zero_shot_avg": mean},
-                "worst": {"language": "de", "value": 25.0},
-                "compared": {} if flips is None else {"de": told},
-            }
-        )
-    facts = {
-        **{"kept": "q8", "shapes": ["1 x 16"], "machine": "a <machine>", "threads": 1},
-        **{"max_flips": 2.0, "refused": {"int8": ["de"]}, "models": models},
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "deploy.json").write_text(json.dumps(facts | changes))
-    return folder
 
 
 def test_the_page_of_two_runs_has_what_each_scores_and_how_they_differ(two, tmp_path, capsys):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
+from alignreg_jax.reporting import served
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.svg import png
 from alignreg_jax.reporting.sweeps import drawings, records, words
@@ -145,6 +146,10 @@ def html(content: Content, folder: Path) -> str:
         shown = [one for one in content.drawings if one.section == section]
         figures = [drawing(one.figure, one.name, one.spoken, one.caption) for one in shown]
         sections.append((section, figures))
+    for task in sweep.tasks:
+        on_it = [(row, one.workdir) for (row, of, _), one in sweep.sources.items() if of == task]
+        heading = f"As they are served{f': {facts.column(task)}' if len(sweep.tasks) > 1 else ''}"
+        sections.append((heading, served.several(on_it)))
     differs = [paragraph(text) for text in words.tests(sweep, comparisons, content.powers)]
     if len(comparisons):
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"
