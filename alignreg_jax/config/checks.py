@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from alignreg_jax.config.paths import plain_type
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import unit_cuts
 from alignreg_jax.pruning.elastic import LEAST_DEPTH
-from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED, REGULARIZERS, build
+from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED, REGULARIZERS, SCOPES, build
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
 
@@ -77,7 +76,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
     "pruning.criterion": EVERY_CRITERION,
-    "pruning.scope": ("layer", "global", "kind", *unit_cuts.SCOPES),
+    "pruning.scope": SCOPES,
     "pruning.gradients_on": ("labels", "text"),
     "distill.rows": ("all", "text"),
     "pruning.sizes_of": ("rows", "step"),
@@ -240,10 +239,10 @@ def validate(config: Any) -> None:
             )
         if not config.train.score_learning_rate:
             raise UserError("train.score_learning_rate=0: the gates would never be learned")
-    if config.pruning.keep_zeros and config.pruning.scope in unit_cuts.SCOPES:
+    if config.pruning.keep_zeros and config.pruning.scope not in ("layer", "global"):
         raise UserError(
-            f"pruning.keep_zeros: pruning.scope={config.pruning.scope} counts whole units, so it "
-            "cannot count weights that are zero already"
+            f"pruning.keep_zeros: pruning.scope={config.pruning.scope} counts by units or groups,"
+            " so it cannot count weights that are zero already; layer and global can"
         )
     if config.pruning.gradients_on == "text" and config.distill.text is None:
         raise UserError("pruning.gradients_on=text: there is no text; set distill.text")

@@ -6,7 +6,7 @@ from typing import Any
 from alignreg_jax.config import ExperimentConfig, default_config
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.method import GRADIENTS
+from alignreg_jax.pruning.method import MEASURED
 from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED
 from alignreg_jax.pruning.penalties import GATED
 
@@ -62,7 +62,7 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
             off(f"pruning.schedule is {pruning.schedule}, not explicit", "pruning.explicit")
             if pruning.final is not None:
                 off("pruning.final says what is left at the end", "pruning.fraction")
-        if not EVERY_CRITERION[str(pruning.criterion)].needs & GRADIENTS:
+        if not EVERY_CRITERION[str(pruning.criterion)].needs & MEASURED:
             off(f"pruning.criterion={pruning.criterion} takes none",
                 "pruning.gradient_batches", "pruning.gradients_on",
             )  # fmt: skip

@@ -135,7 +135,8 @@ class PruningConfig:
     )
     scope: str | None = described(
         None,
-        "which weights or units compete: layer (those of a matrix) or global; for learned"
+        "which weights or units compete: layer (those of a matrix), global, output (those of an"
+        " output of a matrix) or n:4 (four neighbours, of which 3, 2 or 1 stay); for learned"
         " masks also kind (matrices of a kind, divided among layers); for units units-even,"
         " units or ffn; for elastic also layers; None: the method's own",
     )
@@ -158,7 +159,7 @@ class PruningConfig:
         None, "epochs of dense fine-tuning before the first cut; None: as epochs_per_step"
     )
     gradient_batches: int = described(
-        32, "for criteria that are gradients: batches that they are measured on before each cut"
+        32, "for criteria that ask the data: batches that they are measured on before each cut"
     )
     gradients_on: str = described(
         "labels",

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Key
+from jaxtyping import Array, Float, Key
 
 from alignreg_jax.pruning.kernels import Kernels, named
 
@@ -66,5 +66,25 @@ def saliency(kernels: Kernels, accumulated: Kernels) -> Kernels:
     """
     return {
         name: jnp.abs(kernels[name].astype(jnp.float32) * accumulated[name].astype(jnp.float32))
+        for name in named(kernels)
+    }
+
+
+def wanda(kernels: Kernels, squares: dict[str, Float[Array, "layers inputs"]]) -> Kernels:
+    """Score a weight by |W_ij| * ||X_i||: its size times that of what it multiplies.
+
+    Pruning by weights and activations (Sun et al. 2024, Eq. 1), which needs no gradient. Theirs
+    goes block after block, each on what the pruned ones before it give; here all are measured at
+    once, on the model as it stands before the cut.
+
+    Args:
+        kernels: as the network uses them, pruned weights at zero.
+        squares: of every input, summed over the pieces of some batches; padding is left out.
+
+    Returns:
+        Scores of the kernels' shapes, float32.
+    """
+    return {
+        name: jnp.abs(kernels[name].astype(jnp.float32)) * jnp.sqrt(squares[name])[:, :, None]
         for name in named(kernels)
     }

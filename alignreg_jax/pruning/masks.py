@@ -12,9 +12,12 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.kernels import KERNELS, Kernels, Masks, named
 from alignreg_jax.support import processes
 
-Scope = Literal["layer", "global", "kind"]
+Scope = Literal["layer", "global", "kind", "output", "n:4"]
 """One cut for each of the 72 matrices, or one for all of them together. "kind": one for each kernel
-over all layers; learned masks divide it among the layers (learned.py)."""
+over all layers; learned masks divide it among the layers (learned.py). "output" and "n:4": within
+each output of a matrix, and within four neighbouring inputs of it (groups.py)."""
+
+NEIGHBOURS: Scope = "n:4"
 
 Keep = Any
 """How many weights stay: int32 `[layers]` for every kernel (layer), one int32 for every kernel
@@ -41,11 +44,17 @@ def keep_counts(sizes: Mapping[str, tuple[int, int]], remaining: float, scope: S
         remaining: fraction of the original weights to keep, in [0, 1]. Always cumulative: rounding
             round after round would drift from it.
         scope: "layer" rounds for every matrix, "kind" for every kernel over its layers, "global"
-            once for the total.
+            once for the total; "output" and "n:4" are as "layer".
 
     Raises:
-        UserError: a cut has more weights than a 32-bit counter holds.
+        UserError: a cut has more weights than a 32-bit counter holds; "n:4" cannot leave that.
     """
+    if scope == NEIGHBOURS and remaining not in (1.0, 0.75, 0.5, 0.25):
+        raise UserError(
+            f"pruning.scope={NEIGHBOURS}: 3, 2 or 1 of four weights stay, so a cut leaves .75, .5"
+            f" or .25 of them, not {remaining:g}; set pruning.schedule=explicit and"
+            " pruning.explicit"
+        )
     cuts = {name: per_matrix for name, (_, per_matrix) in sizes.items()}
     if scope == "kind":
         cuts = {name: layers * per_matrix for name, (layers, per_matrix) in sizes.items()}
@@ -92,7 +101,7 @@ def top_k(scores: Kernels, masks: Masks, keep: Keep, scope: Scope) -> Masks:
         name: jnp.broadcast_to(keep if scope == "global" else keep[name], masks[name].shape[:1])
         for name in names
     }
-    keys = {name: jnp.where(masks[name], _ordered(scores[name]), 0) for name in names}
+    keys = {name: ordered(scores[name], masks[name]) for name in names}
 
     # Two rounds over 16-bit digits instead of one over 32-bit keys: half the memory traffic, which
     # is what a counting pass costs. In the second round a key above (below) the first digit of the
@@ -163,14 +172,16 @@ def unpack(packed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return masks
 
 
-def _ordered(scores: Float[Array, "layers rows columns"]) -> UInt32[Array, "layers rows columns"]:
-    """Map float32 to integers of the same order, none of them zero: that is kept for the pruned."""
+def ordered(
+    scores: Float[Array, "layers rows columns"], standing: Bool[Array, "layers rows columns"]
+) -> UInt32[Array, "layers rows columns"]:
+    """Map float32 to integers of the same order, none of them zero: that is what is pruned."""
     bits = jax.lax.bitcast_convert_type(scores.astype(jnp.float32), jnp.uint32)
     sign = jnp.uint32(1 << 31)
     bits = jnp.where(bits == sign, 0, bits)
     keys = jnp.where(bits < sign, bits | sign, ~bits)
     not_a_number = (bits & ~sign) > 0x7F800000
-    return jnp.where(not_a_number, 1, keys)
+    return jnp.where(standing, jnp.where(not_a_number, 1, keys), 0)
 
 
 def _second_digit(

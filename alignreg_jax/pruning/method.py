@@ -20,6 +20,12 @@ Signals = Mapping[str, Any]
 Penalty = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
 
 GRADIENTS = frozenset({"grad", "grad_abs", "grad_squared", "units_abs", "units_squared"})
+"""Signals that are gradients of the loss over training batches."""
+
+INPUTS = "inputs"
+"""The signal of what every kernel is multiplied by: squares of each input, summed over pieces."""
+
+MEASURED = GRADIENTS | {INPUTS}
 """Signals that cost a pass over training batches."""
 
 
@@ -178,7 +184,7 @@ class Method:
         renews: what is trained of the state starts anew with a cut, and so does its optimiser.
         cut_at: the share of a phase's training that comes before its cut. Above 0 the state learns
             for that cut, and stands still where none is ahead in its phase.
-        needs: signals that `cut` and `order` read: those of `GRADIENTS`, "layernorm".
+        needs: signals that `cut` and `order` read: those of `MEASURED`, "layernorm".
         sizes: (state, hyper, key, rows) -> thresholds of the state, and the size that each row of a
             step trains at, for a method that serves all sizes; None: rows train the whole model.
         order: (kernels, signals, key) -> the state with those thresholds, computed on the host.

@@ -7,7 +7,7 @@ in `REGULARIZERS` and one in `penalties.py`; a name, a row in `PRESETS`.
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 import jax
 from jaxtyping import Array, Key
@@ -17,6 +17,7 @@ from alignreg_jax.pruning import (
     criteria,
     elastic,
     gated_kernels,
+    groups,
     lamp,
     learned,
     lookahead,
@@ -26,7 +27,7 @@ from alignreg_jax.pruning import (
     unit_cuts,
 )
 from alignreg_jax.pruning.kernels import Kernels, Masks
-from alignreg_jax.pruning.method import Method, Signals, State, Weights
+from alignreg_jax.pruning.method import INPUTS, Method, Signals, State, Weights
 
 __all__ = ["CRITERIA", "PRESETS", "REGULARIZERS", "Criterion", "Method", "Weights", "build"]
 
@@ -57,6 +58,9 @@ CRITERIA: dict[str, Criterion] = {
         lambda kernels, signals, key: criteria.saliency(kernels, signals["grad"]),
         frozenset({"grad"}),
     ),
+    "wanda": Criterion(
+        lambda kernels, signals, key: criteria.wanda(kernels, signals[INPUTS]), frozenset({INPUTS})
+    ),
     "lookahead": Criterion(lambda kernels, signals, key: lookahead.lookahead(kernels)),
     "lookahead-residual": Criterion(
         lambda kernels, signals, key: lookahead.lookahead(
@@ -78,6 +82,8 @@ EVERY_CRITERION: Mapping[str, Criterion | unit_criteria.Criterion] = ChainMap(
     cast(dict[str, Any], unit_criteria.CRITERIA), CRITERIA
 )
 """Those of weights, then those of units; rows that are added to either are seen."""
+
+SCOPES = (*get_args(masks.Scope), *unit_cuts.SCOPES)
 
 LEARNED = ("movement", "soft-movement")
 """Criteria whose scores, and with them the masks, are learned; the second by a threshold."""
@@ -135,6 +141,8 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, 
     "lamp": {"pruning.criterion": "lamp", **_GLOBAL, **_PLAIN},
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
+    # What large language models are pruned by: Sun et al. 2024
+    "wanda": {"pruning.criterion": "wanda", "pruning.scope": "output", **_PLAIN},
     # Learned masks: Sanh et al. 2020, Jiang et al. 2023
     "movement": {**_MOVEMENT, **_LAYER, **_PLAIN},
     "movement-global": {**_MOVEMENT, **_GLOBAL, **_PLAIN},
@@ -188,7 +196,7 @@ def build(
 
     Args:
         criterion: a name in `EVERY_CRITERION`.
-        scope: "layer", "global", for learned masks "kind", or for units those of `unit_cuts`.
+        scope: of `masks.Scope`, "kind" for learned masks; or for units those of `unit_cuts`.
         regularizer: a name in `REGULARIZERS`; its weight is `Hyper.regularizer_weight`.
         norm: of the Frobenius distance, "squared" or "norm".
         reduce: of the Frobenius distance over matrices, "sum" or "mean".
@@ -202,7 +210,7 @@ def build(
         UserError: a name that is not in its table, or names that do not go together.
     """
     _check("pruning.criterion", criterion, tuple(EVERY_CRITERION))
-    _check("pruning.scope", scope, ("layer", "global", "kind", *unit_cuts.SCOPES))
+    _check("pruning.scope", scope, SCOPES)
     _check("regularizer.name", regularizer, tuple(REGULARIZERS))
     _check("regularizer.norm", norm, ("squared", "norm"))
     _check("regularizer.reduce", reduce, ("sum", "mean"))
@@ -277,7 +285,7 @@ def _cut(
         if scope == "global":  # with the key of the other scope, both would draw the same weights
             key = jax.random.fold_in(key, 1)
         used = gated_kernels.ranked(kernels, state) if gated else kernels
-        kept = masks.top_k(score(used, {**signals, **state}, key), masks_, keep, scope)
+        kept = groups.top_k(score(used, {**signals, **state}, key), masks_, keep, scope)
         return kept, gated_kernels.renew(state) if gated else state
 
     return cut
@@ -316,6 +324,11 @@ def _check_learned(criterion: str, scope: str, regularizer: str) -> None:
             raise UserError(
                 f"regularizer.name={regularizer}: its gates and pruning.criterion={criterion} would"
                 " both learn what to prune; use one of them"
+            )
+        if scope in ("output", masks.NEIGHBOURS):
+            raise UserError(
+                f"pruning.scope={scope}: masks that are learned compete within layer, global or"
+                " kind"
             )
         if scope != "layer" and criterion == "soft-movement":
             raise UserError(

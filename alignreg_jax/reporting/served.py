@@ -136,10 +136,12 @@ def points(models: Mapping[str, Mapping[str, Any]], shapes: Sequence[str]) -> pd
 
 def front(models: pd.DataFrame, cost: str, score: str) -> list[str]:
     """Who is worth having: nobody costs as little and scores as much, one of them better."""
-    known = models[[cost, score]].dropna()
-    best = known.sort_values([score, cost], ascending=[False, True])
-    cheaper = best[cost] < best[cost].cummin().shift(fill_value=np.inf)
-    return [str(name) for name in best.index[cheaper]]
+    known = models[[cost, score]].dropna().itertuples()
+    found, least = [], np.inf
+    for name, cheap, _ in sorted(known, key=lambda one: (-one[2], one[1])):
+        if cheap < least:
+            found, least = [*found, str(name)], cheap
+    return found
 
 
 def several(runs: Iterable[tuple[str, Path]]) -> list[Part]:
@@ -169,7 +171,7 @@ def several(runs: Iterable[tuple[str, Path]]) -> list[Part]:
     drawn = pd.DataFrame(found).T
     lines: list[dict[str, str | Entry]] = []
     for row, numbers in drawn.iterrows():
-        cells = {name: percent(value / 100) for name, value in numbers.items()}
+        cells = {str(name): percent(value / 100) for name, value in numbers.items()}
         lines.append({"row": str(row), **cells, "deployed": str(len(kept[str(row)]))})
     best = {cost: front(drawn, cost, SCORES[0]) for cost in drawn.columns.drop([*SCORES])}
     note = "Means over the runs that were deployed, in the form that was kept. Nothing is at least"

@@ -19,9 +19,9 @@ import jax
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
+from alignreg_jax.pruning import groups, masks, unit_cuts, zeros
 from alignreg_jax.pruning import kernels as prunable
-from alignreg_jax.pruning import masks, unit_cuts, zeros
-from alignreg_jax.pruning.method import GRADIENTS, Marks
+from alignreg_jax.pruning.method import MEASURED, Marks
 from alignreg_jax.run import assembly, marks, plan
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs
@@ -185,6 +185,8 @@ class Experiment:
         if scope in unit_cuts.SCOPES:
             heads = self._model.config.layers[0].heads
             return unit_cuts.keep_counts(self._shapes, heads, remaining, scope)
+        if scope == masks.NEIGHBOURS:
+            groups.check(self._shapes)
         return masks.keep_counts(prunable.sizes(self._shapes), remaining, scope)
 
     def _begin(self, event: plan.Begin) -> None:
@@ -237,7 +239,7 @@ class Experiment:
 
     def _gradients(self, phase: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """The gradients that a criterion ranks by, and what an event says of them."""
-        if not self.trainer.method.needs & GRADIENTS:
+        if not self.trainer.method.needs & MEASURED:
             return {}, {}
         plans = [self.batches.drawn(phase, seed) for seed in self._seeds]
         by_teacher = self.config.pruning.gradients_on == "text"

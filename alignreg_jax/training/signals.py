@@ -1,4 +1,4 @@
-"""What a criterion wants to know of the data: gradients of the task loss, summed over batches."""
+"""What a criterion wants to know of the data: gradients or inputs, summed over batches."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,12 +14,12 @@ from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import units
 from alignreg_jax.pruning.kernels import KERNELS, Kernels
-from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper
+from alignreg_jax.pruning.method import GRADIENTS, INPUTS, MEASURED, Clock, Hyper
 from alignreg_jax.training import sharding
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.losses import Teacher, cross_entropy
 from alignreg_jax.training.programs import made_once
-from alignreg_jax.training.state import DeviceData, TrainState
+from alignreg_jax.training.state import Batch, DeviceData, TrainState
 from alignreg_jax.training.steps import accumulate, count_targets
 
 Signals = dict[str, dict[str, Array]]
@@ -32,22 +32,21 @@ assert _TERMS.keys() | _UNIT_TERMS.keys() == GRADIENTS
 
 @made_once
 def make_zeros(needs: frozenset[str], heads: int, mesh: Mesh, lift: Lift) -> Callable[..., Any]:
-    """Compile `zeros(kernels)`: sums to start from, float32, for the gradients in `needs`.
+    """Compile `zeros(kernels)`: sums to start from, float32, for the signals in `needs`.
 
     The kernels give the shapes: of one seed, or with a leading axis of several. `heads` is how many
     a layer has.
     """
-    wanted = sorted(needs & GRADIENTS)
+    wanted = sorted(needs & MEASURED)
 
     def one_seed(kernels: dict[str, Array]) -> dict[str, Any]:
-        of_units = units.shapes(kernels, heads)
-        shapes = {name: kernels[name].shape for name in KERNELS}
+        of_units = dict.fromkeys(_UNIT_TERMS, units.shapes(kernels, heads))
+        of_inputs = {INPUTS: {name: kernels[name].shape[:2] for name in KERNELS}}
+        of_weights = {name: kernels[name].shape for name in KERNELS}
+        shapes = {signal: (of_units | of_inputs).get(signal, of_weights) for signal in wanted}
         return {
-            signal: {
-                name: jnp.zeros(shape, jnp.float32)
-                for name, shape in (of_units if signal in _UNIT_TERMS else shapes).items()
-            }
-            for signal in wanted
+            signal: {name: jnp.zeros(shape, jnp.float32) for name, shape in own.items()}
+            for signal, own in shapes.items()
         }
 
     @partial(jax.jit, out_shardings=_shardings(needs, mesh, lift))
@@ -71,7 +70,7 @@ def make_accumulate(
     Adds, for each of the first `count` batches of `rows` `[steps, batch]`, the gradient of the
     batch's mean task loss with respect to the effective kernels: dropout off, no penalty, no
     clipping. Every batch counts the same, in however many microbatches it is computed. `sums` is
-    donated.
+    donated. Of inputs, the squares over all real pieces.
 
     With a `teacher` the label of a row is what that says, and rows need none of their own. Not its
     probabilities: before the first cut the model is its own teacher, and the gradient of their
@@ -96,10 +95,17 @@ def make_accumulate(
         clock = replace(clock, step=state.step)
         used = effective(kernels, state.masks, state.method, hyper, clock, None, False)
 
-        def loss(used: Kernels, rows: Array, key: Array) -> Array:
-            batch = jax.lax.with_sharding_constraint(
+        def batch_of(rows: Array) -> Batch:
+            return jax.lax.with_sharding_constraint(
                 data.batch(rows, length, model.config.pad_token_id), batch_sharding
             )
+
+        def squares(used: Kernels, rows: Array, key: Array) -> dict[str, Array]:
+            batch = batch_of(rows)
+            return xlmr.input_squares(model, prunable.merge(used, rest), batch.ids, batch.lengths)
+
+        def loss(used: Kernels, rows: Array, key: Array) -> Array:
+            batch = batch_of(rows)
             params = prunable.merge(used, rest)
             logits = xlmr.logits(model, params, batch.ids, batch.lengths)
             labels, weights = batch.labels, batch.weights
@@ -110,20 +116,25 @@ def make_accumulate(
 
         def body(index: Array, sums: Signals) -> Signals:
             # In the microbatches of training: what fits in memory there fits here
-            _, gradients = accumulate(
-                jax.value_and_grad(loss), used, rows[index], state.key, accumulation
-            )
-            counts = count_targets(data, rows[index], length)
+            terms = {}
+            if INPUTS in sums:
+                terms[INPUTS] = accumulate(squares, used, rows[index], state.key, accumulation)
+            if needs & GRADIENTS:
+                terms |= gradients_of(rows[index])
+            return jax.tree.map(jnp.add, sums, terms)
+
+        def gradients_of(rows: Array) -> Signals:
+            _, gradients = accumulate(jax.value_and_grad(loss), used, rows, state.key, accumulation)
+            counts = count_targets(data, rows, length)
             targets = counts.labelled if teacher is None else counts.taught
             gradients = {name: gradients[name] / targets for name in KERNELS}
             gates = units.importance(used, gradients, heads) if needs & _UNIT_TERMS.keys() else {}
-            terms = {
+            return {
                 signal: jax.tree.map(_UNIT_TERMS[signal], gates)
                 if signal in _UNIT_TERMS
                 else jax.tree.map(_TERMS[signal], gradients)
-                for signal in sums
+                for signal in needs & GRADIENTS
             }
-            return jax.tree.map(jnp.add, sums, terms)
 
         return jax.lax.fori_loop(0, count, body, sums)
 
@@ -153,9 +164,11 @@ def make_accumulate(
 
 
 def _shardings(needs: frozenset[str], mesh: Mesh, lift: Lift) -> dict[str, Any]:
-    """Where the sums of each signal are: with the kernels; those of units everywhere."""
-    everywhere = dict.fromkeys(units.UNITS, NamedSharding(mesh, sharding.REPLICATED))
+    """Where the sums of each signal are: with the kernels; of units and inputs everywhere."""
+    everywhere = NamedSharding(mesh, sharding.REPLICATED)
+    of_units, of_inputs = (dict.fromkeys(names, everywhere) for names in (units.UNITS, KERNELS))
+    small = {**dict.fromkeys(_UNIT_TERMS, of_units), INPUTS: of_inputs}
     return {
-        signal: lift.shardings(everywhere if signal in _UNIT_TERMS else sharding.for_kernels(mesh))
-        for signal in needs & GRADIENTS
+        signal: lift.shardings(small.get(signal, sharding.for_kernels(mesh)))
+        for signal in needs & MEASURED
     }

@@ -23,7 +23,7 @@ from alignreg_jax.models.xlmr import Params, XlmrModel
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.pruning.method import GRADIENTS, Clock, Hyper, Marks, Method, Weights
+from alignreg_jax.pruning.method import MEASURED, Clock, Hyper, Marks, Method, Weights
 from alignreg_jax.support import processes
 from alignreg_jax.training import optimizers, sharding, signals, states, steps
 from alignreg_jax.training.lifting import Lift
@@ -245,7 +245,7 @@ class Trainer:
         self._traced_hyper = self.place(jax.tree.map(np.float32, replace(self._hyper, **hyper)))
 
     def gradients(self, *plans: Sequence[Dispatch], by_teacher: bool = False) -> dict[str, Any]:
-        """The gradient signals that the method needs, summed over the batches of each seed's plan.
+        """What the method needs of the data, summed over the batches of each seed's plan.
 
         The plans are of one sequence of shapes. `by_teacher` takes what the teacher says as
         labels.
@@ -254,7 +254,7 @@ class Trainer:
             NonFiniteLoss: a sum is not finite; a ranking by it would be one of NaN.
             ValueError: `by_teacher` without a teacher.
         """
-        if not self.method.needs & GRADIENTS:
+        if not self.method.needs & MEASURED:
             return {}
         said = None
         if by_teacher:
@@ -276,7 +276,7 @@ class Trainer:
         for signal, kernels in processes.fetch(_are_finite(sums)).items():
             if wrong := [name for name, finite in kernels.items() if not finite]:
                 raise NonFiniteLoss(
-                    f"the gradients that rank weights for pruning ({signal}) are not finite in "
+                    f"the sums that rank weights for pruning ({signal}) are not finite in "
                     f"{', '.join(wrong)}, after step {self._step}"
                 )
         return sums

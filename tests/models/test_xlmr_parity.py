@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -89,6 +91,41 @@ def keys(case):
 def test_live_torch_outputs(case, head, tmp_path):
     case = type(case)(**{**vars(case), "head": head})
     assert_close(case, our_outputs(case, tmp_path), torch_outputs(case))
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("options", [{}, {"remat": True}, {"unroll": 2}])
+def test_squares_of_inputs_are_those_that_pytorch_multiplies(tmp_path, options):
+    import torch
+    from transformers import XLMRobertaConfig, XLMRobertaModel
+
+    case = CASES["base"]
+    loaded = checkpoints.load(write_folder(case, tmp_path), head=case.head, labels=NAMES, seed=0)
+    model = xlmr.XlmrModel(loaded.config, case.head, LABELS, **options)
+    ids, lengths, _ = batch(case)
+    found = jax.jit(partial(xlmr.input_squares, model))(loaded.params, ids, lengths)
+    theirs = XLMRobertaModel(XLMRobertaConfig(**case.config), add_pooling_layer=False).eval()
+    state = {n.removeprefix("roberta."): v for n, v in checkpoint(case).items()}
+    state = {n: torch.from_numpy(v) for n, v in state.items() if not n.startswith("classifier")}
+    theirs.load_state_dict(state, strict=True)
+    valid = torch.arange(ids.shape[1]) < torch.from_numpy(lengths)[:, None]
+    places = {
+        **{f"attention/{name}": f"attention.self.{name}" for name in ("query", "key", "value")},
+        **{"attention/output": "attention.output.dense", "intermediate": "intermediate.dense"},
+        "output": "output.dense",
+    }
+    assert found.keys() == places.keys()
+    seen = {}
+    for index, layer in enumerate(theirs.encoder.layer):
+        for name, place in places.items():
+            layer.get_submodule(place).register_forward_pre_hook(
+                lambda _, given, at=(name, index): seen.update({at: given[0][valid]})
+            )
+    theirs(torch.from_numpy(ids).long(), attention_mask=valid.long())
+    for (name, index), inputs in seen.items():
+        expected = inputs.detach().double().square().sum(0).numpy()
+        np.testing.assert_allclose(found[name][index], expected, rtol=1e-4, err_msg=name)
+    assert len(seen) == 6 * case.num_hidden_layers
 
 
 def test_stored_torch_outputs_with_rematerialisation(tmp_path):

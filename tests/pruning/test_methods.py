@@ -28,12 +28,14 @@ TABLE_1 = (
     " frobenius-mbp"
 ).split()
 STRUCTURED = [f"structured-{name}" for name in ("taylor", "fisher", "magnitude", "random")]
+PEERS = ["wanda"]
 LEARNED = ["movement", "movement-global", "soft-movement", "smp-l", "smp-s"]
 CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 
 
 def test_presets_have_the_names_of_table_1():
-    assert list(methods.PRESETS) == TABLE_1 + LEARNED + STRUCTURED + ["elastic"] + CONTROLS
+    others = PEERS + LEARNED + STRUCTURED + ["elastic"] + CONTROLS
+    assert list(methods.PRESETS) == TABLE_1 + others
     assert {name for name, row in methods.PRESETS.items() if "pruning.steps" in row} == {"none"}
     assert methods.PRESETS["none"]["pruning.steps"] == 0
 

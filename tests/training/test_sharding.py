@@ -21,10 +21,12 @@ from training_cases import (
     train,
 )
 
+from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.xlmr import XlmrConfig
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import Weights
+from alignreg_jax.pruning.methods import build
 from alignreg_jax.training import sharding, steps
 from alignreg_jax.training.checkpointing import Checkpoints, Position
 from alignreg_jax.training.lifting import Lift
@@ -116,6 +118,17 @@ def test_random_masks_equal_one_device_bitwise(cut):
     ours = cut(LAYOUTS["mixed"], "random")
     assert_same_masks(ours, cut(SINGLE, "random"))
     assert any((ours["global"][name] != cut(SINGLE)["global"][name]).any() for name in KERNELS)
+
+
+def test_squares_of_inputs_equal_one_device():
+    wanda = build(criterion="wanda", scope="output")
+    plan = [Dispatch(LENGTH, batches(0, 2))]
+    ours, one = (
+        make_trainer(layout=layout, method_=wanda).gradients(plan)["inputs"]
+        for layout in (LAYOUTS["mixed"], SINGLE)
+    )
+    for name in KERNELS:
+        np.testing.assert_allclose(ours[name], one[name], rtol=1e-5, err_msg=name)
 
 
 def assert_same_masks(ours, one):

@@ -112,6 +112,27 @@ def test_signals_of_units_are_the_gradients_of_their_gates():
             np.testing.assert_allclose(found[signal][kind], expected, rtol=0, atol=1e-5 * scale)
 
 
+@pytest.mark.parametrize("parts", [1, 2])
+def test_signals_of_inputs_are_squares_over_real_pieces(parts):
+    """Of what a layer takes in, by its hidden states; test_xlmr_parity.py has the other kernels."""
+    wanda = build(criterion="wanda", scope="output")
+    plan = [*PLAN, Dispatch(LENGTH, np.array([[40, 41, 42, -1, -1, -1, -1, -1]], np.int32))]
+    trainer = make_trainer(method_=wanda, accumulation=parts)
+    found = trainer.gradients(plan)
+    assert found.keys() == {"inputs"}
+    encoded, expected = rows(), 0
+    for numbers in np.concatenate([batch for part in plan for batch in part.rows]):
+        if numbers >= 0:
+            lengths = encoded.lengths[[numbers]]
+            ids = jnp.asarray(padded([numbers], int(lengths[0])))
+            params, lengths = trainer.state.params, jnp.asarray(lengths)
+            states = xlmr.hidden_states(model(), params, ids, lengths)
+            expected += np.sum(np.square(states[:-1]), axis=(1, 2))
+    for name in ("query", "key", "value"):
+        value = found["inputs"][f"attention/{name}"]
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
 def test_a_teacher_says_the_labels():
     """What it says of rows stands for labels, of which they need none; its probabilities do not."""
     plain, taught = make_trainer(method_=greedy()), make_trainer(method_=greedy())
