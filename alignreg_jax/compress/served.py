@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -181,15 +180,19 @@ def of_folder(
         raise UserError(f"{unread[0]}: is not read; rows are of <language>.test.jsonl")
     if not paths:
         raise UserError(f"--data={folder}: has no <language>.test.jsonl")
-    read = partial(_split, head=head, labels=labels, listed=jsonl.read_labels(folder))
-    asked = {name: draw(read(paths[name]), rows) for name in _chosen(paths, languages)}
+    read = {name: _rows(paths[name], head) for name in _chosen(paths, languages)}
+    train = listing.files.get(("en", "train"))
+    training = None if train is None else _rows(train, head)
+    whole = [*read.values(), *([] if training is None else [training])]
+    numbers = _numbers(whole, labels, jsonl.read_labels(folder))
+    asked = {name: draw(_split(found, head, labels, numbers), rows) for name, found in read.items()}
     more: dict[str, Any] = {"pooling": pooling}
     if config is not None:
         task = tasks.get_task(config.task.name)
         more["max_length"] = config.task.max_length or task.max_length
         more["stripped"] = config.task.strip_space_marker
-    if train := listing.files.get(("en", "train")):
-        return Served(asked, {"training": read(train)}, **more)
+    if training is not None:
+        return Served(asked, {"training": _split(training, head, labels, numbers)}, **more)
     return Served(asked, asked, beside=False, **more)
 
 
@@ -214,42 +217,56 @@ def _chosen(there: Collection[str], languages: Sequence[str]) -> list[str]:
     return sorted(languages or there, key=lambda name: (name != "en", name))
 
 
-def _split(
-    path: Path, *, head: Head | None, labels: Sequence[str], listed: Sequence[str] | None
-) -> Split:
-    """A file's rows; one without a label, or a word of it, has -1.
+def _rows(path: Path, head: Head | None) -> Rows:
+    """A file's rows; without a head their labels are passed over."""
+    if head == "token":
+        return jsonl.read_tokens(path, labelled=None)
+    return jsonl.read(path, pair=None, labelled=False if head is None else None)
 
-    Labels that are numbers are names of the model's if all of them are and the data have no names
-    of their own; else they are places in the list of names, as in training.
+
+def _numbers(
+    files: Sequence[Rows], labels: Sequence[str], listed: Sequence[str] | None
+) -> dict[str, int]:
+    """The label of the model that each number in the files stands for.
+
+    They are names of the model's if all of them are, in all files, and the data have no names of
+    their own; else they are places in the list of names, as in training.
 
     Args:
-        path: of the file.
-        head: of the model.
+        files: of all languages.
         labels: of the model.
         listed: of the data, where labels are numbers; None: the model's.
     """
-    of_words = head == "token"
+    places = {name: place for place, name in enumerate(labels)}
+    given = {name for found in files if found.numbered for _, name in _given(found)}
+    if listed is None and given <= {*labels, ""}:
+        return places
+    spelt = enumerate(labels if listed is None else listed)
+    return {str(number): places[name] for number, name in spelt if name in places}
+
+
+def _split(
+    found: Rows, head: Head | None, labels: Sequence[str], numbers: Mapping[str, int]
+) -> Split:
+    """A file's rows; one without a label, or a word of it, has -1.
+
+    Args:
+        found: in the file.
+        head: of the model.
+        labels: of the model.
+        numbers: which of them each number stands for (`_numbers`).
+    """
     if head is None:
-        bare = jsonl.read(path, pair=None, labelled=False)
-        unknown = np.full(len(bare.text_a), -1, np.int32)
-        return _once(Split(bare.text_a, bare.text_b, unknown, str(path)))
-    found: Rows = (
-        jsonl.read_tokens(path, labelled=None)
-        if of_words
-        else jsonl.read(path, pair=None, labelled=None)
-    )
+        unknown = np.full(len(found.text_a), -1, np.int32)
+        return _once(Split(found.text_a, found.text_b, unknown, found.origin))
+    known = numbers if found.numbered else {name: place for place, name in enumerate(labels)}
+    places = {**known, "": -1}
     given = _given(found)
-    numbers = {name: number for number, name in enumerate(labels)}
-    named = listed is None and {name for _, name in given} <= {*labels, ""}
-    if found.numbered and not named:
-        spelt = labels if listed is None else listed
-        numbers = {str(row): numbers[name] for row, name in enumerate(spelt) if name in numbers}
-    numbers[""] = -1
     for row, name in given:
-        if name not in numbers:
+        if name not in places:
             raise UserError(f"{found.where(row)}: the model has no label {name!r}")
-    read = np.array([numbers[name] for _, name in given], np.int32)
-    return Split(found.text_a, found.text_b, read, str(path))
+    read = np.array([places[name] for _, name in given], np.int32)
+    return Split(found.text_a, found.text_b, read, found.origin)
 
 
 def _once(split: Split) -> Split:

@@ -35,6 +35,13 @@ def test_labels_of_a_model_may_be_digits(tmp_path, given, names, found):
     assert read(tmp_path, *numbered(*given), labels=("1", "2", "3"), names=names) == found
 
 
+@pytest.mark.parametrize("other", ["de.test.jsonl", "en.train.jsonl"])
+def test_digits_mean_the_same_in_all_files(tmp_path, other):
+    text = "".join(json.dumps(row) + "\n" for row in numbered(0, 1))
+    (tmp_path / other).write_text(text)  # 0 is no name, so all are places
+    assert read(tmp_path, *numbered(1, 2), labels=("1", "2", "3")) == [1, 2]
+
+
 def test_a_number_that_is_neither_name_nor_place_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"en\.test\.jsonl:2: the model has no label '4'"):
         read(tmp_path, *numbered(1, 4), labels=("1", "2", "3"))
