@@ -9,7 +9,7 @@ from ml_collections import ConfigDict, config_dict
 
 from alignreg_jax.config.fields import ExperimentConfig
 from alignreg_jax.config.paths import plain_type
-from alignreg_jax.data import folders
+from alignreg_jax.data import folders, guess
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 
@@ -97,7 +97,7 @@ def own_config(folder: str = "") -> ConfigDict:
         path = Path(folder).expanduser()
         config.task.data_dir = folder
         if path.is_dir():
-            config.task.name = folders.task_of(path)
+            config.task.name = guess.task_of(path)
         if path.is_dir() and folders.has_unlabelled(path):
             config.distill.text = "data"
             config.pruning.epochs_per_step = 4  # each is half text, and twice as long

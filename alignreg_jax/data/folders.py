@@ -7,12 +7,10 @@ Nothing that looks like a language's data is passed over without a word: a forgo
 be missing from every table, and nobody would see it.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from alignreg_jax.data import lines
 from alignreg_jax.errors import UserError
 
 Key = tuple[str, str]
@@ -177,32 +175,7 @@ def _inside(folder: Path) -> list[tuple[Key | None, Path]]:
     return found
 
 
-_LOOKED_AT = 100  # rows, and more where none of them has a tag other than O
-_OF_SPANS = ("B-", "I-", "E-", "S-")
-
-
 def has_unlabelled(folder: Path) -> bool:
     """Whether there is text without labels, or what looks like it and is then refused."""
     forms = (_UNLABELLED, _LIKE_UNLABELLED)
     return any(form.fullmatch(name) for name in _names(folder) for form in forms)
-
-
-def task_of(folder: Path) -> str:
-    """Which task reads the English training rows, by the first of them that tell.
-
-    Of tags that are numbers the names in labels.json tell. What cannot be read is "folder"; that
-    task then says what is wrong.
-    """
-    tags: set[object] = set()
-    try:
-        for count, (_, line) in enumerate(lines.rows(listing(folder).files["en", "train"])):
-            if count >= _LOOKED_AT and tags != {"O"}:
-                break
-            row = json.loads(line)
-            tags.update(row["tags"] if "tokens" in row else ())
-        if any(type(tag) is int for tag in tags) and (folder / LABELS).exists():
-            tags.update(json.loads((folder / LABELS).read_bytes()))
-    except (OSError, UserError, KeyError, TypeError, ValueError, RecursionError):
-        return "folder"
-    spans = any(str(tag).startswith(_OF_SPANS) for tag in tags)
-    return ("tokens" if spans else "pos_tags") if tags else "folder"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from alignreg_jax.config import own_config, resolve
-from alignreg_jax.data import folders
+from alignreg_jax.data import folders, guess
 
 
 def rows(path, *made):
@@ -73,7 +73,7 @@ def test_what_is_no_folder_is_left_to_who_reads_it(tmp_path, name):
 
 def test_damaged_rows_are_left_to_who_reads_them(tmp_path):
     (tmp_path / "en.train.jsonl").write_bytes(b"\xff\n")
-    assert folders.task_of(tmp_path) == "folder"
+    assert guess.task_of(tmp_path) == "folder"
     for row in ('{"tokens": 3}', '{"tokens": ["a"], "tags": ' + 100_000 * "["):
         (tmp_path / "en.train.jsonl").write_text(row)
-        assert folders.task_of(tmp_path) == "folder"
+        assert guess.task_of(tmp_path) == "folder"
