@@ -16,9 +16,12 @@ came back from no cut to 10 % in so few steps (docs/results/distillation_demo).
 
 `:weights` is one seed of one method with the teacher's share at .9 and .5, of all rows or of text
 alone (with --config.tasks=slots on the other task). `:slots` is two methods on tags of words.
-`:amounts` is one method with 10, 30, 60 and all sentences of each language. `:tags` is two methods
-on longer rows of a folder of yours, 640 of them, with <lang>.unlabelled.jsonl beside the labelled
-files: give base.task.data_dir, and as base.model.name_or_path an encoder with its vocabulary.
+`:amounts` is one method with 10, 30, 60 and all sentences of each language. `:tags` and `:topics`
+are two methods on longer rows of another kind, 640 of them: what words of GNOME's help are, and
+what its paragraphs are about, in all languages there are. They are built by
+
+    python tools/build_help_data.py runs/help
+    python tools/build_demo_encoder.py runs/help runs/help_encoder --limit 0
 
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
@@ -32,7 +35,8 @@ Of movement and smp-s, which end at chance in so few steps, one or two seeds wer
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
-ARGUMENTS = ("slots", "tags", "amounts", "weights")
+ARGUMENTS = ("slots", "tags", "topics", "amounts", "weights")
+OF_HELP = {"tags": "tokens", "topics": "folder"}
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")
 TEACHER = "@distill.teacher=dense"
 TEXT = f"{TEACHER}@distill.text=data@pruning.epochs_per_step=2"
@@ -60,11 +64,12 @@ def get_config(arg: str = ""):
     elif arg == "weights":
         methods, settings = METHODS[:1], ("", *WEIGHTS)
     config.methods = tuple(method + setting for method in methods for setting in settings)
-    config.tasks = ("slots",) if arg in ("slots", "tags") else ("intents",)
+    config.tasks = ({"slots": "slots", **OF_HELP}.get(arg, "intents"),)
     config.seeds = (5,) if arg == "weights" else (0, 1, 2, 3, 4)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
-    if arg == "tags":
-        config.base.task.source = "folder"
+    if arg in OF_HELP:
+        config.base.task.source, config.base.task.data_dir = "folder", f"runs/help/{arg}"
+        config.base.model.name_or_path = "runs/help_encoder"
         config.base.task.train_examples = 640
         config.base.train.batch_size = 16
         config.base.eval.languages = ()  # all there are
