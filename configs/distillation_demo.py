@@ -20,8 +20,8 @@ alone (with --config.tasks=slots on the other task). `:slots` is two methods on 
 are two methods on longer rows of another kind, 640 of them: what words of GNOME's help are, and
 what its paragraphs are about, in all languages there are. They are built by
 
-    python tools/build_help_data.py runs/help
-    python tools/build_demo_encoder.py runs/help runs/help_encoder --limit 0
+    python tools/build_help_data.py help_data
+    python tools/build_demo_encoder.py help_data help_encoder --limit 0
 
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
@@ -68,8 +68,8 @@ def get_config(arg: str = ""):
     config.seeds = (5,) if arg == "weights" else (0, 1, 2, 3, 4)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
     if arg in OF_HELP:
-        config.base.task.source, config.base.task.data_dir = "folder", f"runs/help/{arg}"
-        config.base.model.name_or_path = "runs/help_encoder"
+        config.base.task.source, config.base.task.data_dir = "folder", f"help_data/{arg}"
+        config.base.model.name_or_path = "help_encoder"
         config.base.task.train_examples = 640
         config.base.train.batch_size = 16
         config.base.eval.languages = ()  # all there are

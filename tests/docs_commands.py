@@ -54,6 +54,7 @@ NOT_RUN = {
     "python served/predict.py": "is written by the command before; tests/compress runs it",
     "python -m alignreg_jax.sweeping.settings": "needs the results of a sweep; tests/reporting has",
     "python tools/build_demo_encoder.py": "builds an encoder, which takes minutes",
+    "python tools/build_help_data.py": "downloads packages; tests/data/test_help_data.py has pages",
 }
 """How a command begins -> why it is not run here."""
 
@@ -129,12 +130,18 @@ def build(folder: Path) -> dict[str, Path]:
     rows = [
         f"{language}.{split}" for language in ("en", "de", "th", "zh") for split in ("dev", "test")
     ]
+    texts = '{"text": "a b", "label": "x"}\n{"text": "c", "label": "y"}\n'
+    spans = '{"tokens": ["a", "b"], "tags": ["B-X", "O"]}\n'
     for name, row in (
-        ("data", '{"text": "a b", "label": "x"}\n{"text": "c", "label": "y"}\n'),
-        ("ner", '{"tokens": ["a", "b"], "tags": ["B-X", "O"]}\n'),
+        ("data", texts),
+        ("ner", spans),
         ("ud_pos", '{"tokens": ["a", "b"], "tags": ["X", "Y"]}\n'),
+        ("help_data/topics", texts),
+        ("help_data/tags", spans),
     ):
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
+        if "help" in name:
+            (folder / name / "de.unlabelled.txt").write_text("b c a\n" * 2)
         for split in ("en.train", *rows):
             # So many in training that a run is longer than its warm-up
             (folder / name / f"{split}.jsonl").write_text(row * (200 if "train" in split else 1))
@@ -146,7 +153,8 @@ def build(folder: Path) -> dict[str, Path]:
     hub = folder / "hub"
     encoder = hub / "FacebookAI/xlm-roberta-base"
     tiny.write_encoder(encoder, ["a", "b", "c"], positions=258)
-    (folder / "ud_encoder").symlink_to(encoder)
+    for name in ("ud_encoder", "help_encoder"):
+        (folder / name).symlink_to(encoder)
     found = {"FacebookAI/xlm-roberta-base": encoder}
     for name in ("xnli", "pawsx"):
         found[str(get_task(name).hub_id)] = _parquet(hub / name, name)

@@ -1,10 +1,10 @@
 """Build two tasks out of GNOME's help, in up to 40 languages: what a text is about, and its tags.
 
-    python tools/build_help_data.py runs/help             # apt-get downloads Debian's packages
-    python tools/build_help_data.py runs/help --debs DIR  # from *.deb files that are there already
+    python tools/build_help_data.py help_data             # apt-get downloads Debian's packages
+    python tools/build_help_data.py help_data --debs DIR  # from *.deb files that are there already
 
-runs/help/topics: paragraphs of GNOME's user guide, labelled with what their page is about (network,
-printing, files and so on). runs/help/tags: sentences of eight programs' help whose words are tagged
+help_data/topics: paragraphs of GNOME's user guide, labelled with what their page is about (network,
+printing, files and so on). help_data/tags: sentences of eight programs' help whose words are tagged
 as parts of a window, keys, programs and code. English alone has training rows; every other language
 has rows of the same numbers as test and dev, and text without labels from the pages that English is
 trained on. A page is in one split only, and so is a text. What a language leaves in English is out.

@@ -185,7 +185,7 @@ def test_lambda_demo_searches_both_penalties_alike(shipped):
     assert 1 in map(round, weights["cosine"])
 
 
-@pytest.mark.parametrize("arg", ["", ":slots", ":tags", ":amounts"])
+@pytest.mark.parametrize("arg", ["", ":slots", ":tags", ":topics", ":amounts"])
 def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
     runs = plan(shipped(f"distillation_demo.py{arg}"))
     settings = {run.config.distill for run in runs}
