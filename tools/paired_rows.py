@@ -32,15 +32,20 @@ def main() -> None:
     means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()
     for at, method, fields, *found in means.reset_index().itertuples(index=False):
         print(f"  {100 * at:3.0f} %  {' '.join(map('{:5.1f}'.format, found))}  {method}{fields}")
-    print("\nPairs: mean difference of the zero-shot mean, in points, and how many are above 0")
+    print("\nPairs: difference of the zero-shot mean in points, mean and deviation; how many are above 0")
     plain = runs[runs.fields == ""].drop(columns="fields")
     pairs = runs[runs.fields != ""].merge(plain, on=["method", "seed", "at"])
     pairs["apart"] = pairs.mean_of_others_x - pairs.mean_of_others_y
     pairs["above"] = pairs.apart > 0
     found = pairs.groupby(["at", "fields"], sort=False)
-    found = found.agg(mean=("apart", "mean"), above=("above", "sum"), of=("above", "size"))
-    for at, fields, mean, above, of in found.reset_index().itertuples(index=False):
-        print(f"  {100 * at:3.0f} %  {mean:+.1f}  {above} of {of}  {fields}")
+    found = found.agg(
+        mean=("apart", "mean"),
+        spread=("apart", "std"),
+        above=("above", "sum"),
+        of=("above", "size"),
+    )
+    for at, fields, mean, spread, above, of in found.reset_index().itertuples(index=False):
+        print(f"  {100 * at:3.0f} %  {mean:+.1f}  {spread:4.1f}  {above} of {of}  {fields}")
 
 
 def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -271,7 +271,7 @@ def test_defaults_stay_defaults():
 # tests/sweeping resolves these
 SWEEPS = (
     "table1", "table1_demo", "lambda_demo", "tags_demo", "distillation_demo", "continuum_demo",
-    "structured_demo", "settings_demo",
+    "structured_demo", "study", "settings_demo",
 )  # fmt: skip
 OF_RUNS = sorted(path for path in CONFIGS.glob("*.py") if path.stem not in SWEEPS)
 

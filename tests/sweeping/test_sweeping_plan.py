@@ -205,6 +205,17 @@ def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
     assert steps == {(640, 160, 160)}
 
 
+def test_the_study_gives_all_rows_the_same_steps(shipped):
+    runs = plan(shipped("study.py"))
+    assert len(runs) == 30 * 4 * 5
+    assert len({run.config.distill.weight for run in runs}) == 1
+    for run in runs:
+        config = run.config
+        rows = config.task.train_examples
+        phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
+        assert phases.total_steps - (phases.steps(0) if phases.restarts else 0) == 640, run.name
+
+
 def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
     runs = {run.row: run.config for run in plan(shipped("continuum_demo.py"))}
     weights = [c.regularizer.weight for c in runs.values() if c.regularizer.name == "frobenius"]

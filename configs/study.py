@@ -1,0 +1,62 @@
+"""What keeps the languages: every way of pruning, without a teacher, with one on English, on text.
+
+    python tools/build_help_data.py help_data
+    python tools/build_demo_encoder.py help_data help_encoder --limit 0
+    python -m alignreg_jax.sweep --config configs/study.py --shard 1/4
+
+Ten ways of pruning at 31 and 10 % of the encoder's weights, on four tasks: voice commands (intents,
+slots: ten languages) and GNOME's help (topics, tags: all languages that have 100 rows). Settings as
+in configs/distillation_demo.py, 640 steps for every row. What is asked of it, and how it is tested,
+was written down before the first run: docs/results/study/README.md.
+
+Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
+/proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
+
+Hardware: 2 CPU cores; 600 runs of 5 minutes on one of them, 25 hours on both. They go on where they
+stopped, and --shard divides them. Not run yet.
+"""
+
+from alignreg_jax.errors import UserError
+from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
+
+CUT = (
+    *("l2-mbp", "frobenius-mbp", "cosine-mbp", "gradient-mbp", "wanda", "movement", "smp-s"),
+    *("structured-taylor", "structured-fisher"),
+)
+LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
+TEACHER, TEXT = "@distill.teacher=dense", "@distill.text=data"
+
+
+def elastic(setting: str) -> str:
+    """One training for both sizes, as long as the three phases of the others."""
+    epochs = 6 if TEXT in setting else 12
+    sizes = ",".join(f"{size:.4g}" for size in (1, *LEFT[1:]))
+    return f"elastic@pruning.sizes=({sizes}){setting}@pruning.epochs_per_step={epochs}"
+
+
+def of_help(task: str, kind: str) -> str:
+    """A task on help_data, with the encoder that has its pieces; fewer and longer rows a step."""
+    return (
+        f"{kind}@task.source=folder@task.data_dir=help_data/{task}"
+        "@model.name_or_path=help_encoder@task.train_examples=640@train.batch_size=16"
+        "@eval.examples=100@eval.languages=()"
+    )
+
+
+def get_config(arg: str = ""):
+    if arg:
+        raise UserError(f"--config: unknown argument :{arg}; there is none")
+    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
+    config.base.pruning.steps, config.base.pruning.explicit = len(LEFT), LEFT
+    config.base.model.dtype = "bfloat16"
+    config.base.eval.examples = 200
+    settings = ("", TEACHER, TEACHER + TEXT)
+    config.methods = tuple(
+        f"{method}{setting}{'@pruning.epochs_per_step=2' if TEXT in setting else ''}"
+        for method in CUT
+        for setting in settings
+    ) + tuple(map(elastic, settings))
+    config.tasks = ("intents", "slots", of_help("topics", "folder"), of_help("tags", "tokens"))
+    config.seeds = (0, 1, 2, 3, 4)
+    config.remaining = LEFT[1:]
+    return config
