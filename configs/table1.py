@@ -29,7 +29,9 @@ def get_config(arg: str = ""):
     config = default_config(paper_config(TASKS[0], arg))
     # Table 1's rows, learned masks, then controls; whole units have tables of their own
     config.methods = tuple(
-        name for name in PRESETS if not name.startswith(("structured-", "elastic", "wanda"))
+        name
+        for name in PRESETS
+        if not name.startswith(("structured-", "elastic", "wanda", "sparsegpt"))
     )
     config.tasks = TASKS
     config.base.task.source = "folder"

@@ -29,7 +29,9 @@ def get_config(arg: str = ""):
     config.base.eval.examples = 200
     # Table 1's rows, learned masks, then controls; whole units have tables of their own
     config.methods = tuple(
-        name for name in PRESETS if not name.startswith(("structured-", "elastic", "wanda"))
+        name
+        for name in PRESETS
+        if not name.startswith(("structured-", "elastic", "wanda", "sparsegpt"))
     )
     config.tasks = ("intents",)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])

@@ -32,7 +32,7 @@ def main() -> None:
     means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()
     for at, method, fields, *found in means.reset_index().itertuples(index=False):
         print(f"  {100 * at:3.0f} %  {' '.join(map('{:5.1f}'.format, found))}  {method}{fields}")
-    print("\nPairs: difference of the zero-shot mean in points, mean and deviation; how many are above 0")
+    print("\nPairs: difference of the zero-shot mean: mean, deviation, how many above 0")
     plain = runs[runs.fields == ""].drop(columns="fields")
     pairs = runs[runs.fields != ""].merge(plain, on=["method", "seed", "at"])
     pairs["apart"] = pairs.mean_of_others_x - pairs.mean_of_others_y

@@ -239,6 +239,11 @@ def validate(config: Any) -> None:
             )
         if not config.train.score_learning_rate:
             raise UserError("train.score_learning_rate=0: the gates would never be learned")
+    if config.pruning.keep_zeros and config.pruning.criterion == "sparsegpt":
+        raise UserError(
+            "pruning.keep_zeros: pruning.criterion=sparsegpt counts by blocks of inputs, so it"
+            " cannot count weights that are zero already"
+        )
     if config.pruning.keep_zeros and config.pruning.scope not in ("layer", "global"):
         raise UserError(
             f"pruning.keep_zeros: pruning.scope={config.pruning.scope} counts by units or groups,"

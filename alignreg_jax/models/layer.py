@@ -16,27 +16,31 @@ from alignreg_jax.models import dropout, pointwise
 from alignreg_jax.models.architecture import LayerSizes, XlmrConfig
 from alignreg_jax.models.attention import attend
 from alignreg_jax.models.elastic import LayerTau, gate, present
-from alignreg_jax.models.products import times
+from alignreg_jax.models.products import einsum, times
 
-INPUTS = "inputs"
-"""Collection in which a layer leaves, where it is asked for, what its kernels are multiplied by."""
+SQUARES, PRODUCTS = "squares", "products"
+"""Collections in which a layer leaves, where asked, what its kernels are multiplied by: the squares
+of each input, and the products of all with one another, summed over the real pieces of a batch."""
 
 # How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
 Attention = Literal["einsum", "xla", "cudnn"]
 
 
-def leave_squares(
+def leave_inputs(
     module: nn.Module,
     name: str,
     inputs: Float[Array, "batch length units"],
     lengths: Int[Array, " batch"],
 ) -> None:
-    """Leave the squares of each input, summed over the real pieces of a batch, in float32."""
-    if not module.is_mutable_collection(INPUTS):
+    """Leave `SQUARES` or `PRODUCTS` of what a kernel is multiplied by, in float32, where asked."""
+    wanted = [each for each in (SQUARES, PRODUCTS) if module.is_mutable_collection(each)]
+    if not wanted:
         return
     valid = jnp.arange(inputs.shape[1])[None] < lengths[:, None]
-    squares = jnp.square(jnp.where(valid[:, :, None], inputs.astype(jnp.float32), 0))
-    module.put_variable(INPUTS, name, jnp.sum(squares, axis=(0, 1)))
+    real = jnp.where(valid[:, :, None], inputs.astype(jnp.float32), 0)
+    for each in wanted:
+        terms = "blu,blu->u" if each == SQUARES else "blu,blv->uv"
+        module.put_variable(each, name, einsum(terms, real, real))
 
 
 class Dropout(nn.Module):
@@ -113,7 +117,7 @@ class SelfAttention(nn.Module):
             projected = Dense(heads * head_size, self.dtype, name=name)(hidden)
             return projected.reshape(*projected.shape[:2], heads, head_size)
 
-        leave_squares(self, "hidden", hidden, lengths)
+        leave_inputs(self, "hidden", hidden, lengths)
         query, key, value = project("query"), project("key"), project("value")
         # No fused kernel draws dropout on the weights: where it is on they are computed here
         rate = config.attention_dropout if self.has_rng("dropout") else 0.0
@@ -137,7 +141,7 @@ class SelfAttention(nn.Module):
         if heads_present is not None:
             context = gate(context, heads_present)
         context = context.reshape(*hidden.shape[:2], heads * head_size)
-        leave_squares(self, "context", context, lengths)
+        leave_inputs(self, "context", context, lengths)
         output = Dense(config.hidden_size, self.dtype, name="output")(context)
         output = Dropout(config.hidden_dropout)(output)
         return LayerNorm(config, name="layer_norm")(hidden + output)
@@ -167,11 +171,11 @@ class EncoderLayer(nn.Module):
         masks = {} if tau is None or sizes is None else present(tau, sizes)
         attention = SelfAttention(config, self.sizes, self.dtype, self.attention, name="attention")
         hidden = attention(hidden, lengths, masks.get("heads"))
-        leave_squares(self, "hidden", hidden, lengths)
+        leave_inputs(self, "hidden", hidden, lengths)
         inner = Dense(self.sizes.ffn, self.dtype, gelu=True, name="intermediate")(hidden)
         if "ffn" in masks:
             inner = gate(inner, masks["ffn"])
-        leave_squares(self, "inner", inner, lengths)
+        leave_inputs(self, "inner", inner, lengths)
         output = Dense(config.hidden_size, self.dtype, name="output")(inner)
         output = Dropout(config.hidden_dropout)(output)
         hidden = LayerNorm(config, name="layer_norm")(hidden + output)

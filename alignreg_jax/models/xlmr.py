@@ -30,7 +30,15 @@ from jaxtyping import Array, Float, Int
 
 from alignreg_jax.models.architecture import XlmrConfig
 from alignreg_jax.models.elastic import Elastic, as_arrays
-from alignreg_jax.models.layer import INPUTS, Attention, Dense, Dropout, EncoderLayer, LayerNorm
+from alignreg_jax.models.layer import (
+    PRODUCTS,
+    SQUARES,
+    Attention,
+    Dense,
+    Dropout,
+    EncoderLayer,
+    LayerNorm,
+)
 from alignreg_jax.models.products import PRODUCT
 from alignreg_jax.models.slicing import check_sizes
 
@@ -189,7 +197,7 @@ class XlmrModel(nn.Module):
         self.encoder = layer(self.config, self.config.layers[0], *options)
         self.scan_layers = nn.scan(
             body,
-            variable_axes={"params": 0, INPUTS: 0},
+            variable_axes={"params": 0, SQUARES: 0, PRODUCTS: 0},
             split_rngs={"params": True, "dropout": True},
             in_axes=(nn.broadcast, 0, nn.broadcast),  # pyright: ignore[reportArgumentType]
             length=self.config.num_layers,
@@ -280,15 +288,22 @@ def hidden_states(
     return jnp.concatenate([embedded[None], layers])
 
 
-def input_squares(
-    model: XlmrModel, params: Params, ids: Int[Array, "batch length"], lengths: Int[Array, " batch"]
-) -> dict[str, Float[Array, "layers inputs"]]:
-    """Squares of what every prunable kernel is multiplied by, summed over the rows' real pieces.
+def input_products(
+    model: XlmrModel,
+    params: Params,
+    ids: Int[Array, "batch length"],
+    lengths: Int[Array, " batch"],
+    *,
+    squares: bool,
+) -> dict[str, Float[Array, "layers inputs ..."]]:
+    """Products of what every prunable kernel is multiplied by, summed over the rows' real pieces.
 
-    By the kernel's name, float32, no dropout. The layers have to be of equal sizes.
+    By the kernel's name, float32, no dropout: XᵀX `[layers, in, in]`, or with `squares` its
+    diagonal `[layers, in]` alone. The layers have to be of equal sizes.
     """
-    _, left = model.apply({"params": params}, ids, lengths, method="encode", mutable=[INPUTS])
-    encoder: Any = left[INPUTS]["encoder"]
+    wanted = SQUARES if squares else PRODUCTS
+    _, left = model.apply({"params": params}, ids, lengths, method="encode", mutable=[wanted])
+    encoder: Any = left[wanted]["encoder"]
     attention, hidden = encoder["attention"], encoder["attention"]["hidden"]
     return {
         **dict.fromkeys(("attention/query", "attention/key", "attention/value"), hidden),

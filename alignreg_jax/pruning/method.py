@@ -25,7 +25,10 @@ GRADIENTS = frozenset({"grad", "grad_abs", "grad_squared", "units_abs", "units_s
 INPUTS = "inputs"
 """The signal of what every kernel is multiplied by: squares of each input, summed over pieces."""
 
-MEASURED = GRADIENTS | {INPUTS}
+GRAMS = "grams"
+"""The signal of their products with one another: XᵀX, summed over pieces."""
+
+MEASURED = GRADIENTS | {INPUTS, GRAMS}
 """Signals that cost a pass over training batches."""
 
 
@@ -181,6 +184,8 @@ class Method:
             effective ones are.
         cut: (kernels, masks, state, signals, keep, key) -> (masks, state); `keep` from
             `keep_counts`.
+        solve: (kernels, masks, signals, keep) -> (masks, kernels): in place of `cut`, one that also
+            gives the weights that are left new values; it needs `zero_pruned`.
         renews: what is trained of the state starts anew with a cut, and so does its optimiser.
         cut_at: the share of a phase's training that comes before its cut. Above 0 the state learns
             for that cut, and stands still where none is ahead in its phase.
@@ -202,6 +207,7 @@ class Method:
     cut: Callable[
         [Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], tuple[Masks, State]
     ] = _no_cut
+    solve: Callable[[Kernels, Masks, Signals, masks.Keep], tuple[Masks, Kernels]] | None = None
     cut_at: float = 0.0
     renews: bool = True
     needs: frozenset[str] = frozenset()
@@ -213,8 +219,8 @@ class Method:
     def training(self) -> "Method":
         """What a training step depends on: equal for two methods that only cut differently."""
         return replace(
-            self, name="", cut=_no_cut, cut_at=0.0, renews=True, needs=frozenset(), order=None,
-            finalize=_folded,
+            self, name="", cut=_no_cut, solve=None, cut_at=0.0, renews=True, needs=frozenset(),
+            order=None, finalize=_folded,
         )  # fmt: skip
 
     @property

@@ -23,11 +23,12 @@ from alignreg_jax.pruning import (
     lookahead,
     masks,
     penalties,
+    sparsegpt,
     unit_criteria,
     unit_cuts,
 )
 from alignreg_jax.pruning.kernels import Kernels, Masks
-from alignreg_jax.pruning.method import INPUTS, Method, Signals, State, Weights
+from alignreg_jax.pruning.method import GRAMS, INPUTS, Method, Signals, State, Weights
 
 __all__ = ["CRITERIA", "PRESETS", "REGULARIZERS", "Criterion", "Method", "Weights", "build"]
 
@@ -35,11 +36,13 @@ __all__ = ["CRITERIA", "PRESETS", "REGULARIZERS", "Criterion", "Method", "Weight
 class Criterion(NamedTuple):
     """A row of the table: (kernels, signals, key) -> scores, and the signals it needs.
 
-    The kernels are those the network uses: with gates folded in, pruned weights at zero.
+    The kernels are those the network uses: with gates folded in, pruned weights at zero. With
+    `solve` (`Method.solve`) a cut is not by these scores alone.
     """
 
     score: Callable[[Kernels, Signals, Key[Array, ""]], Kernels]
     needs: frozenset[str] = frozenset()
+    solve: Callable[[Kernels, Masks, Signals, masks.Keep], tuple[Masks, Kernels]] | None = None
 
 
 CRITERIA: dict[str, Criterion] = {
@@ -60,6 +63,13 @@ CRITERIA: dict[str, Criterion] = {
     ),
     "wanda": Criterion(
         lambda kernels, signals, key: criteria.wanda(kernels, signals[INPUTS]), frozenset({INPUTS})
+    ),
+    "sparsegpt": Criterion(
+        lambda kernels, signals, key: criteria.magnitude(kernels),
+        frozenset({GRAMS}),
+        lambda kernels, masks_, signals, keep: sparsegpt.solve(
+            kernels, masks_, signals[GRAMS], keep
+        ),
     ),
     "lookahead": Criterion(lambda kernels, signals, key: lookahead.lookahead(kernels)),
     "lookahead-residual": Criterion(
@@ -141,8 +151,9 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, 
     "lamp": {"pruning.criterion": "lamp", **_GLOBAL, **_PLAIN},
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
-    # What large language models are pruned by: Sun et al. 2024
+    # What large language models are pruned by: Sun et al. 2024, Frantar and Alistarh 2023
     "wanda": {"pruning.criterion": "wanda", "pruning.scope": "output", **_PLAIN},
+    "sparsegpt": {"pruning.criterion": "sparsegpt", **_LAYER, **_PLAIN},
     # Learned masks: Sanh et al. 2020, Jiang et al. 2023
     "movement": {**_MOVEMENT, **_LAYER, **_PLAIN},
     "movement-global": {**_MOVEMENT, **_GLOBAL, **_PLAIN},
@@ -222,6 +233,12 @@ def build(
             f"{', '.join(penalties.GATED)}, not {regularizer}"
         )
     _check_learned(criterion, scope, regularizer)
+    if criterion == "sparsegpt" and (gated or scope != "layer"):
+        what = f"regularizer.name={regularizer}" if gated else f"pruning.scope={scope}"
+        raise UserError(
+            f"{what} with pruning.criterion=sparsegpt: it gives the weights of a matrix new values"
+            " as it prunes it, without gates and with pruning.scope=layer"
+        )
     if regularizer == "scores":
         penalty = learned.score_penalty(ramped=criterion == "soft-movement")
     else:
@@ -232,6 +249,7 @@ def build(
         if isinstance(row, Criterion)
         else unit_criteria.make_cut(row.score, cast(unit_cuts.UnitScope, scope), heads),
         "penalty": penalty,
+        "solve": row.solve if isinstance(row, Criterion) else None,
         "needs": row.needs,
         "anchors_rest": regularizer in penalties.ANCHORED,
     }

@@ -14,7 +14,7 @@ from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import units
 from alignreg_jax.pruning.kernels import KERNELS, Kernels
-from alignreg_jax.pruning.method import GRADIENTS, INPUTS, MEASURED, Clock, Hyper
+from alignreg_jax.pruning.method import GRADIENTS, GRAMS, INPUTS, MEASURED, Clock, Hyper
 from alignreg_jax.training import sharding
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.losses import Teacher, cross_entropy
@@ -41,7 +41,9 @@ def make_zeros(needs: frozenset[str], heads: int, mesh: Mesh, lift: Lift) -> Cal
 
     def one_seed(kernels: dict[str, Array]) -> dict[str, Any]:
         of_units = dict.fromkeys(_UNIT_TERMS, units.shapes(kernels, heads))
-        of_inputs = {INPUTS: {name: kernels[name].shape[:2] for name in KERNELS}}
+        inputs = {name: kernels[name].shape[:2] for name in KERNELS}
+        grams = {name: (*shape, shape[1]) for name, shape in inputs.items()}
+        of_inputs = {INPUTS: inputs, GRAMS: grams}
         of_weights = {name: kernels[name].shape for name in KERNELS}
         shapes = {signal: (of_units | of_inputs).get(signal, of_weights) for signal in wanted}
         return {
@@ -100,9 +102,14 @@ def make_accumulate(
                 data.batch(rows, length, model.config.pad_token_id), batch_sharding
             )
 
-        def squares(used: Kernels, rows: Array, key: Array) -> dict[str, Array]:
-            batch = batch_of(rows)
-            return xlmr.input_squares(model, prunable.merge(used, rest), batch.ids, batch.lengths)
+        def of_inputs(used: Kernels, rows: Array, key: Array) -> Signals:
+            batch, params = batch_of(rows), prunable.merge(used, rest)
+            given = model, params, batch.ids, batch.lengths
+            return {
+                signal: xlmr.input_products(*given, squares=signal == INPUTS)
+                for signal in (INPUTS, GRAMS)
+                if signal in sums
+            }
 
         def loss(used: Kernels, rows: Array, key: Array) -> Array:
             batch = batch_of(rows)
@@ -117,8 +124,8 @@ def make_accumulate(
         def body(index: Array, sums: Signals) -> Signals:
             # In the microbatches of training: what fits in memory there fits here
             terms = {}
-            if INPUTS in sums:
-                terms[INPUTS] = accumulate(squares, used, rows[index], state.key, accumulation)
+            if needs & {INPUTS, GRAMS}:
+                terms |= accumulate(of_inputs, used, rows[index], state.key, accumulation)
             if needs & GRADIENTS:
                 terms |= gradients_of(rows[index])
             return jax.tree.map(jnp.add, sums, terms)
@@ -167,7 +174,7 @@ def _shardings(needs: frozenset[str], mesh: Mesh, lift: Lift) -> dict[str, Any]:
     """Where the sums of each signal are: with the kernels; of units and inputs everywhere."""
     everywhere = NamedSharding(mesh, sharding.REPLICATED)
     of_units, of_inputs = (dict.fromkeys(names, everywhere) for names in (units.UNITS, KERNELS))
-    small = {**dict.fromkeys(_UNIT_TERMS, of_units), INPUTS: of_inputs}
+    small = {**dict.fromkeys(_UNIT_TERMS, of_units), **dict.fromkeys((INPUTS, GRAMS), of_inputs)}
     return {
         signal: lift.shardings(small.get(signal, sharding.for_kernels(mesh)))
         for signal in needs & MEASURED

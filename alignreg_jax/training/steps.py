@@ -319,11 +319,12 @@ def make_prune_step(
         key = pruning_key(state, phase)
         if "layernorm" in method.needs:
             signals = {**signals, "layernorm": _layer_norm_scales(rest)}
-        new, learned_anew = method.cut(kernels, state.masks, state.method, signals, keep, key)
-        state = state.replace(
-            masks=new,
-            method=learned_anew,
-        )
+        if method.solve:
+            new, kernels = method.solve(kernels, state.masks, signals, keep)
+            learned_anew = state.method
+        else:
+            new, learned_anew = method.cut(kernels, state.masks, state.method, signals, keep, key)
+        state = state.replace(masks=new, method=learned_anew)
         if method.renews:
             state = state.replace(optimizer=optimizers.forget_learned(state.optimizer))
         if not method.zero_pruned:

@@ -95,7 +95,7 @@ def test_live_torch_outputs(case, head, tmp_path):
 
 @pytest.mark.torch
 @pytest.mark.parametrize("options", [{}, {"remat": True}, {"unroll": 2}])
-def test_squares_of_inputs_are_those_that_pytorch_multiplies(tmp_path, options):
+def test_products_of_inputs_are_those_that_pytorch_multiplies(tmp_path, options):
     import torch
     from transformers import XLMRobertaConfig, XLMRobertaModel
 
@@ -103,7 +103,11 @@ def test_squares_of_inputs_are_those_that_pytorch_multiplies(tmp_path, options):
     loaded = checkpoints.load(write_folder(case, tmp_path), head=case.head, labels=NAMES, seed=0)
     model = xlmr.XlmrModel(loaded.config, case.head, LABELS, **options)
     ids, lengths, _ = batch(case)
-    found = jax.jit(partial(xlmr.input_squares, model))(loaded.params, ids, lengths)
+    given = (loaded.params, ids, lengths)
+    found, squares = (
+        jax.jit(partial(xlmr.input_products, model, squares=squares))(*given)
+        for squares in (False, True)
+    )
     theirs = XLMRobertaModel(XLMRobertaConfig(**case.config), add_pooling_layer=False).eval()
     state = {n.removeprefix("roberta."): v for n, v in checkpoint(case).items()}
     state = {n: torch.from_numpy(v) for n, v in state.items() if not n.startswith("classifier")}
@@ -123,8 +127,11 @@ def test_squares_of_inputs_are_those_that_pytorch_multiplies(tmp_path, options):
             )
     theirs(torch.from_numpy(ids).long(), attention_mask=valid.long())
     for (name, index), inputs in seen.items():
-        expected = inputs.detach().double().square().sum(0).numpy()
-        np.testing.assert_allclose(found[name][index], expected, rtol=1e-4, err_msg=name)
+        exact = inputs.detach().double().numpy()
+        expected = exact.T @ exact
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found[name][index], expected, rtol=0, atol=1e-5 * scale)
+        np.testing.assert_allclose(squares[name][index], np.diag(expected), rtol=1e-4)
     assert len(seen) == 6 * case.num_hidden_layers
 
 

@@ -28,7 +28,7 @@ TABLE_1 = (
     " frobenius-mbp"
 ).split()
 STRUCTURED = [f"structured-{name}" for name in ("taylor", "fisher", "magnitude", "random")]
-PEERS = ["wanda"]
+PEERS = ["wanda", "sparsegpt"]
 LEARNED = ["movement", "movement-global", "soft-movement", "smp-l", "smp-s"]
 CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 

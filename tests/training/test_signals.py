@@ -133,6 +133,24 @@ def test_signals_of_inputs_are_squares_over_real_pieces(parts):
         np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
+def test_a_cut_may_give_weights_new_values():
+    trainer = make_trainer(method_=build(criterion="sparsegpt", scope="layer"))
+    before = jax.device_get(split(trainer.state.params)[0])
+    sums = trainer.gradients(PLAN)
+    assert sums.keys() == {"grams"}
+    trainer.prune(keep(trainer, 0.5), 1, sums)
+    after, new = jax.device_get((split(trainer.state.params)[0], trainer.state.masks))
+    for name in KERNELS:
+        inputs, outputs = before[name].shape[1:]
+        assert new[name].sum(axis=(1, 2)).tolist() == [inputs * outputs // 2] * 2
+        assert np.all(after[name][~new[name]] == 0)
+        assert np.mean(after[name][new[name]] != before[name][new[name]]) > 0.9
+        gram = np.asarray(sums["grams"][name], np.float64)
+        change, plain = before[name] - after[name], np.where(new[name], 0, before[name])
+        ours, masked = (np.einsum("luo,luv,lvo->", d, gram, d) for d in (change, plain))
+        assert ours < masked
+
+
 def test_a_teacher_says_the_labels():
     """What it says of rows stands for labels, of which they need none; its probabilities do not."""
     plain, taught = make_trainer(method_=greedy()), make_trainer(method_=greedy())
