@@ -23,8 +23,9 @@ from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import begins_anew, method_of
-from alignreg_jax.training import checkpointing
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training import manifests
+from alignreg_jax.training.checkpointing import Checkpoints, link
+from alignreg_jax.training.manifests import Position
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class DensePhases:
             for folder in _PREDICTIONS:
                 if (workdir / folder).is_dir():
                     _link_tree(workdir / folder, content / folder)
-            checkpointing.commit(content, position)
+            manifests.commit(content, position)
         if target.exists():
             log.warning("%s is damaged; writing it again", target)
             shutil.rmtree(target)
@@ -157,7 +158,7 @@ class DensePhases:
 
 def _problem(folder: Path) -> str | None:
     """What is wrong with a published dense phase, or None."""
-    return checkpointing.problem(folder / _CONTENT)
+    return manifests.problem(folder / _CONTENT)
 
 
 def _take_over(content: Path, workdir: Path, checkpoints: Checkpoints) -> None:
@@ -167,8 +168,8 @@ def _take_over(content: Path, workdir: Path, checkpoints: Checkpoints) -> None:
             _link_tree(content / folder, workdir / folder)
     shutil.copyfile(content / METRICS_FILE, workdir / METRICS_FILE)
     # Last, because the run continues from it
-    checkpoints.adopt(content / _CHECKPOINT, checkpointing.position_of(content))
+    checkpoints.adopt(content / _CHECKPOINT, manifests.position_of(content))
 
 
 def _link_tree(source: Path, target: Path) -> None:
-    shutil.copytree(source, target, copy_function=checkpointing.link)
+    shutil.copytree(source, target, copy_function=link)

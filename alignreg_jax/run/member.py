@@ -15,7 +15,8 @@ from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.artifacts import Artifacts
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.shared import Shared
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.manifests import Position
 
 log = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"  # a folder in the workdir

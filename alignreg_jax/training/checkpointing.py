@@ -11,15 +11,13 @@ run has passed them. Each of those keeps the events that led to it in
 `checkpoints/000007.metrics.jsonl`, because the run writes its own history anew from there.
 """
 
-import hashlib
-import json
 import logging
 import os
 import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,46 +27,20 @@ from orbax.checkpoint import v1 as ocp
 from alignreg_jax.errors import UserError, writing
 from alignreg_jax.support import processes
 from alignreg_jax.support.files import atomic_write
+from alignreg_jax.training.manifests import (
+    Place,
+    Position,
+    commit,
+    manifest,
+    position_of,
+    problem,
+)
 
 log = logging.getLogger(__name__)
 
 
-Place = tuple[int, int, int, bool]
-LAYOUT = 2
-"""Of the trees that are saved now: Adam's states are by label."""
-
 _HISTORY = ".metrics.jsonl"
 _LONGEST_SAVE = 24 * 3600  # seconds; orbax gives up after twenty minutes
-
-
-@dataclass(frozen=True)
-class Position:
-    """Where a run stands: the next thing to do is dispatch `dispatch` of `epoch` of `phase`.
-
-    Past the last epoch of a phase, its evaluation is next. `events` is the length of the history
-    in metrics.jsonl, `seconds` the time spent so far. `evaluated`: the phase's evaluation is done,
-    too, so that the next phase is next. `layout` is that of the saved tree: 1 where a version
-    before this layout wrote it (`state.as_layout_1`).
-    """
-
-    step: int
-    phase: int
-    epoch: int
-    dispatch: int
-    events: int
-    seconds: float
-    evaluated: bool = False
-    layout: int = 1  # of a manifest that does not say
-
-    @property
-    def place(self) -> "Place":
-        """The moment in the run, whatever it took to get there."""
-        return self.phase, self.epoch, self.dispatch, self.evaluated
-
-    @classmethod
-    def start_of(cls, phase: int) -> "Position":
-        """The first dispatch of a phase; of a fresh run, for phase 0."""
-        return cls(step=0, phase=phase, epoch=0, dispatch=0, events=0, seconds=0.0, layout=LAYOUT)
 
 
 class Checkpoints:
@@ -139,7 +111,7 @@ class Checkpoints:
         if processes.is_first():
             unsound = {folder for folder, trouble in self._troubles.items() if trouble}
             for folder in self._folders():
-                if not _manifest(folder).exists() or (found and folder in unsound):
+                if not manifest(folder).exists() or (found and folder in unsound):
                     _discard(folder)
         return found
 
@@ -231,7 +203,7 @@ class Checkpoints:
         return [self.folder / name for name in sorted(names) if name.isdigit()]
 
     def _committed(self) -> list[Path]:
-        return [folder for folder in self._folders() if _manifest(folder).exists()]
+        return [folder for folder in self._folders() if manifest(folder).exists()]
 
     def _placed(self) -> list[tuple[Place, Path]]:
         """The committed checkpoints whose manifests can be read, newest last."""
@@ -268,7 +240,7 @@ class Save:
         """Remove what was written but not committed, so that a full disk has room again."""
         with suppress(Exception):
             self.writing.result()  # it must not be written on meanwhile
-        if processes.is_first() and not _manifest(self.folder).exists():
+        if processes.is_first() and not manifest(self.folder).exists():
             for _ in range(20):  # after the first failure orbax's other threads write on for a bit
                 with suppress(OSError):
                     _discard(self.folder)
@@ -285,42 +257,11 @@ def _options() -> ocp.Context:
     return context
 
 
-def _manifest(folder: Path) -> Path:
-    return folder.with_suffix(".json")
-
-
 def _discard(folder: Path) -> None:
-    _manifest(folder).unlink(missing_ok=True)
+    manifest(folder).unlink(missing_ok=True)
     # orbax writes to <name>.orbax-checkpoint-tmp-... before it renames
     for path in [folder, *folder.parent.glob(f"{folder.name}.*")]:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-
-
-def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): _digest(path) for path in files}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, hashlib.blake2b).hexdigest()
-
-
-def commit(folder: Path, position: Position) -> None:
-    """Write the manifest beside a folder: the position, and the digest of every file."""
-    content = {"position": asdict(position), "files": _digests(folder)}
-    digest = hashlib.blake2b(json.dumps(content).encode()).hexdigest()
-    atomic_write(_manifest(folder), json.dumps({**content, "digest": digest}, indent=1))
-
-
-def position_of(folder: Path) -> Position:
-    """The position in a folder's manifest.
-
-    Raises:
-        ValueError: the manifest is damaged.
-        FileNotFoundError: the folder was not committed.
-    """
-    return _read_manifest(folder)[0]
 
 
 def link(source: str, target: str) -> None:
@@ -329,32 +270,6 @@ def link(source: str, target: str) -> None:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
-
-
-def _read_manifest(folder: Path) -> tuple[Position, dict[str, str]]:
-    """Position and the digest of every file; ValueError if the manifest itself is damaged."""
-    content = json.loads(_manifest(folder).read_bytes())
-    digest = content.pop("digest", None) if isinstance(content, dict) else None
-    if digest != hashlib.blake2b(json.dumps(content).encode()).hexdigest():
-        raise ValueError("the manifest changed since it was written")
-    return Position(**content["position"]), content["files"]
-
-
-def problem(folder: Path) -> str | None:
-    """What is wrong with a committed folder, or None; it follows on the folder's name."""
-    if not _manifest(folder).exists():
-        return "was not finished"
-    try:
-        _, expected = _read_manifest(folder)
-    except ValueError:
-        return f"is damaged: {_manifest(folder).name} changed since it was written"
-    found = _digests(folder)
-    for name in expected:
-        if name not in found:
-            return f"lacks the file {name}"
-        if found[name] != expected[name]:
-            return f"is damaged: {name} changed since it was written"
-    return None
 
 
 def abstract(tree: Any, shardings: Any) -> Any:

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import processes
-from alignreg_jax.training.checkpointing import Checkpoints, Place
+from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.manifests import Place
 
 _NOWHERE: Place = (-1, 0, 0, False)  # nothing was saved
 

@@ -10,7 +10,8 @@ import jax
 
 from alignreg_jax.errors import writing
 from alignreg_jax.support import processes
-from alignreg_jax.training.checkpointing import Checkpoints, Position, Save
+from alignreg_jax.training.checkpointing import Checkpoints, Save
+from alignreg_jax.training.manifests import Position
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,8 @@ from alignreg_jax.config import (
     resolve,
 )
 from alignreg_jax.run.dense import DensePhases, dense_key
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.manifests import Position
 
 XGLUE = "predictions/xglue/0/test/XNLI/en.prediction"
 DONE = Position(step=10, phase=0, epoch=2, dispatch=0, events=2, seconds=5.0, evaluated=True)

@@ -17,7 +17,7 @@ from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run import launch
 from alignreg_jax.run.plan import Train
 from alignreg_jax.run.shared import Shared
-from alignreg_jax.training.checkpointing import problem
+from alignreg_jax.training.manifests import problem
 from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.trainer import InFlight, Trainer
 

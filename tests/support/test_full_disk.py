@@ -19,7 +19,7 @@ from alignreg_jax.main import main
 from alignreg_jax.reporting.tracking import Tracker
 from alignreg_jax.support import flags
 from alignreg_jax.support.files import atomic_write
-from alignreg_jax.training.checkpointing import problem
+from alignreg_jax.training.manifests import problem
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 source = exports.source  # a fixture

@@ -10,7 +10,7 @@ import pytest
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tracking import Tracker, read_events
-from alignreg_jax.training import checkpointing
+from alignreg_jax.training import manifests
 
 URL = "gs://mine/run/workdir"
 SENDING = 4  # calls of gcloud in a save
@@ -45,8 +45,8 @@ def continued_at(workdir):
         raise UserError("taken for complete, and has no model")
     committed = sorted((workdir / "checkpoints").glob("*.json"), reverse=True)
     for manifest in committed:
-        if checkpointing.problem(manifest.with_suffix("")) is None:
-            position = checkpointing.position_of(manifest.with_suffix(""))
+        if manifests.problem(manifest.with_suffix("")) is None:
+            position = manifests.position_of(manifest.with_suffix(""))
             if len(read_events(workdir / "metrics.jsonl")) < position.events:
                 raise UserError("the history is shorter than the checkpoint knows")
             return position.step

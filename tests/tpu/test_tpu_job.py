@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from alignreg_jax.training import checkpointing
+from alignreg_jax.training import manifests
 
 BUCKET = ("--bucket", "gs://mine/runs")
 PROGRAM = ("--", "--config", "configs/demo.py", "--note", "it's a test")
@@ -27,7 +27,7 @@ def test_a_job_with_two_preemptions_does_every_step_once_and_fetches_results(des
     kept = cloud.buckets / "mine" / "runs" / "demo"
     assert (kept / "state").read_text() == "ended 0\n"
     for manifest in (kept / "workdir" / "checkpoints").glob("*.json"):
-        assert checkpointing.problem(manifest.with_suffix("")) is None
+        assert manifests.problem(manifest.with_suffix("")) is None
 
 
 def test_a_job_calls_what_its_dry_run_shows(desk, cloud):

@@ -11,7 +11,8 @@ from jax.sharding import SingleDeviceSharding
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.training import checkpointing
-from alignreg_jax.training.checkpointing import Checkpoints, Position, abstract
+from alignreg_jax.training.checkpointing import Checkpoints, abstract
+from alignreg_jax.training.manifests import Position
 
 START = Position(step=0, phase=1, epoch=2, dispatch=3, events=4, seconds=5.25)
 

@@ -16,9 +16,10 @@ import pytest
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting.tracking import Tracker
 from alignreg_jax.run.member import Member
-from alignreg_jax.training import checkpointing
-from alignreg_jax.training.checkpointing import Checkpoints, Position, problem
+from alignreg_jax.training import checkpointing, manifests
+from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.companions import common, companions
+from alignreg_jax.training.manifests import Position, problem
 from alignreg_jax.training.saving import Saver
 
 STEPS = 6
@@ -71,6 +72,7 @@ class Machine:
         patch.setattr(checkpointing, "commit", mortal(checkpointing.commit))
         patch.setattr(checkpointing, "_discard", mortal(checkpointing._discard))
         patch.setattr(checkpointing, "atomic_write", mortal(checkpointing.atomic_write))
+        patch.setattr(manifests, "atomic_write", mortal(manifests.atomic_write))
         patch.setattr(checkpointing.Save, "abandon", lambda save: None)
         patch.setattr("os.fsync", lambda descriptor: None)
 

@@ -11,7 +11,8 @@ from alignreg_jax.pruning import gates
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path
 from alignreg_jax.training import programs
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.manifests import Position
 from alignreg_jax.training.state import flatten
 
 RATES = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.02, "regularizer_weight": 1.0}

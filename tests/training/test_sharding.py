@@ -28,8 +28,9 @@ from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import Weights
 from alignreg_jax.pruning.methods import build
 from alignreg_jax.training import sharding, steps
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.lifting import Lift
+from alignreg_jax.training.manifests import Position
 from alignreg_jax.training.state import flatten
 
 SINGLE = (1, 1, 1)

@@ -25,7 +25,8 @@ from alignreg_jax.models import checkpoints
 from alignreg_jax.models.slicing import sliced
 from alignreg_jax.pruning import kernels, masks, zeros
 from alignreg_jax.training import sharding
-from alignreg_jax.training.checkpointing import Checkpoints, Position
+from alignreg_jax.training.checkpointing import Checkpoints
+from alignreg_jax.training.manifests import Position
 from alignreg_jax.training.state import check_freeze, flatten, unflatten
 
 # Of 4 heads and 64 units; all divide by two
