@@ -74,10 +74,10 @@ def position_of(folder: Path) -> Position:
         ValueError: the manifest is damaged.
         FileNotFoundError: the folder was not committed.
     """
-    return _readmanifest(folder)[0]
+    return _read(folder)[0]
 
 
-def _readmanifest(folder: Path) -> tuple[Position, dict[str, str]]:
+def _read(folder: Path) -> tuple[Position, dict[str, str]]:
     """Position and the digest of every file; ValueError if the manifest itself is damaged."""
     content = json.loads(manifest(folder).read_bytes())
     digest = content.pop("digest", None) if isinstance(content, dict) else None
@@ -91,7 +91,7 @@ def problem(folder: Path) -> str | None:
     if not manifest(folder).exists():
         return "was not finished"
     try:
-        _, expected = _readmanifest(folder)
+        _, expected = _read(folder)
     except ValueError:
         return f"is damaged: {manifest(folder).name} changed since it was written"
     found = _digests(folder)
