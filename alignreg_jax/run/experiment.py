@@ -34,12 +34,13 @@ from alignreg_jax.support.termination import Terminated, termination
 from alignreg_jax.training import teaching
 from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.companions import common
+from alignreg_jax.training.in_flight import InFlight, fetch
 from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.manifests import LAYOUT, Position
 from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.saving import SaveClock, Saver
 from alignreg_jax.training.state import as_layout_1, from_layout_1
-from alignreg_jax.training.trainer import InFlight, Trainer, fetch
+from alignreg_jax.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,10 @@ from alignreg_jax.run import experiment as experiments
 from alignreg_jax.run import launch
 from alignreg_jax.run.plan import Train
 from alignreg_jax.run.shared import Shared
+from alignreg_jax.training.in_flight import InFlight
 from alignreg_jax.training.manifests import problem
 from alignreg_jax.training.pace import Pace
-from alignreg_jax.training.trainer import InFlight, Trainer
+from alignreg_jax.training.trainer import Trainer
 
 SEEDS = (0, 1)
 # Everything that is a seed's own: gradients, a reference of its own, a head of its own

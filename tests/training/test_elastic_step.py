@@ -29,9 +29,9 @@ from alignreg_jax.models import xlmr
 from alignreg_jax.pruning import elastic
 from alignreg_jax.pruning.method import Method
 from alignreg_jax.training import losses
+from alignreg_jax.training.in_flight import fetch
 from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.state import flatten
-from alignreg_jax.training.trainer import fetch
 
 SMALLEST = 0.25
 DRAW = np.random.default_rng(7).random

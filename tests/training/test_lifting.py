@@ -8,8 +8,8 @@ from training_cases import LENGTH, batches, make_trainer, method, moments
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
+from alignreg_jax.training.in_flight import InFlight, fetch
 from alignreg_jax.training.state import flatten
-from alignreg_jax.training.trainer import InFlight, fetch
 
 SEEDS = (4, 9)
 RATES = {"score_learning_rate": 0.1, "multiplier_learning_rate": 0.02, "regularizer_weight": 0.3}

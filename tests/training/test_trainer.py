@@ -7,7 +7,7 @@ from training_cases import BATCH, LENGTH, batches, make_trainer, params, prune, 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.pruning.kernels import KERNELS, split
-from alignreg_jax.training.trainer import InFlight, fetch
+from alignreg_jax.training.in_flight import InFlight, fetch
 
 
 def in_flight(loss, first_step=10, **metrics):
