@@ -1,6 +1,7 @@
 """Training and evaluation on a GPU or TPU: one command, within 8 minutes.
 
     python benchmarks/accelerator.py --out h200         # also into h200.md and h200.jsonl
+    python benchmarks/accelerator.py --parts defaults --out defaults  # as a run trains by default
     python benchmarks/accelerator.py --parts large --budget 600      # what was left out
     python benchmarks/accelerator.py --small            # does the script work? also on a CPU
 
@@ -9,7 +10,8 @@ or like XNLI's pairs. Where torch sees a GPU it does the same batches under torc
 autocast, whose residual stream is float32, as ours is; what either has is printed. The peak is what
 a large bfloat16 matrix product reaches in the same run; what counts as work are the matrix products
 for tokens that are no padding: of a forward pass, three times in training, without the embedding
-and without what is computed twice.
+and without what is computed twice. Part `defaults` has ours train the rows of the word embedding
+that a fine-tuning set uses (model.active_vocabulary), as a run does, and torch all of them.
 
 Rows come in the order of what matters most, and are written as they come. A row that fails,
 crashes or hangs says so in the table and the next one starts; one that would not end within the
@@ -34,6 +36,7 @@ from sides import Ours, Theirs
 
 ACTIVE = 40_000  # rows of the word embedding that a fine-tuning set uses
 SHAPES = ((32, 128), (256, 128), (32, 32), (256, 32), (32, 256), (256, 256))
+BY_DEFAULT = ((32, 32), (32, 48), (32, 128), (256, 48), (256, 128))
 # Seconds that a row may need on an H200, by its kind, without torch and with it
 GUESS = {"base": (40, 75), "changes": (40, 40), "penalty": (15, 15), "prune": (20, 20),
          "evaluation": (25, 50), "lengths": (120, 160), "large": (70, 150)}  # fmt: skip
@@ -86,11 +89,18 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         measure = partial(bench.evaluate, name, *many, config=sizes[size], **changes)
         return Row(part, "evaluation", name, measure, torch)
 
+    def by_default(shape: tuple[int, int]) -> Row:
+        name = f"base, {shape[0]} x {shape[1]}, {active:,} rows of the embedding are active"
+        measure = partial(bench.train, name, bench.base, *shape, active=active)
+        return Row("defaults", "base", name, measure, True)
+
     sizes = {"base": bench.base, "large": bench.large}
-    cut = replace(bench.base, vocab_size=500 if bench.small else ACTIVE)
+    active = 500 if bench.small else ACTIVE
+    cut = replace(bench.base, vocab_size=active)
     still = {"attention_dropout": 0.0}
     laid_out = {**still, "attention": "einsum"}
     lengths = "base, lengths like XNLI's"
+    shapes = ((4, 8), (4, 16)) if bench.small else BY_DEFAULT
     found = [
         train("base", "base", few, True),
         train("base", "base", many, True),
@@ -104,6 +114,8 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         change("no attention dropout, cuDNN", many, {**still, "attention": "cudnn"}, **laid_out),
         evaluate("evaluation", "base", attention="einsum"),
         Row("xnli", "lengths", lengths, partial(bench.lengths, lengths), True),
+        *map(by_default, shapes),
+        Row("defaults", "lengths", lengths, partial(bench.lengths, lengths, active=active), True),
         *(train("more", "base", shape, "if time") for shape in others),
         train("large", "large", few, True),
         train("large", "large", many, True),
@@ -113,7 +125,7 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
     return [row for row in found if gpu or "cuDNN" not in row.name]
 
 
-PARTS = ("base", "changes", "prune", "evaluation", "xnli", "more", "large")
+PARTS = ("base", "changes", "prune", "evaluation", "xnli", "defaults", "more", "large")
 
 
 class Report:

@@ -35,6 +35,7 @@ class Job:
     batch: int = BATCH
     dtype: str = "float32"
     attention_dropout: float = 0.1
+    active: int = 0  # rows of the word embedding that ours trains, as in a run; 0: all
     attention: str = "auto"  # cuDNN on a GPU that has it and in bfloat16, as in a run
 
     def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
@@ -51,17 +52,17 @@ class Job:
         return found
 
 
-def random_job(config: XlmrConfig, lengths: np.ndarray) -> Job:
-    """Random ids and weights: speed depends on neither."""
+def random_job(config: XlmrConfig, lengths: np.ndarray, active: int = 0) -> Job:
+    """Random ids and weights: speed depends on neither. With `active` ids are below that."""
     generator = np.random.default_rng(0)
     total = int(lengths.sum())
     rows = Encoded(
-        generator.integers(5, config.vocab_size, total).astype(np.int32),
+        generator.integers(5, active or config.vocab_size, total).astype(np.int32),
         (np.cumsum(lengths) - lengths).astype(np.int32),
         lengths.astype(np.int32),
         generator.integers(0, 3, len(lengths)).astype(np.int32),
     )
-    return Job(config, None, 3, (), rows)
+    return Job(config, None, 3, (), rows, active=active)
 
 
 def pair_lengths(rows: int) -> np.ndarray:

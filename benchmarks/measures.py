@@ -100,13 +100,20 @@ class Bench:
             if worker := self._workers.pop(side, None):
                 worker.kill()
 
-    def train(self, name: str, config: XlmrConfig, batch: int, length: int, torch: bool) -> Figures:
-        """Throughput of training at one batch and length."""
-        job = self._job(length, batch, config=config)
+    def train(
+        self, name: str, config: XlmrConfig, batch: int, length: int, torch: bool, active: int = 0
+    ) -> Figures:
+        """Throughput of training at one batch and length; `active` as a job has it."""
+        job = self._job(length, batch, config=config, active=active)
         # Ours and torch's do not fit on a card of 80 GB together
         apart = config == self.large and batch >= 256
         found = self._rates(name, job, [self._dispatch(job, length)], torch, apart=apart)
-        if config == self.base and found.name == name and not isinstance(found.ours, str):
+        if (
+            config == self.base
+            and not active
+            and found.name == name
+            and not isinstance(found.ours, str)
+        ):
             self._known[batch, length, ()] = 1000 * batch / found.ours
         return found
 
@@ -115,11 +122,11 @@ class Bench:
         job = self._job(length, batch, **changes)
         return self._rates(name, job, [self._dispatch(job, length)], torch, "evaluate")
 
-    def lengths(self, name: str, torch: bool) -> Figures:
+    def lengths(self, name: str, torch: bool, active: int = 0) -> Figures:
         """Throughput at lengths like XNLI's: our batches in buckets, torch's to their longest."""
         # Of that many rows a bucket has enough to fill its batches, as in XNLI itself
         lengths = pair_lengths(BATCH * (2 if self.small else 1024))
-        job = replace(random_job(self.base, lengths), dtype="bfloat16")
+        job = replace(random_job(self.base, lengths, active), dtype="bfloat16")
         parts = plan(job, 2 if self.small else 8, self.steps)
         tokens = sum(int(lengths[part.rows[part.rows >= 0]].sum()) for part in parts)
         padding = 1 - tokens / sum(part.rows.size * part.length for part in parts)
@@ -157,7 +164,8 @@ class Bench:
 
     def _job(self, length: int, batch: int, **changes: Any) -> Job:
         """Rows of one length, for the base model unless `config` is another."""
-        rows = random_job(changes.get("config", self.base), np.full(batch * 4, length))
+        config, active = changes.get("config", self.base), changes.get("active", 0)
+        rows = random_job(config, np.full(batch * 4, length), active)
         return replace(rows, **{"batch": batch, "dtype": "bfloat16", **changes})
 
     def _dispatch(self, job: Job, length: int) -> Dispatch:

@@ -41,6 +41,8 @@ class Ours:
         from alignreg_jax.training import forward, sharding, steps
         from alignreg_jax.training.trainer import Trainer
 
+        if job.active:
+            job = replace(job, config=replace(job.config, vocab_size=job.active))
         self.jax, self.job = jax, job
         layers = job.config.num_layers
         size = job.config.layers[0].head_size

@@ -4,7 +4,7 @@
     python tools/build_demo_encoder.py help_data help_encoder --limit 0
     python -m alignreg_jax.sweep --config configs/study.py --shard 1/4
 
-Ten ways of pruning at 31 and 10 % of the encoder's weights, on four tasks: voice commands (intents,
+Eleven ways of pruning at 31 and 10 % of the encoder's weights, on four tasks: voice commands (intents,
 slots: ten languages) and GNOME's help (topics, tags: all languages that have 100 rows). Settings as
 in configs/distillation_demo.py, 640 steps for every row. What is asked of it, and how it is tested,
 was written down before the first run: docs/results/study/README.md.
@@ -12,7 +12,7 @@ was written down before the first run: docs/results/study/README.md.
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
-Hardware: 2 CPU cores; 600 runs of 5 minutes on one of them, 25 hours on both. They go on where they
+Hardware: 2 CPU cores; 660 runs of 5 minutes on one of them, 28 hours on both. They go on where they
 stopped, and --shard divides them. Not run yet.
 """
 
@@ -20,8 +20,8 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 CUT = (
-    *("l2-mbp", "frobenius-mbp", "cosine-mbp", "gradient-mbp", "wanda", "movement", "smp-s"),
-    *("structured-taylor", "structured-fisher"),
+    *("l2-mbp", "frobenius-mbp", "cosine-mbp", "gradient-mbp", "wanda", "sparsegpt"),
+    *("movement", "smp-s", "structured-taylor", "structured-fisher"),
 )
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 TEACHER, TEXT = "@distill.teacher=dense", "@distill.text=data"

@@ -207,7 +207,7 @@ def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
 
 def test_the_study_gives_all_rows_the_same_steps(shipped):
     runs = plan(shipped("study.py"))
-    assert len(runs) == 30 * 4 * 5
+    assert len(runs) == 33 * 4 * 5
     assert len({run.config.distill.weight for run in runs}) == 1
     for run in runs:
         config = run.config
