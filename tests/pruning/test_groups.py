@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mask_cases import assert_equal, total
+from mask_cases import total
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import criteria, groups, kernels, masks, methods
@@ -18,8 +18,8 @@ CUT = {scope: jax.jit(partial(groups.top_k, scope=scope)) for scope in ("output"
 
 
 def one(matrix):
-    """A stack of one matrix under every name."""
-    return dict.fromkeys(KERNELS, jnp.asarray(matrix, jnp.float32)[None])
+    """A stack of one matrix; of all six the same would be compiled six times."""
+    return {"output": jnp.asarray(matrix, jnp.float32)[None]}
 
 
 def best(scores, standing, count):
@@ -32,16 +32,15 @@ def best(scores, standing, count):
 
 
 @given(
-    st.integers(0, 2**32 - 1), st.integers(1, 3), st.sampled_from([0.2, 0.25, 0.5, 0.61, 0.75, 1.0])
+    st.integers(0, 2**32 - 1), st.integers(1, 2), st.sampled_from([0.2, 0.25, 0.5, 0.61, 0.75, 1.0])
 )
-@settings(max_examples=30, deadline=None)  # compiles
+@settings(max_examples=20, deadline=None)  # compiles
 def test_cuts_are_those_of_a_full_sort(seed, outputs, remaining):
     random = np.random.default_rng(seed)
     scores = random.integers(-2, 3, (2, 8, outputs)).astype(np.float32)
     scores[random.random(scores.shape) < 0.1] = np.nan
     standing = random.random(scores.shape) < 0.7
-    given_ = {name: jnp.asarray(scores) for name in KERNELS}
-    were = {name: jnp.asarray(standing) for name in KERNELS}
+    given_, were = {"output": jnp.asarray(scores)}, {"output": jnp.asarray(standing)}
     keep = masks.keep_counts(kernels.sizes(given_), remaining, "output")
     found = CUT["output"](given_, were, keep)
     for layer in range(2):
@@ -89,13 +88,14 @@ def test_with_one_output_it_is_the_whole_matrix():
     weights = one(np.random.default_rng(0).normal(size=(16, 1)))
     keep = masks.keep_counts(kernels.sizes(weights), 0.4, "output")
     given_ = criteria.magnitude(weights), masks.ones(weights), keep
-    assert_equal(CUT["output"](*given_), masks.top_k(*given_, "layer"))
+    found, whole = CUT["output"](*given_), masks.top_k(*given_, "layer")
+    np.testing.assert_array_equal(found["output"], whole["output"])
 
 
 def test_a_matrix_that_does_not_divide_is_named():
     weights = one(np.ones((6, 2)))
     keep = masks.keep_counts(kernels.sizes(weights), 0.5, "n:4")
-    with pytest.raises(UserError, match=r"^pruning\.scope=n:4: attention/query has 6 inputs"):
+    with pytest.raises(UserError, match=r"^pruning\.scope=n:4: output has 6 inputs"):
         groups.top_k(weights, masks.ones(weights), keep, "n:4")
 
 
@@ -110,7 +110,7 @@ def test_wanda_weighs_an_input_by_its_norm():
     # methods.md 9: inputs [[3, 0], [4, 1]] have norms 5 and 1
     inputs = np.array([[3.0, 0.0], [4.0, 1.0]])
     weights = one(np.array([[1.0, -3.0], [2.0, 0.5]]))
-    squares = dict.fromkeys(KERNELS, jnp.asarray((inputs**2).sum(0), jnp.float32)[None])
+    squares = {"output": jnp.asarray((inputs**2).sum(0), jnp.float32)[None]}
     scores = criteria.wanda(weights, squares)["output"][0]
     np.testing.assert_array_equal(scores, [[5.0, 15.0], [2.0, 0.5]])
     method = methods.build(criterion="wanda", scope="output")
