@@ -72,7 +72,7 @@ def make_accumulate(
     Adds, for each of the first `count` batches of `rows` `[steps, batch]`, the gradient of the
     batch's mean task loss with respect to the effective kernels: dropout off, no penalty, no
     clipping. Every batch counts the same, in however many microbatches it is computed. `sums` is
-    donated. Of inputs, the squares over all real pieces.
+    donated. Of inputs, squares or products over all real pieces.
 
     With a `teacher` the label of a row is what that says, and rows need none of their own. Not its
     probabilities: before the first cut the model is its own teacher, and the gradient of their
@@ -140,7 +140,8 @@ def make_accumulate(
                 signal: jax.tree.map(_UNIT_TERMS[signal], gates)
                 if signal in _UNIT_TERMS
                 else jax.tree.map(_TERMS[signal], gradients)
-                for signal in needs & GRADIENTS
+                for signal in sums  # their order is the same in every process
+                if signal in GRADIENTS
             }
 
         return jax.lax.fori_loop(0, count, body, sums)
