@@ -313,6 +313,7 @@ def make_prune_step(
     `signals` holds what `method.needs` of a pass over the data (signals.py); the rest is read off
     the parameters here.
     """
+    everywhere = NamedSharding(places.leaves[0].mesh, sharding.REPLICATED)
 
     def cut(state: TrainState, keep: Any, phase: Array, signals: dict[str, Any]) -> TrainState:
         kernels, rest = prunable.split(state.params)
@@ -320,7 +321,11 @@ def make_prune_step(
         if "layernorm" in method.needs:
             signals = {**signals, "layernorm": _layer_norm_scales(rest)}
         if method.solve:
-            new, kernels = method.solve(kernels, state.masks, signals, keep)
+            # Every device does the same: factorisations inside loops do not divide among them
+            used, were, asked = jax.lax.with_sharding_constraint(
+                (kernels, state.masks, signals), everywhere
+            )
+            new, kernels = method.solve(used, were, asked, keep)
             learned_anew = state.method
         else:
             new, learned_anew = method.cut(kernels, state.masks, state.method, signals, keep, key)

@@ -24,6 +24,7 @@ from training_cases import (
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.pruning import kernels, masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import Weights
 from alignreg_jax.pruning.methods import build
@@ -130,6 +131,24 @@ def test_squares_of_inputs_equal_one_device():
     )
     for name in KERNELS:
         np.testing.assert_allclose(ours[name], one[name], rtol=1e-5, err_msg=name)
+
+
+def test_a_cut_with_new_weights_equals_one_device():
+    """Left to the devices' shares, the factorisations in it wait for one another for ever."""
+    plan = [Dispatch(LENGTH, batches(0, 2))]
+    found = []
+    for layout in (LAYOUTS["mixed"], SINGLE):
+        trainer = make_trainer(layout=layout, method_=build(criterion="sparsegpt", scope="layer"))
+        counts = masks.keep_counts(kernels.sizes(trainer.reference), 0.5, "layer")
+        trainer.prune(counts, 1, trainer.gradients(plan))
+        state = jax.device_get((kernels.split(trainer.state.params)[0], trainer.state.masks))
+        found.append(state)
+        assert shard_shapes(trainer.state) == shard_shapes(make_trainer(layout=layout).state)
+    for name in KERNELS:
+        (ours, kept), (one, expected) = ((tree[name], mask[name]) for tree, mask in found)
+        alike = kept == expected
+        assert alike.mean() > 0.99  # sums over devices round otherwise
+        np.testing.assert_allclose(ours[alike], one[alike], rtol=0, atol=1e-4)
 
 
 def assert_same_masks(ours, one):
