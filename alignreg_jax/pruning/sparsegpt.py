@@ -55,44 +55,58 @@ def _matrix(
     gram: Float[Array, "inputs inputs"],
     keep: Int[Array, ""],
 ) -> tuple[Bool[Array, "inputs outputs"], Float[Array, "inputs outputs"]]:
-    inputs, outputs = kernel.shape
-    dead = jnp.diagonal(gram) == 0  # an input that is always 0: its weights do nothing
-    gram = gram + jnp.diag(jnp.where(dead, 1.0, 0.0))
-    gram = gram + DAMPING * jnp.mean(jnp.diagonal(gram)) * jnp.eye(inputs)
-    # Row j of U has what an error at input j does to the weights of the inputs behind it
-    lower = jnp.linalg.cholesky(gram)
-    inverse = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(inputs))
-    upper = jnp.linalg.cholesky(inverse, upper=True)
-    weights = jnp.where(dead[:, None], 0.0, kernel.astype(jnp.float32))
+    inputs = kernel.shape[0]
     size = min(BLOCK, inputs)
     blocks = -(-inputs // size)
-    place = jnp.arange(inputs)
+    more = ((0, blocks * size - inputs), (0, 0))  # inputs that fill up the last block
+    weights = jnp.pad(kernel.astype(jnp.float32), more)
+    standing, gram = jnp.pad(standing, more), jnp.pad(gram, (more[0], more[0]))
+    dead = jnp.diagonal(gram) == 0  # an input that is always 0: its weights do nothing
+    weights = jnp.where(dead[:, None], 0.0, weights)
+    mean = jnp.sum(jnp.where(dead, 1.0, jnp.diagonal(gram))[:inputs]) / inputs
+    gram = gram + jnp.diag(jnp.where(dead, 1.0, 0.0) + DAMPING * mean)
+    # Row j of U has what an error at input j does to the weights of the inputs behind it
+    lower = jnp.linalg.cholesky(gram)
+    inverse = jax.scipy.linalg.cho_solve((lower, True), jnp.eye(len(gram)))
+    upper = jnp.linalg.cholesky(inverse, upper=True)
+    place = jnp.arange(size)
 
     def block(index: Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
         weights, kept = carry
-        inside = (place >= index * size) & (place < (index + 1) * size)
+        start = index * size
+        mine, stood = (
+            jax.lax.dynamic_slice_in_dim(each, start, size) for each in (weights, standing)
+        )
+        rows = jax.lax.dynamic_slice_in_dim(upper, start, size)
+        inside = jax.lax.dynamic_slice_in_dim(rows, start, size, axis=1)
         # The matrix' count, divided among blocks by their share of its inputs
-        end = jnp.minimum((index + 1) * size, inputs)
-        before, after = (_share(keep, at, inputs) for at in (index * size, end))
-        scores = jnp.square(weights / jnp.diagonal(upper)[:, None])
-        mine = standing & inside[:, None]
+        before, after = (
+            _share(keep, jnp.minimum(at, inputs), inputs) for at in (start, start + size)
+        )
+        scores = jnp.square(mine / jnp.diagonal(inside)[:, None])
         chosen = masks.top_k(
-            {"": scores[None]}, {"": mine[None]}, {"": (after - before)[None]}, "layer"
+            {"": scores[None]}, {"": stood[None]}, {"": (after - before)[None]}, "layer"
         )[""][0]
-        kept = kept | chosen
 
-        def one(row: Array, weights: Array) -> Array:
-            stays = jnp.where(kept[row], weights[row], 0.0)
-            error = (weights[row] - stays) / upper[row, row]
-            behind = jnp.where(place > row, upper[row], 0.0)
-            return (weights - jnp.outer(behind, error)).at[row].set(stays)
+        def one(row: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            mine, errors = carry
+            stays = jnp.where(chosen[row], mine[row], 0.0)
+            error = (mine[row] - stays) / inside[row, row]
+            behind = jnp.where(place > row, inside[row], 0.0)
+            mine = (mine - jnp.outer(behind, error)).at[row].set(stays)
+            return mine, errors.at[row].set(error)
 
-        return jax.lax.fori_loop(index * size, end, one, weights), kept
+        mine, errors = jax.lax.fori_loop(0, size, one, (mine, jnp.zeros_like(mine)))
+        # What the whole block does to all that comes behind it, in one product
+        later = jnp.where(jnp.arange(len(gram))[None] >= start + size, rows, 0.0)
+        weights = jax.lax.dynamic_update_slice_in_dim(weights, mine, start, 0)
+        weights = weights - jnp.matmul(later.T, errors, precision=jax.lax.Precision.HIGHEST)
+        return weights, jax.lax.dynamic_update_slice_in_dim(kept, chosen, start, 0)
 
-    weights, kept = jax.lax.fori_loop(
-        0, blocks, block, (weights, jnp.zeros((inputs, outputs), bool))
-    )
-    return kept, jnp.where(kept, weights, 0.0)
+    start = weights, jnp.zeros_like(standing)
+    weights, kept = jax.lax.fori_loop(0, blocks, block, start)
+    kept = kept[:inputs]
+    return kept, jnp.where(kept, weights[:inputs], 0.0)
 
 
 def _share(keep: Int[Array, ""], at: Int[Array, ""] | int, inputs: int) -> Int[Array, ""]:
