@@ -1,6 +1,6 @@
 """How what a run costs grows with each of its sizes, beside what theory predicts: one command.
 
-    python benchmarks/growth.py --out growth.png     # 10 minutes on 2 idle cores; also prints
+    python benchmarks/growth.py --out growth.png     # 16 minutes on 2 idle cores; also prints
     python benchmarks/growth.py --small --out x.png  # does the script work? figures mean little
 
 From one point (12 layers of the demo encoder's form, 32 rows of 32 pieces, 5,000 active pieces, one
@@ -148,7 +148,8 @@ def draw(drawn: dict[str, tuple[str, list[float], list[float], list[float]]], ou
         axes.plot(places, measured, "o", color="#0072b2", label="measured")
         axes.set(xlabel=label, xscale="log", yscale="log")
         axes.set_ylim(0.7 * min(measured + theory), 1.4 * max(measured + theory))
-        axes.set_xticks(places, [f"{place:,}" for place in places], minor=False)
+        named = [f"{n:,}" if n < 10_000 else f"{n // 1000}k" for n in map(int, places)]
+        axes.set_xticks(places, named, minor=False)
         axes.minorticks_off()
     grid[0, 0].set_ylabel("seconds")
     grid[1, 0].set_ylabel("seconds")
