@@ -15,14 +15,15 @@ costs a third of the operations and moves nothing. Bytes between devices: benchm
 
 import argparse
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from jobs import STEPS, Job, random_job
+from measures import flops
 from sides import Ours
+from timed import least
 from train_step import row
 
 from alignreg_jax.data.batching import Dispatch
@@ -46,13 +47,8 @@ class Point:
     @property
     def operations(self) -> float:
         """Of the matrix products of a step, or of what is answered."""
-        shape, length = self.shape, self.length
-        hidden, inner = shape.hidden_size, shape.intermediate_size
-        kernels = shape.num_layers * (4 * hidden**2 + 2 * hidden * inner)
-        forward = 2 * kernels + shape.num_layers * 4 * length * hidden  # of a piece
-        if self.answered:
-            return self.answered * length * forward
-        return 3 * self.seeds * self.batch * length * forward
+        rows = self.answered or 3 * self.seeds * self.batch
+        return rows * flops(self.shape, np.array([self.length]))
 
     @property
     def moved(self) -> float:
@@ -91,43 +87,30 @@ def curves(small: bool) -> Iterator[tuple[str, str, list[tuple[float, Point]]]]:
     yield "answers", told, [(n, replace(start, answered=n, rows=max(n, ROWS))) for n in sizes]
 
 
-def seconds(point: Point, repeats: int) -> float:
+def seconds(point: Point) -> float:
     """The least time of a training step, or of what is answered."""
     rows = max(point.rows, point.batch)
     job = replace(random_job(point.shape, np.full(rows, point.length)), seeds=point.seeds)
     side = Ours(replace(job, batch=point.batch))
-    return (
-        answering(side, job, point, repeats) if point.answered else training(side, point, repeats)
-    )
+    return answering(side, job, point) if point.answered else training(side, point)
 
 
-def training(side: Ours, point: Point, repeats: int) -> float:
+def training(side: Ours, point: Point) -> float:
     """Of a step, in dispatches of four."""
     steps = 4
     numbers = np.random.default_rng(0).permutation(side.job.rows.rows)
     numbers = np.resize(numbers, (steps, point.batch)).astype(np.int32)
     part = Dispatch(point.length, numbers)
-    return least(lambda: side.train(part), repeats) / steps
+    return least(lambda: side.train(part)) / steps
 
 
-def answering(side: Ours, job: Job, point: Point, repeats: int) -> float:
+def answering(side: Ours, job: Job, point: Point) -> float:
     """Of all rows, in dispatches of 16 batches of 32."""
     numbers = np.arange(point.answered, dtype=np.int32).reshape(-1, BATCH)
     parts = [
         Dispatch(point.length, numbers[at : at + STEPS]) for at in range(0, len(numbers), STEPS)
     ]
-    return least(lambda: [side.evaluate(part) for part in parts], repeats)
-
-
-def least(work: Callable[[], object], repeats: int) -> float:
-    """The least of several times, after one that compiles."""
-    work()
-    times = []
-    for _ in range(repeats):
-        before = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - before)
-    return min(times)
+    return least(lambda: [side.evaluate(part) for part in parts])
 
 
 def fit(points: list[Point], found: list[float]) -> np.ndarray:
@@ -162,7 +145,6 @@ def draw(drawn: dict[str, tuple[str, list[float], list[float], list[float]]], ou
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--small", action="store_true", help="check the script, not the speed")
-    parser.add_argument("--repeats", type=int, default=3, help="the least of so many (default 3)")
     parser.add_argument("--out", type=Path, required=True, help="the picture to write")
     options = parser.parse_args()
     print(f"load, 1 minute: {os.getloadavg()[0]:.1f}; {os.cpu_count()} cores\n")
@@ -170,7 +152,7 @@ def main() -> None:
     row(*["---"] * 5)
     constants, drawn = np.zeros(2), {}
     for name, label, points in curves(options.small):
-        found = [seconds(point, options.repeats) for _, point in points]
+        found = [seconds(point) for _, point in points]
         if name == "batch":
             constants = fit([point for _, point in points], found)
         theory = [float(constants @ (point.operations, point.moved)) for _, point in points]

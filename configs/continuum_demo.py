@@ -18,15 +18,16 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 WEIGHTS = ("5e-6", "5e-5", "5e-4", "5e-3", "5e-2", "5e-1")
+LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 FROZEN = "@pruning.start=pretrained@pruning.freeze=embeddings,encoder"
 
 
 def get_config(arg: str = ""):
     if arg:
         raise UserError(f"--config: unknown argument :{arg}; there is none")
-    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
-    config.base.pruning.steps = 3
-    config.base.pruning.explicit = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
+    config = default_config(
+        demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4, left=LEFT)
+    )
     config.base.model.dtype = "bfloat16"
     config.base.eval.examples = 200
     config.methods = (
@@ -37,5 +38,5 @@ def get_config(arg: str = ""):
         "smp-s",
     )
     config.tasks = ("intents",)
-    config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
+    config.remaining = LEFT[1:]
     return config

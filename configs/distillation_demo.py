@@ -37,6 +37,7 @@ from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 ARGUMENTS = ("slots", "tags", "topics", "amounts", "weights")
 OF_HELP = {"tags": "tokens", "topics": "folder"}
+LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")
 TEACHER = "@distill.teacher=dense"
 TEXT = f"{TEACHER}@distill.text=data@pruning.epochs_per_step=2"
@@ -53,9 +54,9 @@ def get_config(arg: str = ""):
     if arg not in ("", *ARGUMENTS):
         listed = ", ".join(f":{name}" for name in ARGUMENTS)
         raise UserError(f"--config: unknown argument :{arg}; there are {listed}")
-    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
-    config.base.pruning.steps = 3
-    config.base.pruning.explicit = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
+    config = default_config(
+        demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4, left=LEFT)
+    )
     config.base.model.dtype = "bfloat16"
     config.base.eval.examples = 200
     methods, settings = METHODS if not arg else METHODS[:2], SETTINGS
@@ -66,7 +67,7 @@ def get_config(arg: str = ""):
     config.methods = tuple(method + setting for method in methods for setting in settings)
     config.tasks = ({"slots": "slots", **OF_HELP}.get(arg, "intents"),)
     config.seeds = (5,) if arg == "weights" else (0, 1, 2, 3, 4)
-    config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
+    config.remaining = LEFT[1:]
     if arg in OF_HELP:
         config.base.task.source, config.base.task.data_dir = "folder", f"help_data/{arg}"
         config.base.model.name_or_path = "help_encoder"

@@ -24,6 +24,7 @@ from alignreg_jax.config import DEMO_LANGUAGES
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import default_config, demo_config
 
+SIZES = (0.5, 0.25)
 ON_TEXT = (
     "structured-taylor@pruning.gradients_on=text@distill.text=data@distill.text_share=0"
     "@distill.weight=0"
@@ -33,9 +34,9 @@ ON_TEXT = (
 def get_config(arg: str = ""):
     if arg:
         raise UserError(f"--config: unknown argument :{arg}; there is none")
-    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=1))
-    config.base.pruning.steps = 2
-    config.base.pruning.explicit = (0.5, 0.25)
+    config = default_config(
+        demo_config(train_examples=1280, first_epochs=4, epochs_per_step=1, left=SIZES)
+    )
     config.base.pruning.gradient_batches = 3
     config.base.model.dtype = "bfloat16"
     config.base.eval.examples = 200
@@ -48,5 +49,5 @@ def get_config(arg: str = ""):
     config.baseline = "structured-taylor"
     config.tasks = ("intents",)
     config.seeds = (0, 1, 2, 3, 4)
-    config.remaining = (0.5, 0.25)
+    config.remaining = SIZES
     return config

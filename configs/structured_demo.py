@@ -47,16 +47,16 @@ ELASTIC = tuple(
 def get_config(arg: str = ""):
     if arg not in ("", "slots", "layers"):
         raise UserError(f"--config: unknown argument :{arg}; there are :slots and :layers")
-    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=2))
-    config.base.pruning.steps = len(SIZES)
-    config.base.pruning.explicit = SIZES
+    left = SIZES[:2] if arg == "layers" else SIZES
+    config = default_config(
+        demo_config(train_examples=1280, first_epochs=4, epochs_per_step=2, left=left)
+    )
     config.base.model.dtype = "bfloat16"
     config.base.eval.examples = 200
     config.methods = (*CUT_ROWS, *ELASTIC)
     if arg == "layers":
-        config.base.pruning.steps, config.base.pruning.explicit = 2, SIZES[:2]
         config.methods = (CUT[0], *(LAYERS + row.removeprefix("elastic") for row in ELASTIC[1::3]))
     config.tasks = ("slots",) if arg == "slots" else ("intents",)
     config.seeds = (0, 1, 2, 3, 4)
-    config.remaining = {"slots": SIZES[1::2], "layers": SIZES[:2]}.get(arg, SIZES)
+    config.remaining = SIZES[1::2] if arg == "slots" else left
     return config

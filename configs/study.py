@@ -46,8 +46,9 @@ def of_help(task: str, kind: str) -> str:
 def get_config(arg: str = ""):
     if arg:
         raise UserError(f"--config: unknown argument :{arg}; there is none")
-    config = default_config(demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4))
-    config.base.pruning.steps, config.base.pruning.explicit = len(LEFT), LEFT
+    config = default_config(
+        demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4, left=LEFT)
+    )
     config.base.model.dtype = "bfloat16"
     config.base.eval.examples = 200
     settings = ("", TEACHER, TEACHER + TEXT)

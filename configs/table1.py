@@ -19,7 +19,7 @@ the first thirteenth of that.
 """
 
 from alignreg_jax.config import paper_config
-from alignreg_jax.pruning.methods import PRESETS
+from alignreg_jax.pruning.presets import TABLE_1
 from alignreg_jax.sweeping.starts import default_config
 
 TASKS = ("xnli", "nc", "ner", "pawsx", "pos@train.learning_rate=2e-5", "qam", "qadsm", "wpr")
@@ -28,11 +28,7 @@ TASKS = ("xnli", "nc", "ner", "pawsx", "pos@train.learning_rate=2e-5", "qam", "q
 def get_config(arg: str = ""):
     config = default_config(paper_config(TASKS[0], arg))
     # Table 1's rows, learned masks, then controls; whole units have tables of their own
-    config.methods = tuple(
-        name
-        for name in PRESETS
-        if not name.startswith(("structured-", "elastic", "wanda", "sparsegpt"))
-    )
+    config.methods = TABLE_1
     config.tasks = TASKS
     config.base.task.source = "folder"
     config.seeds = (0, 1, 2, 3, 4)

@@ -18,7 +18,7 @@ at a commit where these were the first rows and not a draw.
 """
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning.methods import PRESETS
+from alignreg_jax.pruning.presets import TABLE_1
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 
@@ -28,11 +28,7 @@ def get_config(arg: str = ""):
     config = default_config(demo_config(train_examples=1280, first_epochs=3, epochs_per_step=1))
     config.base.eval.examples = 200
     # Table 1's rows, learned masks, then controls; whole units have tables of their own
-    config.methods = tuple(
-        name
-        for name in PRESETS
-        if not name.startswith(("structured-", "elastic", "wanda", "sparsegpt"))
-    )
+    config.methods = TABLE_1
     config.tasks = ("intents",)
     config.remaining = (DEMO_LEFT[1], DEMO_LEFT[3])
     return config

@@ -23,9 +23,9 @@ from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 def get_config(arg: str = ""):
     if arg not in ("", "ud_pos"):
         raise UserError(f"--config: unknown argument :{arg}; there is only :ud_pos")
-    config = default_config(demo_config(train_examples=1280, first_epochs=3, epochs_per_step=1))
-    config.base.pruning.steps = 2
-    config.base.pruning.explicit = DEMO_LEFT[:2]
+    config = default_config(
+        demo_config(train_examples=1280, first_epochs=3, epochs_per_step=1, left=DEMO_LEFT[:2])
+    )
     config.base.eval.languages = ()  # all there are
     config.base.eval.examples = 100
     if arg:

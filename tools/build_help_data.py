@@ -215,7 +215,8 @@ def build(out: Path, debs: Sequence[Path]) -> None:
     }
     for task, rows in (("topics", topics), ("tags", tags)):
         counts = write_task(out / task, texts, rows)
-        print(f"{task}: {len(counts)} languages, test rows {dict(counts)}")
+        labels = len({each["label"] for each in rows["en"].values()}) if task == "topics" else ""
+        print(f"{task} {labels}: {len(counts)} languages, test rows {dict(counts)}")
     (out / "sources.json").write_text(json.dumps(sources, indent=1) + "\n")
 
 

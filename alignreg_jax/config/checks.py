@@ -13,7 +13,14 @@ from alignreg_jax.config.paths import plain_type
 from alignreg_jax.data.tasks import MIRROR, MIRROR_LACKS, TASKS
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.elastic import LEAST_DEPTH
-from alignreg_jax.pruning.methods import EVERY_CRITERION, LEARNED, REGULARIZERS, SCOPES, build
+from alignreg_jax.pruning.methods import (
+    EVERY_CRITERION,
+    LEARNED,
+    REGULARIZERS,
+    SCOPES,
+    build,
+    solver,
+)
 from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.pruning.schedules import SCHEDULES
 
@@ -239,16 +246,8 @@ def validate(config: Any) -> None:
             )
         if not config.train.score_learning_rate:
             raise UserError("train.score_learning_rate=0: the gates would never be learned")
-    if config.pruning.keep_zeros and config.pruning.criterion == "sparsegpt":
-        raise UserError(
-            "pruning.keep_zeros: pruning.criterion=sparsegpt counts by blocks of inputs, so it"
-            " cannot count weights that are zero already"
-        )
-    if config.pruning.keep_zeros and config.pruning.scope not in ("layer", "global"):
-        raise UserError(
-            f"pruning.keep_zeros: pruning.scope={config.pruning.scope} counts by units or groups,"
-            " so it cannot count weights that are zero already; layer and global can"
-        )
+    if config.pruning.keep_zeros:
+        _check_zeros(config.pruning)
     if config.pruning.gradients_on == "text" and config.distill.text is None:
         raise UserError("pruning.gradients_on=text: there is no text; set distill.text")
     _check_learned(config)
@@ -262,6 +261,20 @@ def validate(config: Any) -> None:
         reduce=regularizer.reduce,
         any_size=config.pruning.sizes_of if config.pruning.sizes else None,
     )
+
+
+def _check_zeros(pruning: Any) -> None:
+    """Raise UserError where cuts count by smaller parts than those that zeros are counted by."""
+    by_parts = {
+        f"pruning.scope={pruning.scope}": pruning.scope not in ("layer", "global"),
+        f"pruning.criterion={pruning.criterion}": solver(pruning.criterion) is not None,
+    }
+    for what, wrong in by_parts.items():
+        if wrong:
+            raise UserError(
+                f"pruning.keep_zeros: {what} counts by units, groups or blocks, so it cannot count"
+                " weights that are zero already"
+            )
 
 
 def _check_sizes(pruning: Any) -> None:

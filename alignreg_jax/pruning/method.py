@@ -17,6 +17,9 @@ State = dict[str, Any]
 Signals = Mapping[str, Any]
 """What the training loop measured for a criterion, by the names in `needs`."""
 
+Solve = Callable[[Kernels, Masks, Signals, masks.Keep], tuple[Masks, Kernels]]
+"""(kernels, masks, signals, keep) -> (masks, kernels)."""
+
 Penalty = tuple[Float[Array, ""], dict[str, Float[Array, ""]]]
 
 GRADIENTS = frozenset({"grad", "grad_abs", "grad_squared", "units_abs", "units_squared"})
@@ -207,7 +210,7 @@ class Method:
     cut: Callable[
         [Kernels, Masks, State, Signals, masks.Keep, Key[Array, ""]], tuple[Masks, State]
     ] = _no_cut
-    solve: Callable[[Kernels, Masks, Signals, masks.Keep], tuple[Masks, Kernels]] | None = None
+    solve: Solve | None = None
     cut_at: float = 0.0
     renews: bool = True
     needs: frozenset[str] = frozenset()

@@ -28,7 +28,7 @@ from alignreg_jax.pruning import (
     unit_cuts,
 )
 from alignreg_jax.pruning.kernels import Kernels, Masks
-from alignreg_jax.pruning.method import GRAMS, INPUTS, Method, Signals, State, Weights
+from alignreg_jax.pruning.method import GRAMS, INPUTS, Method, Signals, Solve, State, Weights
 from alignreg_jax.pruning.presets import PRESETS
 
 __all__ = ["CRITERIA", "PRESETS", "REGULARIZERS", "Criterion", "Method", "Weights", "build"]
@@ -37,13 +37,13 @@ __all__ = ["CRITERIA", "PRESETS", "REGULARIZERS", "Criterion", "Method", "Weight
 class Criterion(NamedTuple):
     """A row of the table: (kernels, signals, key) -> scores, and the signals it needs.
 
-    The kernels are those the network uses: with gates folded in, pruned weights at zero. With
-    `solve` (`Method.solve`) a cut is not by these scores alone.
+    The kernels are those the network uses: with gates folded in, pruned weights at zero. A row with
+    `solve` (`Method.solve`) has no scores: its cut chooses as it goes, within each matrix.
     """
 
-    score: Callable[[Kernels, Signals, Key[Array, ""]], Kernels]
+    score: Callable[[Kernels, Signals, Key[Array, ""]], Kernels] | None
     needs: frozenset[str] = frozenset()
-    solve: Callable[[Kernels, Masks, Signals, masks.Keep], tuple[Masks, Kernels]] | None = None
+    solve: Solve | None = None
 
 
 CRITERIA: dict[str, Criterion] = {
@@ -66,7 +66,7 @@ CRITERIA: dict[str, Criterion] = {
         lambda kernels, signals, key: criteria.wanda(kernels, signals[INPUTS]), frozenset({INPUTS})
     ),
     "sparsegpt": Criterion(
-        lambda kernels, signals, key: criteria.magnitude(kernels),
+        None,
         frozenset({GRAMS}),
         lambda kernels, masks_, signals, keep: sparsegpt.solve(
             kernels, masks_, signals[GRAMS], keep
@@ -162,11 +162,12 @@ def build(
             f"{', '.join(penalties.GATED)}, not {regularizer}"
         )
     _check_learned(criterion, scope, regularizer)
-    if criterion == "sparsegpt" and (gated or scope != "layer"):
+    solve = solver(criterion)
+    if solve and (gated or scope != "layer"):
         what = f"regularizer.name={regularizer}" if gated else f"pruning.scope={scope}"
         raise UserError(
-            f"{what} with pruning.criterion=sparsegpt: it gives the weights of a matrix new values"
-            " as it prunes it, without gates and with pruning.scope=layer"
+            f"{what} with pruning.criterion={criterion}: it gives the weights of a matrix new"
+            " values as it prunes it, without gates and with pruning.scope=layer"
         )
     if regularizer == "scores":
         penalty = learned.score_penalty(ramped=criterion == "soft-movement")
@@ -174,14 +175,15 @@ def build(
         penalty = penalties.make(regularizer, norm=norm, reduce=reduce, signed=signed)
     common: dict[str, Any] = {
         "name": f"{criterion}-{scope}-{regularizer}",
-        "cut": _cut(row.score, cast(masks.Scope, scope), gated)
-        if isinstance(row, Criterion)
-        else unit_criteria.make_cut(row.score, cast(unit_cuts.UnitScope, scope), heads),
         "penalty": penalty,
-        "solve": row.solve if isinstance(row, Criterion) else None,
+        "solve": solve,
         "needs": row.needs,
         "anchors_rest": regularizer in penalties.ANCHORED,
     }
+    if not isinstance(row, Criterion):
+        common["cut"] = unit_criteria.make_cut(row.score, cast(unit_cuts.UnitScope, scope), heads)
+    elif row.score:
+        common["cut"] = _cut(row.score, cast(masks.Scope, scope), gated)
     if any_size:
         if isinstance(row, Criterion):
             raise UserError(
@@ -215,6 +217,12 @@ def build(
         labels=gated_kernels.LABELS,
         cut_at=0.5,
     )
+
+
+def solver(criterion: str) -> Solve | None:
+    """What chooses the weights of a criterion and gives those that are left new values, if any."""
+    row = EVERY_CRITERION[criterion]
+    return row.solve if isinstance(row, Criterion) else None
 
 
 @cache

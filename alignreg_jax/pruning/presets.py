@@ -25,7 +25,9 @@ _SMP = {
     "pruning.freeze": ("embeddings", "encoder"), "train.score_learning_rate": 0.02, **_SCORES,
 }  # fmt: skip
 
-PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, ...]]] = {
+Rows = dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, ...]]]
+
+_OF_THE_PAPER: Rows = {
     "none": {**_MAGNITUDE, **_LAYER, **_PLAIN, "pruning.steps": 0},
     "random": {**_RANDOM, **_LAYER, **_PLAIN},
     "random-global": {**_RANDOM, **_GLOBAL, **_PLAIN},
@@ -37,28 +39,35 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, 
     "lamp": {"pruning.criterion": "lamp", **_GLOBAL, **_PLAIN},
     "cosine-mbp": {**_MAGNITUDE, **_LAYER, **_COSINE},
     "frobenius-mbp": {**_MAGNITUDE, **_LAYER, **_FROBENIUS},
-    # What large language models are pruned by: Sun et al. 2024, Frantar and Alistarh 2023
+}
+# What large language models are pruned by: Sun et al. 2024, Frantar and Alistarh 2023
+_ONE_SHOT: Rows = {
     "wanda": {"pruning.criterion": "wanda", "pruning.scope": "output", **_PLAIN},
     "sparsegpt": {"pruning.criterion": "sparsegpt", **_LAYER, **_PLAIN},
-    # Learned masks: Sanh et al. 2020, Jiang et al. 2023
+}
+# Sanh et al. 2020, Jiang et al. 2023
+_LEARNED: Rows = {
     "movement": {**_MOVEMENT, **_LAYER, **_PLAIN},
     "movement-global": {**_MOVEMENT, **_GLOBAL, **_PLAIN},
     "soft-movement": {**_MOVEMENT, **_LAYER, **_SCORES, "pruning.criterion": "soft-movement"},
     "smp-l": {**_SMP, **_LAYER},
     "smp-s": {**_SMP, "pruning.scope": "kind"},
-    # Whole heads and feed-forward units, and two controls
+}
+# Whole heads and feed-forward units: cut, with two controls, and one training for all sizes
+_UNITS: Rows = {
     "structured-taylor": {"pruning.criterion": "taylor-units", **_EVEN, **_PLAIN},
     "structured-fisher": {
         "pruning.criterion": "fisher-units", "pruning.scope": "units", **_PLAIN,
     },
     "structured-magnitude": {"pruning.criterion": "magnitude-units", **_EVEN, **_PLAIN},
     "structured-random": {"pruning.criterion": "random-units", **_EVEN, **_PLAIN},
-    # One training for all sizes
     "elastic": {
         "pruning.criterion": "fisher-units", "pruning.scope": "units", **_PLAIN,
         "pruning.sizes": (1.0, 0.75, 0.5, 0.35, 0.25),
     },
-    # Controls, which show what each part adds
+}  # fmt: skip
+# They show what each part adds
+_CONTROLS: Rows = {
     "l0": {"pruning.criterion": "gate", **_GLOBAL, "regularizer.name": "l0-target", **_GATE_RATE},
     "l2sp": {**_MAGNITUDE, **_LAYER, "regularizer.name": "l2sp", **_PRETRAINED},
     "frobenius-dense-only": {
@@ -69,5 +78,10 @@ PRESETS: dict[str, dict[str, str | int | float | tuple[str, ...] | tuple[float, 
         "regularizer.reference": "finetuned",
     },
 }  # fmt: skip
-"""Table 1's rows as the config fields they fill, in its order, then controls. The L2 in the names
-is AdamW's decay."""
+
+TABLE_1 = (*_OF_THE_PAPER, *_LEARNED, *_CONTROLS)
+"""What configs/table1.py compares: the paper's rows, learned masks, controls."""
+
+PRESETS: Rows = _OF_THE_PAPER | _ONE_SHOT | _LEARNED | _UNITS | _CONTROLS
+"""Names as the config fields they fill: the paper's Table 1 in its order, then others. The L2 in
+the names is AdamW's decay."""

@@ -1,5 +1,6 @@
 """What a sweep's config file begins with, and what its fields mean; imports no JAX."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
@@ -71,15 +72,24 @@ DEMO_LEFT = (0.56, 0.3138, 0.1772, 0.10)
 """What the cuts of `demo_config` leave: 44 % less each time, by way of the paper's 0.9**11."""
 
 
-def demo_config(*, train_examples: int, first_epochs: int, epochs_per_step: int) -> Any:
-    """A run on the bundled data and encoder that fits on a CPU, as the base of a sweep."""
+def demo_config(
+    *,
+    train_examples: int,
+    first_epochs: int,
+    epochs_per_step: int,
+    left: Sequence[float] = DEMO_LEFT,
+) -> Any:
+    """A run on the bundled data and encoder that fits on a CPU, as the base of a sweep.
+
+    `left` is what its cuts leave; the others as the fields of their names.
+    """
     config: Any = configuration.demo_config()
     config.export = False
     config.task.train_examples = train_examples
     config.pruning.schedule = "explicit"
-    config.pruning.steps = len(DEMO_LEFT)
+    config.pruning.steps = len(left)
     config.pruning.final = None
-    config.pruning.explicit = DEMO_LEFT
+    config.pruning.explicit = tuple(left)
     config.pruning.first_epochs = first_epochs
     config.pruning.epochs_per_step = epochs_per_step
     config.eval.languages = configuration.DEMO_LANGUAGES

@@ -25,7 +25,7 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import MEASURED, Clock, Hyper, Marks, Method, Weights
 from alignreg_jax.support import processes
-from alignreg_jax.training import optimizers, sharding, signals, states, steps
+from alignreg_jax.training import cuts, optimizers, sharding, signals, states, steps
 from alignreg_jax.training.in_flight import InFlight
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.losses import Teacher
@@ -100,7 +100,7 @@ class Trainer:
             penalized: steps.make_train_step(model, view, settings, mesh, places, lift)
             for penalized, view in ((True, training), (False, method.unpenalized))
         }
-        self._prune = steps.make_prune_step(method.cutting, places, lift)
+        self._prune = cuts.make_prune_step(method.cutting, places, lift)
         self._add_gradients = signals.make_accumulate(
             model, method.effective, method.needs, settings.accumulation, mesh, lift
         )

@@ -1,16 +1,19 @@
 """Links of the site that `make docs` builds."""
 
-import importlib.util
+import sys
 from types import SimpleNamespace
 
 import pytest
 import tiny
 
-spec = importlib.util.spec_from_file_location("docs_hook", tiny.ROOT / "tools" / "docs_hook.py")
-assert spec is not None
-assert spec.loader is not None
-hook = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(hook)
+
+@pytest.fixture
+def hook(monkeypatch):
+    monkeypatch.syspath_prepend(tiny.ROOT / "tools")
+    import docs_hook
+
+    yield docs_hook
+    del sys.modules["docs_hook"]
 
 
 @pytest.mark.parametrize(
@@ -38,6 +41,6 @@ spec.loader.exec_module(hook)
         ("runs.md", "[here](#bits)", "[here](#bits)"),
     ],
 )
-def test_links_lead_to_pages_of_the_site(page, before, after):
+def test_links_lead_to_pages_of_the_site(hook, page, before, after):
     there = SimpleNamespace(file=SimpleNamespace(src_uri=page))
     assert hook.on_page_markdown(before, there, None, None) == after

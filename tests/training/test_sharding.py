@@ -28,7 +28,7 @@ from alignreg_jax.pruning import kernels, masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import Weights
 from alignreg_jax.pruning.methods import build
-from alignreg_jax.training import sharding, steps
+from alignreg_jax.training import cuts, sharding
 from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.manifests import Position
@@ -104,9 +104,7 @@ def cut():
         trainer = make_trainer(layout=layout)
         by_layer = prune(trainer, 0.6)
         places = sharding.Places.of(jax.tree.map(lambda leaf: leaf.sharding, trainer.abstract))
-        trainer._prune = steps.make_prune_step(
-            method("global", criterion=criterion), places, Lift()
-        )
+        trainer._prune = cuts.make_prune_step(method("global", criterion=criterion), places, Lift())
         return {"layer": by_layer, "global": prune(trainer, 0.37, "global")}
 
     return make
