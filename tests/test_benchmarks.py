@@ -33,6 +33,24 @@ def test_only_tokens_that_are_no_padding_count_as_work(monkeypatch):
     assert found.share == pytest.approx((3 * operations(8) + operations(16)) / 2.0 / 1e9)
 
 
+def test_ours_trains_the_active_rows_and_torch_all(monkeypatch):
+    import jobs
+    import measures
+    import sides
+
+    bench, seen = measures.Bench(small=True), {}
+    monkeypatch.setattr(
+        bench,
+        "_seconds",
+        lambda wanted, job, *rest: seen.update(job=job) or dict.fromkeys(wanted, 1.0),
+    )
+    bench.train("defaults", bench.base, 4, 8, torch=True, active=50)
+    job = seen["job"]
+    assert job.rows.ids.max() < 50
+    assert job.config.vocab_size == bench.base.vocab_size  # what torch has
+    assert sides.Ours(jobs.replace(job, dtype="float32")).job.config.vocab_size == 50
+
+
 def test_ours_out_of_memory_is_tried_again_with_remat(monkeypatch):
     import measures
 

@@ -1,5 +1,8 @@
 """Cuts inside small groups of a matrix: the inputs of each output, and four neighbouring inputs."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, UInt32
 
@@ -11,8 +14,8 @@ GROUP = 4
 """Neighbouring inputs of an output that a sparse matrix unit multiplies together (n:4)."""
 
 
-def check(kernels: Kernels) -> None:
-    """Check that every matrix divides into groups of four inputs.
+def check(kernels: Mapping[str, Any]) -> None:
+    """Check that every matrix divides into groups of four inputs; their shapes are enough.
 
     Raises:
         UserError: one does not.

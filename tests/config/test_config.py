@@ -191,6 +191,23 @@ def test_gates_that_could_not_be_learned(parsed, flag, says):
         parsed(f"--config.{flag}", "--config.method=l0-mbp")
 
 
+@pytest.mark.parametrize(
+    ("flags", "says"),
+    [
+        (("sparsegpt",), "pruning.criterion=sparsegpt"),
+        (("wanda",), "pruning.scope=output"),
+        (("structured-taylor",), "pruning.scope=units-even"),
+        (("l2-mbp", "--config.pruning.scope=n:4"), "pruning.scope=n:4"),
+    ],
+)
+def test_zeros_that_came_are_not_counted_by_parts_of_a_matrix(parsed, flags, says):
+    method, *others = flags
+    flags = (f"--config.method={method}", *others)
+    parsed(*flags)
+    with pytest.raises(UserError, match=f"^pruning.keep_zeros: {says} counts by units, groups"):
+        parsed(*flags, "--config.pruning.keep_zeros=True")
+
+
 def test_xglues_script_scores_whole_files(parsed):
     flags = ("--config.task.name=wpr", "--config.eval.save_predictions=xglue")
     assert parsed(*flags).eval.save_predictions == "xglue"

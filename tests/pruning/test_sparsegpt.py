@@ -103,6 +103,25 @@ def test_outputs_change_less_than_by_masks_alone():
         assert error(ours) < 0.6 * error(np.where(mask, weights, 0))
 
 
+def test_weights_of_an_input_that_is_always_zero_are_zero_even_if_they_stay():
+    weights, pieces = sample(12, 5)
+    pieces[:, 3] = 0
+    kept, solved = solve(weights, pieces.T @ pieces, 59)
+    assert kept[3].sum() >= 4
+    assert np.all(solved[3] == 0)
+    assert np.all(solved[kept & (np.arange(12) != 3)[:, None]] != 0)
+
+
+def test_the_scale_of_inputs_drops_out():
+    weights, pieces = sample(160, 7)  # the second block is filled up
+    gram = pieces.T @ pieces
+    kept, solved = solve(weights, gram, 600)
+    again, small = solve(weights, gram / np.trace(gram), 600)
+    assert np.mean(kept == again) > 0.995
+    both = kept & again
+    np.testing.assert_allclose(small[both], solved[both], rtol=0, atol=2e-2 * np.abs(solved).max())
+
+
 def test_cuts_nest():
     weights, pieces = sample(160, 7)
     gram = pieces.T @ pieces

@@ -12,7 +12,7 @@ from test_taught_runs import run
 from tiny import configured
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.pruning import masks, units
+from alignreg_jax.pruning import groups, masks, units
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import load_inputs
 
@@ -73,11 +73,17 @@ def test_importance_can_be_measured_on_text_of_one_language(done):
         (("elastic", "--config.pruning.sizes=1,.01"), "units: 1.00% .* in every layer have"),
         (("elastic", "--config.pruning.sizes=1,.5", "--config.pruning.scope=ffn"),
          "ffn: 50.00% .* all heads and a feed-forward unit"),
+        (("l2-mbp", "--config.pruning.scope=n:4"), "n:4: 3, 2 or 1 of four"),
+        (("l2-mbp", "--config.pruning.scope=n:4", "--config.pruning.schedule=explicit",
+          "--config.pruning.steps=1", "--config.pruning.explicit=.5,"),
+         "n:4: attention/query has .* inputs, which do not divide"),
     ],
 )  # fmt: skip
-def test_what_has_no_room_for_every_layer_is_refused_before_anything_is_written(
-    tmp_path, given, says
+def test_a_cut_that_cannot_be_made_is_refused_before_anything_is_written(
+    monkeypatch, tmp_path, given, says
 ):
+    if "divide" in says:
+        monkeypatch.setattr(groups, "GROUP", 7)  # the tiny encoder's matrices divide by 4
     world = tiny.build(tmp_path / "world")
     config = configured(world, f"--config.method={given[0]}", *given[1:])
     with pytest.raises(UserError, match=rf"^pruning\.scope={says}"):
