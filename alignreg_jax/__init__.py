@@ -1,7 +1,7 @@
 """Prune cross-lingual encoders, keep the languages without labels (AlignReg, arXiv 2204.01385).
 
-`alignreg_jax.run(config, workdir)`, `sweep`, `shrink`, `trim` and `deploy` do what the commands of
-these names do; what they take and return is in `alignreg_jax.api`.
+`alignreg_jax.run(config, workdir)`, `sweep`, `shrink`, `trim`, `deploy` and `probe` do what the
+commands of these names do; what they take and return is in `alignreg_jax.api`.
 """
 
 from importlib import import_module

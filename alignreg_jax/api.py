@@ -1,11 +1,11 @@
-"""The programs as functions: `alignreg_jax.run`, `sweep`, `shrink`, `trim` and `deploy`.
+"""The programs as functions: `alignreg_jax.run`, `sweep`, `shrink`, `trim`, `deploy`, `probe`.
 
 They do what the commands do and keep to the same files, so that a run begun here goes on by command
 and the reverse. A mistake raises `UserError` (alignreg_jax.errors), whose text is one line.
 """
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,6 +142,31 @@ def deploy(run: PathLike, out: PathLike, **options: Any) -> "Deployed":
     from alignreg_jax import deploy as program
 
     return program.written([str(run), "--out", str(out), *_flags(options)])[1]
+
+
+def probe(
+    models: PathLike | Sequence[PathLike], text: Sequence[PathLike], out: PathLike, **options: Any
+) -> "pd.DataFrame":
+    """Say how alike languages are inside models, layer by layer, and how alike to the first one.
+
+    Args:
+        models: folders, Hub ids or runs.
+        text: files of sentences in parallel, `en.txt`, `de.txt` and so on.
+        out: the new folder, for the table and a figure.
+        **options: as of `alignreg probe --help`: `rows=100`, `pivot="de"`.
+
+    Returns:
+        A row for every model, language, layer and measure.
+
+    Raises:
+        UserError: as the command.
+    """
+    from alignreg_jax import probe as program
+
+    given = [models] if isinstance(models, PathLike) else models
+    return program.written(
+        [*map(str, given), "--out", str(out), "--text", *map(str, text), *_flags(options)]
+    )[1]
 
 
 def _flags(options: Mapping[str, Any]) -> list[str]:

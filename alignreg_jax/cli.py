@@ -1,11 +1,11 @@
-"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, report, push, mask."""
+"""The `alignreg` command: run, sweep, demo, own, shrink, trim, deploy, probe, ..."""
 
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from alignreg_jax import deploy, main, push, shrink, sweep, trim
+from alignreg_jax import deploy, main, probe, push, shrink, sweep, trim
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run import mask_artefact
@@ -24,14 +24,15 @@ usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, e
                                                    for every language
        alignreg report RUN [RUN ...] [--out FILE]  the report of a run again, with a deployed model
                        [--served DIR]              in RUN/served or DIR; of several, side by side
+       alignreg probe MODEL [MODEL ...] [...]      how alike languages still are inside, by layer
        alignreg push FOLDER OWNER/NAME             an export, or what the others write, to the Hub
        alignreg mask write BASE EXPORT OUT         an export whose encoder's weights were only left
                                                    out, none trained, as a mask and a head
        alignreg mask apply BASE MASK OUT           the export again; BASE is a folder or Hub id
 
 The first two are `python -m alignreg_jax.main` and `python -m alignreg_jax.sweep`; `alignreg run
---help` lists their flags; shrink, trim and deploy have a --help of their own. `alignreg demo smoke`
-takes about a minute. --version says what is installed."""
+--help` lists their flags; shrink, trim, deploy and probe have a --help of their own. `alignreg demo
+smoke` takes about a minute. --version says what is installed."""
 
 
 _OWN = """
@@ -72,6 +73,8 @@ def execute(arguments: Sequence[str]) -> int:
         return trim.main(rest)
     if command == "deploy":
         return deploy.main(rest)
+    if command == "probe":
+        return probe.main(rest)
     if command == "demo":
         arg = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
         code = main.main(["--config", f"{config_folder() / 'demo.py'}{arg}", *rest])
@@ -154,7 +157,7 @@ def _mask(arguments: Sequence[str]) -> int:
 def _unknown(arguments: Sequence[str]) -> int:
     raise UserError(
         f"alignreg {arguments[0]}: choose one of run, sweep, demo, own, shrink, trim, deploy,"
-        " report, push, mask; --help says more"
+        " probe, report, push, mask; --help says more"
     )
 
 

@@ -79,5 +79,6 @@ def test_every_room_is_known_and_few_modules_have_none():
     assert {room(module) for module in MODULES} - set(ORDER) == {"demo"}  # data and no code
     loose = [path.stem for path in PACKAGE.glob("*.py")]
     assert set(loose) == {
-        "__init__", "api", "cli", "deploy", "errors", "main", "push", "shrink", "sweep", "trim"
+        "__init__", "api", "cli", "deploy", "errors", "main", "probe", "push", "shrink", "sweep",
+        "trim",
     }  # fmt: skip

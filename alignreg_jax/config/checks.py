@@ -90,6 +90,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "regularizer.reduce": ("sum", "mean"),
     "regularizer.phases": ("all", "dense"),
     "eval.save_predictions": (False, True, "xglue"),
+    "export": (False, True, "steps"),
 }
 
 

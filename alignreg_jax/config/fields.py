@@ -346,7 +346,11 @@ class ExperimentConfig:
     data_seed: int = described(
         0, "seed of the order in which batches of each length come, the same for all seeds"
     )
-    export: bool = described(True, "write the pruned model as a folder that transformers loads")
+    export: bool | str = described(
+        True,
+        "write the pruned model as a folder that transformers loads, export; steps: those before"
+        " it, too, as steps/0 (dense), steps/1 and so on",
+    )
     model: ModelConfig = ModelConfig()
     task: TaskConfig = TaskConfig()
     train: TrainConfig = TrainConfig()

@@ -40,6 +40,8 @@ def check_method(config: Any) -> None:
         raise UserError("pruning.gradients_on=text: there is no text; set distill.text")
     _check_learned(config)
     _check_sizes(config.pruning)
+    if config.pruning.sizes and config.export == "steps":
+        raise UserError("export=steps: pruning.sizes are all in one export; set export=True")
     build(
         criterion=config.pruning.criterion,
         scope=config.pruning.scope,

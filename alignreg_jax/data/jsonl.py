@@ -146,6 +146,25 @@ def has_field(path: Path, field: str) -> bool:
     return field in _parse(line, f"{path}:{number}", "text and label")
 
 
+def read_names(path: Path, field: str) -> list[str]:
+    """Return a field of every row that tells it from the others of the file.
+
+    Raises:
+        UserError: with file:line, where it is missing, no string, or that of a row before it.
+    """
+    found: dict[str, None] = {}
+
+    def add(line: str, where: str) -> None:
+        row = _parse(line, where, field)
+        name = _string(_value(row, field, where), field, where)
+        if name in found:
+            raise UserError(f"{where}: {field} {json.dumps(name)} is there twice")
+        found[name] = None
+
+    _each(path, silent, add)
+    return list(found)
+
+
 def read_labels(folder: Path) -> tuple[str, ...] | None:
     """Return the label set in `labels.json`, or None where there is no such file."""
     path = folder / LABELS

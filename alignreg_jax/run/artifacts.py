@@ -21,7 +21,7 @@ from alignreg_jax.reporting import run_words
 from alignreg_jax.reporting.tracking import METRICS_FILE, read_events
 from alignreg_jax.run import sizes
 from alignreg_jax.run.digests import of_tokenizer
-from alignreg_jax.run.export import check_stock_tokenizer, write_export
+from alignreg_jax.run.export import FINAL, check_stock_tokenizer, write_export
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.support.files import atomic_write
 
@@ -83,8 +83,14 @@ class Artifacts:
         np.savez(buffer, **masks.pack(kept))  # pyright: ignore[reportArgumentType]
         atomic_write(self.workdir / "masks.npz", buffer.getvalue())
 
-    def export(self, params: Params, results: dict[str, Any], tau: Tau | None = None) -> None:
-        """Write export/: the model in Hugging Face form, with its card.
+    def export(
+        self,
+        params: Params,
+        results: dict[str, Any],
+        tau: Tau | None = None,
+        name: str = FINAL,
+    ) -> None:
+        """Write a folder `name` of the run: the model in Hugging Face form, with its card.
 
         With thresholds `tau`, of a model that serves every size, also what says so.
 
@@ -95,7 +101,7 @@ class Artifacts:
 
         inputs, model = self._inputs, self._config.model
         _check_tokenizer(inputs)
-        folder = self.workdir / "export"
+        folder = self.workdir / name
         base, licence = model.name_or_path, None
         if base == "demo":
             base, licence = _DEMO_BASE

@@ -1,8 +1,9 @@
 """The dense phase that several runs have in common: trained by the first, taken over by the others.
 
-`dense/<key>-<digest of the inputs>/` holds the events so far, the predictions, and the checkpoint
-at the end of phase 0, as links to the first run's files; beside them a manifest as a checkpoint's,
-with every digest. It appears by one rename. What is damaged or unfinished is as good as not there.
+`dense/<key>-<digest of the inputs>/` holds the events so far, the predictions, the export if there
+is one, and the checkpoint at the end of phase 0, as links to the first run's files; beside them a
+manifest as a checkpoint's, with every digest. It appears by one rename. What is damaged or
+unfinished is as good as not there.
 """
 
 import json
@@ -22,6 +23,7 @@ from alignreg_jax.pruning.penalties import GATED
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
+from alignreg_jax.run.export import STEPS
 from alignreg_jax.run.plan import begins_anew, method_of
 from alignreg_jax.training import manifests
 from alignreg_jax.training.checkpointing import Checkpoints, link
@@ -31,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _CONTENT = "phase-0"
 _CHECKPOINT = "checkpoint"
-_PREDICTIONS = ("predictions/0", "predictions/xglue/0")
+_FOLDERS = ("predictions/0", "predictions/xglue/0", f"{STEPS}/0")
 
 
 def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
@@ -46,6 +48,8 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
         del fields["train"][rate]  # of what stands still until a cut is ahead
     fields["first_epochs"] = config.pruning.first_epochs
     fields["keep_zeros"] = config.pruning.keep_zeros
+    if config.export == "steps":
+        fields["exported"] = True
     regularizer = config.regularizer
     if regularizer.name in GATED:  # its gates stand still until a cut is ahead
         fields["gates"] = regularizer.name
@@ -99,7 +103,7 @@ class DensePhases:
         Args:
             config: of the run.
             inputs: digests of what the run has read.
-            workdir: of the run, with the events and predictions of phase 0.
+            workdir: of the run, with the events, predictions and export of phase 0.
             checkpoint: the newest committed one, of the end of phase 0.
             position: after the evaluation of phase 0.
         """
@@ -111,7 +115,7 @@ class DensePhases:
         with writing(self._folder):
             _link_tree(checkpoint, content / _CHECKPOINT)
             shutil.copyfile(workdir / METRICS_FILE, content / METRICS_FILE)  # the run writes on
-            for folder in _PREDICTIONS:
+            for folder in _FOLDERS:
                 if (workdir / folder).is_dir():
                     _link_tree(workdir / folder, content / folder)
             manifests.commit(content, position)
@@ -162,7 +166,7 @@ def _problem(folder: Path) -> str | None:
 
 
 def _take_over(content: Path, workdir: Path, checkpoints: Checkpoints) -> None:
-    for folder in _PREDICTIONS:
+    for folder in _FOLDERS:
         shutil.rmtree(workdir / folder, ignore_errors=True)
         if (content / folder).is_dir():
             _link_tree(content / folder, workdir / folder)

@@ -280,6 +280,10 @@ class Experiment:
                 self._saver.wait()  # what the tables tell of, the run can continue from
                 facts = {**served.facts, **weights, **scores}
                 self._event(member, "eval", served.number, remaining, **facts)
+            if self.config.export == "steps" and phase < self.phases.last:
+                whole = self._exported(params)
+                with processes.together():
+                    member.export_step(phase, whole, self._pace.facts())
             member.tabulate(self._pace.facts())
             if phase == 0:
                 position = self._position(member, 0, self.phases.epochs(0), 0, evaluated=True)
@@ -290,17 +294,17 @@ class Experiment:
         found = []
         for index, member in enumerate(self.members):
             state, _ = self.trainer.member(index)
-            params = None
-            if self.config.export:
-                served = self.trainer.serve(state)
-                params = assembly.whole_params(
-                    self.config, self.inputs, served, self.trainer, self.phases.steps(0)
-                )
+            params = self._exported(self.trainer.serve(state)) if self.config.export else None
             kept = processes.fetch(state.masks)
             tau = processes.fetch(state.method["tau"]) if self.method.sizes else None
             with processes.together():
                 found.append(member.finish(kept, params, self._pace.facts, tau))
         return found
+
+    def _exported(self, params: Any) -> Any:
+        """The served parameters on the host, with every row of the word embedding."""
+        dense_steps = self.phases.steps(0)
+        return assembly.whole_params(self.config, self.inputs, params, self.trainer, dense_steps)
 
     # ---- What is said, saved and restored -----------------------------------------------------
 

@@ -13,6 +13,10 @@ from alignreg_jax.models import checkpoints
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.support.files import atomic_write, whole_folder
 
+FINAL = "export"
+STEPS = "steps"
+"""Folders of a run: its model at the end, and by number those of the steps before."""
+
 
 def write_export(
     folder: str | Path,

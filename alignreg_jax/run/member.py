@@ -13,6 +13,7 @@ from alignreg_jax.evaluation.scoring import score
 from alignreg_jax.reporting.tracking import METRICS_FILE, Silent, Tracker
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.artifacts import Artifacts
+from alignreg_jax.run.export import STEPS
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.training.checkpointing import Checkpoints
@@ -78,6 +79,11 @@ class Member:
         self.tracker.sync()
         self._artifacts.results(finished=False, **facts)
 
+    def export_step(self, number: int, params: Any, facts: dict[str, Any]) -> None:
+        """Write the model of a step that is not the last; `params` are on the host."""
+        results = self._artifacts.results(finished=False, **facts)
+        self._artifacts.export(params, results, name=f"{STEPS}/{number}")
+
     def check_seen(self) -> None:
         """Whether this process sees the folder that the first one writes to."""
 
@@ -140,6 +146,9 @@ class Follower(Member):
         return {}
 
     def tabulate(self, facts: dict[str, Any]) -> None:
+        """Nothing."""
+
+    def export_step(self, number: int, params: Any, facts: dict[str, Any]) -> None:
         """Nothing."""
 
     def publish_dense(self, shared: Shared, position: Position) -> None:

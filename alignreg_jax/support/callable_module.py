@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-PROGRAMS = ("run", "sweep", "shrink", "trim", "deploy")
+PROGRAMS = ("run", "sweep", "shrink", "trim", "deploy", "probe")
 
 
 class _Program(ModuleType):
