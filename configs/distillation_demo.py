@@ -27,8 +27,8 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
 Hardware: 2 CPU cores; 75 runs, which go on where they stopped. docs/results/distillation_demo has
-five seeds of three methods on intents without a teacher and with text, and two seeds of two methods
-on slots; from before train.epoch_parts also with a teacher on English, and one or two seeds of
+five seeds of three methods on intents without a teacher and with text, and three seeds of two
+methods on slots; from before train.epoch_parts also with a teacher on English, and one or two seeds of
 movement and smp-s, which end at chance in so few steps.
 """
 

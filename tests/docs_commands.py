@@ -29,7 +29,10 @@ from alignreg_jax.run.plan import Phases
 ROOT = Path(__file__).parent.parent
 PAGES = (
     "README.md",
-    *(f"docs/{name}.md" for name in ("methods", "data", "smaller", "sweeps", "devices", "runs")),
+    *(
+        f"docs/{name}.md"
+        for name in ("methods", "data", "smaller", "inside", "sweeps", "devices", "runs")
+    ),
     "tpu/README.md",
 )
 # What stands between simple commands, outside of quotes: an even number of them follows
@@ -50,6 +53,7 @@ NOT_RUN = {
     "make test": "runs these tests",
     "python -m alignreg_jax.shrink": "needs the export of a run; tests/compress makes some",
     "python -m alignreg_jax.trim": "needs the export of a run and texts; tests/compress has some",
+    "python -m alignreg_jax.probe": "needs a run with its steps; tests/compress has one",
     "python -m alignreg_jax.deploy": "needs the export of a run; tests/compress makes some",
     "python served/predict.py": "is written by the command before; tests/compress runs it",
     "python -m alignreg_jax.sweeping.settings": "needs the results of a sweep; tests/reporting has",
