@@ -22,7 +22,7 @@ from alignreg_jax.evaluation.diagnostics import measure
 from alignreg_jax.pruning import groups, masks, unit_cuts, zeros
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning.method import MEASURED, Marks
-from alignreg_jax.run import assembly, marks, plan
+from alignreg_jax.run import assembly, marks, plan, restoring
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import Follower, Member
@@ -33,13 +33,10 @@ from alignreg_jax.support.progress import progress
 from alignreg_jax.support.termination import Terminated, termination
 from alignreg_jax.training import teaching
 from alignreg_jax.training.checkpointing import Checkpoints
-from alignreg_jax.training.companions import common
 from alignreg_jax.training.in_flight import InFlight, fetch
-from alignreg_jax.training.losses import Teacher
 from alignreg_jax.training.manifests import LAYOUT, Position
 from alignreg_jax.training.pace import Pace
 from alignreg_jax.training.saving import SaveClock, Saver
-from alignreg_jax.training.state import as_layout_1, from_layout_1
 from alignreg_jax.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -346,7 +343,7 @@ class Experiment:
             for index, member in enumerate(self.members):
                 member.tracker.sync()
                 teacher = self.trainer.teacher_of(index)
-                tree = self._checkpoint(*self.trainer.snapshot(index), teacher, phase)
+                tree = restoring.tree(self.config, *self.trainer.snapshot(index), teacher, phase)
                 yield member.checkpoints, tree, self._position(member, phase, epoch, dispatch)
 
         self._saver.start(saves())
@@ -366,57 +363,14 @@ class Experiment:
             layout=LAYOUT,
         )
 
-    def _checkpoint(self, state: Any, reference: Any, teacher: Any, phase: int) -> dict[str, Any]:
-        """What a checkpoint holds; a pretrained reference is read again from the encoder.
-
-        There is no fine-tuned one before the first cut: until then all methods are alike.
-        """
-        held = {"state": state}
-        if self.config.regularizer.reference == "finetuned" and phase:
-            held["reference"] = reference
-        if teacher is not None:
-            held["teacher"] = teacher
-        return held
-
     def _restore(self) -> Position:
         """Go on where all seeds have a sound checkpoint; returns what is next."""
-        place = common({member.config.seed: member.checkpoints for member in self.members})
-
-        def saved(position: Position) -> dict[str, Any]:
-            if position.phase and self.trainer.method.name != self.method.name:
-                self.trainer = self._build_trainer(later=True)
-            state = self.trainer.abstract
-            state = as_layout_1(state) if position.layout == 1 else state
-            reference, teacher = self.trainer.abstract_reference, self._abstract_teacher(position)
-            return self._checkpoint(state, reference, teacher, position.phase)
-
-        found = [member.checkpoints.restore(saved, place) for member in self.members]
-        positions = [Position.start_of(0) if one is None else one[1] for one in found]
-        for member, position in zip(self.members, positions, strict=True):
-            member.go_back(position)
-        restored = [one[0] for one in found if one is not None]
-        if not restored:
-            return positions[0]
-        position = positions[0]
-        states = [
-            from_layout_1(tree["state"]) if own.layout == 1 else tree["state"]
-            for tree, own in zip(restored, positions, strict=True)
-        ]
-        self.trainer.restore(states, position.step)
-        if "reference" in restored[0]:
-            self.trainer.restore_reference([tree["reference"] for tree in restored])
-        if "teacher" in restored[0]:
-            self.trainer.teach([tree["teacher"] for tree in restored])
+        positions = restoring.restore(self.config, self.inputs, self.members, self._trainer_at)
         self._pace.earlier = max(position.seconds for position in positions)
-        log.info("continuing from step %d in phase %d", position.step, position.phase)
-        return position
+        return positions[0]
 
-    def _abstract_teacher(self, position: Position) -> Teacher | None:
-        """Shapes and places of a teacher's answers that a checkpoint holds; None before any."""
-        if self.config.distill.teacher == "none" or position.phase < self.phases.text_from:
-            return None
-        encoded, labels = self.inputs.train, len(self.inputs.dataset.labels)
-        logits = teaching.abstract(encoded, labels, self.inputs.mesh)
-        if not self.config.distill.hidden:
-            return Teacher(logits)
-        return Teacher(logits, self.trainer.abstract.params)
+    def _trainer_at(self, position: Position) -> Trainer:
+        """What trains there, as the run builds it on its way."""
+        if position.phase and self.trainer.method.name != self.method.name:
+            self.trainer = self._build_trainer(later=True)
+        return self.trainer
