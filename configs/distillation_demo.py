@@ -72,7 +72,7 @@ def get_config(arg: str = ""):
         config.base.task.source, config.base.task.data_dir = "folder", f"help_data/{arg}"
         config.base.model.name_or_path = "help_encoder"
         config.base.task.train_examples = 640
-        config.base.train.batch_size = 16
+        config.base.train.batch_size = 8
         config.base.eval.languages = ()  # all there are
         config.base.eval.examples = 100
     return config
