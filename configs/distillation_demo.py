@@ -16,9 +16,13 @@ came back from no cut to 10 % in so few steps (docs/results/distillation_demo).
 
 `:weights` is one seed of one method with the teacher's share at .9 and .5, of all rows or of text
 alone (with --config.tasks=slots on the other task). `:slots` is two methods on tags of words.
-`:amounts` is one method with 10, 30, 60 and all sentences of each language. `:tags` and `:topics`
-are two methods on longer rows of another kind, 640 of them: what words of GNOME's help are, and
-what its paragraphs are about, in all languages there are. They are built by
+`:amounts` is one method with 3, 10, 30, 60 and all sentences of each language; `:others` with text
+of every second language alone, and of the others alone: what a language gains of which there is
+none (`tools/paired_rows.py FOLDER --languages de,fr,fi,ar,zh-CN`).
+
+`:tags` and `:topics` are two methods on longer rows of another kind, 640 of them in steps of 8:
+what words of GNOME's help are, and what its paragraphs are about, in all languages there are. They
+are built by
 
     python tools/build_help_data.py help_data
     python tools/build_demo_encoder.py help_data help_encoder --limit 0
@@ -32,10 +36,11 @@ methods on slots; from before train.epoch_parts also with a teacher on English, 
 of movement and smp-s, which end at chance in so few steps.
 """
 
+from alignreg_jax.config import DEMO_LANGUAGES
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
-ARGUMENTS = ("slots", "tags", "topics", "amounts", "weights")
+ARGUMENTS = ("slots", "tags", "topics", "amounts", "others", "weights")
 OF_HELP = {"tags": "tokens", "topics": "folder"}
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")
@@ -47,7 +52,9 @@ WEIGHTS = (
     f"{TEXT}@distill.weight=0.9",
     f"{TEXT}@distill.weight=0.5",
 )
-AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (10, 30, 60))
+AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (3, 10, 30, 60))
+HALVES = (DEMO_LANGUAGES[1::2], DEMO_LANGUAGES[2::2])
+OTHERS = tuple(f"{TEXT}@distill.text_languages=({','.join(half)})" for half in HALVES)
 
 
 def get_config(arg: str = ""):
@@ -62,6 +69,8 @@ def get_config(arg: str = ""):
     methods, settings = METHODS if not arg else METHODS[:2], SETTINGS
     if arg == "amounts":
         methods, settings = METHODS[:1], (*SETTINGS, *AMOUNTS)
+    elif arg == "others":
+        methods, settings = METHODS[:1], ("", TEXT, *OTHERS)
     elif arg == "weights":
         methods, settings = METHODS[:1], ("", *WEIGHTS)
     config.methods = tuple(method + setting for method in methods for setting in settings)

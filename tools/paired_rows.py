@@ -23,10 +23,13 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with results.csv, of one task")
     parser.add_argument("--metric", default="accuracy")
     parser.add_argument("--seeds", type=int, nargs="+", help="these alone")
+    parser.add_argument("--languages", help="English and these alone, such as de,fr")
     arguments = parser.parse_args()
     table = pd.read_csv(arguments.folder / "results.csv")
     if arguments.seeds:
         table = table[table.seed.isin(arguments.seeds)]
+    if arguments.languages:
+        table = table[table.language.isin(["en", *arguments.languages.split(",")])]
     runs = scores(table, arguments.metric)
     print("Means over seeds")
     means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()

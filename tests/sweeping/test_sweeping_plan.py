@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alignreg_jax.config import ExperimentConfig, differences, to_dict
+from alignreg_jax.config import DEMO_LANGUAGES, ExperimentConfig, differences, to_dict
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.methods import PRESETS, REGULARIZERS
@@ -185,15 +185,16 @@ def test_lambda_demo_searches_both_penalties_alike(shipped):
     assert 1 in map(round, weights["cosine"])
 
 
-@pytest.mark.parametrize("arg", ["", ":slots", ":tags", ":topics", ":amounts"])
+@pytest.mark.parametrize("arg", ["", ":slots", ":tags", ":topics", ":amounts", ":others"])
 def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
     runs = plan(shipped(f"distillation_demo.py{arg}"))
     settings = {run.config.distill for run in runs}
-    amounts = {0, 10, 30, 60} if arg == ":amounts" else {0}
+    amounts = {0, 3, 10, 30, 60} if arg == ":amounts" else {0}
     assert {distill.text_examples for distill in settings} == amounts
     assert len(runs) == len({run.config.method for run in runs}) * len(settings) * 5
     found = {(run.config.distill.teacher, run.config.distill.text) for run in runs}
-    assert found == {("none", None), ("dense", None), ("dense", "data")}
+    on_english = set() if arg == ":others" else {("dense", None)}
+    assert found == {("none", None), ("dense", "data")} | on_english
     assert len({run.config.distill.weight for run in runs}) == 1
     steps = set()
     for run in runs:
@@ -202,7 +203,15 @@ def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
         phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
         own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
         steps.add((own, phases.steps(2), phases.steps(3)))
-    assert steps == {(640, 160, 160)}
+    of_help = arg in (":tags", ":topics")  # fewer and longer rows, fewer of them in a step
+    assert steps == {(1280, 320, 320) if of_help else (640, 160, 160)}
+
+
+def test_what_others_text_does_is_asked_of_every_language(shipped):
+    """Each is in one of the two halves that have text."""
+    runs = plan(shipped("distillation_demo.py:others"))
+    halves = {run.config.distill.text_languages for run in runs} - {()}
+    assert sorted(language for half in halves for language in half) == sorted(DEMO_LANGUAGES[1:])
 
 
 def test_the_study_gives_all_rows_the_same_steps(shipped):
@@ -213,7 +222,8 @@ def test_the_study_gives_all_rows_the_same_steps(shipped):
         config = run.config
         rows = config.task.train_examples
         phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
-        assert phases.total_steps - (phases.steps(0) if phases.restarts else 0) == 640, run.name
+        own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
+        assert own == (640 if config.task.source == "demo" else 1280), run.name
 
 
 def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
