@@ -111,7 +111,7 @@ def trim(model: PathLike, out: PathLike, **options: Any) -> "Trimmed":
     Args:
         model: folder or Hub id.
         out: the new folder.
-        **options: as of `alignreg trim --help`: `languages=("de", "sw")`, `tokens=32_000`,
+        **options: as of `alignreg trim --help`: `languages=("de", "fr")`, `tokens=32_000`,
             `text=("mails.txt",)`.
 
     Returns:

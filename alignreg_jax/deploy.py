@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from alignreg_jax.compress.served import Served
 
 _USAGE = """\
-usage: alignreg deploy RUN --out DIR [--data FOLDER] [--languages de,sw] [...]
+usage: alignreg deploy RUN --out DIR [--data FOLDER] [--languages de,fr] [...]
 
 Writes the model of RUN, a run's workdir or the folder (or Hub id) of a model, to DIR as ONNX, in
 float32 and in the fastest smaller form in which no language's answers change by more than a little.
@@ -28,7 +28,7 @@ most like. DIR has what transformers.js, optimum and onnxruntime look for, a car
 which needs onnxruntime, tokenizers and numpy alone.
   --data FOLDER        rows to compare on, <language>.test.jsonl, labelled or not (a run has some)
   --rows N             of a language, at most (200)
-  --languages de,sw    those to serve, beside English; also the pieces to keep, if fewer are wanted
+  --languages de,fr    those to serve, beside English; also the pieces to keep, if fewer are wanted
 
 What is cut; nothing, if not asked:
   --tokens N           as many pieces: those of training texts, and the most frequent of --languages

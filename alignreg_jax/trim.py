@@ -1,6 +1,6 @@
 """A smaller vocabulary: the pieces that some texts and languages need, and their answers unchanged.
 
-`python -m alignreg_jax.trim MODEL --out DIR [--languages de,sw] [--text FILES] [...]`
+`python -m alignreg_jax.trim MODEL --out DIR [--languages de,fr] [--text FILES] [...]`
 """
 
 import argparse
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from alignreg_jax.compress.trim import Trimmed
 
 _USAGE = """\
-usage: alignreg trim MODEL --out DIR [--text FILE ...] [--languages de,sw [--word-lists FOLDER]]
+usage: alignreg trim MODEL --out DIR [--text FILE ...] [--languages de,fr [--word-lists FOLDER]]
                      [--tokens N | --max-mb MB | --coverage .999] [--multiple 64]
 
 Writes the model of the folder (or Hub id) MODEL to DIR with fewer pieces. The word embedding is two
@@ -26,7 +26,7 @@ thirds of XLM-R base; what is kept keeps its numbers, so that a text whose piece
 same answers to the bit. Before or after fine-tuning, with any head.
   --text FILE ...       texts that keep all their pieces: .txt with one a line, or .jsonl with text,
                         text_pair or tokens
-  --languages de,sw     the most frequent pieces of these languages, and of English, by lists of
+  --languages de,fr     the most frequent pieces of these languages, and of English, by lists of
                         words of the package wordfreq (pip install 'alignreg_jax[vocabulary]')
   --word-lists FOLDER   ... or by <language>.txt, a word a line, the most frequent first
   --tokens N            how many pieces

@@ -7,7 +7,7 @@ Each is given the same multiples of its default weight, which are of one gradien
 are compared with. Everything else as in configs/table1_demo.py.
 
 Hardware: a GPU, or 2 CPU cores for an hour per seed. docs/results/lambda_demo has what one seed
-showed, with the first rows of each file and not a draw.
+showed when `eval.examples` still took the first rows of a file; now it draws rows at random.
 """
 
 from alignreg_jax.errors import UserError

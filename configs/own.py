@@ -10,7 +10,7 @@ smaller ones on those sentences, which kept languages where it was measured
 (docs/results/distillation_demo).
 
 `elastic`: one training, and a model of every size between the whole and a quarter, so that
-`alignreg deploy runs/mine --out served --languages de,sw --max-mb 60` can choose. English alone is
+`alignreg deploy runs/mine --out served --languages de,fr --max-mb 60` can choose. English alone is
 trained on. The rate is XLM-R's usual one for fine-tuning; a small encoder takes more
 (--config.train.learning_rate=1e-4). Another encoder: --config.model.name_or_path=FOLDER-OR-HUB-ID.
 

@@ -6,9 +6,8 @@
 
 Eleven ways of pruning at 31 and 10 % of the encoder's weights, on four tasks: voice commands
 (intents, slots: ten languages) and GNOME's help (topics, tags: all languages that have 100 rows).
-Settings as in configs/distillation_demo.py: 640 steps for every row, on help 1280 of a quarter as
-many rows each. What is asked of it, and how it is tested, was written down before the first run:
-docs/results/study/README.md.
+Settings as in configs/distillation_demo.py: 640 steps of 32 rows, on help 1280 of 8. What is asked
+of it, and how it is tested, was written down before the first run: docs/results/study/README.md.
 
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.

@@ -1,12 +1,13 @@
-"""Table 1 of the paper: every method, XLM-R base, five seeds, read at 31 % remaining.
+"""Table 1 of the paper, XLM-R base, five seeds, read at 31 % remaining.
 
     python -m alignreg_jax.sweep --config configs/table1.py --config.base.task.data_dir=XGLUE
     python -m alignreg_jax.sweep --config configs/table1.py --list ...       what is done
     python -m alignreg_jax.sweep --config configs/table1.py --shard 3/16 ... one of 16 machines
     python -m alignreg_jax.sweep --config configs/table1.py:short ...        3 epochs, 1 a cut
 
-The paper's eleven rows in its order, then controls. Settings as in configs/xnli.py, which are the
-paper's (section 4); it does not say over how many seeds its numbers are.
+The paper's eleven rows in its order, then learned masks and controls. Settings as in
+configs/xnli.py, which are the paper's (section 4); it does not say over how many seeds its numbers
+are.
 
 XGLUE is the folder, its parent or the .tar.gz from https://microsoft.github.io/XGLUE/, where its
 terms are; instead of it, --config.base.task.source=hub reads XNLI and PAWS-X from their own Hub

@@ -12,8 +12,8 @@ A schedule that fits on a CPU: 1280 of the training rows (640 of Universal Depen
 longer), three dense epochs, one after each of two cuts of 44 %, and 100 of the test rows of each
 language. Everything else as in configs/table1_demo.py.
 
-Hardware: 2 CPU cores, about half an hour each. docs/results/tags_demo has what they found,
-at a commit where these were the first rows and not a draw.
+Hardware: 2 CPU cores, about half an hour each. docs/results/tags_demo has what they found
+when `eval.examples` still took the first rows of a file; now it draws rows at random.
 """
 
 from alignreg_jax.errors import UserError
