@@ -75,7 +75,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     """The command line; UserError for any mistake."""
     parser = flags.Parser("alignreg probe")
     parser.add_argument("models", nargs="+", metavar="MODEL")
-    parser.add_argument("--text", nargs="+", required=True)
+    parser.add_argument("--text", nargs="+", action="extend", required=True)
     parser.add_argument("--out", required=True)
     parser.add_argument("--rows", type=int, default=_ROWS)
     parser.add_argument("--pivot", default="en")

@@ -4,6 +4,8 @@ Scores say what a language lost; this says where. The vector of a sentence is th
 layer makes of its pieces. Measures are in evaluation/alignment.py.
 """
 
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,10 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Int
-from tokenizers import Tokenizer
 
-from alignreg_jax.compress import folders
-from alignreg_jax.compress.agreement import Network
 from alignreg_jax.data import encoding, parallel
 from alignreg_jax.data.batching import PADDING_ROW, bucket_edges, evaluation_plan
 from alignreg_jax.data.encoding import Encoded
@@ -26,6 +25,8 @@ from alignreg_jax.data.subset import draw
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import alignment
 from alignreg_jax.models import checkpoints, xlmr
+from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run.export import FINAL, STEPS
 from alignreg_jax.support.progress import progress
 
@@ -53,22 +54,54 @@ def models(places: Sequence[str]) -> list[Model]:
     Raises:
         UserError: there is no such model, or a run without one.
     """
-    found: list[Model] = []
+    found: dict[str, Model] = {}
     for place in places:
-        run = Path(place).expanduser()
-        steps = sorted((run / STEPS).glob("[0-9]*"), key=lambda step: int(step.name))
-        if (run / "results.json").exists() or steps:
-            last = [run / FINAL] if (run / FINAL).is_dir() else []
-            if not (of_run := [*steps, *last]):
-                raise UserError(f"{place}: has no model; run it again with --config.export=steps")
-            found += [Model(f"{run.name}/{each.relative_to(run)}", each) for each in of_run]
+        run = Path(os.path.expanduser(place))
+        name = _readable(Path(os.path.abspath(run)).name)
+        if os.path.isdir(run) and (parts := _of_run(place, run)):
+            own = {f"{place}/{part}": Model(f"{name}/{part}", run / part) for part in parts}
         else:
-            found.append(Model(run.name, checkpoints.resolve(place, "MODEL")))
-    names = [model.name for model in found]
+            own = {place: Model(name, checkpoints.resolve(place, "MODEL"))}
+        if twice := own.keys() & found.keys():
+            raise UserError(f"MODEL: {min(twice)} is given twice")
+        found |= own
+    for model in found.values():
+        checkpoints.read_config(model.folder)  # of all, before the first one takes its time
+    names = [model.name for model in found.values()]
     return [
-        model if names.count(model.name) == 1 else model._replace(name=str(model.folder))
-        for model in found
+        model if names.count(model.name) == 1 else model._replace(name=_readable(whole))
+        for whole, model in found.items()
     ]
+
+
+def _of_run(place: str, run: Path) -> list[str]:
+    """The folders of a run that are models; none if it is no run.
+
+    Raises:
+        UserError: it is a run without one, or several.
+    """
+    folders = [path.name for path in (run / STEPS).glob("*") if path.is_dir()]
+    steps = sorted(int(name) for name in folders if re.fullmatch("[0-9]+", name))
+    if not steps and not any((run / name).exists() for name in ("results.json", METRICS_FILE)):
+        if seeds := sorted(path.parent.name for path in run.glob(f"s[0-9]*/{METRICS_FILE}")):
+            raise UserError(f"{place}: has a run for each seed; give {place}/{seeds[0]}")
+        return []
+    if steps != list(range(len(steps))):
+        lacking = next(number for number, step in enumerate(steps) if number != step)
+        raise UserError(f"{place}: {STEPS}/{lacking} is not there, and those after it are")
+    parts = [f"{STEPS}/{step}" for step in steps]
+    parts += [FINAL] if (run / FINAL).is_dir() else []
+    if not parts:
+        raise UserError(
+            f"{place}: has no model yet, or was made without; --config.export=steps in another"
+            " --workdir leaves one for every step"
+        )
+    return parts
+
+
+def _readable(text: str) -> str:
+    """A path as one line of UTF-8."""
+    return os.fsencode(text).decode(errors="backslashreplace").replace("\n", "\\n")
 
 
 def read(files: Sequence[str], rows: int, pivot: str) -> dict[str, Split]:
@@ -145,26 +178,18 @@ def vectors(folder: Path, splits: Mapping[str, Split], update: Callable[[int], o
     Raises:
         UserError: it is no such model.
     """
-    network = folders.read(folder).network
-    tokenizer = encoding.load_tokenizer(folder, network.config.vocab_size)
-    return {
-        language: _states(network, encoded, update)
-        for language, encoded in _encoded(splits, tokenizer, network.config.max_length).items()
-    }
-
-
-def _encoded(
-    splits: Mapping[str, Split], tokenizer: Tokenizer, max_length: int
-) -> dict[str, Encoded]:
-    return {name: encoding.encode(split, tokenizer, max_length) for name, split in splits.items()}
+    # Whatever head it has is not looked at
+    loaded = checkpoints.load(folder, head="linear", labels=("0",), seed=0, new_head=True)
+    tokenizer = encoding.load_tokenizer(folder, loaded.config.vocab_size)
+    longest, params = loaded.config.max_length, jax.device_put(dict(loaded.params))
+    encoded = {name: encoding.encode(split, tokenizer, longest) for name, split in splits.items()}
+    return {name: _states(params, loaded.config, rows, update) for name, rows in encoded.items()}
 
 
 def _states(
-    network: Network, encoded: Encoded, update: Callable[[int], object]
+    params: Any, config: XlmrConfig, encoded: Encoded, update: Callable[[int], object]
 ) -> Float[np.ndarray, "layers rows hidden"]:
-    params, config, head, _ = network
-    labels = 1 if head is None else params["head"]["out"]["bias"].shape[0]
-    model, placed = xlmr.XlmrModel(config, head or "linear", labels), jax.device_put(dict(params))
+    model = xlmr.XlmrModel(config, "linear", 1)
     plan = evaluation_plan(
         encoded.lengths,
         batch_size=_BATCH,
@@ -180,7 +205,7 @@ def _states(
         for place, row in enumerate(there):
             start, count = encoded.offsets[row], encoded.lengths[row]
             ids[place, :count], lengths[place] = encoded.ids[start : start + count], count
-        found[:, there] = np.asarray(_means(model, placed, ids, lengths))[:, : len(there)]
+        found[:, there] = np.asarray(_means(model, params, ids, lengths))[:, : len(there)]
         update(len(there))
     return found
 

@@ -1,5 +1,6 @@
 """Sentences in parallel: what says the same in several languages, row by row."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -32,11 +33,11 @@ def read(files: Sequence[str], pivot: str) -> dict[str, Split]:
             of no other language, or two of one.
     """
     found: dict[str, tuple[Split, list[str] | None]] = {}
-    for file in map(Path, files):
+    for file in (Path(os.path.expanduser(each)) for each in files):
         language = file.name.split(".")[0]
         if language in found:
             raise UserError(f"--text: {file}: there is another file of {language}; give one")
-        found[language] = _read(file.expanduser())
+        found[language] = _read(file)
     if pivot not in found or len(found) == 1:
         raise UserError(
             f"--text: give a file of {pivot}, {pivot}.txt, and of at least one other language"

@@ -56,11 +56,14 @@ def _hsic(left: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n n"]) -> fl
 def retrieval(one: Vectors, other: Vectors) -> float:
     """Share of rows whose nearest row of the other language, by cosine, is their translation.
 
-    The mean of both directions. Rows that say the same are equally near, and count as found.
+    The mean of both directions. Of rows that are equally near one is drawn, in expectation: vectors
+    that are all the same find one in so many, as chance does.
     """
-    near = _unit(one) @ _unit(other).T
-    own = np.diagonal(near) + 1e-9  # equal vectors differ in the last bits
-    return float(np.mean([np.mean(own >= near.max(axis=axis)) for axis in (0, 1)]))
+    near, found = _unit(one) @ _unit(other).T, []
+    for axis in (0, 1):
+        nearest = near >= near.max(axis=axis, keepdims=True) - 1e-9  # equal but for the last bits
+        found.append(np.mean(np.diagonal(nearest) / nearest.sum(axis=axis)))
+    return float(np.mean(found))
 
 
 def _unit(vectors: Vectors) -> Vectors:

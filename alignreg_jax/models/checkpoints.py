@@ -74,7 +74,7 @@ def resolve(name_or_path: str, field: str = "model.name_or_path") -> Path:
     if name_or_path == "demo":
         return DEMO
     folder = Path(os.path.expanduser(name_or_path))  # leaves a ~user that is nobody; Path's raises
-    if folder.is_dir():
+    if os.path.isdir(folder):  # Path's raises for a name that is too long
         return folder
     # Not at the top: the import reads HF_* and is not needed for a folder
     from huggingface_hub import snapshot_download

@@ -26,7 +26,7 @@ def draw(measured: pd.DataFrame) -> Figure:
                 x, y = [*map(float, line.index)], [*map(float, line)]
                 series.append(Series(name, x, y, look))
         values = [value for one in series for value in one.y if math.isfinite(value)]
-        limits = (min(0.0, *values) - 0.02, max(values) + 0.05)
+        limits = (min([0.0, *values]) - 0.02, max(values, default=1.0) + 0.05)
         panels.append(Panel(measure, series, limits))
     every = 1 if last <= 12 else 2
     ticks = [(float(layer), str(layer)) for layer in range(0, last + 1, every)]

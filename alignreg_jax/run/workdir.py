@@ -253,7 +253,8 @@ def locked(workdir: Path) -> Iterator[None]:
         _lock(file, workdir, fcntl.LOCK_EX)
         for folder in (".", "checkpoints", "predictions/**"):  # a kill leaves half-written files
             for leftover in workdir.glob(f"{folder}/{TEMPORARY_FILES}"):
-                leftover.unlink()
+                if not leftover.is_dir():  # half an export: whoever writes it anew removes it
+                    leftover.unlink()
         yield
 
 

@@ -1,6 +1,7 @@
 """A run's models of every step, and what `alignreg probe` sees in them."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import jax.numpy as jnp
@@ -17,6 +18,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import alignment
 from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.pruning import kernels
+from alignreg_jax.reporting import layers
 
 FLAGS = ("--config.export=steps", "--config.eval.save_predictions", "--config.method=movement")
 SOME = 4  # rows that are looked at one by one, which takes a second each
@@ -95,7 +97,7 @@ def test_the_command_writes_every_measure_of_every_layer(done, tmp_path, capsys)
     expected = alignment.retrieval(states["sw"][2], states["en"][2])
     assert found["run/export", "sw", 2, probing.FOUND] == expected
     assert (out / "probe.png").read_bytes()[:4] == b"\x89PNG"
-    again = alignreg_jax.probe(folder, texts(world), tmp_path / "again")
+    again = alignreg_jax.probe(folder, texts(world), tmp_path / "again", rows=100)
     pd.testing.assert_frame_equal(again, table)
 
 
@@ -144,8 +146,38 @@ def test_mistakes_are_one_line_and_write_nothing(done, tmp_path, capsys, flags, 
 def test_a_run_without_models_says_what_makes_them(tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "results.json").write_text("{}")
-    with pytest.raises(UserError, match=r"run: has no model; .*--config\.export=steps"):
+    with pytest.raises(UserError, match=r"run: has no model yet.*--config\.export=steps"):
         probing.models([str(tmp_path / "run")])
+    seed = tmp_path / "several" / "s3"
+    seed.mkdir(parents=True)
+    (seed / "metrics.jsonl").touch()
+    with pytest.raises(UserError, match=r"has a run for each seed; give .*several/s3"):
+        probing.models([str(tmp_path / "several")])
+
+
+def test_models_have_names_of_their_own_and_are_all_there(done, tmp_path):
+    world, folder = done
+    with pytest.raises(UserError, match="is given twice"):
+        probing.models([str(folder), str(folder)])
+    found = probing.models([str(folder), str(world.encoder)])
+    assert [model.name for model in found][-2:] == ["run/export", "encoder"]
+    other = tmp_path / "run"
+    shutil.copytree(folder / "steps", other / "steps")
+    names = [model.name for model in probing.models([str(folder), str(other)])]
+    assert names[-1] == f"{other}/steps/1"
+    assert len(set(names)) == 5
+    shutil.rmtree(other / "steps" / "0")
+    with pytest.raises(UserError, match=r"steps/0 is not there"):
+        probing.models([str(other)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"config\.json"):  # before the first one takes its time
+        probing.models([str(folder), str(tmp_path / "empty")])
+
+
+def test_vectors_that_are_all_the_same_are_drawn_too():
+    lines = [("m", "de", layer, "CKA with en", float("nan")) for layer in (0, 1)]
+    names = ["model", "language", "layer", "measure", "value"]
+    assert layers.draw(pd.DataFrame(lines, columns=pd.Index(names))).axes
 
 
 def test_too_few_rows_say_how_many_are_needed(tmp_path):

@@ -79,11 +79,16 @@ def test_retrieval_is_scikit_learns_nearest_neighbour_both_ways(seed):
     assert retrieval(one, other) == pytest.approx(np.mean(right))
 
 
-def test_sentences_that_say_the_same_find_each_other():
+def test_of_sentences_that_say_the_same_one_is_drawn():
     one = drawn(0, 6, 4).astype(np.float32)
-    one[3] = one[1]
     assert retrieval(one, 3 * one) == 1
     assert retrieval(one, np.roll(one, 1, axis=0)) == 0
+    one[3] = one[1]
+    assert retrieval(one, 3 * one) == pytest.approx(5 / 6)
+    # A model that has collapsed retrieves what chance does
+    same = np.ones((20, 4))
+    assert retrieval(same, same) == pytest.approx(1 / 20)
+    assert retrieval(standardized(same), standardized(same)) == pytest.approx(1 / 20)
 
 
 def test_standardized_takes_away_a_ruling_dimension_and_where_a_language_lies():
