@@ -11,7 +11,8 @@ configs/distillation_demo.py, without a teacher.
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
-Hardware: 2 CPU cores. Not run yet.
+Hardware: 2 CPU cores; 10 runs a seed, an hour on one of them. docs/results/continuum_demo has one
+seed of seven rows.
 """
 
 from alignreg_jax.errors import UserError
