@@ -145,7 +145,10 @@ def deploy(run: PathLike, out: PathLike, **options: Any) -> "Deployed":
 
 
 def probe(
-    models: PathLike | Sequence[PathLike], text: Sequence[PathLike], out: PathLike, **options: Any
+    models: PathLike | Sequence[PathLike],
+    text: PathLike | Sequence[PathLike],
+    out: PathLike,
+    **options: Any,
 ) -> "pd.DataFrame":
     """Say how alike languages are inside models, layer by layer, and how alike to the first one.
 
@@ -165,7 +168,7 @@ def probe(
 
     given = [models] if isinstance(models, PathLike) else models
     return program.written(
-        [*map(str, given), "--out", str(out), "--text", *map(str, text), *_flags(options)]
+        [*map(str, given), "--out", str(out), *_flags({"text": text, **options})]
     )[1]
 
 

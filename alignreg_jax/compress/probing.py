@@ -4,6 +4,7 @@ Scores say what a language lost; this says where. The vector of a sentence is th
 layer makes of its pieces. Measures are in evaluation/alignment.py.
 """
 
+import logging
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,7 @@ from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run.export import FINAL, STEPS
 from alignreg_jax.support.progress import progress
 
+log = logging.getLogger(__name__)
 FIRST, PIVOT = "CKA with the first model", "CKA with {}"
 FOUND, CORRECTED = "retrieval", "retrieval, standardized"
 _BATCH = 32
@@ -56,6 +58,7 @@ def models(places: Sequence[str]) -> list[Model]:
     """
     found: dict[str, Model] = {}
     for place in places:
+        place = place.rstrip("/") or place
         run = Path(os.path.expanduser(place))
         name = _readable(Path(os.path.abspath(run)).name)
         if os.path.isdir(run) and (parts := _of_run(place, run)):
@@ -183,6 +186,8 @@ def vectors(folder: Path, splits: Mapping[str, Split], update: Callable[[int], o
     tokenizer = encoding.load_tokenizer(folder, loaded.config.vocab_size)
     longest, params = loaded.config.max_length, jax.device_put(dict(loaded.params))
     encoded = {name: encoding.encode(split, tokenizer, longest) for name, split in splits.items()}
+    if full := sum(int((rows.lengths == longest).sum()) for rows in encoded.values()):
+        log.warning("%s reads %d pieces: up to %d rows are cut there", folder, longest, full)
     return {name: _states(params, loaded.config, rows, update) for name, rows in encoded.items()}
 
 

@@ -1,5 +1,6 @@
 """Sentences in parallel: what says the same in several languages, row by row."""
 
+import json
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -35,6 +36,8 @@ def read(files: Sequence[str], pivot: str) -> dict[str, Split]:
     found: dict[str, tuple[Split, list[str] | None]] = {}
     for file in (Path(os.path.expanduser(each)) for each in files):
         language = file.name.split(".")[0]
+        if not language.isprintable():  # bytes that are not UTF-8, line ends
+            raise UserError(f"--text: {str(file)!r}: should be named <language>.txt or .jsonl")
         if language in found:
             raise UserError(f"--text: {file}: there is another file of {language}; give one")
         found[language] = _read(file)
@@ -83,7 +86,13 @@ def _read(path: Path) -> tuple[Split, list[str] | None]:
             texts = [" ".join(sentence) for sentence in tokens]
         else:
             texts = list(jsonl.read(path, pair=False, labelled=False).text_a)
-        named = jsonl.read_names(path, _ID) if jsonl.has_field(path, _ID) else None
+        named = jsonl.read_names(path, _ID) if _has_ids(path) else None
     else:
         raise UserError(f"--text: {path}: should end with .txt, one sentence a line, or .jsonl")
     return Split(texts, None, np.zeros(len(texts), np.int32), str(path)), named
+
+
+def _has_ids(path: Path) -> bool:
+    """Whether any row has an id: then all have to."""
+    mark = f'"{_ID}"'
+    return any(mark in line and _ID in json.loads(line) for _, line in lines.rows(path))

@@ -61,7 +61,7 @@ def retrieval(one: Vectors, other: Vectors) -> float:
     """
     near, found = _unit(one) @ _unit(other).T, []
     for axis in (0, 1):
-        nearest = near >= near.max(axis=axis, keepdims=True) - 1e-9  # equal but for the last bits
+        nearest = near >= near.max(axis=axis, keepdims=True) - 1e-12  # equal but for the last bits
         found.append(np.mean(np.diagonal(nearest) / nearest.sum(axis=axis)))
     return float(np.mean(found))
 

@@ -63,6 +63,9 @@ def test_rows_of_the_same_id_in_the_pivots_order(tmp_path):
          "en.jsonl:1: id must be a string"),
         ({"en_jsonl": [{"id": "1", "text": "a"}, {"text": "b"}], "de_txt": ["a"]},
          "en.jsonl:2: the field id is missing"),
+        ({"en_jsonl": [{"text": "b"}, {"id": "1", "text": "a"}], "de_txt": ["a", "b"]},
+         "en.jsonl:1: the field id is missing"),
+        ({"en_txt": ["a"], "d\ne_txt": ["a"]}, "should be named <language>.txt"),
     ],
 )  # fmt: skip
 def test_what_is_not_parallel_is_told(tmp_path, texts, says):

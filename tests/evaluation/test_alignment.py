@@ -85,6 +85,8 @@ def test_of_sentences_that_say_the_same_one_is_drawn():
     assert retrieval(one, np.roll(one, 1, axis=0)) == 0
     one[3] = one[1]
     assert retrieval(one, 3 * one) == pytest.approx(5 / 6)
+    # What varies little can be told apart, too
+    assert retrieval(1 + 1e-5 * one[[0, 1, 2]], 1 + 1e-5 * one[[0, 1, 2]]) == 1
     # A model that has collapsed retrieves what chance does
     same = np.ones((20, 4))
     assert retrieval(same, same) == pytest.approx(1 / 20)
