@@ -83,6 +83,7 @@ def get_config(arg: str = ""):
         config.base.model.name_or_path = "help_encoder"
         config.base.task.train_examples = 640
         config.base.train.batch_size = 8
+        config.base.pruning.first_epochs = 16  # or the teacher is not yet trained
         config.base.eval.languages = ()  # all there are
         config.base.eval.examples = 100
     return config

@@ -6,8 +6,9 @@
 
 Eleven ways of pruning at 31 and 10 % of the encoder's weights, on four tasks: voice commands
 (intents, slots: ten languages) and GNOME's help (topics, tags: all languages that have 100 rows).
-Settings as in configs/distillation_demo.py: 640 steps of 32 rows, on help 1280 of 8. What is asked
-of it, and how it is tested, was written down before the first run: docs/results/study/README.md.
+Settings as in configs/distillation_demo.py: 640 steps of 32 rows, on help 2240 of 8, 1280 of them
+dense. What is asked of it, and how it is tested, was written down before the first run:
+docs/results/study/README.md.
 
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
@@ -39,6 +40,7 @@ def of_help(task: str, kind: str) -> str:
     return (
         f"{kind}@task.source=folder@task.data_dir=help_data/{task}"
         "@model.name_or_path=help_encoder@task.train_examples=640@train.batch_size=8"
+        "@pruning.first_epochs=16"
         "@eval.examples=100@eval.languages=()"
     )
 

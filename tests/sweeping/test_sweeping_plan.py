@@ -204,7 +204,7 @@ def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
         own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
         steps.add((own, phases.steps(2), phases.steps(3)))
     of_help = arg in (":tags", ":topics")  # fewer and longer rows, fewer of them in a step
-    assert steps == {(1280, 320, 320) if of_help else (640, 160, 160)}
+    assert steps == {(2240, 320, 320) if of_help else (640, 160, 160)}
 
 
 def test_what_others_text_does_is_asked_of_every_language(shipped):
@@ -223,7 +223,7 @@ def test_the_study_gives_all_rows_the_same_steps(shipped):
         rows = config.task.train_examples
         phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
         own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
-        assert own == (640 if config.task.source == "demo" else 1280), run.name
+        assert own == (640 if config.task.source == "demo" else 2240), run.name
 
 
 def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
