@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 
 from alignreg_jax.data import parallel
 
-DRAWS, ENDS = 2000, (0.025, 0.975)
+DRAWS, ENDS = 1000, (0.025, 0.975)
 CKA, DENSE_CKA, FOUND = "CKA with en", "CKA with the first model", "retrieval, standardized"
 CC100 = {
     **{"ar": 28.0, "bg": 57.5, "ca": 10.1, "cs": 16.3, "da": 45.6, "de": 66.6, "el": 46.9},

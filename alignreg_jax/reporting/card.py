@@ -57,7 +57,9 @@ def model_card(
         answers = f"It gives every word one of {len(labels)} tags."
     left = f"{percent(last['remaining'], 0)} % of the weights"
     left = f"any size from {left} on" if any_size else left
-    name = f"{results['task']}, {results['method']}, {left}"
+    # Before a cut runs of several methods may have this very model in common
+    method = results["method"] if len(results["prune_steps"]) > 1 else "dense"
+    name = f"{results['task']}, {method}, {left}"
     steps, others = steps_table(results), other_metrics_table(results)
     template = environment().get_template("card.md")
     text = template.render(
@@ -109,6 +111,7 @@ def _metadata(
         for language in languages
         if language in last["languages"]
     ]
+    pruned = ["pruning", "sparse", results["method"]] if len(results["prune_steps"]) > 1 else []
     data = ModelCardData(
         license=licence,
         language=sorted({re.split("[-_]", language)[0] for language in languages}),
@@ -116,7 +119,7 @@ def _metadata(
         library_name="transformers",
         pipeline_tag=f"{kind}-classification",
         metrics=[hub_metric(results["metric"])],
-        tags=["alignreg", "pruning", "sparse", "cross-lingual", results["method"]],
+        tags=["alignreg", "cross-lingual", *pruned],
         model_name=name,
         eval_results=found,
     )

@@ -20,7 +20,7 @@ from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.pruning import kernels
 from alignreg_jax.reporting import layers
 
-FLAGS = ("--config.export=steps", "--config.eval.save_predictions", "--config.method=movement")
+FLAGS = ("--config.export=steps", "--config.eval.save_predictions", "--config.method=l2-mbp")
 SOME = 4  # rows that are looked at one by one, which takes a second each
 
 
@@ -47,7 +47,9 @@ def test_every_step_leaves_the_model_that_was_evaluated(done):
         assert nonzero / sum(each.size for each in matrices.values()) == event["nonzero"]
         said = (folder / f"predictions/{event['phase']}/sw.test.txt").read_text().split()
         assert _answers(world, folder / place, loaded) == said[:SOME]
-        assert (folder / place / "README.md").is_file()
+        card = (folder / place / "README.md").read_text()
+        assert ("# folder, dense, 100 %" in card) == (place == "steps/0")
+        assert ("- l2-mbp\n" in card) == ("- sparse\n" in card) == (place != "steps/0")
 
 
 def _answers(world, folder, loaded):
