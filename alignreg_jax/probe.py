@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
 from alignreg_jax.support.callable_module import make_callable
 from alignreg_jax.support.files import atomic_write, whole_folder
@@ -79,10 +78,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out", required=True)
     parser.add_argument("--rows", type=int, default=_ROWS)
     parser.add_argument("--pivot", default="en")
-    values = parser.parse_args(list(arguments))
-    if values.rows < 10:
-        raise UserError(f"--rows={values.rows}: should be at least 10")
-    return values
+    return parser.parse_args(list(arguments))
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ import pandas as pd
 from scipy.stats import rankdata
 from tokenizers import Tokenizer
 
+from alignreg_jax.compress.probing import CORRECTED, FIRST, PIVOT
 from alignreg_jax.data import parallel
 
 DRAWS, ENDS = 1000, (0.025, 0.975)
-CKA, DENSE_CKA, FOUND = "CKA with en", "CKA with the first model", "retrieval, standardized"
+CKA = PIVOT.format("en")
 CC100 = {
     **{"ar": 28.0, "bg": 57.5, "ca": 10.1, "cs": 16.3, "da": 45.6, "de": 66.6, "el": 46.9},
     **{"es": 53.3, "et": 6.1, "eu": 2.0, "fa": 111.6, "fi": 54.3, "fr": 56.8, "gl": 2.9},
@@ -91,10 +92,10 @@ def facts(run: Path, probed: Path, pieces: pd.Series) -> dict[int, pd.DataFrame]
                 "damage": scores[0] - scores[step],
                 "dense": scores[0],
                 "CKA with English, dense": of_dense[CKA],
-                "retrieval, dense": of_dense[FOUND],
+                "retrieval, dense": of_dense[CORRECTED],
                 "lost of CKA with English": of_dense[CKA] - now[CKA],
-                "lost of retrieval": of_dense[FOUND] - now[FOUND],
-                "moved: 1 - CKA with the dense one": 1 - now[DENSE_CKA],
+                "lost of retrieval": of_dense[CORRECTED] - now[CORRECTED],
+                "moved: 1 - CKA with the dense one": 1 - now[FIRST],
                 "pieces for one of English": pieces.reindex(scores.index),
                 "GiB in pretraining": pd.Series(CC100).reindex(scores.index),
             }

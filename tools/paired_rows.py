@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="with results.csv, of one task")
     parser.add_argument("--metric", default="accuracy")
     parser.add_argument("--seeds", type=int, nargs="+", help="these alone")
+    parser.add_argument("--method", help="its rows alone, such as l2-mbp")
     parser.add_argument("--languages", help="English and these alone, such as de,fr")
     arguments = parser.parse_args()
     table = pd.read_csv(arguments.folder / "results.csv")
@@ -31,6 +32,8 @@ def main() -> None:
     if arguments.languages:
         table = table[table.language.isin(["en", *arguments.languages.split(",")])]
     runs = scores(table, arguments.metric)
+    if arguments.method:
+        runs = runs[runs.method == arguments.method]
     print("Means over seeds")
     means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()
     for at, method, fields, *found in means.reset_index().itertuples(index=False):

@@ -111,8 +111,10 @@ def read(files: Sequence[str], rows: int, pivot: str) -> dict[str, Split]:
     """Read sentences in parallel, as data/parallel.py says, and draw at most `rows` of them.
 
     Raises:
-        UserError: as there; there are too few.
+        UserError: as there; there are too few, or too few are asked for.
     """
+    if rows < alignment.LEAST_ROWS:
+        raise UserError(f"--rows={rows}: should be at least {alignment.LEAST_ROWS}")
     found = parallel.read(files, pivot)
     there = found[pivot].rows
     if there < alignment.LEAST_ROWS:
@@ -188,7 +190,11 @@ def vectors(folder: Path, splits: Mapping[str, Split], update: Callable[[int], o
     encoded = {name: encoding.encode(split, tokenizer, longest) for name, split in splits.items()}
     if full := sum(int((rows.lengths == longest).sum()) for rows in encoded.values()):
         log.warning("%s reads %d pieces: up to %d rows are cut there", folder, longest, full)
-    return {name: _states(params, loaded.config, rows, update) for name, rows in encoded.items()}
+    # In one pass: languages share batches
+    joined = encoding.concatenate(list(encoded.values()))
+    states = _states(params, loaded.config, joined, update)
+    ends = np.cumsum([rows.rows for rows in encoded.values()])[:-1]
+    return dict(zip(encoded, np.split(states, ends, axis=1), strict=True))
 
 
 def _states(
@@ -231,7 +237,9 @@ def _means(
 def lines_of(measured: pd.DataFrame) -> list[str]:
     """The table on screen: means over the languages and the layers after the embedding."""
     inside = measured[measured.layer > 0]
-    means = inside.groupby(["measure", "model"], sort=False).value.mean().unstack("measure")
+    groups = inside.groupby(["measure", "model"], sort=False).value
+    # Without skipping: the mean of the others would hide a language that has collapsed
+    means = groups.agg(lambda values: values.mean(skipna=False)).unstack("measure")
     corrected = inside.loc[inside.measure == CORRECTED]
     by_language = corrected.groupby(["model", "language"], sort=False).value.mean().unstack()
     names = list(dict.fromkeys(measured.model))

@@ -14,7 +14,8 @@ def draw(measured: pd.DataFrame) -> Figure:
 
     `measured` has columns model, language, layer, measure and value; layer 0 is the embedding.
     """
-    means = measured.groupby(["measure", "model", "layer"]).value.mean()
+    groups = measured.groupby(["measure", "model", "layer"]).value
+    means = groups.agg(lambda values: values.mean(skipna=False))
     styles = figures.looks(list(dict.fromkeys(measured.model)))
     last = int(measured.layer.max())
     panels = []

@@ -176,10 +176,24 @@ def test_models_have_names_of_their_own_and_are_all_there(done, tmp_path):
         probing.models([str(folder), str(tmp_path / "empty")])
 
 
-def test_vectors_that_are_all_the_same_are_drawn_too():
-    lines = [("m", "de", layer, "CKA with en", float("nan")) for layer in (0, 1)]
-    names = ["model", "language", "layer", "measure", "value"]
-    assert layers.draw(pd.DataFrame(lines, columns=pd.Index(names))).axes
+def test_vectors_that_are_all_the_same_are_drawn_too_and_no_mean_leaves_them_out():
+    collapsed = [("m", "de", layer, "CKA with en", float("nan")) for layer in (0, 1)]
+    whole = [("m", "sw", layer, name, 1.0) for layer in (0, 1)
+             for name in ("CKA with en", probing.CORRECTED)]  # fmt: skip
+    names = pd.Index(["model", "language", "layer", "measure", "value"])
+    assert layers.draw(pd.DataFrame(collapsed, columns=names)).axes
+    _, line = probing.lines_of(pd.DataFrame(collapsed + whole, columns=names))
+    assert line.split() == ["m", "nan", "1.000", "sw", "1.000"]
+
+
+def test_texts_that_do_not_fit_are_told(done, tmp_path, caplog):
+    _, folder = done
+    for language in ("en", "de"):
+        text = f"{' '.join([f'{language}1'] * 60)}\n"
+        (tmp_path / f"{language}.txt").write_text(text * 10)
+    files = [str(tmp_path / f"{language}.txt") for language in ("en", "de")]
+    probing.vectors(folder / "export", probing.read(files, 200, "en"), int)
+    assert "pieces: up to 20 rows are cut there" in caplog.text
 
 
 def test_too_few_rows_say_how_many_are_needed(tmp_path):

@@ -92,3 +92,17 @@ def test_pairs_of_runs_are_printed_as_the_page_says_them():
     page = " ".join((folder / "README.md").read_text().split())
     assert "in 14 of 15 pairs of runs" in page
     assert "**50.8**, 92.9, 41.9" in page
+
+
+def test_some_languages_and_methods_are_printed_as_pages_say_them():
+    """Of claims.md, and of the study's plan."""
+    command = [sys.executable, ROOT / "tools" / "paired_rows.py"]
+    folder = RESULTS / "distillation_demo" / "shuffled"
+    ran = {"capture_output": True, "text": True, "check": True}
+    near = subprocess.run([*command, folder, "--languages", "de,es,fr"], **ran).stdout
+    assert "  100 %   57.2  92.5  48.2  l2-mbp\n" in near  # 8.7 points more than at 31 %
+    assert "   31 %   48.5  93.8  41.7  l2-mbp\n" in near
+    alone = subprocess.run([*command, folder, "--method", "l2-mbp"], **ran).stdout
+    text = "@distill.teacher=dense@distill.text=data@pruning.epochs_per_step=2"
+    assert f"31 %  +5.3   1.7  5 of 5  {text}\n" in alone
+    assert "gradient" not in alone

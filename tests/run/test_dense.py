@@ -19,6 +19,7 @@ from alignreg_jax.run.dense import DensePhases, dense_key
 from alignreg_jax.training.checkpointing import Checkpoints
 from alignreg_jax.training.manifests import Position
 
+STEP = "steps/0/config.json"
 XGLUE = "predictions/xglue/0/test/XNLI/en.prediction"
 DONE = Position(step=10, phase=0, epoch=2, dispatch=0, events=2, seconds=5.0, evaluated=True)
 INPUTS = {"rows": {"en.train": "0"}, "labels": "1", "active_pieces": "1"}
@@ -85,6 +86,7 @@ def test_same_penalty_shares_whatever_comes_after():
         {"regularizer__norm": "norm"},
         {"regularizer__reduce": "mean"},
         {"regularizer__reference": "finetuned"},
+        {"export": "steps"},
     ],
 )
 def test_what_phase_0_depends_on_separates(changes):
@@ -152,6 +154,8 @@ def trained(tmp_path_factory):
     (workdir / "predictions" / "0" / "en.test.txt").write_text("on\n")
     (workdir / XGLUE).parent.mkdir(parents=True)
     (workdir / XGLUE).write_text("on\n")
+    (workdir / STEP).parent.mkdir(parents=True)
+    (workdir / STEP).write_text("{}")
     lines = [{"n": 0, "kind": "train"}, {"n": 1, "kind": "eval"}]
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return workdir, checkpoint
@@ -184,7 +188,7 @@ def test_the_other_run_begins_where_the_first_stood(dense, published, trained, t
     found, position = checkpoints.restore(lambda position: abstract)
     assert position == DONE
     np.testing.assert_array_equal(found["state"], tree()["state"])
-    for name in ("metrics.jsonl", "predictions/0/en.test.txt", XGLUE):
+    for name in ("metrics.jsonl", "predictions/0/en.test.txt", XGLUE, STEP):
         assert (tmp_path / "run" / name).read_bytes() == (trained[0] / name).read_bytes()
     # What the first run writes from now on is its own
     kept = published / "phase-0" / "metrics.jsonl"
