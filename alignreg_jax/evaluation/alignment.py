@@ -45,12 +45,11 @@ def _gram(vectors: Vectors) -> Float[np.ndarray, "rows rows"]:
 
 
 def _hsic(left: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n n"]) -> float:
-    """Song et al. 2012, eq. 5, of Gram matrices with zeros on the diagonal."""
+    """Song et al. 2012, eq. 5, times n (n - 3), of Gram matrices with zeros on the diagonal."""
     n = len(left)
     sums = left.sum(axis=0), right.sum(axis=0)
     whole = sums[0].sum() * sums[1].sum() / ((n - 1) * (n - 2))
-    found = (left * right).sum() + whole - 2 / (n - 2) * (sums[0] @ sums[1])
-    return float(found / (n * (n - 3)))
+    return float((left * right).sum() + whole - 2 / (n - 2) * (sums[0] @ sums[1]))
 
 
 def retrieval(one: Vectors, other: Vectors) -> float:
