@@ -1,10 +1,12 @@
 """Settings that every test runs under; must come before the package is imported."""
 
+import gc
 import os
 import tempfile
 
 from xla_flags import QUICKLY, UNOPTIMIZED
 
+gc.set_threshold(100_000, 50, 100)  # traces are many small objects: by default a tenth of the time
 os.environ.setdefault("ALIGNREG_CACHE", os.path.join(tempfile.gettempdir(), "alignreg-test-cache"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {UNOPTIMIZED}")

@@ -8,4 +8,5 @@ from importlib.metadata import version
 QUICKLY = "--xla_cpu_parallel_codegen_split_count=1"
 if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11):
     QUICKLY += " --xla_cpu_use_fusion_emitters=false"
-UNOPTIMIZED = "--xla_backend_optimization_level=0"
+# Tests run as many processes as there are cores, whose threads would wait for one another
+UNOPTIMIZED = "--xla_backend_optimization_level=0 --xla_cpu_multi_thread_eigen=false"
