@@ -96,6 +96,9 @@ def new_folder(text: str) -> Path:
     above = next(path for path in out.absolute().parents if path.exists())
     if not above.is_dir():
         raise UserError(f"{out}: {above} is a file; give a folder in a folder")
+    longest = os.statvfs(above).f_namemax
+    if any(len(os.fsencode(name)) > longest for name in out.parts):
+        raise UserError(f"{out}: a name in it is longer than {longest} bytes; give another")
     if os.path.lexists(out):  # also a link that leads nowhere
         raise UserError(f"{out}: is there already; give a folder that is not")
     return out

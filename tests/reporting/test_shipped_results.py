@@ -84,7 +84,7 @@ def test_the_printed_tables_come_again(both):
 
 def test_pairs_of_runs_are_printed_as_the_page_says_them():
     folder = RESULTS / "distillation_demo"
-    command = [sys.executable, ROOT / "tools" / "paired_rows.py", folder / "shuffled"]
+    command = [sys.executable, ROOT / "tools" / "paired_rows.py", folder / "intents"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     text = "@distill.teacher=dense@distill.text=data@pruning.epochs_per_step=2"
     assert f"31 %  +4.6   2.5  14 of 15  {text}\n" in said
@@ -97,7 +97,7 @@ def test_pairs_of_runs_are_printed_as_the_page_says_them():
 def test_some_languages_and_methods_are_printed_as_pages_say_them():
     """Of claims.md, and of the study's plan."""
     command = [sys.executable, ROOT / "tools" / "paired_rows.py"]
-    folder = RESULTS / "distillation_demo" / "shuffled"
+    folder = RESULTS / "distillation_demo" / "intents"
     ran = {"capture_output": True, "text": True, "check": True}
     near = subprocess.run([*command, folder, "--languages", "de,es,fr"], **ran).stdout
     assert "  100 %   57.2  92.5  48.2  l2-mbp\n" in near  # 8.7 points more than at 31 %

@@ -20,6 +20,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.main import main
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.inputs import load_inputs
+from alignreg_jax.support import flags
 from alignreg_jax.support.files import atomic_write
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
@@ -72,3 +73,12 @@ def test_a_workdir_that_is_not_utf_8_is_refused_untouched(world, latin, monkeypa
     monkeypatch.chdir(latin)
     with pytest.raises(UserError, match="--workdir=run: the path is not UTF-8"):
         workdirs.check_same(Path("run"), ExperimentConfig())
+
+
+@pytest.mark.parametrize("place", ["{name}", "new/{name}/below"])
+def test_a_folder_with_a_name_that_is_too_long_is_refused(place, tmp_path):
+    text = str(tmp_path / place.format(name="ä" * 128))  # 256 bytes
+    with pytest.raises(UserError, match="a name in it is longer than 255 bytes"):
+        flags.new_folder(text)
+    short = str(tmp_path / place.format(name="ä" * 127))
+    assert flags.new_folder(short) == Path(short)
