@@ -87,6 +87,7 @@ def facts(run: Path, probed: Path, pieces: pd.Series) -> dict[int, pd.DataFrame]
     found = {}
     for step in scores.columns.drop(0):
         of_dense, now = inside[0].unstack("measure"), inside[step].unstack("measure")
+        both = scores.index.intersection(of_dense.index)  # were evaluated, and have a text
         found[int(step)] = pd.DataFrame(
             {
                 "damage": scores[0] - scores[step],
@@ -99,7 +100,7 @@ def facts(run: Path, probed: Path, pieces: pd.Series) -> dict[int, pd.DataFrame]
                 "pieces for one of English": pieces.reindex(scores.index),
                 "GiB in pretraining": pd.Series(CC100).reindex(scores.index),
             }
-        )
+        ).loc[both]
     return found
 
 

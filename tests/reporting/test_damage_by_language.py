@@ -60,6 +60,9 @@ def test_a_run_whose_damage_is_all_in_its_alignment(tmp_path, monkeypatch, capsy
                 value = 1 - place / 10 * (measure == probing.PIVOT.format("en") and not step)
                 row = {"model": model, "language": language, "layer": 1, "measure": measure}
                 inside.append({**row, "value": value})
+    # One that was evaluated and has no text is in no line
+    head = {"language": "th", "split": "test", "metric": "accuracy"}
+    scores += [{**head, "prune_step": 0, "value": 1.0}, {**head, "prune_step": 1, "value": 0.0}]
     pd.DataFrame(scores).to_csv(run / "results.csv", index=False)
     pd.DataFrame(inside).to_csv(probed / "probe.csv", index=False)
     monkeypatch.setattr(sys, "argv", ["tool", f"{run}={probed}", "--text", *texts])
