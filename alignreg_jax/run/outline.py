@@ -15,6 +15,7 @@ from alignreg_jax.run.plan import Phases
 
 _LABELS = 4  # shown of each end, where there are more than twice as many
 _LOOKED_AT = 100  # runs beside this one, the newest first
+_MANY_STEPS = 20_000  # movement pruning's authors had 55,000 and more
 
 
 def outline(
@@ -46,10 +47,22 @@ def outline(
         f"schedule  {_words(phases, config.pruning.sizes or ())}",
         f"devices   {devices()}, {config.model.dtype}",
         f"memory    {memory.told(config, inputs)}",
+        *_advice(config, phases.total_steps),
     ]
     if before := _last_time(config, list(states)):
         lines.append(f"before    {before}")
     return "\n".join(lines)
+
+
+def _advice(config: ExperimentConfig, steps: int) -> list[str]:
+    """What is known to go wrong with fields that are no mistake."""
+    alone = config.pruning.criterion == "movement" and config.regularizer.name == "none"
+    if not alone or steps >= _MANY_STEPS:
+        return []
+    return [
+        "advice    movement without a penalty on scores ended at chance in so few steps; give"
+        " --config.regularizer.name=scores --config.pruning.warmup=0 (docs/methods.md)"
+    ]
 
 
 def _labels(inputs: Inputs) -> str:
@@ -72,6 +85,13 @@ def _words(phases: Phases, sizes: Sequence[float]) -> str:
             f" which every row has a size of its own; evaluated at {', '.join(map(str, sizes))}"
         )
     left = ", ".join(f"{phases.remaining(phase):.1%}" for phase in range(1, phases.last + 1))
+    if phases.restarts:
+        later = f", {phases.steps(2):,} for each later one" if phases.last > 1 else ""
+        return (
+            f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then, from the pretrained"
+            f" weights again, {phases.steps(1):,} for the first of {phases.last} cuts{later},"
+            f" to {left}"
+        )
     return (
         f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then {phases.steps(1):,} after "
         f"each of {phases.last} cuts, to {left}"

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import re
 import shutil
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import tiny
 from tiny import configured
 
 from alignreg_jax.run import outline
+from alignreg_jax.run.plan import Phases
 
 
 @pytest.fixture
@@ -59,3 +61,31 @@ def test_labels_are_counted_so_that_a_typo_is_seen(many):
     said = inspect.unwrap(outline._labels)(inputs)
     few = "3: sell 3, by 2, buy 1"
     assert said == ("12: l11 12, l10 11, l9 10, l8 9, ..., l3 4, l2 3, l1 2, l0 1" if many else few)
+
+
+def test_movement_without_a_penalty_is_advised_against_where_steps_are_few(world):
+    method = "--config.method=movement"
+    (line,) = outline._advice(configured(world, method), 19_999)
+    assert "--config.regularizer.name=scores --config.pruning.warmup=0" in line
+    given = configured(world, method, *re.findall(r"--config\.\S+=\w+", line))
+    assert (given.regularizer.name, given.pruning.warmup) == ("scores", 0)
+    for config, steps in (
+        (given, 100),
+        (configured(world, method), 20_000),
+        (configured(world, "--config.method=l2-mbp"), 100),
+        (configured(world, "--config.method=soft-movement"), 100),
+        (configured(world, "--config.method=smp-s"), 100),
+    ):
+        assert outline._advice(config, steps) == []
+
+
+@pytest.mark.parametrize("cuts", [1, 3])
+def test_the_schedule_of_a_run_that_starts_again_adds_up(world, cuts):
+    flags = ("--config.method=movement", f"--config.pruning.steps={cuts}")
+    config = configured(world, *flags)
+    said = outline._words(Phases.from_config(config, 40), ())
+    numbers = [int(number) for number in re.findall(r"(\d+)(?= steps| dense| for)", said)]
+    total, dense, first, *later = numbers
+    assert said.count("%") == cuts
+    assert "from the pretrained weights again" in said
+    assert total == dense + first + (cuts - 1) * sum(later)
