@@ -79,7 +79,7 @@ def words(
             if name not in optional or path.exists()
         }
     try:
-        import wordfreq
+        import wordfreq  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
             "--languages: words of a language are taken from the package wordfreq: pip install"
