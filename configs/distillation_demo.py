@@ -31,10 +31,9 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
 Hardware: 2 CPU cores; 75 runs, which go on where they stopped. docs/results/distillation_demo has
-five seeds of three methods on intents without a teacher and with text, and three seeds of two
-methods on slots, two of :amounts, one of :topics and :others; two of the methods also with a
-teacher on English; from before train.epoch_parts one or two seeds of movement and smp-s, which end
-at chance in so few steps.
+five seeds of three methods on intents, three seeds of two methods on slots and of one on :tags and
+:topics, two of :amounts, one of :others. movement and smp-s end at chance in so few steps; with
+more of them, and a penalty on scores, they do not (one seed there).
 """
 
 from alignreg_jax.config import DEMO_LANGUAGES
