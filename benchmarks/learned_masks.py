@@ -21,6 +21,7 @@ from sides import Ours
 from train_step import demo_job, least, row
 from workers import Worker
 
+EVERY = 8  # the default of pruning.mask_every, and so the steps of a dispatch here
 EMBEDDINGS, ENCODER = ("embeddings",), ("embeddings", "encoder")
 
 
@@ -40,9 +41,11 @@ def variants(job: Job, periods: tuple[int, ...]) -> dict[str, Job]:
     return found
 
 
-def compare(title: str, job: Job, sizes: tuple[int, int], repeats: int) -> None:
-    """Time all rows on one sample of batches."""
-    rows = variants(job, (1, 8))
+def compare(
+    title: str, job: Job, sizes: tuple[int, int], periods: tuple[int, ...], repeats: int
+) -> None:
+    """Time all rows on one sample of batches, whose dispatches choose masks in their first step."""
+    rows = variants(job, periods)
     sides = {name: Worker(Ours, own) for name, own in rows.items()}
     sample = plan(job, *sizes)
     turns = [[(side, "train", part) for side in sides.values()] for part in sample]
@@ -66,11 +69,12 @@ def main() -> None:
     row(*["---"] * 5)
     with TemporaryDirectory() as folder:
         job = demo_job(Path(folder), languages=False)
-        sizes = (1, 2) if options.small else (3, 8)
-        compare("demo", job, sizes, 1 if options.small else options.repeats)
+        sizes = (1, 2) if options.small else (3, EVERY)
+        compare("demo", job, sizes, (1, EVERY), 1 if options.small else options.repeats)
     if options.base:
-        job = random_job(replace(BASE, vocab_size=20_000), np.full(2 * BATCH, 32))
-        compare("base, 32 pieces", job, (1, 2), options.repeats)
+        for pieces in (32, 64):
+            job = random_job(replace(BASE, vocab_size=20_000), np.full(EVERY * BATCH, pieces))
+            compare(f"base, {pieces} pieces", job, (1, EVERY), (EVERY,), options.repeats)
 
 
 if __name__ == "__main__":
