@@ -6,7 +6,7 @@ import tempfile
 
 from xla_flags import QUICKLY, UNOPTIMIZED
 
-gc.set_threshold(100_000, 50, 100)  # traces are many small objects: by default a tenth of the time
+gc.set_threshold(100_000, 50, 100)  # traces are many small objects that live on
 os.environ.setdefault("ALIGNREG_CACHE", os.path.join(tempfile.gettempdir(), "alignreg-test-cache"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {UNOPTIMIZED}")
