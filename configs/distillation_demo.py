@@ -44,7 +44,7 @@ from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 ARGUMENTS = ("slots", "tags", "topics", "amounts", "others", "weights")
 OF_HELP = {"tags": "tokens", "topics": "folder"}
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
-METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement", "smp-s")
+METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement-penalty", "smp-s")
 TEACHER = "@distill.teacher=dense"
 TEXT = f"{TEACHER}@distill.text=data@pruning.epochs_per_step=2"
 SETTINGS = ("", TEACHER, TEXT)

@@ -22,7 +22,7 @@ from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
 CUT = (
     *("l2-mbp", "frobenius-mbp", "cosine-mbp", "gradient-mbp", "wanda", "sparsegpt"),
-    *("movement", "smp-s", "structured-taylor", "structured-fisher"),
+    *("movement-penalty", "smp-s", "structured-taylor", "structured-fisher"),
 )
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 TEACHER, TEXT = "@distill.teacher=dense", "@distill.text=data"

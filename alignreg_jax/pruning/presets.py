@@ -45,9 +45,11 @@ _ONE_SHOT: Rows = {
     "wanda": {"pruning.criterion": "wanda", "pruning.scope": "output", **_PLAIN},
     "sparsegpt": {"pruning.criterion": "sparsegpt", **_LAYER, **_PLAIN},
 }
-# Sanh et al. 2020, Jiang et al. 2023
+# Sanh et al. 2020, Jiang et al. 2023; the second is the first with the penalty of the latter, which
+# short runs need (benchmarks/movement_scores.py)
 _LEARNED: Rows = {
     "movement": {**_MOVEMENT, **_LAYER, **_PLAIN},
+    "movement-penalty": {**_MOVEMENT, **_LAYER, **_SCORES, "pruning.warmup": 0.0},
     "movement-global": {**_MOVEMENT, **_GLOBAL, **_PLAIN},
     "soft-movement": {**_MOVEMENT, **_LAYER, **_SCORES, "pruning.criterion": "soft-movement"},
     "smp-l": {**_SMP, **_LAYER},

@@ -61,7 +61,7 @@ def _advice(config: ExperimentConfig, steps: int) -> list[str]:
         return []
     return [
         "advice    movement without a penalty on scores ended at chance in so few steps; give"
-        " --config.regularizer.name=scores --config.pruning.warmup=0 (docs/methods.md)"
+        " --config.regularizer.name=scores --config.pruning.warmup=0, as movement-penalty has it"
     ]
 
 

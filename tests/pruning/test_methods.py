@@ -29,7 +29,7 @@ TABLE_1 = (
 ).split()
 STRUCTURED = [f"structured-{name}" for name in ("taylor", "fisher", "magnitude", "random")]
 PEERS = ["wanda", "sparsegpt"]
-LEARNED = ["movement", "movement-global", "soft-movement", "smp-l", "smp-s"]
+LEARNED = ["movement", "movement-penalty", "movement-global", "soft-movement", "smp-l", "smp-s"]
 CONTROLS = "l0 l2sp frobenius-dense-only frobenius-finetuned".split()
 
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -69,11 +70,14 @@ def test_movement_without_a_penalty_is_advised_against_where_steps_are_few(world
     assert "--config.regularizer.name=scores --config.pruning.warmup=0" in line
     given = configured(world, method, *re.findall(r"--config\.\S+=\w+", line))
     assert (given.regularizer.name, given.pruning.warmup) == ("scores", 0)
+    named = configured(world, "--config.method=movement-penalty")
+    assert replace(given, method="movement-penalty") == named
     for config, steps in (
         (given, 100),
         (configured(world, method), 20_000),
         (configured(world, "--config.method=l2-mbp"), 100),
         (configured(world, "--config.method=soft-movement"), 100),
+        (configured(world, "--config.method=movement-penalty"), 100),
         (configured(world, "--config.method=smp-s"), 100),
     ):
         assert outline._advice(config, steps) == []

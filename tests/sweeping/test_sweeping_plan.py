@@ -142,7 +142,7 @@ def test_table1_is_the_papers(shipped):
     assert [task.partition("@")[0] for task in sweep.tasks] == list(paper.TASKS)
     assert sweep.remaining == (paper.REMAINING,)
     runs = plan(sweep)
-    assert len(runs) == 20 * 8 * 5
+    assert len(runs) == 21 * 8 * 5
     for run in runs:
         config, task = run.config, get_task(run.config.task.name)
         assert config.model.name_or_path == "FacebookAI/xlm-roberta-base"
