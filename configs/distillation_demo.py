@@ -18,7 +18,8 @@ came back from no cut to 10 % in so few steps (docs/results/distillation_demo).
 alone (with --config.tasks=slots on the other task). `:slots` is two methods on tags of words.
 `:amounts` is one method with 3, 10, 30, 60 and all sentences of each language; `:others` with text
 of every second language alone, and of the others alone: what a language gains of which there is
-none (`tools/paired_rows.py FOLDER --languages de,fr,fi,ar,zh-CN`).
+none (`tools/paired_rows.py FOLDER --languages de,fr,fi,ar,zh-CN`). `:labels` is one method with 128
+to all English rows, each seen as much more often as there are fewer.
 
 `:tags` and `:topics` are two methods on longer rows of another kind, 640 of them in steps of 8:
 what words of GNOME's help are, and what its paragraphs are about, in all languages there are. They
@@ -41,7 +42,7 @@ from alignreg_jax.config import DEMO_LANGUAGES
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
-ARGUMENTS = ("slots", "tags", "topics", "amounts", "others", "weights")
+ARGUMENTS = ("slots", "tags", "topics", "amounts", "others", "weights", "labels")
 OF_HELP = {"tags": "tokens", "topics": "folder"}
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement-penalty", "smp-s")
@@ -55,7 +56,20 @@ WEIGHTS = (
 )
 AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (3, 10, 30, 60))
 HALVES = (DEMO_LANGUAGES[1::2], DEMO_LANGUAGES[2::2])
+LABELLED = (128, 320, 1280, 2560)  # all there are, but for what fills no step
 OTHERS = tuple(f"{TEXT}@distill.text_languages=({','.join(half)})" for half in HALVES)
+
+
+def labelled(rows: int, setting: str) -> str:
+    """Magnitude with so many rows that have a label, in as many steps as with 1280 of them."""
+    if rows == 1280:
+        return METHODS[0] + setting
+    epochs, text = 4 * 1280 // rows, setting == TEXT
+    return (
+        f"{METHODS[0]}@task.train_examples={rows}@pruning.first_epochs={epochs}"
+        f"{TEACHER + '@distill.text=data' if text else setting}"
+        f"@pruning.epochs_per_step={epochs // 2 if text else epochs}"
+    )
 
 
 def get_config(arg: str = ""):
@@ -75,6 +89,8 @@ def get_config(arg: str = ""):
     elif arg == "weights":
         methods, settings = METHODS[:1], ("", *WEIGHTS)
     config.methods = tuple(method + setting for method in methods for setting in settings)
+    if arg == "labels":
+        config.methods = tuple(labelled(rows, text) for rows in LABELLED for text in ("", TEXT))
     config.tasks = ({"slots": "slots", **OF_HELP}.get(arg, "intents"),)
     config.seeds = (5,) if arg == "weights" else (0, 1, 2, 3, 4)
     config.remaining = LEFT[1:]

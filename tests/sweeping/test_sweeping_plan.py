@@ -170,7 +170,7 @@ def test_table1_demo_has_the_same_rows(shipped):
         own = set(PRESETS[row]) | set(PRESETS[sweep.baseline]) | {"method", "regularizer.weight"}
         assert differing <= own | ({"pruning.explicit"} if row == "none" else set()), row
     sizes = sorted(len(group) for group in groups(runs))
-    assert sizes == sorted([14, 1, 2, 1, 2] * len(sweep.seeds))
+    assert sizes == sorted([15, 1, 2, 1, 2] * len(sweep.seeds))
 
 
 def test_lambda_demo_searches_both_penalties_alike(shipped):
@@ -185,15 +185,20 @@ def test_lambda_demo_searches_both_penalties_alike(shipped):
     assert 1 in map(round, weights["cosine"])
 
 
-@pytest.mark.parametrize("arg", ["", ":slots", ":tags", ":topics", ":amounts", ":others"])
+@pytest.mark.parametrize(
+    "arg", ["", ":slots", ":tags", ":topics", ":amounts", ":others", ":labels"]
+)
 def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
     runs = plan(shipped(f"distillation_demo.py{arg}"))
     settings = {run.config.distill for run in runs}
     amounts = {0, 3, 10, 30, 60} if arg == ":amounts" else {0}
     assert {distill.text_examples for distill in settings} == amounts
-    assert len(runs) == len({run.config.method for run in runs}) * len(settings) * 5
+    labelled = {run.config.task.train_examples for run in runs}
+    assert len(labelled) == (4 if arg == ":labels" else 1)
+    methods = {run.config.method for run in runs}
+    assert len(runs) == len(methods) * len(settings) * len(labelled) * 5
     found = {(run.config.distill.teacher, run.config.distill.text) for run in runs}
-    on_english = set() if arg == ":others" else {("dense", None)}
+    on_english = set() if arg in (":others", ":labels") else {("dense", None)}
     assert found == {("none", None), ("dense", "data")} | on_english
     assert len({run.config.distill.weight for run in runs}) == 1
     steps = set()
