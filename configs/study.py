@@ -15,8 +15,19 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 
 Hardware: 2 CPU cores; 660 runs of 5 minutes on one of them, 28 hours on both. They go on where they
 stopped, and --shard divides them. Not run yet.
+
+`:xglue` is the same on XLM-R base and four of XGLUE's tasks, for who has them and GPUs or TPUs:
+
+    python -m alignreg_jax.sweep --config configs/study.py:xglue --list
+
+to see what there is to do, and with --config.base.task.data_dir=XGLUE instead of --list to do it:
+four epochs before the first of the three cuts, two after each. Text is yours to collect:
+XGLUE/XNLI/<lang>.unlabelled.jsonl with text and text_pair, XGLUE/PAWSX likewise, and XGLUE/NER and
+POS with a tokenised sentence a line of <lang>.unlabelled.txt. `benchmarks/sweep_hours.py` says what
+it takes. Not run, here or elsewhere.
 """
 
+from alignreg_jax.config import paper_config
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
@@ -26,11 +37,19 @@ CUT = (
 )
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 TEACHER, TEXT = "@distill.teacher=dense", "@distill.text=data"
+XGLUE = ("xnli", "pawsx", "ner", "pos@train.learning_rate=2e-5")
 
 
-def elastic(setting: str) -> str:
+def cut(method: str, setting: str, epochs: int) -> str:
+    """An epoch with text is half text, and twice as long."""
+    if TEXT not in setting:
+        return method + setting
+    return f"{method}{setting}@pruning.epochs_per_step={epochs // 2}"
+
+
+def elastic(setting: str, epochs: int) -> str:
     """One training for both sizes, as long as the three phases of the others."""
-    epochs = 6 if TEXT in setting else 12
+    epochs = len(LEFT) * epochs // (2 if TEXT in setting else 1)
     sizes = ",".join(f"{size:.4g}" for size in (1, *LEFT[1:]))
     return f"elastic@pruning.sizes=({sizes}){setting}@pruning.epochs_per_step={epochs}"
 
@@ -46,20 +65,27 @@ def of_help(task: str, kind: str) -> str:
 
 
 def get_config(arg: str = ""):
+    if arg not in ("", "xglue"):
+        raise UserError(f"--config: unknown argument :{arg}; there is only :xglue")
     if arg:
-        raise UserError(f"--config: unknown argument :{arg}; there is none")
-    config = default_config(
-        demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4, left=LEFT)
-    )
+        config = default_config(paper_config("xnli"))
+        config.base.task.source, config.tasks = "folder", XGLUE
+        config.base.pruning.schedule, config.base.pruning.steps = "explicit", len(LEFT)
+        config.base.pruning.explicit = LEFT
+        config.base.pruning.first_epochs, config.base.pruning.epochs_per_step = 4, 2
+    else:
+        config = default_config(
+            demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4, left=LEFT)
+        )
+        config.base.eval.examples = 200
+        help_tasks = (of_help("topics", "folder"), of_help("tags", "tokens"))
+        config.tasks = ("intents", "slots", *help_tasks)
     config.base.model.dtype = "bfloat16"
-    config.base.eval.examples = 200
-    settings = ("", TEACHER, TEACHER + TEXT)
-    config.methods = tuple(
-        f"{method}{setting}{'@pruning.epochs_per_step=2' if TEXT in setting else ''}"
-        for method in CUT
-        for setting in settings
-    ) + tuple(map(elastic, settings))
-    config.tasks = ("intents", "slots", of_help("topics", "folder"), of_help("tags", "tokens"))
+    epochs, settings = config.base.pruning.epochs_per_step, ("", TEACHER, TEACHER + TEXT)
+    config.methods = (
+        *(cut(method, setting, epochs) for method in CUT for setting in settings),
+        *(elastic(setting, epochs) for setting in settings),
+    )
     config.seeds = (0, 1, 2, 3, 4)
     config.remaining = LEFT[1:]
     return config

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int32
 
-from alignreg_jax.data import folders, jsonl, lines, subset
+from alignreg_jax.data import folders, jsonl, lines, subset, xglue
 from alignreg_jax.data.alike import wording
 from alignreg_jax.data.batching import generator
 from alignreg_jax.data.lines import Progress
@@ -66,7 +66,8 @@ def read(
 
     Args:
         task: a row of the task table.
-        where: "data", beside the task's data: `<lang>.unlabelled.jsonl` or `.txt`; another folder
+        where: "data", beside the task's data: `<lang>.unlabelled.jsonl` or `.txt`, of an XGLUE task
+            in its own folder, XGLUE/XNLI; another folder
             of such files, which may also be called `<lang>.jsonl` and `.txt`, or of parquet in the
             Hub's layout; or "owner/name", a Hub data set. JSONL has the fields of the task's own
             rows without the label. A line of .txt is a text, or words with spaces between them.
@@ -109,6 +110,8 @@ def _folder(task: Task, where: str, source: str, data_dir: str | None) -> Path |
                 "folder or a Hub data set"
             )
     path = Path(os.path.expanduser(str(data_dir) if where == BESIDE else where))
+    if where == BESIDE and task.xglue and (root := xglue.find(path)):
+        path = root / task.xglue.folder
     if path.is_dir():
         return path
     if path.exists():

@@ -144,6 +144,21 @@ def test_pairs_are_read_as_pairs(tmp_path):
     assert refused(folder, **PAIRS) == f"{folder}/de.jsonl:1: the field text_pair is missing"
 
 
+@pytest.mark.parametrize("given", [".", "xglue_full_dataset"])
+def test_text_of_an_xglue_task_is_in_its_own_folder(tmp_path, given):
+    root = tmp_path / "xglue_full_dataset"
+    write(root, {"de.unlabelled.jsonl": lines({"text": "of no task", "text_pair": "x"})})
+    write(root / "XNLI", {"de.unlabelled.jsonl": lines({"text": "eins", "text_pair": "zwei"})})
+    write(root / "NER", {"de.unlabelled.txt": b"drei vier\n"})
+    found = read("data", **PAIRS, data_dir=tmp_path / given)
+    assert (found.rows["de"].text_a, found.rows["de"].text_b) == (["eins"], ["zwei"])
+    assert read("data", task="ner", data_dir=root).rows["de"].text_a == [["drei", "vier"]]
+    said = refused("data", task="pos", data_dir=root)
+    assert (
+        said == f"distill.text=data: no such folder ({root}/POS), nor a Hub data set's owner/name"
+    )
+
+
 def test_languages_that_are_not_asked_for_or_not_there_are_told(tmp_path):
     folder = write(tmp_path, {f"{name}.txt": b"x\n" for name in ("de", "fr", "sw")})
     found = read(folder, languages=("en", "sw", "ur"))

@@ -231,6 +231,21 @@ def test_the_study_gives_all_rows_the_same_steps(shipped):
         assert own == (640 if config.task.source == "demo" else 2240), run.name
 
 
+def test_the_study_on_xglue_is_the_same_study(shipped):
+    here, there = shipped("study.py"), shipped("study.py:xglue")
+    assert [name.split("@")[0] for name in here.methods] == [
+        name.split("@")[0] for name in there.methods
+    ]
+    assert (here.remaining, here.seeds) == (there.remaining, there.seeds)
+    rows = 49_401
+    for run in plan(there):
+        text = rows if run.config.distill.text else 0
+        phases = Phases.from_config(run.config, rows, text)
+        own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
+        assert own == pytest.approx(10 * -(-rows // 32), abs=10), run.name
+        assert run.config.train.learning_rate == (2e-5 if "pos" in run.task else 5e-6)
+
+
 def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
     runs = {run.row: run.config for run in plan(shipped("continuum_demo.py"))}
     weights = [c.regularizer.weight for c in runs.values() if c.regularizer.name == "frobenius"]
