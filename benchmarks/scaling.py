@@ -16,24 +16,20 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 
 DEVICES = 8
 os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={DEVICES}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-from jax.sharding import NamedSharding  # noqa: E402
+import lowered  # noqa: E402
+from jobs import BASE  # noqa: E402
+from kernels import size  # noqa: E402
 
 from alignreg_jax.models import xlmr  # noqa: E402
-from alignreg_jax.pruning import kernels, methods  # noqa: E402
-from alignreg_jax.pruning.method import Clock, Hyper, Marks, Weights  # noqa: E402
-from alignreg_jax.training import sharding, states, steps  # noqa: E402
-from alignreg_jax.training.lifting import Lift  # noqa: E402
-from alignreg_jax.training.state import DeviceData  # noqa: E402
+from alignreg_jax.training import sharding  # noqa: E402
 
-BASE = xlmr.XlmrConfig(250002, 768, 12, 12, 3072, 514)
 SHARES = {
     "all-reduce": lambda n: 2 * (n - 1) / n,
     "all-gather": lambda n: (n - 1) / n,
@@ -41,56 +37,13 @@ SHARES = {
     "reduce-scatter": lambda n: n - 1,  # its result is an n-th of what is summed
     "collective-permute": lambda n: 1,
 }
-BITS = {"pred": 8, "s8": 8, "u8": 8, "bf16": 16, "f16": 16, "s32": 32, "u32": 32, "f32": 32}
 
 
 def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, length: int) -> str:
     """The optimised program of one step with the Frobenius penalty, as text."""
     shape = {axis: devices if axis == layout else 1 for axis in sharding.AXES}
     mesh = sharding.make_mesh(**shape, devices=jax.devices()[:devices])
-    model = xlmr.XlmrModel(config, "dense-tanh-out", 3, dtype=jnp.bfloat16)
-    method = methods.build(criterion="magnitude", scope="layer", regularizer="frobenius")
-    params = jax.eval_shape(lambda key: xlmr.init_params(model, key), jax.random.key(0))
-    state = jax.eval_shape(
-        lambda params, key: states.init_state(params, method, key, ()),
-        params,
-        jax.random.key(0),
-    )
-    where = sharding.for_state(state, mesh)
-    state = jax.tree.map(placed, state, where)
-    whole = NamedSharding(mesh, sharding.REPLICATED)
-
-    def array(shape: tuple[int, ...], kind: type) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, kind, sharding=whole)
-
-    scalar = array((), jnp.float32)
-    rows = 10_000
-    data = DeviceData(array((rows * 40,), jnp.int32), *[array((rows,), jnp.int32)] * 3)
-    places, settings = sharding.Places.of(where), steps.StepSettings()
-    step = steps.make_train_step(model, method.training, settings, mesh, places, Lift())
-    lowered = step.lower(
-        state,
-        Weights(kernels.split(state.params)[0], {}),
-        data,
-        None,
-        array((16, batch), jnp.int32),
-        array((), jnp.int32),
-        Hyper(*[scalar] * len(fields(Hyper))),
-        Clock(
-            array((), jnp.int32),
-            scalar,
-            scalar,
-            array((), jnp.bool_),
-            array((), jnp.int32),
-            Marks(None, array((16,), jnp.int32), *[array((16,), jnp.float32)] * 2),
-        ),
-        length=length,
-    )
-    return lowered.compile().as_text()
-
-
-def placed(leaf: jax.ShapeDtypeStruct, where: NamedSharding) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=where)
+    return lowered.step(config, mesh, batch, length).compile().as_text()
 
 
 def sent(text: str) -> Counter[str]:
@@ -118,17 +71,6 @@ def sent(text: str) -> Counter[str]:
     for kind, count in walk(entry, 1):
         total[kind] += round(count)
     return total
-
-
-def size(shapes: str) -> float:
-    """Bytes of the arrays in a result's type."""
-    found = 0.0
-    for kind, dimensions in re.findall(r"(\w+)\[([\d,]*)\]", shapes):
-        count = 1
-        for dimension in filter(None, dimensions.split(",")):
-            count *= int(dimension)
-        found += count * BITS[kind] / 8
-    return found
 
 
 def group(line: str) -> int:

@@ -1,0 +1,165 @@
+"""A training step compiled for a GPU or TPU that is not here: its memory, kernels and bytes.
+
+    pip install "jax[cuda13]"; JAX_PLATFORMS=cpu python benchmarks/compiled.py --card h200
+    pip install "jax[tpu]"; JAX_PLATFORMS=cpu python benchmarks/compiled.py --card v5e --devices 4
+    python benchmarks/compiled.py --card h200 --rows "base 32 128" "large 32 128 remat" --active 0
+
+Nothing is executed and nothing is timed. Memory is what the compiler has laid out: what stays
+(weights, two moments, reference, masks) and what a step needs beside it. Of a GPU's program the
+kernels are counted, with what they have to read and write (kernels.py); "at least" is the sum over
+kernels of the longer of two times, that of its bytes at the card's bandwidth and that of its matrix
+products at the rate that large products reach there. What a step really takes is more: kernels do
+not reach those rates, and XLA has not tried which of its kernels are the fastest, as it does where
+there is a card.
+
+XLM-R, bfloat16 compute, Frobenius penalty, all trained, of the word embedding the rows in use
+(40,000; --active 0: all 250,002). A row is: size, rows of a batch over all devices, pieces, and
+"remat" for model.remat. One takes one to four minutes on two cores.
+"""
+
+import argparse
+import sys
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import lowered
+from jax.experimental import topologies
+from jobs import BASE, LARGE
+from kernels import Program
+
+from alignreg_jax.models import xlmr
+from alignreg_jax.training import sharding
+
+ROWS = ("base 32 32", "base 32 128", "base 256 128", "base 256 128 remat", "large 32 128",
+        "large 32 128 remat")  # fmt: skip
+HOPPER = """
+gpu_device_info {
+  threads_per_block_limit: 1024
+  threads_per_warp: 32
+  shared_memory_per_block: 49152
+  shared_memory_per_core: 233472
+  threads_per_core_limit: 2048
+  core_count: 132
+  fpus_per_core: 128
+  block_dim_limit_x: 2147483647
+  block_dim_limit_y: 65535
+  block_dim_limit_z: 65535
+  memory_bandwidth: %(bandwidth)d
+  l2_cache_size: 52428800
+  clock_rate_ghz: 1.98
+  device_memory_size: %(memory)d
+  shared_memory_per_block_optin: 232448
+  cuda_compute_capability { major: 9 }
+  registers_per_core_limit: 65536
+  registers_per_block_limit: 65536
+}
+platform_name: "CUDA"
+dnn_version_info { major: 9 minor: 12 }
+runtime_version { major: 12 minor: 9 }
+device_description_str: "%(name)s"
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is compiled for.
+
+    Attributes:
+        platform: "cuda" or "tpu".
+        name: the compiler's: of a TPU its topology.
+        memory: bytes.
+        bandwidth: bytes a second that its memory gives.
+        peak: operations a second of large bfloat16 products.
+    """
+
+    platform: str
+    name: str
+    memory: float
+    bandwidth: float = 0.0
+    peak: float = 0.0
+
+    def devices(self, count: int) -> list[Any]:
+        """Of its topology, which need not be attached."""
+        if self.platform == "tpu":
+            found = topologies.get_topology_desc(platform="tpu", topology_name=self.name)
+        else:
+            told = {"bandwidth": self.bandwidth, "memory": self.memory, "name": self.name}
+            topology = f"1x1x{count}"
+            found = topologies.get_topology_desc(
+                topology, platform="cuda", target_config=HOPPER % told, topology=topology
+            )
+        return list(found.devices)[:count]
+
+
+# Of the H200 both rates are what docs/performance.md measured; of the H100 its data sheet's
+# bandwidth times the same share, and the same peak
+CARDS = {
+    "h200": Card("cuda", "NVIDIA H200", 141e9, 4.1e12, 747e12),
+    "h100": Card("cuda", "NVIDIA H100 80GB HBM3", 80e9, 2.86e12, 747e12),
+    "v5e": Card("tpu", "v5e:2x2", 16e9),
+    "v6e": Card("tpu", "v6e:2x2", 32e9),
+}
+
+
+def measure(card: Card, devices: list[Any], row: str, active: int) -> list[str]:
+    """The cells of one row."""
+    size, batch, length, *remat = row.split()
+    config = {"base": BASE, "large": LARGE}[size]
+    mesh = sharding.make_mesh(len(devices), 1, 1, devices=devices)
+    program = lowered.step(
+        config,
+        mesh,
+        int(batch),
+        int(length),
+        active=active,
+        remat=bool(remat),
+        unroll=xlmr.unrolled("gpu" if card.platform == "cuda" else "tpu", config.num_layers),
+    ).compile()
+    memory = program.memory_analysis()
+    stays, beside = memory.argument_size_in_bytes, memory.temp_size_in_bytes
+    cells = [f"{stays / 1e9:.2f}", f"{beside / 1e9:.2f}", f"{(stays + beside) / card.memory:.0%}"]
+    if card.platform != "cuda":
+        return cells
+    found = Program(program.as_text()).kernels
+    products = [kernel for kernel in found if kernel.flops]
+    seconds = [max(each.bytes / card.bandwidth, each.flops / card.peak) for each in found]
+    of_products = [max(each.bytes / card.bandwidth, each.flops / card.peak) for each in products]
+    return [
+        *cells,
+        f"{len(found)} ({len(products)})",
+        f"{sum(each.bytes for each in found) / 1e9:.1f}",
+        f"{sum(each.flops for each in found) / 1e12:.2f}",
+        f"{1000 * sum(seconds):.1f}",
+        f"{1000 * sum(of_products):.1f}",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--card", choices=CARDS, required=True)
+    parser.add_argument("--devices", type=int, default=1, help="rows are divided among them")
+    parser.add_argument("--rows", nargs="+", default=ROWS)
+    parser.add_argument("--active", type=int, default=40_000)
+    options = parser.parse_args()
+    card = CARDS[options.card]
+    try:
+        devices = card.devices(options.devices)
+    except (RuntimeError, ValueError) as error:
+        extra = "jax[tpu]" if card.platform == "tpu" else "jax[cuda13]"
+        sys.exit(f"{options.card}: {str(error).splitlines()[0]}; is {extra} installed?")
+    print(f"jax {jax.__version__}, {devices[0].device_kind}, {len(devices)} of them\n")
+    heads = ["size, batch, pieces", "stays, GB", "a step needs beside it", "of the memory"]
+    if card.platform == "cuda":
+        heads += ["kernels (with products)", "GB moved", "TFLOP", "ms at least", "with products"]
+    print("| " + " | ".join([*heads, "compiled in, s"]) + " |\n" + "|---" * (len(heads) + 1) + "|")
+    for row in options.rows:
+        start = time.monotonic()
+        cells = measure(card, devices, row, options.active)
+        cells.append(f"{time.monotonic() - start:.0f}")
+        print(f"| {row} | " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
