@@ -2,15 +2,16 @@
 
     pip install "jax[cuda13]"; JAX_PLATFORMS=cpu python benchmarks/compiled.py --card h200
     pip install "jax[tpu]"; JAX_PLATFORMS=cpu python benchmarks/compiled.py --card v5e --devices 4
+    python benchmarks/compiled.py --card v5e --devices 4 --layout fsdp --rows "large 32 128"
     python benchmarks/compiled.py --card h200 --rows "base 32 128" "large 32 128 remat" --active 0
 
-Nothing is executed and nothing is timed. Memory is what the compiler has laid out: what stays
-(weights, two moments, reference, masks) and what a step needs beside it. Of a GPU's program the
-kernels are counted, with what they have to read and write (kernels.py); "at least" is the sum over
-kernels of the longer of two times, that of its bytes at the card's bandwidth and that of its matrix
-products at the rate that large products reach there. What a step really takes is more: kernels do
-not reach those rates, and XLA has not tried which of its kernels are the fastest, as it does where
-there is a card.
+Nothing is executed and nothing is timed. Memory is what the compiler has laid out on each device:
+what stays (weights, two moments, reference, masks) and what a step needs beside it. Of a GPU's
+program the kernels are counted, with what they have to read and write (kernels.py); "at least" is
+the sum over kernels of the longer of two times, that of its bytes at the card's bandwidth and that
+of its matrix products at the rate that large products reach there. What a step really takes is
+more: kernels do not reach those rates, and XLA has not tried which of its kernels are the fastest,
+as it does where there is a card.
 
 XLM-R, bfloat16 compute, Frobenius penalty, all trained, of the word embedding the rows in use
 (40,000; --active 0: all 250,002). A row is: size, rows of a batch over all devices, pieces, and
@@ -26,8 +27,9 @@ from typing import Any
 import jax
 import lowered
 from jax.experimental import topologies
+from jax.stages import Compiled
 from jobs import BASE, LARGE
-from kernels import Program
+from kernels import Kernel, Program
 
 from alignreg_jax.models import xlmr
 from alignreg_jax.training import sharding
@@ -103,20 +105,30 @@ CARDS = {
 }
 
 
-def measure(card: Card, devices: list[Any], row: str, active: int) -> list[str]:
-    """The cells of one row."""
+def compiled(devices: list[Any], platform: str, layout: str, row: str, active: int) -> Compiled:
+    """The program of one row."""
     size, batch, length, *remat = row.split()
     config = {"base": BASE, "large": LARGE}[size]
-    mesh = sharding.make_mesh(len(devices), 1, 1, devices=devices)
-    program = lowered.step(
+    shape = {axis: len(devices) if axis == layout else 1 for axis in sharding.AXES}
+    mesh = sharding.make_mesh(**shape, devices=devices)
+    return lowered.step(
         config,
         mesh,
         int(batch),
         int(length),
         active=active,
         remat=bool(remat),
-        unroll=xlmr.unrolled("gpu" if card.platform == "cuda" else "tpu", config.num_layers),
+        unroll=xlmr.unrolled("gpu" if platform == "cuda" else platform, config.num_layers),
     ).compile()
+
+
+def seconds(card: Card, kernels: list[Kernel]) -> float:
+    """The least that they take: of each the longer of reading and writing, and of multiplying."""
+    return sum(max(each.bytes / card.bandwidth, each.flops / card.peak) for each in kernels)
+
+
+def measured(card: Card, program: Compiled) -> list[str]:
+    """The cells of a program."""
     memory = program.memory_analysis()
     stays, beside = memory.argument_size_in_bytes, memory.temp_size_in_bytes
     cells = [f"{stays / 1e9:.2f}", f"{beside / 1e9:.2f}", f"{(stays + beside) / card.memory:.0%}"]
@@ -124,24 +136,38 @@ def measure(card: Card, devices: list[Any], row: str, active: int) -> list[str]:
         return cells
     found = Program(program.as_text()).kernels
     products = [kernel for kernel in found if kernel.flops]
-    seconds = [max(each.bytes / card.bandwidth, each.flops / card.peak) for each in found]
-    of_products = [max(each.bytes / card.bandwidth, each.flops / card.peak) for each in products]
     return [
         *cells,
         f"{len(found)} ({len(products)})",
         f"{sum(each.bytes for each in found) / 1e9:.1f}",
         f"{sum(each.flops for each in found) / 1e12:.2f}",
-        f"{1000 * sum(seconds):.1f}",
-        f"{1000 * sum(of_products):.1f}",
+        f"{1000 * seconds(card, found):.1f}",
+        f"{1000 * seconds(card, products):.1f}",
+    ]
+
+
+def by_part(card: Card, program: Compiled) -> list[str]:
+    """Kernels without products, by the part of the model that they came from; the longest first."""
+    parts: dict[str, list[Kernel]] = {}
+    for kernel in Program(program.as_text()).kernels:
+        if not kernel.flops:
+            parts.setdefault("/".join(kernel.origin.split("/")[-3:-1]), []).append(kernel)
+    found = sorted(parts.items(), key=lambda part: -seconds(card, part[1]))
+    return [
+        f"| {name} | {len(of_it)} | {sum(each.bytes for each in of_it) / 1e9:.1f} "
+        f"| {1000 * seconds(card, of_it):.2f} |"
+        for name, of_it in found
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--card", choices=CARDS, required=True)
-    parser.add_argument("--devices", type=int, default=1, help="rows are divided among them")
+    parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--layout", choices=sharding.AXES, default="data", help="of the devices")
     parser.add_argument("--rows", nargs="+", default=ROWS)
     parser.add_argument("--active", type=int, default=40_000)
+    parser.add_argument("--parts", action="store_true", help="of a GPU's program: where it goes")
     options = parser.parse_args()
     card = CARDS[options.card]
     try:
@@ -149,16 +175,19 @@ def main() -> None:
     except (RuntimeError, ValueError) as error:
         extra = "jax[tpu]" if card.platform == "tpu" else "jax[cuda13]"
         sys.exit(f"{options.card}: {str(error).splitlines()[0]}; is {extra} installed?")
-    print(f"jax {jax.__version__}, {devices[0].device_kind}, {len(devices)} of them\n")
+    print(f"jax {jax.__version__}, {devices[0].device_kind}, {options.layout}={len(devices)}\n")
     heads = ["size, batch, pieces", "stays, GB", "a step needs beside it", "of the memory"]
     if card.platform == "cuda":
         heads += ["kernels (with products)", "GB moved", "TFLOP", "ms at least", "with products"]
     print("| " + " | ".join([*heads, "compiled in, s"]) + " |\n" + "|---" * (len(heads) + 1) + "|")
     for row in options.rows:
         start = time.monotonic()
-        cells = measure(card, devices, row, options.active)
-        cells.append(f"{time.monotonic() - start:.0f}")
+        program = compiled(devices, card.platform, options.layout, row, options.active)
+        cells = [*measured(card, program), f"{time.monotonic() - start:.0f}"]
         print(f"| {row} | " + " | ".join(cells) + " |", flush=True)
+        if options.parts:
+            heads = "\n| without products: part | kernels | GB | ms at least |\n|---|---|---|---|"
+            print(heads, *by_part(card, program), "", sep="\n", flush=True)
 
 
 if __name__ == "__main__":
