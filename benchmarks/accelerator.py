@@ -22,6 +22,7 @@ import argparse
 import importlib.util
 import json
 import os
+import re
 import sys
 import tempfile
 import time
@@ -108,6 +109,10 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         prune("global"),
         prune("layer"),
         change(f"{cut.vocab_size:,} rows of the embedding", few, {"config": cut}),
+        *(
+            change("attention in one kernel", shape, {"attention": "fused"})
+            for shape in (few, many)
+        ),
         change("five seeds", few, {"seeds": 5}),
         evaluate("evaluation", "base", torch=True),
         change("no attention dropout", many, laid_out),
@@ -122,7 +127,7 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         evaluate("large", "large", torch=True),
         *(train("large", "large", shape, "if time") for shape in others[::-1]),
     ]
-    return [row for row in found if gpu or "cuDNN" not in row.name]
+    return [row for row in found if gpu or not re.search("cuDNN|one kernel", row.name)]
 
 
 PARTS = ("base", "changes", "prune", "evaluation", "xnli", "defaults", "more", "large")

@@ -105,7 +105,9 @@ CARDS = {
 }
 
 
-def compiled(devices: list[Any], platform: str, layout: str, row: str, active: int) -> Compiled:
+def compiled(
+    devices: list[Any], platform: str, layout: str, row: str, active: int, attention: str
+) -> Compiled:
     """The program of one row."""
     size, batch, length, *remat = row.split()
     config = {"base": BASE, "large": LARGE}[size]
@@ -117,6 +119,7 @@ def compiled(devices: list[Any], platform: str, layout: str, row: str, active: i
         int(batch),
         int(length),
         active=active,
+        attention=attention,
         remat=bool(remat),
         unroll=xlmr.unrolled("gpu" if platform == "cuda" else platform, config.num_layers),
     ).compile()
@@ -167,6 +170,7 @@ def main() -> None:
     parser.add_argument("--layout", choices=sharding.AXES, default="data", help="of the devices")
     parser.add_argument("--rows", nargs="+", default=ROWS)
     parser.add_argument("--active", type=int, default=40_000)
+    parser.add_argument("--attention", choices=("einsum", "fused"), default="einsum")
     parser.add_argument("--parts", action="store_true", help="of a GPU's program: where it goes")
     options = parser.parse_args()
     card = CARDS[options.card]
@@ -182,7 +186,9 @@ def main() -> None:
     print("| " + " | ".join([*heads, "compiled in, s"]) + " |\n" + "|---" * (len(heads) + 1) + "|")
     for row in options.rows:
         start = time.monotonic()
-        program = compiled(devices, card.platform, options.layout, row, options.active)
+        program = compiled(
+            devices, card.platform, options.layout, row, options.active, options.attention
+        )
         cells = [*measured(card, program), f"{time.monotonic() - start:.0f}"]
         print(f"| {row} | " + " | ".join(cells) + " |", flush=True)
         if options.parts:

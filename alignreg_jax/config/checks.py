@@ -73,7 +73,7 @@ def _number(part: Any, kind: type) -> Any:
 _CHOICES: dict[str, Collection[Any]] = {
     "model.head": ("dense-tanh-out", "linear", "label-words"),
     "model.dtype": ("float32", "bfloat16"),
-    "model.attention": ("auto", "einsum", "cudnn"),
+    "model.attention": ("auto", "einsum", "cudnn", "fused"),
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),

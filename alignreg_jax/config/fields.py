@@ -46,8 +46,8 @@ class ModelConfig:
     )
     attention: str = described(
         "auto",
-        "how attention is computed where it has no dropout: einsum, cudnn, or auto (cuDNN on"
-        " one GPU in bfloat16)",
+        "how attention is computed: einsum; cudnn, where it has no dropout; fused, our own kernel"
+        " with dropout, on one NVIDIA GPU in bfloat16; or auto (cuDNN there, without dropout)",
     )
     attention_dropout: float | None = described(
         None, "share of the attention weights that are dropped in training; None: the encoder's own"

@@ -17,12 +17,19 @@ from alignreg_jax.models.products import einsum
 Heads = Float[Array, "batch heads length head_size"]
 
 
+def why_no_kernel(device: Any) -> str | None:
+    """The reason why kernels for NVIDIA's Ampere and later do not run there, or None if they do."""
+    capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
+    if re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8:
+        return None
+    found = f"{device.device_kind} {capability}".rstrip()
+    return f"needs an NVIDIA GPU of compute capability 8.0 or newer, and this is {found}"
+
+
 def why_not_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
     """The reason why cuDNN's attention (without dropout) cannot be used, or None if it can."""
-    capability = str(getattr(device, "compute_capability", ""))  # of AMD's a name, such as gfx90a
-    if not (re.fullmatch(r"\d+\.\d+", capability) and float(capability) >= 8):
-        found = f"{device.device_kind} {capability}".rstrip()
-        return f"needs an NVIDIA GPU of compute capability 8.0 or newer, and this is {found}"
+    if trouble := why_no_kernel(device):
+        return trouble
     if dtype != jnp.bfloat16:
         return "needs model.dtype=bfloat16"
     if head_size % 8 or head_size > 128:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from alignreg_jax.models import dropout, pointwise
+from alignreg_jax.models import dropout, fused_attention, pointwise
 from alignreg_jax.models.architecture import LayerSizes, XlmrConfig
 from alignreg_jax.models.attention import attend
 from alignreg_jax.models.elastic import LayerTau, gate, present
@@ -23,7 +23,7 @@ SQUARES, PRODUCTS = "squares", "products"
 of each input, and the products of all with one another, summed over the real pieces of a batch."""
 
 # How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
-Attention = Literal["einsum", "xla", "cudnn"]
+Attention = Literal["einsum", "xla", "cudnn", "fused"]
 
 
 def leave_inputs(
@@ -119,15 +119,17 @@ class SelfAttention(nn.Module):
 
         leave_inputs(self, "hidden", hidden, lengths)
         query, key, value = project("query"), project("key"), project("value")
-        # No fused kernel draws dropout on the weights: where it is on they are computed here
+        # cuDNN's kernel drops no weights: where there is dropout they are computed here
         rate = config.attention_dropout if self.has_rng("dropout") else 0.0
-        if self.attention == "einsum" or rate or not heads:
+        valid = jnp.arange(hidden.shape[1])[None] < lengths[:, None]
+        kept, scale = None, 1.0
+        if rate:
+            shape = (hidden.shape[0], heads, *2 * hidden.shape[1:2])
+            kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
+        if self.attention == "fused" and heads:
+            context = fused_attention.attend(query, key, value, valid, kept, scale)
+        elif self.attention in ("einsum", "fused") or rate or not heads:
             by_head = [jnp.swapaxes(part, 1, 2) for part in (query, key, value)]
-            kept, scale = None, 1.0
-            if rate:
-                shape = (*by_head[0].shape[:3], hidden.shape[1])
-                kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
-            valid = jnp.arange(hidden.shape[1])[None] < lengths[:, None]
             context = jnp.swapaxes(attend(*by_head, valid, kept, scale), 1, 2)
         else:
             # A row of nothing but padding attends to its first position: its result is not used

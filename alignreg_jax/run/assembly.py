@@ -14,6 +14,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.models import vocabulary, xlmr
 from alignreg_jax.models.attention import default_implementation, why_not_cudnn
+from alignreg_jax.models.fused_attention import why_not_fused
 from alignreg_jax.models.xlmr import Attention, XlmrConfig, XlmrModel
 from alignreg_jax.pruning.method import Hyper, Method
 from alignreg_jax.run.inputs import Inputs, frozen_later
@@ -40,12 +41,16 @@ def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
         dtype=jnp.dtype(config.model.dtype),
         remat=config.model.remat,
         unroll=config.model.unroll or xlmr.unrolled(devices[0].platform, whole.num_layers),
-        attention=_attention(config.model.attention, whole, config.model.dtype, list(devices)),
+        attention=_attention(
+            config.model.attention, whole, config.model.dtype, list(devices), inputs.max_length
+        ),
     )
 
 
-def _attention(choice: str, config: XlmrConfig, dtype: str, devices: Sequence[Any]) -> Attention:
-    """What computes attention without dropout.
+def _attention(
+    choice: str, config: XlmrConfig, dtype: str, devices: Sequence[Any], length: int
+) -> Attention:
+    """What computes attention, of rows of at most `length` pieces.
 
     Raises:
         UserError: it cannot be what was asked for.
@@ -55,6 +60,10 @@ def _attention(choice: str, config: XlmrConfig, dtype: str, devices: Sequence[An
         return "einsum"
     if choice == "auto":
         return default_implementation(size, kind, devices)
+    if choice == "fused":
+        if trouble := why_not_fused(size, length, kind, devices):
+            raise UserError(f"model.attention=fused {trouble}")
+        return "fused"
     trouble = why_not_cudnn(size, kind, devices[0])
     if trouble:
         raise UserError(f"model.attention=cudnn {trouble}")

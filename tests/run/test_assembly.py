@@ -34,25 +34,45 @@ B200 = SimpleNamespace(device_kind="B200", compute_capability="10.0")
 )
 def test_fused_attention_where_it_cannot_be(changes, dtype, device, said):
     with pytest.raises(UserError, match=f"^model.attention=cudnn .*{said}$"):
-        assembly._attention("cudnn", replace(BASE, **changes), dtype, [device])
-    assert assembly._attention("auto", replace(BASE, **changes), dtype, [device]) == "einsum"
+        assembly._attention("cudnn", replace(BASE, **changes), dtype, [device], 128)
+    assert assembly._attention("auto", replace(BASE, **changes), dtype, [device], 128) == "einsum"
 
 
 def test_fused_attention_says_that_it_has_no_dropout(caplog):
     caplog.set_level("INFO")
     still = replace(BASE, attention_dropout=0.0)
-    assert assembly._attention("cudnn", still, "bfloat16", [B200]) == "cudnn"
-    assert assembly._attention("auto", BASE, "bfloat16", [A100]) == "cudnn"
+    assert assembly._attention("cudnn", still, "bfloat16", [B200], 128) == "cudnn"
+    assert assembly._attention("auto", BASE, "bfloat16", [A100], 128) == "cudnn"
     assert not caplog.text
-    assert assembly._attention("cudnn", BASE, "bfloat16", [A100]) == "cudnn"
+    assert assembly._attention("cudnn", BASE, "bfloat16", [A100], 128) == "cudnn"
     assert "attention dropout of 0.1 without it" in caplog.text
 
 
 def test_attention_by_itself_is_fused_on_one_device_only():
     """On several, how cuDNN's kernel is divided has not been tried."""
-    assert assembly._attention("auto", BASE, "bfloat16", [A100, A100]) == "einsum"
-    assert assembly._attention("cudnn", BASE, "bfloat16", [A100, A100]) == "cudnn"
-    assert assembly._attention("einsum", BASE, "bfloat16", [A100]) == "einsum"
+    assert assembly._attention("auto", BASE, "bfloat16", [A100, A100], 128) == "einsum"
+    assert assembly._attention("cudnn", BASE, "bfloat16", [A100, A100], 128) == "cudnn"
+    assert assembly._attention("einsum", BASE, "bfloat16", [A100], 128) == "einsum"
+
+
+@pytest.mark.parametrize(
+    ("changes", "dtype", "devices", "length", "said"),
+    [
+        ({}, "bfloat16", [CPU], 128, "8.0 or newer, and this is cpu"),
+        ({}, "bfloat16", [A100, A100], 128, "there are 2: how it is divided was not tried"),
+        ({}, "float32", [A100], 128, "needs model.dtype=bfloat16"),
+        ({"num_heads": 64}, "bfloat16", [A100], 128, "the encoder's have 12"),
+        ({}, "bfloat16", [A100], 513, "these have up to 513"),
+    ],
+)
+def test_one_kernel_with_dropout_where_it_cannot_be(changes, dtype, devices, length, said):
+    with pytest.raises(UserError, match=f"^model.attention=fused .*{said}$"):
+        assembly._attention("fused", replace(BASE, **changes), dtype, devices, length)
+
+
+def test_one_kernel_with_dropout_is_taken_where_it_is_asked_for_alone():
+    assert assembly._attention("fused", BASE, "bfloat16", [B200], 512) == "fused"
+    assert assembly._attention("auto", BASE, "bfloat16", [B200], 512) == "cudnn"
 
 
 @pytest.mark.parametrize(("value", "heard"), [("all", True), ("text", False)])
