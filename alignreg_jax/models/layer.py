@@ -123,6 +123,7 @@ class SelfAttention(nn.Module):
         rate = config.attention_dropout if self.has_rng("dropout") else 0.0
         valid = jnp.arange(hidden.shape[1])[None] < lengths[:, None]
         kept, scale = None, 1.0
+        context: Any  # jax.custom_vjp hides the type of what attend returns
         if rate:
             shape = (hidden.shape[0], heads, *2 * hidden.shape[1:2])
             kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
@@ -138,7 +139,7 @@ class SelfAttention(nn.Module):
                 key,
                 value,
                 key_value_seq_lengths=jnp.maximum(lengths, 1),
-                implementation=self.attention,
+                implementation="cudnn" if self.attention == "cudnn" else "xla",
             )
         if heads_present is not None:
             context = gate(context, heads_present)
