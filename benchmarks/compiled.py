@@ -3,6 +3,7 @@
     pip install "jax[cuda13]"; JAX_PLATFORMS=cpu python benchmarks/compiled.py --card h200
     pip install "jax[tpu]"; JAX_PLATFORMS=cpu python benchmarks/compiled.py --card v5e --devices 4
     python benchmarks/compiled.py --card v5e --devices 4 --layout fsdp --rows "large 32 128"
+    python benchmarks/compiled.py --card v5e --devices 4 --layout fsdp --methods   # do all compile?
     python benchmarks/compiled.py --card h200 --rows "base 32 128" "large 32 128 remat" --active 0
 
 Nothing is executed and nothing is timed. Memory is what the compiler has laid out on each device:
@@ -21,6 +22,7 @@ XLM-R, bfloat16 compute, Frobenius penalty, all trained, of the word embedding t
 import argparse
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +34,10 @@ from jobs import BASE, LARGE
 from kernels import Kernel, Program
 
 from alignreg_jax.models import xlmr
+from alignreg_jax.pruning import methods
 from alignreg_jax.training import sharding
 
+SMALL = xlmr.XlmrConfig(4096, 256, 2, 4, 512, 130)
 ROWS = ("base 32 32", "base 32 128", "base 256 128", "base 256 128 remat", "large 32 128",
         "large 32 128 remat")  # fmt: skip
 HOPPER = """
@@ -125,6 +129,28 @@ def compiled(
     ).compile()
 
 
+def every_method(devices: list[Any], layout: str) -> Iterator[str]:
+    """A line for every method: whether its step and its cut compile, for a small encoder."""
+    shape = {axis: len(devices) if axis == layout else 1 for axis in sharding.AXES}
+    mesh = sharding.make_mesh(**shape, devices=devices)
+    for name, row in methods.PRESETS.items():
+        scope, freeze = str(row["pruning.scope"]), row.get("pruning.freeze", ())
+        method = methods.build(
+            criterion=str(row["pruning.criterion"]),
+            scope=scope,
+            regularizer=str(row["regularizer.name"]),
+            mask_every=8,
+            heads=SMALL.num_heads,
+            any_size="rows" if "pruning.sizes" in row else None,
+        )
+        found = lowered.Lowering(SMALL, mesh, method, freeze=freeze)
+        found.step(16, 64, scope).compile()
+        cut = found.cut(scope)
+        if cut is not None:
+            cut.compile()
+        yield f"{name}: step{'' if cut is None else ' and cut'}"
+
+
 def seconds(card: Card, kernels: list[Kernel]) -> float:
     """The least that they take: of each the longer of reading and writing, and of multiplying."""
     return sum(max(each.bytes / card.bandwidth, each.flops / card.peak) for each in kernels)
@@ -170,6 +196,7 @@ def main() -> None:
     parser.add_argument("--layout", choices=sharding.AXES, default="data", help="of the devices")
     parser.add_argument("--rows", nargs="+", default=ROWS)
     parser.add_argument("--active", type=int, default=40_000)
+    parser.add_argument("--methods", action="store_true", help="compile those of every method")
     parser.add_argument("--attention", choices=("einsum", "fused"), default="einsum")
     parser.add_argument("--parts", action="store_true", help="of a GPU's program: where it goes")
     options = parser.parse_args()
@@ -180,6 +207,10 @@ def main() -> None:
         extra = "jax[tpu]" if card.platform == "tpu" else "jax[cuda13]"
         sys.exit(f"{options.card}: {str(error).splitlines()[0]}; is {extra} installed?")
     print(f"jax {jax.__version__}, {devices[0].device_kind}, {options.layout}={len(devices)}\n")
+    if options.methods:
+        for line in every_method(devices, options.layout):
+            print(line, flush=True)
+        return
     heads = ["size, batch, pieces", "stays, GB", "a step needs beside it", "of the memory"]
     if card.platform == "cuda":
         heads += ["kernels (with products)", "GB moved", "TFLOP", "ms at least", "with products"]

@@ -81,6 +81,27 @@ def test_a_program_whose_kernels_are_known():
     assert (product.bytes, product.flops) == (128 * 2 + 32 * 2 + 64 * 4, 2 * 16 * 4 * 8)
 
 
+def test_what_a_run_compiles_is_lowered_without_anything_in_place():
+    import lowered
+
+    from alignreg_jax.models.xlmr import XlmrConfig
+    from alignreg_jax.pruning import methods
+    from alignreg_jax.training import sharding
+
+    config = XlmrConfig(64, 32, 2, 2, 64, 30)
+    mesh = sharding.make_mesh(2, 2, 2)
+    names = {"criterion": "movement", "scope": "kind", "regularizer": "scores"}
+    learned = lowered.Lowering(config, mesh, methods.build(**names, mask_every=8))
+    assert "stablehlo.while" in learned.step(4, 16, "kind").as_text()
+    cut = learned.cut("kind")
+    assert cut is not None
+    assert "@main" in cut.as_text()
+    units = methods.build(
+        criterion="fisher-units", scope="units", regularizer="none", heads=config.num_heads
+    )
+    assert lowered.Lowering(config, mesh, units).cut("units") is None
+
+
 def test_products_of_what_this_machine_compiles():
     """Each is counted once, also where a fusion holds it."""
     from kernels import Program
