@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from alignreg_jax.config import ExperimentConfig, differences, to_dict
+from alignreg_jax.pruning.methods import LEARNED
 from alignreg_jax.run import memory
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import finished
@@ -16,6 +17,7 @@ from alignreg_jax.run.plan import Phases
 _LABELS = 4  # shown of each end, where there are more than twice as many
 _LOOKED_AT = 100  # runs beside this one, the newest first
 _MANY_STEPS = 20_000  # movement pruning's authors had 55,000 and more
+_ENOUGH_STEPS = 4_000  # with the penalty; docs/results/distillation_demo
 
 
 def outline(
@@ -57,12 +59,17 @@ def outline(
 def _advice(config: ExperimentConfig, steps: int) -> list[str]:
     """What is known to go wrong with fields that are no mistake."""
     alone = config.pruning.criterion == "movement" and config.regularizer.name == "none"
-    if not alone or steps >= _MANY_STEPS:
-        return []
-    return [
-        "advice    movement without a penalty on scores ended at chance in so few steps; give"
-        " --config.regularizer.name=scores --config.pruning.warmup=0, as movement-penalty has it"
-    ]
+    if alone and steps < _MANY_STEPS:
+        return [
+            "advice    movement without a penalty on scores ended at chance in so few steps; give"
+            " --config.regularizer.name=scores --config.pruning.warmup=0, as movement-penalty has it"
+        ]
+    if config.pruning.criterion in LEARNED and steps < _ENOUGH_STEPS:
+        return [
+            "advice    learned masks were far behind magnitude in 640 steps; in 4,000"
+            " movement-penalty was where it is (docs/methods.md)"
+        ]
+    return []
 
 
 def _labels(inputs: Inputs) -> str:
