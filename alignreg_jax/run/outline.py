@@ -61,8 +61,8 @@ def _advice(config: ExperimentConfig, steps: int) -> list[str]:
     alone = config.pruning.criterion == "movement" and config.regularizer.name == "none"
     if alone and steps < _MANY_STEPS:
         return [
-            "advice    movement without a penalty on scores ended at chance in so few steps; give"
-            " --config.regularizer.name=scores --config.pruning.warmup=0, as movement-penalty has it"
+            "advice    movement without a penalty on scores ended at chance in so few steps; as"
+            " movement-penalty, give --config.regularizer.name=scores --config.pruning.warmup=0"
         ]
     if config.pruning.criterion in LEARNED and steps < _ENOUGH_STEPS:
         return [
