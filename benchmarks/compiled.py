@@ -99,11 +99,9 @@ class Card:
         return list(found.devices)[:count]
 
 
-# Of the H200 both rates are what docs/performance.md measured; of the H100 its data sheet's
-# bandwidth times the same share, and the same peak
+# Both rates of the H200 are what docs/performance.md measured
 CARDS = {
     "h200": Card("cuda", "NVIDIA H200", 141e9, 4.1e12, 747e12),
-    "h100": Card("cuda", "NVIDIA H100 80GB HBM3", 80e9, 2.86e12, 747e12),
     "v5e": Card("tpu", "v5e:2x2", 16e9),
     "v6e": Card("tpu", "v6e:2x2", 32e9),
 }
@@ -115,11 +113,9 @@ def compiled(
     """The program of one row."""
     size, batch, length, *remat = row.split()
     config = {"base": BASE, "large": LARGE}[size]
-    shape = {axis: len(devices) if axis == layout else 1 for axis in sharding.AXES}
-    mesh = sharding.make_mesh(**shape, devices=devices)
     return lowered.step(
         config,
-        mesh,
+        lowered.mesh(devices, layout),
         int(batch),
         int(length),
         active=active,
@@ -131,8 +127,7 @@ def compiled(
 
 def every_method(devices: list[Any], layout: str) -> Iterator[str]:
     """A line for every method: whether its step and its cut compile, for a small encoder."""
-    shape = {axis: len(devices) if axis == layout else 1 for axis in sharding.AXES}
-    mesh = sharding.make_mesh(**shape, devices=devices)
+    mesh = lowered.mesh(devices, layout)
     for name, row in methods.PRESETS.items():
         scope, freeze = str(row["pruning.scope"]), row.get("pruning.freeze", ())
         method = methods.build(

@@ -1,5 +1,6 @@
 """A step and a cut lowered for devices that may not be here: nothing is placed or executed."""
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -98,6 +99,12 @@ class Lowering:
         keep = jax.tree.map(lambda leaf: self._array(leaf.shape, leaf.dtype), self._keep(scope))
         program = cuts.make_prune_step(self.method.cutting, self.places, Lift())
         return program.lower(self.state, keep, self._array((), jnp.int32), signals)
+
+
+def mesh(devices: Sequence[Any], layout: str) -> Mesh:
+    """All devices along one axis of a run's mesh."""
+    shape = {axis: len(devices) if axis == layout else 1 for axis in sharding.AXES}
+    return sharding.make_mesh(**shape, devices=devices)
 
 
 def step(config: xlmr.XlmrConfig, mesh: Mesh, batch: int, length: int, **given: Any) -> Lowered:

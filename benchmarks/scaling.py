@@ -41,8 +41,7 @@ SHARES = {
 
 def program(config: xlmr.XlmrConfig, layout: str, devices: int, batch: int, length: int) -> str:
     """The optimised program of one step with the Frobenius penalty, as text."""
-    shape = {axis: devices if axis == layout else 1 for axis in sharding.AXES}
-    mesh = sharding.make_mesh(**shape, devices=jax.devices()[:devices])
+    mesh = lowered.mesh(jax.devices()[:devices], layout)
     return lowered.step(config, mesh, batch, length).compile().as_text()
 
 
