@@ -67,10 +67,10 @@ def read(
     Args:
         task: a row of the task table.
         where: "data", beside the task's data: `<lang>.unlabelled.jsonl` or `.txt`, of an XGLUE task
-            in its own folder, XGLUE/XNLI; another folder
-            of such files, which may also be called `<lang>.jsonl` and `.txt`, or of parquet in the
-            Hub's layout; or "owner/name", a Hub data set. JSONL has the fields of the task's own
-            rows without the label. A line of .txt is a text, or words with spaces between them.
+            in its own folder, XGLUE/XNLI; another folder of such files, which may also be called
+            `<lang>.jsonl` and `.txt`, or of parquet in the Hub's layout; or "owner/name", a Hub
+            data set. JSONL has the fields of the task's own rows without the label. A line of .txt
+            is a text, or words with spaces between them.
         pair: whether the task's rows are two texts.
         source: `task.source` of the run.
         data_dir: `task.data_dir` of the run.

@@ -129,7 +129,7 @@ class SelfAttention(nn.Module):
             kept, scale = dropout.keep(shape, rate, self.make_rng("dropout"))
         if self.attention == "fused" and heads:
             context = fused_attention.attend(query, key, value, valid, kept, scale)
-        elif self.attention in ("einsum", "fused") or rate or not heads:
+        elif self.attention == "einsum" or rate or not heads:
             by_head = [jnp.swapaxes(part, 1, 2) for part in (query, key, value)]
             context = jnp.swapaxes(attend(*by_head, valid, kept, scale), 1, 2)
         else:
