@@ -3,6 +3,7 @@
     python -m alignreg_jax.sweep --config configs/structured_demo.py
     python -m alignreg_jax.sweep --config configs/structured_demo.py:slots
     python -m alignreg_jax.sweep --config configs/structured_demo.py:layers
+    python -m alignreg_jax.sweep --config configs/structured_demo.py:tries
 
 Read at 75, 50, 35 and 25 % of the encoder's weights, beside magnitude pruning of single weights at
 the same counts. `structured-taylor` keeps all layers alike, `structured-fisher` orders over layers;
@@ -12,7 +13,8 @@ every step one size. Rows with text have the dense model speak about sentences w
 thirty other languages (configs/distillation_demo.py), in as many steps.
 
 `:slots` is tags of words, read at 50 and 25 %. `:layers` leaves out whole layers alone, 9 and 6 of
-12 from one training.
+12 from one training. `:tries` is what might make `elastic` with text better: every layer alike, the
+distance to the dense model's hidden states (their weight as DynaBERT's, 0.1), four times the steps.
 
 A schedule that two CPU cores can bear: 1280 training rows, 160 dense steps, 200 test rows of each
 of ten languages. Bundled encoder and data.
@@ -31,6 +33,11 @@ SIZES = (0.75, 0.5, 0.35, 0.25)
 CUT = ("l2-mbp", "structured-taylor", "structured-fisher")
 LONG, STEP = "@pruning.epochs_per_step={epochs}", "@pruning.sizes_of=step"
 TEXT = "@distill.text=data"
+TRIES = (
+    "",
+    "@pruning.scope=units-even@pruning.criterion=taylor-units",
+    "@distill.hidden=0.1",
+)
 LAYERS = "elastic@pruning.scope=layers@pruning.sizes=(1,0.75,0.5)"
 
 
@@ -45,8 +52,8 @@ ELASTIC = tuple(
 
 
 def get_config(arg: str = ""):
-    if arg not in ("", "slots", "layers"):
-        raise UserError(f"--config: unknown argument :{arg}; there are :slots and :layers")
+    if arg not in ("", "slots", "layers", "tries"):
+        raise UserError(f"--config: unknown argument :{arg}; there are :slots, :layers and :tries")
     left = SIZES[:2] if arg == "layers" else SIZES
     config = default_config(
         demo_config(train_examples=1280, first_epochs=4, epochs_per_step=2, left=left)
@@ -56,6 +63,10 @@ def get_config(arg: str = ""):
     config.methods = (*CUT_ROWS, *ELASTIC)
     if arg == "layers":
         config.methods = (CUT[0], *(LAYERS + row.removeprefix("elastic") for row in ELASTIC[1::3]))
+    if arg == "tries":
+        tries = [f"elastic{each}{TEXT}{LONG.format(epochs=4)}" for each in TRIES]
+        config.methods = (*tries, f"elastic{TEXT}{LONG.format(epochs=16)}")
+        config.baseline = tries[0]
     config.tasks = ("slots",) if arg == "slots" else ("intents",)
     config.seeds = (0, 1, 2, 3, 4)
     config.remaining = SIZES[1::2] if arg == "slots" else left

@@ -58,6 +58,9 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
         fields["penalty"] = {name: plain["regularizer"][name] for name in names}
     if config.distill.teacher not in ("none", "dense"):  # it teaches from the start
         fields["distill"] = plain["distill"]
+    elif config.distill.text:  # not trained on yet, but a phase is shared by equal inputs alone
+        names = ("text", "text_languages", "text_examples")
+        fields["text"] = {name: plain["distill"][name] for name in names}
     if begins_anew(config, method_of(config)):  # whatever the method learns, phase 0 has none of it
         fields.pop("gates", None)
         fields.pop("penalty", None)

@@ -115,6 +115,15 @@ def test_what_is_learned_later_does_not_change_the_dense_phase():
     assert key("smp-s", **falling) != key("l2-mbp", **falling)
 
 
+def test_text_that_is_read_separates_though_phase_0_does_not_train_on_it():
+    """Runs adopt a dense phase of equal inputs alone; a plan that counts on more is wrong."""
+    text = {"distill__text": "data"}
+    assert key("l2-mbp", **text) != key("l2-mbp")
+    assert key("l2-mbp", **text) == key("lamp", distill__text_share=0.2, **text)
+    assert key("l2-mbp", **text) != key("l2-mbp", distill__text_languages=("sw",), **text)
+    assert key("l2-mbp", **text) != key("l2-mbp", distill__text_examples=3, **text)
+
+
 def test_fields_that_are_added_later_have_to_be_thought_about():
     """Of these sections not every field is in the key; of the others all are, or none."""
 

@@ -273,6 +273,11 @@ def test_structured_demo_trains_cuts_alike_and_elastic_as_long_or_a_quarter(ship
         rows = run.config.task.train_examples
         phases = Phases.from_config(run.config, rows, rows if run.config.distill.text else 0)
         assert phases.total_steps - 160 == (320 if run.config.method == "elastic" else 160)
+    tried = [run for run in plan(shipped("structured_demo.py:tries")) if run.config.seed == 0]
+    assert {run.config.method for run in tried} == {"elastic"}
+    rows = 2 * tried[0].config.task.train_examples
+    steps = [Phases.from_config(run.config, rows // 2, rows // 2).total_steps for run in tried]
+    assert [found - 160 for found in steps] == [320, 320, 320, 1280]
 
 
 def test_settings_demo_differs_in_whose_text_importance_is_measured_on(shipped):
