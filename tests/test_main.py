@@ -212,6 +212,8 @@ def test_check_says_what_would_be_done_and_writes_nothing(world, tmp_path, capsy
         "8 x cpu",
     ):
         assert words in out
+    assert main([*command, "--config.model.attention=fused"]) == 2
+    assert "error: model.attention=fused needs an NVIDIA GPU" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

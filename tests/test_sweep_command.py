@@ -105,6 +105,9 @@ def test_check_reads_all_input_and_writes_nothing(config, tmp_path, capsys):
     runs = len(tiny_sweep.METHODS) * len(tiny_sweep.SEEDS)
     steps = len(tiny_sweep.SEEDS) * first + runs * later
     assert f"0 of {runs} runs are done; the others have at most {steps}" in capsys.readouterr().out
+    fused = "--config.base.model.attention=fused"
+    assert main(tiny_sweep.command(config, folder, "--check", fused)) == 2
+    assert "error: model.attention=fused needs an NVIDIA GPU" in capsys.readouterr().err
     assert not folder.exists()
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.run import assembly
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.member import finished
@@ -33,6 +34,7 @@ def check_runs(config: ExperimentConfig, folders: Mapping[int, Path]) -> str:
         inputs = load_inputs(replace(config, seed=min(folders)))
         for folder in folders.values():
             workdirs.check_inputs(folder, inputs.digests)
+        assembly.build_model(config, inputs)  # refuses an attention that these devices lack
         phases = inputs.time_table(config)
         phases.check_learning(method_of(config).cut_at)
     said = {folders[seed]: state for seed, state in states.items()}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from alignreg_jax.config import PruningConfig
+from alignreg_jax.run import assembly
 from alignreg_jax.run import workdir as workdirs
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import check_inputs, load_inputs
@@ -26,7 +27,9 @@ def check_sweep(mine: Sequence[Run], folder: Folder) -> str:
         phases.check_learning(method_of(run.config).cut_at)
         own = replace(run.config, method="", seed=0, pruning=PruningConfig())
         if own not in known:  # neither seed nor schedule changes what is read
-            known[own] = load_inputs(run.config, cache).digests
+            inputs = load_inputs(run.config, cache)
+            assembly.build_model(run.config, inputs)  # refuses an attention that devices lack
+            known[own] = inputs.digests
         workdirs.check_inputs(folder.workdir(run), known[own])
         steps += phases.total_steps - (phases.steps(0) if run.dense in dense else 0)
         dense.add(run.dense)
