@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from alignreg_jax.compress.agreement import Network
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints, heads, names, storage
+from alignreg_jax.models import checkpoints, elastic, heads, names, storage
 from alignreg_jax.models.architecture import CONFIG, read_json
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
@@ -61,6 +63,12 @@ def sizes(folder: Path, network: Network) -> size_files.Sizes:
             f"{folder}: its {size_files.SIZES} belongs to another model than its weights; bring"
             " back those that it was exported with"
         )
+    try:
+        elastic.as_arrays((found.tau, np.ones(1)), network.config, rows=1)
+        if not all(((leaf >= 0) & (leaf <= 1)).all() for leaf in found.tau.values()):
+            raise ValueError("thresholds are not between 0 and 1")
+    except ValueError as error:
+        raise UserError(f"{folder / size_files.SIZES}: is damaged ({error})") from None
     return found
 
 

@@ -194,6 +194,21 @@ def test_thresholds_of_another_model_or_none(export, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("heads", "says"),
+    [
+        (lambda tau: tau[:1], r"thresholds of heads are \[1, 4\], the encoder has \[2, 4\]"),
+        (lambda tau: tau + np.nan, "thresholds are not between 0 and 1"),
+        (lambda tau: 1 + tau, "thresholds are not between 0 and 1"),
+    ],
+)
+def test_thresholds_that_cannot_be(export, tmp_path, heads, says):
+    arrays = dict(np.load(export / "sizes.npz"))
+    np.savez(export / "sizes.npz", **(arrays | {"heads": heads(arrays["heads"])}))
+    with pytest.raises(UserError, match=rf"sizes\.npz: is damaged \({says}\)$"):
+        shrink(export, tmp_path / "out", "free", budget=Budget("size", 0.5))
+
+
+@pytest.mark.parametrize(
     ("given", "says"),
     [
         ("pruning.sizes=.5,.75", r"^pruning\.sizes: 0\.75 after 0\.5; give sizes from large"),
