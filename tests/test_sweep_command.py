@@ -3,10 +3,12 @@
 import json
 import re
 
+import jax
 import pytest
 import tiny_sweep
 
 from alignreg_jax.run import rows
+from alignreg_jax.support import runtime
 from alignreg_jax.sweep import main
 from alignreg_jax.sweeping import runner
 from alignreg_jax.training.trainer import Trainer
@@ -78,6 +80,22 @@ def test_what_fails_side_by_side_is_tried_alone(config, tmp_path, monkeypatch, c
     assert alone == ["s0", "s1"] * 2
     assert caplog.text.count("RESOURCE_EXHAUSTED: out of memory; trying one after") == 2
     assert not (tmp_path / "sweep" / "failed").exists()
+
+
+@pytest.mark.parametrize(("many", "kept"), [(0.0, [0] * 6), (0.9, [0] + [1] * 5)])
+def test_programs_are_forgotten_before_they_take_all_maps(
+    many, kept, config, tmp_path, monkeypatch
+):
+    program, found = jax.jit(lambda x: x + many), []
+
+    def run(*given):
+        found.append(program._cache_size())
+        program(1.0)
+
+    monkeypatch.setattr(runner.launch, "run", run)
+    monkeypatch.setattr(runtime, "_MANY", many)
+    assert main(tiny_sweep.command(config, tmp_path / "sweep")) == 0
+    assert found == kept
 
 
 def test_interrupted(config, tmp_path, monkeypatch, capsys):

@@ -14,6 +14,9 @@ from alignreg_jax.support.caches import default_cache_dir
 
 log = logging.getLogger(__name__)
 
+_MAPS, _MOST_MAPS = Path("/proc/self/maps"), Path("/proc/sys/vm/max_map_count")
+_MANY = 1 / 3  # of the maps; one run may need as many again
+
 
 def prepare(distributed: str = "off") -> None:
     """Keep compiled programs between runs, beside the tokenised data; join other processes.
@@ -34,6 +37,25 @@ def prepare(distributed: str = "off") -> None:
     jax.config.update("jax_compilation_cache_dir", str(folder / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     _drop_damaged_programs(folder / "xla")
+
+
+def make_room_for_programs() -> bool:
+    """Forget compiled programs if they hold much of what this process may map; returns whether.
+
+    On a CPU a program's code takes hundreds of memory maps for as long as it may be called again.
+    Linux gives a process 65,530 of them (vm.max_map_count), and a compiler that gets no more takes
+    the process down. What is needed again comes back from the cache on disk.
+    """
+    try:
+        with _MAPS.open("rb") as maps:
+            used = sum(1 for _ in maps)
+        most = int(_MOST_MAPS.read_text())
+    except OSError:  # no Linux
+        return False
+    if used < _MANY * most:
+        return False
+    jax.clear_caches()
+    return True
 
 
 def _drop_damaged_programs(folder: Path) -> None:

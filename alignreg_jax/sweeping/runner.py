@@ -14,6 +14,7 @@ from alignreg_jax.run.inputs import check_inputs, identify, prepared
 from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.run.workdir import InUse
+from alignreg_jax.support import runtime
 from alignreg_jax.support.flags import one_line
 from alignreg_jax.support.progress import progress
 from alignreg_jax.sweeping.folder import Folder
@@ -137,6 +138,7 @@ class Runner:
             trouble = one_line(error)
             if not others:
                 self._look_at(run, error)
+        runtime.make_room_for_programs()
         gc.collect()  # a failure's frames hold the device's memory, and the next run needs it
         if trouble and others:
             log.warning("side by side: %s; trying one after the other", trouble)

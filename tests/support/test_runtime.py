@@ -88,6 +88,23 @@ def test_a_program_that_a_kill_left_half_written_is_removed(
     assert list(map(str, told)) == ["something else"]
 
 
+def test_memory_maps_are_counted_where_there_is_linux(tmp_path, monkeypatch):
+    """By a stand-in of /proc, with as many maps as a third of what is allowed, or one less."""
+    cleared = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(True))
+    maps, most = tmp_path / "maps", tmp_path / "most"
+    monkeypatch.setattr(runtime, "_MAPS", maps)
+    monkeypatch.setattr(runtime, "_MOST_MAPS", most)
+    assert not runtime.make_room_for_programs()  # nothing is there
+    most.write_text("60\n")
+    maps.write_text("55d0-55d1 r-xp program\n" * 19)
+    assert not runtime.make_room_for_programs()
+    assert not cleared
+    maps.write_text("55d0-55d1 r-xp program\n" * 20)
+    assert runtime.make_room_for_programs()
+    assert cleared == [True]
+
+
 def broken(*arguments):
     raise zlib.error("incomplete or truncated stream")
 
