@@ -64,11 +64,12 @@ def test_own_and_shared_by_hand():
     gains = [(0.03 + 0.02) / 2, (0.05 - 0.02) / 2]
     mean = found.loc[settings.MEAN]
     assert mean.gain == pytest.approx(np.mean(gains))
+    assert (mean.own, mean.shared, mean.others) == pytest.approx((0.52, 0.5, 0.275))
     expected = stats.t.interval(0.95, 1, np.mean(gains), stats.sem(gains))
     assert (mean.gain - mean.half, mean.gain + mean.half) == pytest.approx(expected)
     text = settings.table(found)
     assert "| de | 59.0 | 55.0 | 30.0 | +4.0 ± " in text
-    assert "**+2.0 ± " in text
+    assert "| mean of languages | 52.0 | 50.0 | 27.5 | **+2.0 ± " in text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alignreg_jax.reporting.sweeps import drawings
-from alignreg_jax.sweeping import again
+from alignreg_jax.sweeping import again, settings
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
@@ -80,6 +80,23 @@ def test_the_printed_tables_come_again(both):
     assert [line for line in found if line in known] == known
     for line in found:
         assert line in known or set(line.split("|")[2:-1]) == {" – "}
+
+
+def test_a_structure_for_each_language_is_compared_as_the_page_says_it(tmp_path):
+    folder = RESULTS / "settings_demo"
+    shutil.copy(folder / "results.csv", tmp_path)
+    _, _, _, *flags = shlex.split(command(folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        sys.modules.pop("settings_demo_config", None)
+        assert settings.main([*flags, "--workdir", str(tmp_path)]) == 0
+    found = (tmp_path / settings.TABLE).read_text()
+    assert found == (folder / settings.TABLE).read_text()
+    page = (folder / "README.md").read_text()
+    for line in found.splitlines():
+        if line.startswith("| mean"):
+            own, shared, others, gain = line.replace("*", "").split(" | ")[1:5]
+            assert f"| {own} | {shared} | {others} | {gain.removesuffix(' |')} |" in page
 
 
 def test_pairs_of_runs_are_printed_as_the_page_says_them():

@@ -95,7 +95,8 @@ def compare(sweep: Sweep, rows: Rows, task: str, remaining: float) -> pd.DataFra
     gain = pd.DataFrame(gains)
     gain[MEAN] = gain.mean(axis=1)
     spread = intervals(gain.melt(var_name="language").groupby("language").value)
-    found = pd.DataFrame.from_dict(compared, orient="index").reindex([*languages, MEAN])
+    found = pd.DataFrame.from_dict(compared, orient="index")
+    found.loc[MEAN] = found.mean()
     return found.assign(gain=spread["mean"], half=spread.half, seeds=len(seeds))
 
 
@@ -118,11 +119,8 @@ def table(compared: pd.DataFrame) -> str:
     rows: list[list[str | Entry]] = []
     for name, one in compared.iterrows():
         gain = f"{100 * one.gain:+.1f}" + ("" if np.isnan(one.half) else f" ± {percent(one.half)}")
-        scores = [one.own, one.shared, one.others]
-        if name == MEAN:
-            rows.append([MEAN, "", "", "", Entry(gain, best=True)])
-        else:
-            rows.append([str(name), *map(percent, scores), gain])
+        scores = map(percent, (one.own, one.shared, one.others))
+        rows.append([str(name), *scores, Entry(gain, best=name == MEAN)])
     return markdown_table(Table(["language", "own", "shared", "others'", "own - shared"], rows))
 
 
