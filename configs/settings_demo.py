@@ -17,7 +17,8 @@ cuts, 200 test rows of each of ten languages. Bundled encoder and intents.
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
-Hardware: 2 CPU cores; 55 runs of 2 minutes on one of them. docs/results/settings_demo has three seeds.
+Hardware: 2 CPU cores; 55 runs of 2 minutes on one of them. docs/results/settings_demo has three
+seeds.
 """
 
 from alignreg_jax.config import DEMO_LANGUAGES

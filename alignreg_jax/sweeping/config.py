@@ -19,6 +19,7 @@ from alignreg_jax.config.checks import BOUNDS, REMAINING, Bounds, convert
 from alignreg_jax.data import tasks as data_tasks
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import schedules
+from alignreg_jax.pruning.elastic import LEAST_DEPTH
 from alignreg_jax.pruning.methods import PRESETS
 from alignreg_jax.reporting.sweeps.paper import TOLERANCE
 from alignreg_jax.support import flags
@@ -135,8 +136,11 @@ def check_readings(sweep: SweepConfig, method: str, task: str, config: Experimen
     Raises:
         UserError: names the reading, and what the schedule leaves.
     """
-    fields = _schedule(config)
-    left = list(config.pruning.sizes or ()) or [
+    fields, pruning = _schedule(config), config.pruning
+    left = list(pruning.sizes or ())
+    if pruning.depth and pruning.scope != "layers":  # a size is then its share of both
+        left = [size * max(size, LEAST_DEPTH) for size in left]
+    left = left or [
         schedules.remaining(step=step, **fields) for step in range(1, fields["steps"] + 1)
     ]
     for reading in sweep.remaining:

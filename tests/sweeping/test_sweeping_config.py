@@ -98,6 +98,11 @@ def test_a_schedule_of_all_rows_is_none_for_the_row_that_never_prunes(planned):
         ({"seeds": (0.5,)}, ["seeds=0.5"]),
         ({"remaining": (0.0,)}, ["remaining=0.0"]),
         ({"remaining": (0.42,)}, ["remaining=0.42", "l2-mbp on intents", "0.4305, 0.3874"]),
+        # Half of the layers and of their units is a quarter of the weights
+        ({"remaining": (0.5,), "baseline": "elastic@pruning.depth=True",
+          "methods": ("elastic@pruning.depth=True@pruning.sizes=(1,0.75,0.5)",
+                      "elastic@pruning.depth=True")},
+         ["remaining=0.5", "but 1, 0.5625, 0.25"]),
     ],
 )  # fmt: skip
 def test_mistakes(planned, fields, words):

@@ -278,6 +278,10 @@ def test_structured_demo_trains_cuts_alike_and_elastic_as_long_or_a_quarter(ship
     rows = 2 * tried[0].config.task.train_examples
     steps = [Phases.from_config(run.config, rows // 2, rows // 2).total_steps for run in tried]
     assert [found - 160 for found in steps] == [320, 320, 320, 1280]
+    deep = [run for run in plan(shipped("structured_demo.py:depth")) if run.config.seed == 0]
+    assert [run.config.pruning.depth for run in deep] == [False, True]
+    steps = [Phases.from_config(run.config, rows // 2, rows // 2).total_steps for run in deep]
+    assert steps == [480, 480]
 
 
 def test_settings_demo_differs_in_whose_text_importance_is_measured_on(shipped):
