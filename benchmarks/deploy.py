@@ -83,6 +83,8 @@ def forms(network: Network, known: Encoded, folder: Path) -> dict[str, Path]:
     add("half of heads and units", cut(network, 0.5, 0.5), ("int8",))
     add("a quarter", cut(network, 0.25, 0.25), ("int8",))
     add(f"{layers // 2} layers", cut(network, layers=layers // 2), ("int8",))
+    both = cut(network, 0.5, 0.5, layers // 2)
+    add(f"{layers // 2} layers with half of heads and units", both, ("int8",))
     add(f"{layers // 3} layers", cut(network, layers=layers // 3))
     few = int(known.ids.max()) + 1
     if few <= network.config.vocab_size // 2:  # else its texts need what there is
