@@ -26,7 +26,8 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
 Hardware: 2 CPU cores; 55 runs of 3 minutes on one of them. docs/results/structured_demo has five
-seeds of seven rows on intents and of `:layers`, three of `:tries` and `:depth`.
+seeds of seven rows on intents and of `:layers`, three of `:tries` and `:depth`, two of six rows of
+`:slots`.
 """
 
 from alignreg_jax.errors import UserError
