@@ -137,7 +137,7 @@ def test_card_and_report_say_which_text_was_used(made):
 
 def test_the_dense_phase_is_the_same_whatever_comes_after_it(made, told):
     (one, folder), (other, beside) = made("smp-s"), made("movement")
-    plain = configured(told, "--config.method=l2-mbp")
+    plain = configured(told, "--config.method=l2-mbp", *TEXT)
     assert dense_key(one) == dense_key(other) == dense_key(plain)
 
     def dense(path):
