@@ -2,6 +2,7 @@
 
     python benchmarks/deploy.py runs/demo    # of a finished run: its weights, rows, and flips
     python benchmarks/deploy.py --base       # XLM-R base with random weights, 24,000 pieces: times
+    python benchmarks/deploy.py runs/demo --only quarter    # float32 and forms of such names alone
     python benchmarks/deploy.py --small      # does the script work? figures mean little
 
 Times are the least of several turns, in which all forms of one shape follow one another on rows of
@@ -84,7 +85,7 @@ def forms(network: Network, known: Encoded, folder: Path) -> dict[str, Path]:
     add("a quarter", cut(network, 0.25, 0.25), ("int8",))
     add(f"{layers // 2} layers", cut(network, layers=layers // 2), ("int8",))
     both = cut(network, 0.5, 0.5, layers // 2)
-    add(f"{layers // 2} layers with half of heads and units", both, ("int8",))
+    add(f"a quarter, {layers // 2} layers with half of heads and units", both, ("int8",))
     add(f"{layers // 3} layers", cut(network, layers=layers // 3))
     few = int(known.ids.max()) + 1
     if few <= network.config.vocab_size // 2:  # else its texts need what there is
@@ -185,6 +186,7 @@ def main() -> None:
     parser.add_argument("run", nargs="?", type=Path, help="workdir of a finished run")
     parser.add_argument("--base", action="store_true", help="XLM-R base, random weights")
     parser.add_argument("--small", action="store_true", help="check the script, not the speed")
+    parser.add_argument("--only", default="", help="forms whose names have this, beside fp32")
     parser.add_argument("--rows", type=int, default=60, help="of a language, for flips (60)")
     options = parser.parse_args()
     if not (options.run or options.base or options.small):
@@ -210,7 +212,10 @@ def main() -> None:
                 export, network.params, network.config, head=HEAD, labels=labels, source=demo
             )
         paths = forms(network, known, folder)
-        paths |= today(folder, export, network.config)
+        paths |= today(folder, export, network.config) if not options.only else {}
+        paths = {
+            name: path for name, path in paths.items() if name == "fp32" or options.only in name
+        }
         said = flips(paths, asked) if asked else {}
         shapes = SHAPES[:1] if options.small else SHAPES
         few = max(network.config.vocab_size // 4, 16)  # pieces that all forms have
