@@ -80,7 +80,8 @@ def smaller(
             )
         width = _width(kept["ffn"], layers, align)
         filled = fill(kept["ffn"], width)
-        padding = int(np.count_nonzero(filled & ~kept["ffn"])) * (2 * config.hidden_size + 1)
+        zeros = (filled & ~kept["ffn"])[layers]
+        padding = int(np.count_nonzero(zeros)) * (2 * config.hidden_size + 1)
         whole = _emptied(whole, filled & ~kept["ffn"])
         kept = {**kept, "ffn": filled}
     less, sizes = sliced(whole, config, {**kept, "layers": layers})

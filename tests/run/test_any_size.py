@@ -121,6 +121,7 @@ def test_a_size_of_whole_layers_is_stock(export, tmp_path):
     assert report.stock
     small = load(tmp_path / "small").config
     assert small.layers == loaded.config.layers[:1]
+    assert report.found.padding == 0
     assert report.after.weights * 2 == report.before.weights
 
 
