@@ -39,11 +39,7 @@ ARGUMENTS = ("slots", "layers", "tries", "depth")
 LONG, STEP = "@pruning.epochs_per_step={epochs}", "@pruning.sizes_of=step"
 TEXT = "@distill.text=data"
 EVEN = "@pruning.scope=units-even@pruning.criterion=taylor-units"
-TRIES = (
-    "",
-    EVEN,
-    "@distill.hidden=0.1",
-)
+TRIES = ("", EVEN, "@distill.hidden=0.1")
 LAYERS = "elastic@pruning.scope=layers@pruning.sizes=(1,0.75,0.5)"
 
 

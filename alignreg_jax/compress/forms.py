@@ -80,9 +80,9 @@ def smaller(
             )
         width = _width(kept["ffn"], layers, align)
         filled = fill(kept["ffn"], width)
-        zeros = (filled & ~kept["ffn"])[layers]
-        padding = int(np.count_nonzero(zeros)) * (2 * config.hidden_size + 1)
-        whole = _emptied(whole, filled & ~kept["ffn"])
+        zeros = filled & ~kept["ffn"]
+        padding = int(np.count_nonzero(zeros[layers])) * (2 * config.hidden_size + 1)
+        whole = _emptied(whole, zeros)
         kept = {**kept, "ffn": filled}
     less, sizes = sliced(whole, config, {**kept, "layers": layers})
     return Smaller(less, sizes, empty, found.needed, padding)

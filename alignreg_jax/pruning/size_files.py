@@ -62,6 +62,8 @@ def read(folder: Path) -> Sizes:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             arrays = {name: file[name] for name in file.files}
         version, smallest, encoder = (arrays.pop(name).item() for name in _PLAIN)
+        if not all(((leaf >= 0) & (leaf <= 1)).all() for leaf in arrays.values()):
+            raise ValueError("thresholds are not between 0 and 1")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: is damaged ({error})") from None
     if version != _VERSION:

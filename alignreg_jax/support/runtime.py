@@ -39,8 +39,8 @@ def prepare(distributed: str = "off") -> None:
     _drop_damaged_programs(folder / "xla")
 
 
-def make_room_for_programs() -> bool:
-    """Forget compiled programs if they hold much of what this process may map; returns whether.
+def make_room_for_programs() -> None:
+    """Forget compiled programs if they hold much of what this process may map.
 
     On a CPU a program's code takes hundreds of memory maps for as long as it may be called again.
     Linux gives a process 65,530 of them (vm.max_map_count), and a compiler that gets no more takes
@@ -51,11 +51,9 @@ def make_room_for_programs() -> bool:
             used = sum(1 for _ in maps)
         most = int(_MOST_MAPS.read_text())
     except OSError:  # no Linux
-        return False
-    if used < _MANY * most:
-        return False
-    jax.clear_caches()
-    return True
+        return
+    if used >= _MANY * most:
+        jax.clear_caches()
 
 
 def _drop_damaged_programs(folder: Path) -> None:

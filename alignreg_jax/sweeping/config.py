@@ -138,7 +138,7 @@ def check_readings(sweep: SweepConfig, method: str, task: str, config: Experimen
     """
     fields, pruning = _schedule(config), config.pruning
     left = list(pruning.sizes or ())
-    if pruning.depth and pruning.scope != "layers":  # a size is then its share of both
+    if pruning.depth and pruning.scope != "layers":  # about: a size is then its share of both
         left = [size * max(size, LEAST_DEPTH) for size in left]
     left = left or [
         schedules.remaining(step=step, **fields) for step in range(1, fields["steps"] + 1)

@@ -257,31 +257,26 @@ def test_continuum_demo_goes_from_no_penalty_to_weights_that_stay(shipped):
 
 
 def test_structured_demo_trains_cuts_alike_and_elastic_as_long_or_a_quarter(shipped):
+    def later_steps(config):
+        rows = config.task.train_examples
+        phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
+        assert phases.steps(0) == 160
+        return phases.total_steps - 160
+
     for arg, task in (("", "intents"), (":slots", "slots")):
         sweep, steps = shipped(f"structured_demo.py{arg}"), {}
         assert sweep.tasks == (task,)
         for run in plan(sweep):
-            config = run.config
-            rows = config.task.train_examples
-            phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
-            assert phases.steps(0) == 160
-            steps.setdefault(config.method, set()).add(phases.total_steps - 160)
+            steps.setdefault(run.config.method, set()).add(later_steps(run.config))
         assert steps.pop("elastic") == {80, 320}
         assert set(steps) == {"l2-mbp", "structured-taylor", "structured-fisher"}
         assert all(found == {320} for found in steps.values())
-    for run in plan(shipped("structured_demo.py:layers")):
-        rows = run.config.task.train_examples
-        phases = Phases.from_config(run.config, rows, rows if run.config.distill.text else 0)
-        assert phases.total_steps - 160 == (320 if run.config.method == "elastic" else 160)
-    tried = [run for run in plan(shipped("structured_demo.py:tries")) if run.config.seed == 0]
-    assert {run.config.method for run in tried} == {"elastic"}
-    rows = 2 * tried[0].config.task.train_examples
-    steps = [Phases.from_config(run.config, rows // 2, rows // 2).total_steps for run in tried]
-    assert [found - 160 for found in steps] == [320, 320, 320, 1280]
-    deep = [run for run in plan(shipped("structured_demo.py:depth")) if run.config.seed == 0]
-    assert [run.config.pruning.depth for run in deep] == [False, True]
-    steps = [Phases.from_config(run.config, rows // 2, rows // 2).total_steps for run in deep]
-    assert steps == [480, 480]
+    for arg, expected in (
+        ("layers", [160, 320, 320]), ("tries", [320, 320, 320, 1280]), ("depth", [320, 320])
+    ):  # fmt: skip
+        runs = [run.config for run in plan(shipped(f"structured_demo.py:{arg}"))]
+        assert [later_steps(config) for config in runs if config.seed == 0] == expected
+    assert [config.pruning.depth for config in runs if config.seed == 0] == [False, True]
 
 
 def test_settings_demo_differs_in_whose_text_importance_is_measured_on(shipped):
