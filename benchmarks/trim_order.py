@@ -36,6 +36,7 @@ def run(encoder: Path, workdir: Path, seed: int, epochs: int) -> dict[str, float
         *("--config.method=none", f"--config.seed={seed}", "--config.task.train_examples=1280"),
         f"--config.pruning.first_epochs={epochs}",
         f"--config.eval.languages={','.join(LANGUAGES)}",
+        "--config.eval.every_phase_languages=",
         f"--config.model.name_or_path={encoder}",
     )
     last = json.loads((workdir / "results.json").read_text())["prune_steps"][-1]

@@ -16,7 +16,7 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.support.progress import progress
 
 Kind = Literal["int8", "int8-fine", "q8", "fp16"]
-"""In "int8-fine" more units of activations are computed apart."""
+"""In "int8-fine" what outlying units exceed is computed apart, and more units are."""
 KINDS: tuple[Kind, ...] = ("int8", "int8-fine", "q8", "fp16")
 
 PORTABLE = 63
@@ -42,9 +42,10 @@ def forms(
         fused: whether attention is one operator.
     """
     steps = PORTABLE if portable else STEPS
+    few, many = (outlying.beyond(found, *each) for each in (outlying.FEW, outlying.MANY))
     made = {
-        "int8": Form("int8", "int8", steps, outlying.beyond(found, *outlying.FEW)),
-        "int8-fine": Form("int8", "int8", steps, outlying.beyond(found, *outlying.MANY)),
+        "int8": Form("int8", "int8", steps, few),
+        "int8-fine": Form("int8", "int8", steps, many, apart=True),
         "q8": Form("q8", "int8"),
         "fp16": Form("fp16", "fp16"),
     }

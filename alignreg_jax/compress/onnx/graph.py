@@ -196,10 +196,7 @@ class _Builder:
         sizes: LayerSizes,
     ) -> str:  # fmt: skip
         nodes, (heads, size, _) = self._nodes, sizes
-        query, key, value = (
-            self._dense(each, params[part], f"{name}.{part}")
-            for each, part in ((asking, "query"), (source, "key"), (source, "value"))
-        )
+        query, key, value = self._projected(asking, source, params, name)
         if self._form.fused:
             seen = mask if asking != source else self._squared(mask)
             counts: dict[str, Any] = {"q_num_heads": heads, "kv_num_heads": heads}
@@ -220,6 +217,25 @@ class _Builder:
         found = nodes.add("Transpose", [found], f"{name}.joined", perm=[0, 2, 1, 3])
         together = nodes.constant(f"together{heads}", np.array([0, 0, heads * size]))
         return nodes.add("Reshape", [found, together], f"{name}.context")
+
+    def _projected(
+        self, asking: str, source: str, params: Mapping[str, Any], name: str
+    ) -> list[str]:
+        """Query, key and value: one product where all are of the same tokens, which is faster."""
+        names = {part: f"{name}.{part}" for part in ("query", "key", "value")}
+        if asking != source:
+            read = (asking, source, source)
+            return [
+                self._dense(each, params[part], names[part])
+                for each, part in zip(read, names, strict=True)
+            ]
+        together = {
+            leaf: np.concatenate([params[part][leaf] for part in names], axis=-1)
+            for leaf in ("kernel", "bias")
+        }
+        whole = self._dense(source, together, f"{name}.projected")
+        split = {"axis": -1, "num_outputs": len(names)}
+        return self._nodes.several("Split", [whole], list(names.values()), **split)
 
     def _squared(self, mask: str) -> str:
         """The mask with a row for every query; ONNX Runtime 1.32 takes no other of Attention."""

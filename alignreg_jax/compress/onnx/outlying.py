@@ -2,7 +2,8 @@
 
 A feed-forward unit or two of such encoders is up to ten times beyond the next, mostly on <s> and
 </s>, to which attention goes that has nowhere to go. One scale for the whole activation then leaves
-a few steps for all others. What such units exceed is computed apart, in float32.
+a few steps for all others. Such units are divided down to the size of the others and their weights
+multiplied, or what they exceed is computed apart, in float32 (`products.Form`).
 """
 
 import tempfile
@@ -95,4 +96,5 @@ def _beyond(largest: np.ndarray, units: int, factor: float) -> Outlying | None:
     limit = float(largest[order[units]])
     if not 0 < factor * limit < largest[order[0]]:
         return None
-    return Outlying(np.sort(order[:units]), limit)
+    chosen = np.sort(order[:units])
+    return Outlying(chosen, largest[chosen], limit)

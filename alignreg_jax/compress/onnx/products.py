@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float32, Int
 from onnx import TensorProto
 
 from alignreg_jax.compress.onnx import quantize
@@ -22,9 +22,10 @@ _EIGHT_BIT_INPUTS = 4  # accuracy_level of MatMulNBits: blocks of inputs in int8
 
 
 class Outlying(NamedTuple):
-    """Units of an activation that go far beyond all others, and how far the others go."""
+    """Units of an activation that go far beyond all others, how far they go, and the others."""
 
     units: Int[np.ndarray, " units"]
+    largest: Float[np.ndarray, " units"]
     limit: float
 
 
@@ -37,7 +38,11 @@ class Form:
         words: of the word table; in int8 every row has a scale. With another form than fp32
             positions are float16.
         steps: of int8 weights on either side of zero.
-        outlying: of int8: name of an activation -> units that are computed apart, in float32.
+        outlying: of int8: name of an activation -> its units that go far beyond all others.
+        apart: whether what they exceed is computed apart, in float32, to which their size does not
+            matter. If not they are divided down to the others' size and their weights multiplied
+            (SmoothQuant, Xiao et al. 2023, Eq. 3, with all of the difficulty moved to the weights):
+            one operator in place of five, but a column of weights shares its scale with them.
         wide: beginnings of names of matrices that stay in float32.
         whole: whether the last layer is computed for all tokens, although a head over texts reads
             the first one only.
@@ -48,6 +53,7 @@ class Form:
     words: Literal["fp32", "fp16", "int8"] = "fp32"
     steps: int = STEPS
     outlying: Mapping[str, Outlying] = field(default_factory=dict)
+    apart: bool = False
     wide: tuple[str, ...] = ()
     whole: bool = False
     fused: bool = False
@@ -146,8 +152,10 @@ class Products:
         """Without the bias. ONNX Runtime makes one operator of these when a session loads."""
         nodes = self._nodes
         if source not in self._narrow:
-            self._narrow[source] = self._quantized(source)
+            self._narrow[source] = self._quantized(source, len(kernel))
         narrow = self._narrow[source]
+        if source in self._form.outlying and not self._form.apart:
+            kernel = kernel * _times(self._form.outlying[source], len(kernel))[:, None]
         steps, scale = quantize.columns(kernel, self._form.steps)
         weight = nodes.constant(f"{name}.weight", steps)
         product = nodes.add("MatMulInteger", [narrow.steps, weight, narrow.zero], f"{name}.steps")
@@ -161,17 +169,20 @@ class Products:
         beyond = nodes.add("MatMul", [narrow.beyond, apart], f"{name}.beyond")
         return nodes.add("Add", [product, beyond], f"{name}.whole")
 
-    def _quantized(self, source: str) -> _Narrow:
+    def _quantized(self, source: str, width: int) -> _Narrow:
         """An activation with one scale for all of it, which adapts to every batch.
 
-        With outlying units y = Q(W) Q(clip(x)) + W[units] (x - clip(x))[units].
+        With outlying units y = Q(t W) Q(x / t), where t is how far each goes beyond the limit, or
+        apart y = Q(W) Q(clip(x)) + W[units] (x - clip(x))[units].
         """
         nodes = self._nodes
         outlying = self._form.outlying.get(source)
         parts = [f"{source}.{part}" for part in ("narrow", "narrow_scale", "narrow_zero")]
-        if outlying is None:
-            steps, scale, zero = nodes.several("DynamicQuantizeLinear", [source], parts)
-            return _Narrow(steps, scale, zero)
+        if outlying is None or not self._form.apart:
+            if outlying is not None:
+                share = nodes.constant(f"{source}.share", 1 / _times(outlying, width))
+                source = nodes.add("Mul", [source, share], f"{source}.even")
+            return _Narrow(*nodes.several("DynamicQuantizeLinear", [source], parts))
         ends = [
             nodes.constant(f"{source}.{end}", np.float32(sign * outlying.limit))
             for end, sign in (("low", -1), ("high", 1))
@@ -184,3 +195,10 @@ class Products:
         beyond = nodes.add("Shrink", [few], f"{source}.beyond", **taken)
         steps, scale, zero = nodes.several("DynamicQuantizeLinear", [inside], parts)
         return _Narrow(steps, scale, zero, beyond, outlying.units)
+
+
+def _times(outlying: Outlying, width: int) -> Float32[np.ndarray, " width"]:
+    """How many times the limit each unit of an activation goes; 1 where it stays within."""
+    times = np.ones(width, np.float32)
+    times[outlying.units] = np.maximum(1, outlying.largest / outlying.limit)
+    return times
