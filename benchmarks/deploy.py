@@ -3,6 +3,7 @@
     python benchmarks/deploy.py runs/demo    # of a finished run: its weights, rows, and flips
     python benchmarks/deploy.py --base       # XLM-R base with random weights, 24,000 pieces: times
     python benchmarks/deploy.py runs/demo --only quarter    # float32 and forms of such names alone
+    python benchmarks/deploy.py --bytes      # what int8 files of known models weigh: sizes alone
     python benchmarks/deploy.py --small      # does the script work? figures mean little
 
 Times are the least of several turns, in which all forms of one shape follow one another on rows of
@@ -34,6 +35,7 @@ from alignreg_jax.compress.onnx.products import Form
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.models.slicing import sliced
+from alignreg_jax.models.xlmr import XlmrConfig
 from alignreg_jax.run import workdir
 
 SHAPES = [(batch, length) for batch in (1, 32) for length in (16, 64, 128)]
@@ -170,12 +172,34 @@ def table(paths: dict[str, Path], pieces: int, said: dict[str, str], threads: in
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
-def random_network(small: bool) -> Network:
-    """XLM-R base sizes, or a tiny model."""
-    config = replace(BASE, vocab_size=24_000)
-    if small:
-        config = replace(config, vocab_size=300, hidden_size=48, num_heads=4, num_layers=3)
-        config = replace(config, intermediate_size=96)
+def weights() -> None:
+    """Print what eight-bit files of known sizes weigh.
+
+    A third of the encoder's weights: half of the heads, a quarter of the feed-forward units.
+    """
+    e5 = replace(BASE, hidden_size=384, intermediate_size=1536)
+    print("| model | pieces | MB in eight bits | with a third of the encoder |\n|---|---|---|---|")
+    with TemporaryDirectory() as name:
+        path = Path(name) / "model.onnx"
+        for title, sizes in (("multilingual-e5-small", e5), ("XLM-R base", BASE)):
+            for pieces in (24_000, 87_000):
+                network = random_network(replace(sizes, vocab_size=pieces))
+                known = random_job(network.config, np.full(64, 32)).rows
+                cells = []
+                for of in (network, cut(network, 0.5, 0.25)):
+                    kept = candidates.forms(("int8",), outlying.largest(of, known))[0]
+                    graph.write(path, of, kept.form)
+                    cells.append(f"{path.stat().st_size / 1e6:.1f}")
+                print(f"| {title} | {pieces:,} | " + " | ".join(cells) + " |", flush=True)
+
+
+TINY = replace(
+    BASE, vocab_size=300, hidden_size=48, num_heads=4, num_layers=3, intermediate_size=96
+)
+
+
+def random_network(config: XlmrConfig) -> Network:
+    """A model of some sizes with random weights."""
     model = xlmr.XlmrModel(config, HEAD, 20)
     params = jax.device_get(jax.jit(xlmr.init_params, static_argnums=0)(model, jax.random.key(0)))
     return Network(params, config, HEAD)
@@ -185,12 +209,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", nargs="?", type=Path, help="workdir of a finished run")
     parser.add_argument("--base", action="store_true", help="XLM-R base, random weights")
+    parser.add_argument("--bytes", action="store_true", help="sizes of int8 files alone")
     parser.add_argument("--small", action="store_true", help="check the script, not the speed")
     parser.add_argument("--only", default="", help="forms whose names have this, beside fp32")
     parser.add_argument("--rows", type=int, default=60, help="of a language, for flips (60)")
     options = parser.parse_args()
+    if options.bytes:
+        return weights()
     if not (options.run or options.base or options.small):
-        parser.error("give a run's workdir, --base or --small")
+        parser.error("give a run's workdir, --base, --bytes or --small")
     print(f"{machine()}; load, 1 minute: {os.getloadavg()[0]:.1f}; {os.cpu_count()} cores")
     with TemporaryDirectory() as name:
         folder = Path(name)
@@ -203,7 +230,8 @@ def main() -> None:
             asked = Asked(rows, export, network.config)
             known = rows.known_encoded(asked.tokenizer, asked.longest)
         else:
-            network, asked, export = random_network(options.small), None, folder / "stock"
+            sizes = TINY if options.small else replace(BASE, vocab_size=24_000)
+            network, asked, export = random_network(sizes), None, folder / "stock"
             job = random_job(network.config, np.full(64, 32))
             known = job.rows
             demo = checkpoints.resolve("demo")
