@@ -14,6 +14,7 @@ from alignreg_jax.compress.deployment import comparing, cutting, searching
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.searching import Budget, Trial, choices
 from alignreg_jax.compress.trim import Wanted as Pieces
+from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
@@ -97,7 +98,7 @@ def test_what_is_too_large_is_not_measured_further(elastic, world, tmp_path, cap
     for size in (1.0, 0.7):
         (tmp_path / f"{size}").mkdir()
         sized = cutting.cut(elastic, Cuts(size), tmp_path / f"{size}").folder
-        (trial,) = searching._measured(sized, asked, wanted, Cuts(size), Budget(9.0), None)
+        (trial,) = searching._measured(sized, asked, wanted, Cuts(size), Budget(9.0), None, {})
         measured.append(trial.megabytes)
     most = str(sum(measured) / 2)
     assert run(elastic, tmp_path / "out", world.data, "--quantize", "q8", "--max-mb", most) == 0
@@ -152,7 +153,9 @@ def test_without_labels_the_least_changed_is_best(elastic, world, tmp_path, caps
 def test_pieces_are_searched_where_they_are_left_free(world, elastic):
     wanted = searching.Wanted(Cuts(0.5, Pieces({}, {"en": {"en1": 1.0}})))
     free, given = choices(elastic, wanted, True), choices(elastic, wanted, False)
-    assert [each.pieces.coverage for each in free.pop(0.5)] == [0.999, 0.99, 0.97]
+    whole, *fewer = free.pop(0.5)
+    assert whole == Cuts(0.5)
+    assert [each.pieces.coverage for each in fewer] == [0.999, 0.99, 0.97]
     assert not free
     assert given == {0.5: [wanted.cuts]}
 
@@ -170,11 +173,27 @@ def test_fewer_pieces_are_tried_where_more_do_not_fit(elastic, world, tmp_path):
         return searching.search(elastic, tmp_path / name, asked, wanted, budget, True)
 
     (all_of_them,) = found("roomy", 9.0).trials  # what fits needs no fewer
-    assert all_of_them.cuts.pieces.coverage == 0.999
+    assert all_of_them.cuts == Cuts(1.0)
     tight = found("tight", all_of_them.megabytes - 1e-6)
-    assert tight.trials[0] == all_of_them._replace(worst=None, cuts=tight.trials[0].cuts)
-    assert tight.trials[-1].pieces < all_of_them.pieces
-    assert tight.done.network.config.vocab_size == tight.trials[-1].pieces
+    first, second = tight.trials
+    assert first == all_of_them._replace(worst=None, milliseconds=first.milliseconds)
+    assert second.cuts.pieces.coverage == 0.999
+    assert second.pieces < all_of_them.pieces
+    assert {trial.milliseconds for trial in tight.trials} == {first.milliseconds}
+    assert tight.done.network.config.vocab_size == second.pieces
+
+
+def test_fewer_pieces_are_not_tried_where_a_size_is_too_slow(elastic, world, tmp_path, monkeypatch):
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    words = {name: {f"{name}1": 1.0} for name in tiny.LANGUAGES}
+    wanted = searching.Wanted(Cuts(1.0, Pieces({}, words)), ("q8",))
+    tried, measured = [], searching._measured
+    monkeypatch.setattr(
+        searching, "_measured", lambda *each: tried.append(each[3]) or measured(*each)
+    )
+    with pytest.raises(UserError, match=r"--max-ms=1e-06: nothing fits; the nearest is size 1.00"):
+        searching.search(elastic, tmp_path / "out", asked, wanted, Budget(None, 1e-6), True)
+    assert tried == [Cuts(1.0)]
 
 
 def test_a_model_of_one_size_has_one(world, elastic, tmp_path):

@@ -6,7 +6,7 @@ score, and has to pass the gate like any other.
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -31,7 +31,7 @@ PIECES = 64
 """Length of the text that milliseconds are of, if the model takes as long ones."""
 
 COVERAGES = (0.999, 0.99, 0.97)
-"""Shares of each language's running pieces that are kept, where the user does not say."""
+"""Shares of each language's running pieces that are kept, where all pieces are too many."""
 
 _SIZES = 6
 
@@ -51,6 +51,10 @@ class Budget(NamedTuple):
         """How many times too much the worse of both is; at most 1 fits."""
         pairs = ((trial.megabytes, self.megabytes), (trial.milliseconds, self.milliseconds))
         return max((value / most for value, most in pairs if most is not None), default=0.0)
+
+    def too_slow(self, times: Collection[float]) -> bool:
+        """Whether each of some milliseconds is too many."""
+        return self.milliseconds is not None and min(times) > self.milliseconds
 
     def __str__(self) -> str:
         """As on the command line."""
@@ -110,7 +114,7 @@ def choices(folder: Path, wanted: Wanted, free: bool) -> dict[float | None, list
         sizes = [float(size) for size in np.linspace(1, smallest, _SIZES)]
     pieces: list[trim.Wanted | None] = [wanted.cuts.pieces]
     if wanted.cuts.pieces is not None and free:
-        pieces = [replace(wanted.cuts.pieces, coverage=share) for share in COVERAGES]
+        pieces = [None, *(replace(wanted.cuts.pieces, coverage=share) for share in COVERAGES)]
     return {size: [Cuts(size, each) for each in pieces] for size in sizes}
 
 
@@ -138,9 +142,10 @@ def search(
         for size, every in sizes.items():
             with tempfile.TemporaryDirectory() as name:
                 sized = cutting.cut(folder, Cuts(size), Path(name)).folder
+                times: dict[str, float] = {}
                 for cuts in every:  # fewer pieces only save bytes
-                    tried.append(_measured(sized, served, wanted, cuts, budget, whole))
-                    if _fitting(tried[-1], budget):
+                    tried.append(_measured(sized, served, wanted, cuts, budget, whole, times))
+                    if _fitting(tried[-1], budget) or budget.too_slow(times.values()):
                         break
             bar.update(1)
     trials = [trial for forms in tried for trial in forms]
@@ -173,9 +178,13 @@ def _rank(forms: Sequence[Trial]) -> tuple[float, float]:
 
 def _measured(
     sized: Path, served: Served, wanted: Wanted, cuts: Cuts, budget: Budget,
-    whole: dict[str, Answers] | None,
+    whole: dict[str, Answers] | None, times: dict[str, float],
 ) -> list[Trial]:  # fmt: skip
-    """The forms of a model that has its size already, with the pieces of `cuts`."""
+    """The forms of a model that has its size already, with the pieces of `cuts`.
+
+    Milliseconds are measured once for a size and kept in `times`: they do not depend on how many
+    rows there are in a table of which a text reads its own.
+    """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         cut = cutting.cut(sized, Cuts(None, cuts.pieces), scratch)
@@ -190,7 +199,9 @@ def _measured(
             graph.write(path, network, candidate.form)
             lines.append(Line(candidate.name, path, graph.size(path), {}))
         shape = (1, min(PIECES, network.config.max_length))
-        comparing.time(lines, asked.pieces, shape[1], wanted.threads, (shape,))
+        if not times:
+            comparing.time(lines, asked.pieces, shape[1], wanted.threads, (shape,))
+            times |= {line.name: line.milliseconds[f"{shape[0]} x {shape[1]}"] for line in lines}
         beside = (cut.folder / TOKENIZER).stat().st_size
         trials = [
             Trial(
@@ -198,7 +209,7 @@ def _measured(
                 network.config.vocab_size,
                 kind,
                 (line.size + beside) / 1e6,
-                line.milliseconds[f"{shape[0]} x {shape[1]}"],
+                times[line.name],
             )
             for kind, line in zip(wanted.kinds, lines, strict=True)
         ]

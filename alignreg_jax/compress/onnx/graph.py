@@ -253,7 +253,7 @@ class _Builder:
     def _head(self, hidden: str) -> int:
         """Add the head; returns how many labels it has."""
         nodes, params, kind = self._nodes, self._network.params["head"], self._network.head
-        weights = "fp16" if self._form.weights == "fp16" else "fp32"  # it is small
+        weights = "fp32" if self._form.weights == "fp32" else "fp16"  # it says the answer
         if kind in ("dense-tanh-out", "label-words"):
             act = "Tanh" if kind == "dense-tanh-out" else "Gelu"
             hidden = self._dense(hidden, params["dense"], "head.dense", weights)

@@ -34,7 +34,7 @@ class Form:
     """How a graph stores and computes a model.
 
     Attributes:
-        weights: of the encoder's matrices. The head stays in float32 (fp16: stored in 16 bits).
+        weights: of the encoder's matrices. The head is stored in 16 bits where these are smaller.
         words: of the word table; in int8 every row has a scale. With another form than fp32
             positions are float16.
         steps: of int8 weights on either side of zero.
