@@ -191,6 +191,11 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     values = parser.parse_args(list(arguments))
     if values.word_lists and not values.languages:
         raise UserError("--word-lists is for --languages; name them")
+    counted = (values.tokens, values.coverage, values.text or None, values.max_mb, values.max_ms)
+    if values.word_lists and counted == (None,) * len(counted):
+        raise UserError(
+            "--word-lists: all pieces stay without --tokens, --coverage, --text or a budget"
+        )
     if values.mixed and (values.max_mb or values.max_ms):
         raise UserError("--mixed is without a budget: parts that stay wide would go beyond it")
     if values.coverage is not None and not values.languages:

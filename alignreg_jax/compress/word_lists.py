@@ -67,11 +67,13 @@ def words(
         optional: languages that may have no list, because there are texts of them.
 
     Raises:
-        UserError: there is no list for a language, or the package is not installed.
+        UserError: there is no list for a language, no such folder, or the package is not installed.
     """
     if not languages:
         return {}
     if folder is not None:
+        if not folder.is_dir():
+            raise UserError(f"--word-lists: {folder}: is no folder")
         paths = {name: folder / f"{name}.txt" for name in languages}
         return {
             name: _listed(path)

@@ -43,6 +43,11 @@ model, tagged = deploy_cases.model, deploy_cases.tagged
         (["--tokens", "9", "--coverage", ".9"], "not allowed with argument"),
         (["--coverage", ".9"], "--coverage is of --languages; name them"),
         (["--word-lists", "x"], "--word-lists is for --languages; name them"),
+        (["--word-lists", "x", "--languages", "sw"], "--word-lists: all pieces stay without"),
+        (
+            ["--word-lists", "nowhere", "--languages", "sw", "--coverage", ".9"],
+            "--word-lists: nowhere: is no folder",
+        ),
         (["--mixed", "--max-mb", "9"], "--mixed is without a budget"),
     ],
 )

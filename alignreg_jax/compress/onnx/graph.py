@@ -234,8 +234,8 @@ class _Builder:
             for leaf in ("kernel", "bias")
         }
         whole = self._dense(source, together, f"{name}.projected")
-        split = {"axis": -1, "num_outputs": len(names)}
-        return self._nodes.several("Split", [whole], list(names.values()), **split)
+        parts = list(names.values())
+        return self._nodes.several("Split", [whole], parts, axis=-1, num_outputs=len(parts))
 
     def _squared(self, mask: str) -> str:
         """The mask with a row for every query; ONNX Runtime 1.32 takes no other of Attention."""

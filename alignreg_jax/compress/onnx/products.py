@@ -182,7 +182,8 @@ class Products:
             if outlying is not None:
                 share = nodes.constant(f"{source}.share", 1 / _times(outlying, width))
                 source = nodes.add("Mul", [source, share], f"{source}.even")
-            return _Narrow(*nodes.several("DynamicQuantizeLinear", [source], parts))
+            steps, scale, zero = nodes.several("DynamicQuantizeLinear", [source], parts)
+            return _Narrow(steps, scale, zero)
         ends = [
             nodes.constant(f"{source}.{end}", np.float32(sign * outlying.limit))
             for end, sign in (("low", -1), ("high", 1))
