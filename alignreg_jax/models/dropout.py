@@ -4,8 +4,9 @@ import math
 
 import jax
 import jax.numpy as jnp
-from jax.extend.random import threefry2x32_p
-from jaxtyping import Array, Bool, Float, UInt16
+from jaxtyping import Array, Bool, Float, UInt16, UInt32
+
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 
 def dropout(inputs: Float[Array, "*shape"], rate: float, key: Array) -> Float[Array, "*shape"]:
@@ -47,6 +48,26 @@ def random_bits(key: Array, shape: tuple[int, ...]) -> UInt16[Array, "..."]:
     counter = jnp.zeros(blocks, jnp.uint32)
     for axis, stride in enumerate(math.prod(blocks[axis + 1 :]) for axis in range(len(blocks))):
         counter += jax.lax.broadcasted_iota(jnp.uint32, blocks, axis) * jnp.uint32(stride)
-    words = threefry2x32_p.bind(*jax.random.key_data(key), jnp.zeros_like(counter), counter)
+    words = _threefry(jax.random.key_data(key), jnp.zeros_like(counter), counter)
     halves = jax.lax.bitcast_convert_type(jnp.stack(words, axis=-1), jnp.uint16)
     return halves.reshape(*leading, 4 * blocks[-1])[..., :last]
+
+
+def _threefry(
+    key: UInt32[Array, "2"], first: UInt32[Array, "*blocks"], second: UInt32[Array, "*blocks"]
+) -> tuple[UInt32[Array, "*blocks"], UInt32[Array, "*blocks"]]:
+    """Threefry-2x32 with 20 rounds (Salmon et al. 2011), bit for bit JAX's threefry2x32_p.
+
+    Written out: on a CPU the primitive becomes a loop of many small kernels, and a training step
+    takes a third longer to compile.
+    """
+    keys = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))
+    first, second = first + keys[0], second + keys[1]
+    for turn in range(5):
+        for rotation in _ROTATIONS[turn % 2]:
+            first = first + second
+            second = second << jnp.uint32(rotation) | second >> jnp.uint32(32 - rotation)
+            second = first ^ second
+        first = first + keys[(turn + 1) % 3]
+        second = second + keys[(turn + 2) % 3] + jnp.uint32(turn + 1)
+    return first, second

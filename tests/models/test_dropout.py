@@ -4,14 +4,26 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.extend.random import threefry2x32_p
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from alignreg_jax.models.dropout import dropout
+from alignreg_jax.models.dropout import dropout, random_bits
 
 KEY = jax.random.key(7)
 RATE = 0.1
 ROUNDED = 6554 / 65536  # 0.1 to 16 bits: 0.100006
 compiled = jax.jit(dropout, static_argnums=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(shape=st.tuples(st.integers(1, 5), st.integers(1, 9)), seed=st.integers(0, 2**32 - 1))
+def test_bits_are_those_of_the_primitive(shape, seed):
+    rows, columns = shape
+    key = jax.random.key(seed)
+    counter = jnp.arange(rows * -(-columns // 4), dtype=jnp.uint32)
+    words = threefry2x32_p.bind(*jax.random.key_data(key), jnp.zeros_like(counter), counter)
+    halves = np.stack(words, axis=-1).view(np.uint16).reshape(rows, -1)[:, :columns]
+    np.testing.assert_array_equal(random_bits(key, shape), halves)
 
 
 def dropped(shape, rate=RATE, key=KEY):
