@@ -61,7 +61,8 @@ def _threefry(
     Written out: on a CPU the primitive becomes a loop of many small kernels, and a training step
     takes a third longer to compile.
     """
-    keys = (key[0], key[1], key[0] ^ key[1] ^ jnp.uint32(0x1BD11BDA))
+    one, other = key  # fails for keys of another generator
+    keys = (one, other, one ^ other ^ jnp.uint32(0x1BD11BDA))
     first, second = first + keys[0], second + keys[1]
     for turn in range(5):
         for rotation in _ROTATIONS[turn % 2]:

@@ -196,6 +196,32 @@ def test_fewer_pieces_are_not_tried_where_a_size_is_too_slow(elastic, world, tmp
     assert tried == [Cuts(1.0)]
 
 
+def test_fewer_pieces_are_tried_where_what_fits_is_refused(elastic, world, tmp_path, monkeypatch):
+    """With all pieces only the smallest form fits; with fewer a larger one does, too."""
+    words = {
+        name: {f"{name}{i}": 1000.0 if i < 9 else 9.0 for i in range(20)} for name in tiny.LANGUAGES
+    }
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    wanted = searching.Wanted(Cuts(1.0, Pieces({}, words)), ("int8", "q8"), max_flips=100.0)
+    real, told = searching.deploy, []
+
+    def deploy(folder, out, rows, chosen):
+        told.append(chosen)
+        if len(told) == 1:
+            raise searching.NotPassed("int8 changes too many answers")
+        return real(folder, out, rows, chosen)
+
+    every = searching._measured(elastic, asked, wanted, Cuts(), Budget(), None, {})
+    smallest, larger = sorted(every, key=lambda trial: trial.megabytes)
+    monkeypatch.setattr(searching, "deploy", deploy)
+    budget = Budget((larger.megabytes + smallest.megabytes) / 2)
+    found = searching.search(elastic, tmp_path / "out", asked, wanted, budget, True)
+    refused, taken = told
+    assert (refused.cuts, refused.kinds) == (Cuts(1.0), (smallest.kind,))
+    assert taken.cuts.pieces.coverage == 0.999
+    assert found.done.network.config.vocab_size < larger.pieces
+
+
 def test_a_model_of_one_size_has_one(world, elastic, tmp_path):
     plain = shutil.copytree(elastic, tmp_path / "plain")
     (plain / size_files.SIZES).unlink()
@@ -207,6 +233,9 @@ def test_order_and_excess():
     first = Trial(one, 9, "int8", 20.0, 3.0, 40.0)
     second = Trial(two, 9, "int8", 40.0, 5.0, 50.0)
     assert Budget(40, 4).excess(second) == pytest.approx(1.25)
+    assert Budget(40, 4).too_slow([5.0, 4.5])
+    assert not Budget(40, 4).too_slow([5.0, 4.0])
+    assert not Budget(40).too_slow([5.0])
     assert Budget(None, 10).excess(second) == pytest.approx(0.5)
     assert sorted([[first], [second, second._replace(kind="q8")]], key=searching._rank)[0] == [
         second, second._replace(kind="q8")
@@ -227,3 +256,10 @@ def test_order_and_excess():
 def test_mistakes(elastic, world, tmp_path, capsys, flags, message):
     assert run(elastic, tmp_path / "out", world.data, *flags) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_word_table_may_be_too_heavy_by_itself(elastic):
+    table = checkpoints.read_config(elastic).vocab_size * tiny.HIDDEN / 1e6
+    assert Budget(0.9 * table).too_heavy(elastic)
+    assert not Budget(1.1 * table).too_heavy(elastic)
+    assert not Budget(None, 1.0).too_heavy(elastic)

@@ -45,6 +45,10 @@ model, tagged = deploy_cases.model, deploy_cases.tagged
         (["--word-lists", "x"], "--word-lists is for --languages; name them"),
         (["--word-lists", "x", "--languages", "sw"], "--word-lists: all pieces stay without"),
         (
+            ["--word-lists", "x", "--languages", "sw", "--max-ms", "5"],
+            "--word-lists: all pieces stay without",
+        ),
+        (
             ["--word-lists", "nowhere", "--languages", "sw", "--coverage", ".9"],
             "--word-lists: nowhere: is no folder",
         ),

@@ -1,8 +1,8 @@
 """The model that a budget of megabytes and milliseconds buys: sizes x pieces x eight bits.
 
 Of every size and number of pieces the score of the worst language is measured in float32, and of
-every smaller form its file and its time on this machine. What fits is tried in the order of that
-score, and has to pass the gate like any other.
+every smaller form its file and, once a size, its time on this machine. What fits is tried in the
+order of that score, and has to pass the gate like any other.
 """
 
 import tempfile
@@ -23,6 +23,7 @@ from alignreg_jax.compress.onnx import candidates, graph, outlying
 from alignreg_jax.compress.onnx.candidates import Kind
 from alignreg_jax.compress.served import Served
 from alignreg_jax.errors import UserError
+from alignreg_jax.models.architecture import read_config
 from alignreg_jax.models.saving import TOKENIZER
 from alignreg_jax.pruning import size_files
 from alignreg_jax.support.progress import progress
@@ -55,6 +56,12 @@ class Budget(NamedTuple):
     def too_slow(self, times: Collection[float]) -> bool:
         """Whether each of some milliseconds is too many."""
         return self.milliseconds is not None and min(times) > self.milliseconds
+
+    def too_heavy(self, folder: Path) -> bool:
+        """Whether the word table alone weighs too much in eight bits."""
+        config = read_config(folder)
+        table = config.vocab_size * config.hidden_size / 1e6
+        return self.megabytes is not None and table > self.megabytes
 
     def __str__(self) -> str:
         """As on the command line."""
@@ -138,31 +145,45 @@ def search(
     sizes, tried = choices(folder, wanted, free), []
     labelled = any(split.labels.max(initial=-1) >= 0 for split in served.rows.values())
     whole = None if labelled else _whole(folder, served)
+    left = {size: iter(every) for size, every in sizes.items()}
+    times: dict[float | None, dict[str, float]] = {size: {} for size in sizes}
+
+    def next_fitting(size: float | None) -> list[Trial]:
+        """The forms of a size that fit with the most pieces that were not tried; maybe none."""
+        with tempfile.TemporaryDirectory() as name:
+            sized = cutting.cut(folder, Cuts(size), Path(name)).folder
+            for cuts in left[size]:  # fewer pieces only save bytes
+                if cuts.pieces is None and free and budget.too_heavy(sized):
+                    continue
+                found = _measured(sized, served, wanted, cuts, budget, whole, times[size])
+                tried.append(found)
+                if (fits := _fitting(found, budget)) or budget.too_slow(times[size].values()):
+                    return fits
+        return []
+
+    fitting = []
     with progress(len(sizes), "sizes", "models") as bar:
-        for size, every in sizes.items():
-            with tempfile.TemporaryDirectory() as name:
-                sized = cutting.cut(folder, Cuts(size), Path(name)).folder
-                times: dict[str, float] = {}
-                for cuts in every:  # fewer pieces only save bytes
-                    tried.append(_measured(sized, served, wanted, cuts, budget, whole, times))
-                    if _fitting(tried[-1], budget) or budget.too_slow(times.values()):
-                        break
+        for size in sizes:
+            fitting += [found] if (found := next_fitting(size)) else []
             bar.update(1)
-    trials = [trial for forms in tried for trial in forms]
-    fitting = [found for forms in tried if (found := _fitting(forms, budget))]
     if not fitting:
-        nearest = min(trials, key=budget.excess)
+        nearest = min((trial for forms in tried for trial in forms), key=budget.excess)
         heavy = budget.megabytes is not None and wanted.cuts.pieces is None
         hint = "; with --languages de,fr no others' pieces stay" if heavy else ""
         raise UserError(f"{budget}: nothing fits; the nearest is {nearest}{hint}")
     reasons = []
-    for forms in sorted(fitting, key=_rank):
+    while fitting:
+        fitting.sort(key=_rank)
+        forms = fitting.pop(0)
         cuts, kinds = forms[0].cuts, tuple(form.kind for form in forms)
         try:
             chosen = replace(wanted, cuts=cuts, kinds=kinds, strict=True)
-            return Found(deploy(folder, out, served, chosen), trials)
+            done = deploy(folder, out, served, chosen)
+            return Found(done, [trial for forms in tried for trial in forms])
         except NotPassed as error:
             reasons.append(f"size {1.0 if cuts.size is None else cuts.size:.2f}: {error}")
+            if len(kinds) < len(wanted.kinds):  # with fewer pieces more forms may fit
+                fitting += [found] if (found := next_fitting(cuts.size)) else []
     raise UserError(f"{budget}: nothing that fits passes the gate: {'; '.join(reasons)}")
 
 

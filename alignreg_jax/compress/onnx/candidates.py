@@ -16,7 +16,7 @@ from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.support.progress import progress
 
 Kind = Literal["int8", "int8-fine", "q8", "fp16"]
-"""In "int8-fine" what outlying units exceed is computed apart, and more units are."""
+"""In "int8-fine" more units are outlying, and what goes beyond the limit is computed apart."""
 KINDS: tuple[Kind, ...] = ("int8", "int8-fine", "q8", "fp16")
 
 PORTABLE = 63
@@ -37,7 +37,7 @@ def forms(
 
     Args:
         kinds: which.
-        found: sizes of activations, of which some are computed apart in int8.
+        found: sizes of activations, of which outlying ones are treated in int8.
         portable: whether int8 weights have few enough steps for processors without VNNI.
         fused: whether attention is one operator.
     """

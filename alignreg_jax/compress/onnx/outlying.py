@@ -3,7 +3,7 @@
 A feed-forward unit or two of such encoders is up to ten times beyond the next, mostly on <s> and
 </s>, to which attention goes that has nowhere to go. One scale for the whole activation then leaves
 a few steps for all others. Such units are divided down to the size of the others and their weights
-multiplied, or what they exceed is computed apart, in float32 (`products.Form`).
+multiplied, or what goes beyond the limit is computed apart, in float32 (`products.Form`).
 """
 
 import tempfile

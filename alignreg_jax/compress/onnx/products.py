@@ -18,6 +18,10 @@ from alignreg_jax.compress.onnx.quantize import BLOCK, STEPS
 
 Weights = Literal["fp32", "fp16", "int8", "q8"]
 
+_MOST_TIMES = 20.0
+"""How many times the limit a unit may go to be made smaller: at a hundred times its weights would
+take as many steps from the others' as it took from the others."""
+
 _EIGHT_BIT_INPUTS = 4  # accuracy_level of MatMulNBits: blocks of inputs in int8
 
 
@@ -39,10 +43,11 @@ class Form:
             positions are float16.
         steps: of int8 weights on either side of zero.
         outlying: of int8: name of an activation -> its units that go far beyond all others.
-        apart: whether what they exceed is computed apart, in float32, to which their size does not
-            matter. If not they are divided down to the others' size and their weights multiplied
-            (SmoothQuant, Xiao et al. 2023, Eq. 3, with all of the difficulty moved to the weights):
-            one operator in place of five, but a column of weights shares its scale with them.
+        apart: whether what goes beyond the limit is computed apart, in float32, to which its size
+            does not matter. If not such units are divided down to the others' size and their
+            weights multiplied (SmoothQuant, Xiao et al. 2023, Eq. 3, with all of the difficulty
+            moved to the weights): one operator in place of five, but a column of weights shares its
+            scale with them. Where one goes further than 20 times the limit they are apart anyway.
         wide: beginnings of names of matrices that stay in float32.
         whole: whether the last layer is computed for all tokens, although a head over texts reads
             the first one only.
@@ -154,8 +159,8 @@ class Products:
         if source not in self._narrow:
             self._narrow[source] = self._quantized(source, len(kernel))
         narrow = self._narrow[source]
-        if source in self._form.outlying and not self._form.apart:
-            kernel = kernel * _times(self._form.outlying[source], len(kernel))[:, None]
+        if (outlying := self._form.outlying.get(source)) and not self._apart(outlying):
+            kernel = kernel * _times(outlying, len(kernel))[:, None]
         steps, scale = quantize.columns(kernel, self._form.steps)
         weight = nodes.constant(f"{name}.weight", steps)
         product = nodes.add("MatMulInteger", [narrow.steps, weight, narrow.zero], f"{name}.steps")
@@ -172,13 +177,13 @@ class Products:
     def _quantized(self, source: str, width: int) -> _Narrow:
         """An activation with one scale for all of it, which adapts to every batch.
 
-        With outlying units y = Q(t W) Q(x / t), where t is how far each goes beyond the limit, or
+        With outlying units y = Q(t W) Q(x / t), where t is how many times the limit each goes, or
         apart y = Q(W) Q(clip(x)) + W[units] (x - clip(x))[units].
         """
         nodes = self._nodes
         outlying = self._form.outlying.get(source)
         parts = [f"{source}.{part}" for part in ("narrow", "narrow_scale", "narrow_zero")]
-        if outlying is None or not self._form.apart:
+        if outlying is None or not self._apart(outlying):
             if outlying is not None:
                 share = nodes.constant(f"{source}.share", 1 / _times(outlying, width))
                 source = nodes.add("Mul", [source, share], f"{source}.even")
@@ -196,6 +201,9 @@ class Products:
         beyond = nodes.add("Shrink", [few], f"{source}.beyond", **taken)
         steps, scale, zero = nodes.several("DynamicQuantizeLinear", [inside], parts)
         return _Narrow(steps, scale, zero, beyond, outlying.units)
+
+    def _apart(self, outlying: Outlying) -> bool:
+        return self._form.apart or bool(outlying.largest.max() > _MOST_TIMES * outlying.limit)
 
 
 def _times(outlying: Outlying, width: int) -> Float32[np.ndarray, " width"]:
