@@ -58,8 +58,8 @@ def _threefry(
 ) -> tuple[UInt32[Array, "*blocks"], UInt32[Array, "*blocks"]]:
     """Threefry-2x32 with 20 rounds (Salmon et al. 2011), bit for bit JAX's threefry2x32_p.
 
-    Written out: on a CPU the primitive becomes a loop of many small kernels, and a training step
-    takes a third longer to compile.
+    Written out: on a CPU the primitive becomes a loop of many small kernels, and a training step of
+    the demo takes a fifth longer to compile.
     """
     one, other = key  # fails for keys of another generator
     keys = (one, other, one ^ other ^ jnp.uint32(0x1BD11BDA))
