@@ -1,69 +1,25 @@
 """Graphs against the JAX model, their form, and eight bits against numpy."""
 
 from collections import Counter
-from dataclasses import replace
 
 import empties
-import jax
 import numpy as np
 import onnx
+import onnx_cases
 import onnxruntime
 import pytest
 import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from onnx_cases import HEADS, PLAIN, ROWS, encoded, expected, run, written
 
-from alignreg_jax.compress.agreement import Network
-from alignreg_jax.compress.onnx import candidates, graph, outlying, quantize, sessions
-from alignreg_jax.compress.onnx.products import Form, Outlying
+from alignreg_jax.compress.onnx import candidates, graph, quantize, sessions
+from alignreg_jax.compress.onnx.products import Form
 from alignreg_jax.data.encoding import Encoded
-from alignreg_jax.models import xlmr
 from alignreg_jax.models.slicing import sliced
 
-HEADS = ("dense-tanh-out", "linear", "token", "label-words")
-PLAIN = Form()
-random = np.random.default_rng(0)
-ROWS = [
-    np.concatenate([[0], random.integers(3, 60, length), [2]]).astype(np.int32)
-    for length in (1, 3, 30, 12, 7)
-]
-
-
-@pytest.fixture(scope="module")
-def network(world, tmp_path_factory):
-    """Head -> a model with it."""
-    with_words = tiny.with_lm_head(world, tmp_path_factory.mktemp("words") / "encoder")
-    made = {}
-    for head in HEADS:
-        words = {"source": with_words, "words": ("en1", "en2", "en3")}
-        params, config = empties.load(world, head, **(words if head == "label-words" else {}))
-        made[head] = Network(params, config, head)
-    return made
-
-
-def expected(network, rows=ROWS):
-    """Logits of the JAX model of rows one by one, of words one after the other."""
-    model = xlmr.XlmrModel(network.config, network.head, len(tiny.LABELS))
-    width = max(map(len, rows))
-    ids = np.full((len(rows), width), 1, np.int32)
-    lengths = np.array(list(map(len, rows)), np.int32)
-    for place, row in enumerate(rows):
-        ids[place, : len(row)] = row
-    found = np.asarray(jax.jit(xlmr.logits, static_argnums=0)(model, network.params, ids, lengths))
-    return found if found.ndim == 2 else found[np.arange(width) < lengths[:, None]]
-
-
-def run(path, rows=ROWS, **options):
-    session = sessions.session(path, **options)
-    inputs = sessions.feed(rows, pad=1)
-    (found,) = session.run(None, inputs)
-    return found if found.ndim == 2 else found[inputs["attention_mask"] == 1]
-
-
-def written(folder, network, form=PLAIN):
-    graph.write(folder / "model.onnx", network, form)
-    return folder / "model.onnx"
+network = onnx_cases.network
 
 
 def kernels(path):
@@ -172,57 +128,6 @@ def test_a_smaller_form_is_smaller_and_near(network, tmp_path, form, most):
         assert path.stat().st_size < plain * (0.65 if form.weights == "fp16" else 0.6)
 
 
-def planted(of, unit=5, factor=50, share=1 / 50):
-    """A feed-forward unit that is far beyond all others, and what its weights are multiplied by."""
-    leaves = {path: np.array(leaf) for path, leaf in empties.flat(of.params).items()}
-    leaves["encoder/intermediate/bias"][:, unit] = factor
-    leaves["encoder/output/kernel"][:, unit] *= share
-    return of._replace(params=empties.nested(leaves))
-
-
-def encoded(rows=ROWS):
-    lengths = np.array(list(map(len, rows)), np.int32)
-    offsets = (np.cumsum(lengths) - lengths).astype(np.int32)
-    return Encoded(np.concatenate(rows), offsets, lengths, np.zeros(len(rows), np.int32))
-
-
-@pytest.mark.parametrize(
-    ("factor", "share", "apart", "gain"),
-    [(50, 1 / 50, True, 3), (40, 1 / 40, False, 3), (40, 0.5, False, 2), (99, 0.5, False, 3)],
-)
-def test_units_beyond_all_others_leave_the_others_their_steps(
-    network, tmp_path, factor, share, apart, gain
-):
-    """Far ones are computed apart whatever the form says: nothing is gained by large weights."""
-    of = planted(network["token"], factor=factor, share=share)
-    found = outlying.beyond(outlying.largest(of, encoded()), *outlying.FEW)
-    names = [name for name in found if name.endswith("gelu")]
-    assert names == ["layer0.ffn.gelu", "layer1.ffn.gelu"]
-    for name in names:
-        place = found[name].units.tolist().index(5)
-        assert found[name].largest[place] == pytest.approx(factor, rel=0.2)
-        assert 3 * found[name].limit < factor
-    want = expected(of)
-    plain, mended = (
-        np.abs(run(written(tmp_path, of, Form("int8", outlying=each, apart=apart))) - want).max()
-        for each in ({}, found)
-    )
-    assert mended < plain / gain
-
-
-@pytest.mark.parametrize("form", [Form("int8"), Form("int8", steps=63), Form("int8", fused=True)])
-def test_outlying_units_of_a_head_over_texts(network, tmp_path, form):
-    """Its last layer reads the first token alone, and the others' products once more."""
-    of = planted(network["dense-tanh-out"], factor=40, share=0.5)
-    found = outlying.beyond(outlying.largest(of, encoded()), *outlying.FEW)
-    want = expected(of)
-    plain, mended = (
-        np.abs(run(written(tmp_path, of, replace(form, outlying=each))) - want).max()
-        for each in ({}, found)
-    )
-    assert mended < plain / 2
-
-
 def test_what_stays_wide_is_in_float32_under_any_name(network, tmp_path):
     """Query, key and value are one product, but for the first token's in the last layer."""
     form = Form("int8", wide=("layer0.attention.", "layer1.attention."))
@@ -233,28 +138,6 @@ def test_what_stays_wide_is_in_float32_under_any_name(network, tmp_path):
     assert {"layer0.attention.projected.weight", "layer1.attention.query.weight"} <= {*attention}
     assert {*attention.values()} == {TensorProto.FLOAT}
     assert wide["layer0.ffn.inner.weight"] == TensorProto.INT8
-
-
-def test_the_largest_values_are_those_of_pieces_and_not_of_padding(network):
-    """Rows alone, without padding, give the same."""
-    of = network["token"]
-    together = outlying.largest(of, encoded())
-    alone = [outlying.largest(of, encoded([row])) for row in ROWS]
-    assert len(together) == 4 * tiny.LAYERS
-    for name, values in together.items():
-        most = np.max([each[name] for each in alone], axis=0)
-        np.testing.assert_allclose(values, most, rtol=1e-4)
-
-
-def test_no_unit_is_outlying_where_all_are_alike():
-    alike = {"a": np.linspace(1, 2, 20, dtype=np.float32)}
-    few = {"a": np.ones(8, np.float32)}
-    nothing = {"a": np.zeros(20, np.float32)}
-    for found in (alike, few, nothing):
-        assert outlying.beyond(found, *outlying.FEW) == {}
-    alike["a"][3] = 9
-    (found,) = outlying.beyond(alike, 2, 3.0).values()
-    assert (found.units.tolist(), round(found.limit, 3)) == ([3, 19], round(1 + 18 / 19, 3))
 
 
 shapes = st.tuples(st.integers(1, 300), st.integers(1, 5))
@@ -347,19 +230,6 @@ def test_answers_are_in_the_order_of_the_rows_and_of_their_words(network, tmp_pa
     every = expected(tagged)
     np.testing.assert_allclose(found[:5], every[rows.offsets + 1][::-1], atol=1e-5, rtol=0)
     assert np.isnan(found[5]).all()
-
-
-def test_an_outlying_unit_of_many_steps_is_not_clipped_away(network, tmp_path):
-    """Clip and the part beyond it are the whole: with any units and any limit nothing is lost."""
-    of = network["token"]
-    apart = {
-        f"layer{layer}.{name}": Outlying(np.arange(30), np.ones(30), 1e-3)
-        for layer in range(tiny.LAYERS)
-        for name in ("ffn.gelu", "attention.norm")
-    }
-    found = run(written(tmp_path, of, Form("int8", outlying=apart, apart=True)))
-    want = expected(of)
-    assert np.corrcoef(found.ravel(), want.ravel())[0, 1] > 0.7
 
 
 @pytest.mark.torch

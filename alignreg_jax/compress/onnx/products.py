@@ -19,8 +19,8 @@ from alignreg_jax.compress.onnx.quantize import BLOCK, STEPS
 Weights = Literal["fp32", "fp16", "int8", "q8"]
 
 _MOST_TIMES = 20.0
-"""How many times the limit a unit may go to be made smaller: at a hundred times its weights would
-take as many steps from the others' as it took from the others."""
+"""How many times the limit a unit may go to be made smaller; beyond it, its weights would take too
+many steps from the others that share their scale."""
 
 _EIGHT_BIT_INPUTS = 4  # accuracy_level of MatMulNBits: blocks of inputs in int8
 
