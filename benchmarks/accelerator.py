@@ -38,6 +38,11 @@ from sides import Ours, Theirs
 ACTIVE = 40_000  # rows of the word embedding that a fine-tuning set uses
 SHAPES = ((32, 128), (256, 128), (32, 32), (256, 32), (32, 256), (256, 256))
 BY_DEFAULT = ((32, 32), (32, 48), (32, 128), (256, 48), (256, 128))
+KERNELS = {
+    "attention in one kernel": {"attention": "fused"},
+    "the end of a layer's halves in one kernel": {"norm": "fused"},
+    "both kernels": {"attention": "fused", "norm": "fused"},
+}
 # Seconds that a row may need on an H200, by its kind, without torch and with it
 GUESS = {"base": (40, 75), "changes": (40, 40), "penalty": (15, 15), "prune": (20, 20),
          "evaluation": (25, 50), "lengths": (120, 160), "large": (70, 150)}  # fmt: skip
@@ -109,10 +114,7 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         prune("global"),
         prune("layer"),
         change(f"{cut.vocab_size:,} rows of the embedding", few, {"config": cut}),
-        *(
-            change("attention in one kernel", shape, {"attention": "fused"})
-            for shape in (few, many)
-        ),
+        *(change(what, shape, new) for what, new in KERNELS.items() for shape in (few, many)),
         change("five seeds", few, {"seeds": 5}),
         evaluate("evaluation", "base", torch=True),
         change("no attention dropout", many, laid_out),

@@ -108,7 +108,7 @@ CARDS = {
 
 
 def compiled(
-    devices: list[Any], platform: str, layout: str, row: str, active: int, attention: str
+    devices: list[Any], platform: str, layout: str, row: str, active: int, **model: str
 ) -> Compiled:
     """The program of one row."""
     size, batch, length, *remat = row.split()
@@ -119,7 +119,7 @@ def compiled(
         int(batch),
         int(length),
         active=active,
-        attention=attention,
+        **model,
         remat=bool(remat),
         unroll=xlmr.unrolled("gpu" if platform == "cuda" else platform, config.num_layers),
     ).compile()
@@ -193,6 +193,7 @@ def main() -> None:
     parser.add_argument("--active", type=int, default=40_000)
     parser.add_argument("--methods", action="store_true", help="compile those of every method")
     parser.add_argument("--attention", choices=("einsum", "fused"), default="einsum")
+    parser.add_argument("--norm", choices=("plain", "fused"), default="plain")
     parser.add_argument("--parts", action="store_true", help="of a GPU's program: where it goes")
     options = parser.parse_args()
     card = CARDS[options.card]
@@ -213,7 +214,9 @@ def main() -> None:
     for row in options.rows:
         start = time.monotonic()
         program = compiled(
-            devices, card.platform, options.layout, row, options.active, options.attention
+            *(devices, card.platform, options.layout, row, options.active),
+            attention=options.attention,
+            norm=options.norm,
         )
         cells = [*measured(card, program), f"{time.monotonic() - start:.0f}"]
         print(f"| {row} | " + " | ".join(cells) + " |", flush=True)

@@ -37,6 +37,7 @@ class Job:
     attention_dropout: float = 0.1
     active: int = 0  # rows of the word embedding that ours trains, as in a run; 0: all
     attention: str = "auto"  # cuDNN on a GPU that has it and in bfloat16, as in a run
+    norm: str = "plain"
 
     def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
         """Each batch as PyTorch gets it: ids padded to its longest row, labels."""

@@ -58,6 +58,7 @@ class Ours:
             remat=job.remat,
             unroll=unroll,
             attention=attention,
+            norm=job.norm,
         )
         if job.folder is None:
             params = _initialiser(model)(jax.random.key(0))

@@ -212,8 +212,9 @@ def test_check_says_what_would_be_done_and_writes_nothing(world, tmp_path, capsy
         "8 x cpu",
     ):
         assert words in out
-    assert main([*command, "--config.model.attention=fused"]) == 2
-    assert "error: model.attention=fused needs an NVIDIA GPU" in capsys.readouterr().err
+    for field in ("attention", "norm"):
+        assert main([*command, f"--config.model.{field}=fused"]) == 2
+        assert f"error: model.{field}=fused needs an NVIDIA GPU" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -74,6 +74,7 @@ _CHOICES: dict[str, Collection[Any]] = {
     "model.head": ("dense-tanh-out", "linear", "label-words"),
     "model.dtype": ("float32", "bfloat16"),
     "model.attention": ("auto", "einsum", "cudnn", "fused"),
+    "model.norm": ("plain", "fused"),
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),

@@ -49,6 +49,11 @@ class ModelConfig:
         "how attention is computed: einsum; cudnn, where it has no dropout; fused, our own kernel"
         " with dropout, on one NVIDIA GPU in bfloat16; or auto (cuDNN there, without dropout)",
     )
+    norm: str = described(
+        "plain",
+        "what ends a half of a layer (bias, dropout, residual, LayerNorm): plain; or fused, our own"
+        " kernel, on one NVIDIA GPU",
+    )
     attention_dropout: float | None = described(
         None, "share of the attention weights that are dropped in training; None: the encoder's own"
     )

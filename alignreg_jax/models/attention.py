@@ -26,6 +26,15 @@ def why_no_kernel(device: Any) -> str | None:
     return f"needs an NVIDIA GPU of compute capability 8.0 or newer, and this is {found}"
 
 
+def why_no_kernel_of_ours(devices: Sequence[Any]) -> str | None:
+    """The reason why our own kernels cannot be used there, or None if they can."""
+    if trouble := why_no_kernel(devices[0]):
+        return trouble
+    if len(devices) > 1:
+        return f"needs one device, and there are {len(devices)}: how it is divided was not tried"
+    return None
+
+
 def why_not_cudnn(head_size: int, dtype: Any, device: Any) -> str | None:
     """The reason why cuDNN's attention (without dropout) cannot be used, or None if it can."""
     if trouble := why_no_kernel(device):

@@ -16,7 +16,7 @@ from jax.experimental import pallas as pl
 from jax.experimental.pallas import triton
 from jaxtyping import Array, Bool, Float
 
-from alignreg_jax.models.attention import why_no_kernel
+from alignreg_jax.models.attention import why_no_kernel_of_ours
 
 Heads = Float[Array, "batch length heads head_size"]
 LONGEST = 512
@@ -27,10 +27,8 @@ _SIZES = (16, 32, 64, 128)
 
 def why_not_fused(head_size: int, length: int, dtype: Any, devices: Any) -> str | None:
     """The reason why the kernel cannot be used, or None if it can."""
-    if trouble := why_no_kernel(devices[0]):
+    if trouble := why_no_kernel_of_ours(devices):
         return trouble
-    if len(devices) > 1:
-        return f"needs one device, and there are {len(devices)}: how it is divided was not tried"
     if dtype != jnp.bfloat16:
         return "needs model.dtype=bfloat16"
     if head_size not in _SIZES:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from alignreg_jax.models import dropout, fused_attention, pointwise
+from alignreg_jax.models import dropout, fused_attention, fused_norm, pointwise
 from alignreg_jax.models.architecture import LayerSizes, XlmrConfig
 from alignreg_jax.models.attention import attend
 from alignreg_jax.models.elastic import LayerTau, gate, present
@@ -22,8 +22,10 @@ SQUARES, PRODUCTS = "squares", "products"
 """Collections in which a layer leaves, where asked, what its kernels are multiplied by: the squares
 of each input, and the products of all with one another, summed over the real pieces of a batch."""
 
-# How weights and context are computed; the latter two are those of jax.nn.dot_product_attention
+# How weights and context are computed; "xla" and "cudnn" are jax.nn.dot_product_attention's
 Attention = Literal["einsum", "xla", "cudnn", "fused"]
+Norm = Literal["plain", "fused"]
+"""How a half of a layer ends: operation by operation, or in one kernel."""
 
 
 def leave_inputs(
@@ -54,46 +56,93 @@ class Dropout(nn.Module):
             return inputs
         return dropout.dropout(inputs, self.rate, self.make_rng("dropout"))
 
+    def keep(self, shape: tuple[int, ...]) -> tuple[Bool[Array, "..."] | None, float]:
+        """What it leaves of an array of that shape, and the scale of that; None: all."""
+        if self.rate == 0.0 or not self.has_rng("dropout"):
+            return None, 1.0
+        return dropout.keep(shape, self.rate, self.make_rng("dropout"))
+
 
 class LayerNorm(nn.Module):
     """The parameters of LayerNorm, and its application; float32."""
 
     config: XlmrConfig
 
-    @nn.compact
     def __call__(self, inputs: Float[Array, "*rows hidden"]) -> Float[Array, "*rows hidden"]:
+        return pointwise.layer_norm(inputs, *self.vectors(inputs), self.config.layer_norm_eps)
+
+    def add(
+        self, hidden: Float[Array, "*rows hidden"], update: fused_norm.Update, twice: bool
+    ) -> tuple[Float[Array, "*rows hidden"], ...]:
+        """Of the sum of both, in one kernel; `twice`: in the dtype of products, too."""
+        vectors, epsilon = self.vectors(hidden), self.config.layer_norm_eps
+        return fused_norm.add_and_normalize(hidden, update, *vectors, epsilon, twice=twice)
+
+    @nn.compact
+    def vectors(self, inputs: Array) -> tuple[Float[Array, " hidden"], Float[Array, " hidden"]]:
+        """Scale and bias."""
         width = inputs.shape[-1:]
         # Parameters may be host arrays
         scale = jnp.asarray(self.param("scale", nn.initializers.ones, width))
-        bias = jnp.asarray(self.param("bias", nn.initializers.zeros, width))
-        return pointwise.layer_norm(inputs, scale, bias, self.config.layer_norm_eps)
+        return scale, jnp.asarray(self.param("bias", nn.initializers.zeros, width))
 
 
-class Dense(nn.Module):
-    """A dense layer whose product is computed in `dtype`, and GELU if that is what follows.
-
-    Not nn.Dense: that adds the bias in `dtype`, too, and so sums the bias' gradient over rows with
-    too few digits.
-    """
+class Product(nn.Module):
+    """A dense layer whose product is computed in `dtype`; its bias is not added yet."""
 
     width: int
     dtype: Any
-    gelu: bool = False
 
     @nn.compact
-    def __call__(self, inputs: Float[Array, "*rows units"]) -> Float[Array, "*rows width"]:
+    def __call__(
+        self, inputs: Float[Array, "*rows units"]
+    ) -> tuple[Float[Array, "*rows width"], Float[Array, " width"]]:
         shape = (inputs.shape[-1], self.width)
         # A matrix without entries has no fan-in to scale by
         initial = nn.initializers.lecun_normal() if all(shape) else nn.initializers.zeros
         kernel = jnp.asarray(self.param("kernel", initial, shape))
         bias = jnp.asarray(self.param("bias", nn.initializers.zeros, shape[1:]))
         # Cast here, for each product: the gradients of what several of them read add up in float32
-        product = times(inputs.astype(self.dtype), kernel.astype(self.dtype))
+        return times(inputs.astype(self.dtype), kernel.astype(self.dtype)), bias
+
+
+class Dense(Product):
+    """A dense layer, and GELU if that is what follows.
+
+    Not nn.Dense: that adds the bias in `dtype`, too, and so sums the bias' gradient over rows with
+    too few digits.
+    """
+
+    gelu: bool = False
+
+    def __call__(self, inputs: Float[Array, "*rows units"]) -> Float[Array, "*rows width"]:
+        product, bias = super().__call__(inputs)
         return (pointwise.gelu if self.gelu else pointwise.add_bias)(product, bias)
+
+
+def add_and_normalize(
+    config: XlmrConfig, dtype: Any, norm: Norm, hidden: Array, inputs: Array, twice: bool
+) -> tuple[Float[Array, "batch length hidden"], Float[Array, "batch length hidden"]]:
+    """What ends a half of a layer: output projection, dropout, residual and LayerNorm.
+
+    To be called in a module, of which "output" and "layer_norm" become parts. Returns the result
+    and, if `twice`, the same for a product to read, where the kernel has rounded it already.
+    """
+    drop, normalize = Dropout(config.hidden_dropout), LayerNorm(config, name="layer_norm")
+    if norm == "fused":
+        product, bias = Product(config.hidden_size, dtype, name="output")(inputs)
+        update = fused_norm.Update(product, bias, *drop.keep(product.shape))
+        found = normalize.add(hidden, update, twice)
+        return found[0], found[-1]
+    output = Dense(config.hidden_size, dtype, name="output")(inputs)
+    result = normalize(hidden + drop(output))
+    return result, result
 
 
 class SelfAttention(nn.Module):
     """Multi-head self-attention, its output projection, residual and LayerNorm.
+
+    Returns what `add_and_normalize` does.
 
     Without heads the bias of the output projection is all that is added.
     """
@@ -102,6 +151,7 @@ class SelfAttention(nn.Module):
     sizes: LayerSizes
     dtype: Any
     attention: Attention
+    norm: Norm
 
     @nn.compact
     def __call__(
@@ -109,7 +159,7 @@ class SelfAttention(nn.Module):
         hidden: Float[Array, "batch length hidden"],
         lengths: Int[Array, " batch"],
         heads_present: Bool[Array, "batch 1 heads"] | None = None,
-    ) -> Float[Array, "batch length hidden"]:
+    ) -> tuple[Float[Array, "batch length hidden"], Float[Array, "batch length hidden"]]:
         config = self.config
         heads, head_size, _ = self.sizes
 
@@ -145,9 +195,7 @@ class SelfAttention(nn.Module):
             context = gate(context, heads_present)
         context = context.reshape(*hidden.shape[:2], heads * head_size)
         leave_inputs(self, "context", context, lengths)
-        output = Dense(config.hidden_size, self.dtype, name="output")(context)
-        output = Dropout(config.hidden_dropout)(output)
-        return LayerNorm(config, name="layer_norm")(hidden + output)
+        return add_and_normalize(config, self.dtype, self.norm, hidden, context, twice=True)
 
 
 class EncoderLayer(nn.Module):
@@ -161,6 +209,7 @@ class EncoderLayer(nn.Module):
     sizes: LayerSizes
     dtype: Any
     attention: Attention = "einsum"
+    norm: Norm = "plain"
 
     @nn.compact
     def __call__(
@@ -172,16 +221,15 @@ class EncoderLayer(nn.Module):
     ) -> Float[Array, "batch length hidden"]:
         config, before = self.config, hidden
         masks = {} if tau is None or sizes is None else present(tau, sizes)
-        attention = SelfAttention(config, self.sizes, self.dtype, self.attention, name="attention")
-        hidden = attention(hidden, lengths, masks.get("heads"))
+        options = self.dtype, self.attention, self.norm
+        attention = SelfAttention(config, self.sizes, *options, name="attention")
+        hidden, read = attention(hidden, lengths, masks.get("heads"))
         leave_inputs(self, "hidden", hidden, lengths)
-        inner = Dense(self.sizes.ffn, self.dtype, gelu=True, name="intermediate")(hidden)
+        inner = Dense(self.sizes.ffn, self.dtype, gelu=True, name="intermediate")(read)
         if "ffn" in masks:
             inner = gate(inner, masks["ffn"])
         leave_inputs(self, "inner", inner, lengths)
-        output = Dense(config.hidden_size, self.dtype, name="output")(inner)
-        output = Dropout(config.hidden_dropout)(output)
-        hidden = LayerNorm(config, name="layer_norm")(hidden + output)
+        hidden, _ = add_and_normalize(config, self.dtype, self.norm, hidden, inner, twice=False)
         if "layers" in masks:
             hidden = jnp.where(masks["layers"][..., None], hidden, before)
         return hidden

@@ -38,6 +38,7 @@ from alignreg_jax.models.layer import (
     Dropout,
     EncoderLayer,
     LayerNorm,
+    Norm,
 )
 from alignreg_jax.models.products import PRODUCT
 from alignreg_jax.models.slicing import check_sizes
@@ -140,6 +141,7 @@ class LayerLoop(nn.Module):
     config: XlmrConfig
     dtype: Any
     attention: Attention
+    norm: Norm
     remat: bool
     pins: Pins
 
@@ -148,8 +150,9 @@ class LayerLoop(nn.Module):
         self, hidden: Float[Array, "batch length hidden"], lengths: Int[Array, " batch"]
     ) -> tuple[Float[Array, "batch length hidden"], Float[Array, "layers batch length hidden"]]:
         layer, outputs = nn.remat(EncoderLayer) if self.remat else EncoderLayer, []
+        options = self.dtype, self.attention, self.norm
         for index, sizes in enumerate(self.config.layers):
-            module = layer(self.config, sizes, self.dtype, self.attention, name=str(index))
+            module = layer(self.config, sizes, *options, name=str(index))
             hidden = pin(module(hidden, lengths), self.pins.hidden)
             outputs.append(hidden)
         return hidden, jnp.stack(outputs)
@@ -168,12 +171,13 @@ class XlmrModel(nn.Module):
     remat: bool = False
     unroll: int = 1  # layers in one iteration of the scan: more to compile, less to copy
     attention: Attention = "einsum"
+    norm: Norm = "plain"
     pins: Pins = Pins()
 
     def setup(self):
         self.embeddings = Embeddings(self.config, self.pins)
         self.head_module = ClassificationHead(self.config, self.head, self.num_labels, name="head")
-        options = self.dtype, self.attention
+        options = self.dtype, self.attention, self.norm
         if not self.config.stacked:
             self.encoder = LayerLoop(self.config, *options, self.remat, self.pins)
             return

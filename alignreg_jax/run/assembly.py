@@ -15,7 +15,8 @@ from alignreg_jax.evaluation.evaluator import Evaluator
 from alignreg_jax.models import vocabulary, xlmr
 from alignreg_jax.models.attention import default_implementation, why_not_cudnn
 from alignreg_jax.models.fused_attention import why_not_fused
-from alignreg_jax.models.xlmr import Attention, XlmrConfig, XlmrModel
+from alignreg_jax.models.fused_norm import why_not_fused as why_no_fused_norm
+from alignreg_jax.models.xlmr import Attention, Norm, XlmrConfig, XlmrModel
 from alignreg_jax.pruning.method import Hyper, Method
 from alignreg_jax.run.inputs import Inputs, frozen_later
 from alignreg_jax.run.plan import Phases, begins_anew, method_of
@@ -44,6 +45,7 @@ def build_model(config: ExperimentConfig, inputs: Inputs) -> XlmrModel:
         attention=_attention(
             config.model.attention, whole, config.model.dtype, list(devices), inputs.max_length
         ),
+        norm=_norm(config.model.norm, whole, list(devices)),
     )
 
 
@@ -74,6 +76,19 @@ def _attention(
             config.attention_dropout,
         )
     return "cudnn"
+
+
+def _norm(choice: str, config: XlmrConfig, devices: Sequence[Any]) -> Norm:
+    """What ends a half of a layer.
+
+    Raises:
+        UserError: it cannot be what was asked for.
+    """
+    if choice != "fused":
+        return "plain"
+    if trouble := why_no_fused_norm(config.hidden_size, devices):
+        raise UserError(f"model.norm=fused {trouble}")
+    return "fused"
 
 
 def build_trainer(

@@ -75,6 +75,22 @@ def test_one_kernel_with_dropout_is_taken_where_it_is_asked_for_alone():
     assert assembly._attention("auto", BASE, "bfloat16", [B200], 512) == "cudnn"
 
 
+@pytest.mark.parametrize(
+    ("width", "devices", "said"),
+    [
+        (768, [V100], "8.0 or newer, and this is Tesla V100 7.0"),
+        (768, [A100, A100], "there are 2: how it is divided was not tried"),
+        (4104, [A100], "at most 4096 hidden units; this one has 4104"),
+    ],
+)
+def test_one_kernel_for_a_halfs_end_where_it_cannot_be(width, devices, said):
+    config = replace(BASE, hidden_size=width)
+    with pytest.raises(UserError, match=f"^model.norm=fused .*{said}$"):
+        assembly._norm("fused", config, devices)
+    assert assembly._norm("plain", config, devices) == "plain"
+    assert assembly._norm("fused", BASE, [B200]) == "fused"
+
+
 @pytest.mark.parametrize(("value", "heard"), [("all", True), ("text", False)])
 def test_what_the_teacher_speaks_about_is_the_steps_setting(world, monkeypatch, value, heard):
     config = tiny.configured(world, "--config.distill.teacher=dense")
