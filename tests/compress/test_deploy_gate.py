@@ -125,7 +125,7 @@ def test_the_cards_columns_are_of_one_comparison(world, model, tmp_path):
         low, high = map(float, row["difference"].split(" to "))
         change = each["scores"][1] - each["scores"][0]
         assert low - 3 <= change <= high + 3  # half a row more in each cell draws it to the middle
-        assert float(row["others %"]) == pytest.approx(100 * each["flips"] / 18, abs=0.051)
+        assert float(row["changed %"]) == pytest.approx(100 * each["flips"] / 18, abs=0.051)
 
 
 def test_the_card_of_a_refused_model_says_so(world, model, tmp_path, monkeypatch):

@@ -32,7 +32,7 @@ def lines(done: "Deployed", out: str) -> list[str]:
         "flips",
         "most",
         "English",
-        "others",
+        "zero-shot",
         "worst",
     )
     table = [heads, *(_cells(line, shapes) for line in done.lines)]
@@ -46,11 +46,11 @@ def lines(done: "Deployed", out: str) -> list[str]:
     ]
     said += [
         "",
-        "times are for rows x pieces; flips: % of answers that are others than the"
-        " float model's, over all languages and in the language with most",
+        "times are for rows x pieces; flips: % of answers that are not the float model's,"
+        " over all languages and in the language with most",
     ]
     if done.lines[0].name == comparing.DENSE:
-        said.append("dense: before pruning, on all rows that the run evaluates")
+        said.append("dense: before pruning, on all rows that the run evaluates; original: as given")
     if done.network.head is None:
         said.append(f"an answer is {_NEAREST}")
     said += refusals(done)
@@ -80,8 +80,8 @@ def _noticed(facts: Mapping[str, Any]) -> str:
     if facts["noticed"] is None:
         return ""
     return (
-        f" ({facts['noticed']:.1f} % of others would be found in four of five cases, in the"
-        " language with the fewest rows; more `--rows` find less)"
+        f" In the language with the fewest rows a true change of {facts['noticed']:.1f} % is"
+        " noticed in four of five cases; more `--rows` notice less."
     )
 
 
@@ -135,11 +135,11 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
         *(f"{line}\n" for line in refusals(done)),
         "```python\n" + code.rstrip() + "\n```\n",
         "## What each language lost\n",
-        "Answers that are others than those of the float model of this size with all its pieces, in"
-        f" per cent of {'words' if head == 'token' else 'rows'}: for one row at a time or for"
-        f" {facts['batches_compared'][-1]}, whichever changes more of them. A language may have"
-        f" surely no more than {facts['max_flips']:g} %{_noticed(facts)}."
-        f" {_SCORES if head else f'An answer is {_NEAREST}.'}\n",
+        f"changed %: share of {'words' if head == 'token' else 'rows'} whose answer is not that of"
+        " the float model of this size with all its pieces, for one row at a time or for"
+        f" {facts['batches_compared'][-1]}, whichever changes more of them. A form is refused where"
+        f" more than {facts['max_flips']:g} % of a language's answers change, beyond chance."
+        f"{_noticed(facts)} {_SCORES if head else f'An answer is {_NEAREST}.'}\n",
         _languages(chosen, by_name),
         "## Size and time\n",
         f"| | MB | gzip | {' | '.join(f'{shape} ms' for shape in shapes)} |",
@@ -158,16 +158,17 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
 
 
 def _languages(chosen: Line, by_name: Mapping[str, Line]) -> str:
-    """A row for every language; with a column for the whole model where this one is smaller."""
-    sized = comparing.SIZED in by_name
-    whole = by_name[comparing.ORIGINAL].scores
-    heads = ["language", "answers", "others %", "float", "served", "difference"]
-    table = [[*heads[:3], "whole model", *heads[3:]] if sized else heads]
+    """A row for every language; with columns for the model before it was cut, where it was."""
+    before = {"dense": by_name.get(comparing.DENSE)}
+    if comparing.SIZED in by_name:
+        before["whole model"] = by_name[comparing.ORIGINAL]
+    known = {name: line.scores for name, line in before.items() if line is not None}
+    table = [["language", "answers", "changed %", *known, "float", "served", "difference"]]
     for each in chosen.judged:
         scores, gap = each.scores, each.difference
         cells = [each.language, f"{each.answers}", f"{each.share:.1f}"]
-        if sized:
-            cells.append(f"{whole[each.language]:.1f}" if each.language in whole else "")
+        for found in known.values():
+            cells.append(f"{found[each.language]:.1f}" if each.language in found else "")
         cells += ["", ""] if scores is None else [f"{score:.1f}" for score in scores]
         cells.append("" if gap is None else f"{gap[0]:+.1f} to {gap[1]:+.1f}")
         table.append(cells)
