@@ -12,7 +12,8 @@ without it a task is reckoned at its greatest length, which is more than it take
 Steps and rows are those of the plan: runs that share a dense phase have it once, a teacher speaks
 once about what it teaches, every phase ends with an evaluation of all languages. Text without
 labels is as long as the rows beside it. --minutes-per-run is what you add for start, compilation,
-cuts and saves. The price is that of one machine; sharding over several changes no sum.
+cuts and saves; "in steps" is the share of the hours that training itself takes. The price is that
+of one machine; sharding over several changes no sum.
 """
 
 import argparse
@@ -157,10 +158,12 @@ def _run(arguments: Sequence[str]) -> int:
         needed = hours(planned, trained, evaluated, length)
         needed += planned.runs * options.minutes_per_run / 60
         every += needed
+        steps = hours(planned, trained, {}, length) / needed
         counts = (planned.runs, planned.trained, planned.answered, length)
-        lines.append([config.task.name, *(f"{count:,}" for count in counts), f"{needed:,.1f}"])
-    lines.append(["all", f"{len(runs):,}", "", "", "", f"{every:,.1f}"])
-    columns = ["task", "runs", "rows trained on", "rows answered", "pieces", "hours"]
+        lines.append([config.task.name, *(f"{count:,}" for count in counts)])
+        lines[-1] += [f"{steps:.0%}", f"{needed:,.1f}"]
+    lines.append(["all", f"{len(runs):,}", "", "", "", "", f"{every:,.1f}"])
+    columns = ["task", "runs", "rows trained on", "rows answered", "pieces", "in steps", "hours"]
     terminal.show(text_table(Table(columns, lines)))
     if options.price_per_hour:
         terminal.show(

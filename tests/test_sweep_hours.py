@@ -48,6 +48,7 @@ def test_hours_are_those_of_rows_of_a_length(capsys):
     found, last = told(capsys, *given, *answers, "--pieces", "pawsx=128")
     hours = (trained / 50 + 13 * ANSWERED / 10) / 3600 + 0.5
     assert found["pawsx"][-1] == found["all"][-1] == f"{hours:.1f}"
+    assert found["pawsx"][-2] == f"{trained / 50 / 3600 / hours:.0%}"
     assert last == f"{2 * hours:,.0f} at 2 an hour"
 
 
