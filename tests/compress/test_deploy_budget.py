@@ -1,6 +1,7 @@
 """What a budget buys: sizes, pieces, forms, the best worst language inside of it, and refusals."""
 
 import json
+import re
 import shutil
 
 import empties
@@ -63,14 +64,19 @@ def facts(out):
 
 
 def trials(text):
-    """(fits, size, form, MB, worst) of every line that tells of one."""
+    """(fits, size, form, MB, worst) of every form in the table of what was tried."""
+    lines = text.splitlines()
+    rule = next(number for number, line in enumerate(lines) if set(line) == {"-", " "})
+    columns = [slice(*match.span()) for match in re.finditer("-+", lines[rule])]
+    heads = [lines[rule - 1][column].strip() for column in columns]
     found = []
-    for line in text.splitlines():
-        if " pieces, " in line and "size " in line:
-            fits, _, rest = line.partition("size ")
-            size, _, form, mb = rest.replace(":", ",").split(",")[:4]
-            worst = rest.rpartition("worst language ")[2] if "worst" in rest else None
-            found.append((not fits.strip(), float(size), form.strip(), float(mb.split()[0]), worst))
+    for line in lines[rule + 1 : lines.index("", rule) - 1]:
+        row = {head: line[column].strip() for head, column in zip(heads, columns, strict=True)}
+        for form in heads[3:]:
+            fits, cell = not row[form].startswith("("), row[form].strip("()")
+            found.append(
+                (fits, float(row["size"]), form, float(cell.split()[0]), row["worst"] or None)
+            )
     return found
 
 

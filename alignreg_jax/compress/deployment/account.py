@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from alignreg_jax.compress.deployment import comparing
 from alignreg_jax.compress.deployment.comparing import Line
 from alignreg_jax.compress.served import Served
+from alignreg_jax.reporting.tables import Table, text_table
 
 if TYPE_CHECKING:
     from alignreg_jax.compress.deployment.deploy import Deployed
@@ -71,8 +72,21 @@ def refusals(done: "Deployed") -> list[str]:
 
 
 def tried(trials: Sequence["Trial"], budget: "Budget") -> list[str]:
-    """What a search has looked at, in lines."""
-    return [f"{'   ' if budget.excess(each) <= 1 else 'no '} {each}" for each in trials] + [""]
+    """What a search has looked at: a line a size and number of pieces, a column a form."""
+    kinds = dict.fromkeys(each.kind for each in trials)
+    rows: dict[Any, dict[str, str]] = {}
+    for each in trials:
+        size = 1.0 if each.cuts.size is None else each.cuts.size
+        worst = "" if each.worst is None else f"{each.worst:.1f}"
+        row = rows.setdefault(
+            each.cuts, {"size": f"{size:.2f}", "pieces": f"{each.pieces:,}", "worst": worst}
+        )
+        cell = f"{each.megabytes:.1f} {each.milliseconds:.2f}"
+        row[each.kind] = cell if budget.excess(each) <= 1 else f"({cell})"
+    heads = ("size", "pieces", "worst", *kinds)
+    table = Table(heads, [[row.get(head, "") for head in heads] for row in rows.values()])
+    said = text_table(table).splitlines()
+    return [*said, "MB and ms of every form, in brackets what does not fit; worst: language", ""]
 
 
 def _noticed(facts: Mapping[str, Any]) -> str:
