@@ -106,6 +106,7 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
     still = {"attention_dropout": 0.0}
     laid_out = {**still, "attention": "einsum"}
     lengths = "base, lengths like XNLI's"
+    finer = f"{lengths}, four lengths a doubling"
     shapes = ((4, 8), (4, 16)) if bench.small else BY_DEFAULT
     found = [
         train("base", "base", few, True),
@@ -115,12 +116,17 @@ def rows(bench: Bench, gpu: bool) -> list[Row]:
         prune("layer"),
         change(f"{cut.vocab_size:,} rows of the embedding", few, {"config": cut}),
         *(change(what, shape, new) for what, new in KERNELS.items() for shape in (few, many)),
+        *(
+            change("a loop of known length", shape, {"static_loop": True})
+            for shape in (few, others[0])
+        ),
         change("five seeds", few, {"seeds": 5}),
         evaluate("evaluation", "base", torch=True),
         change("no attention dropout", many, laid_out),
         change("no attention dropout, cuDNN", many, {**still, "attention": "cudnn"}, **laid_out),
         evaluate("evaluation", "base", attention="einsum"),
         Row("xnli", "lengths", lengths, partial(bench.lengths, lengths), True),
+        Row("xnli", "lengths", finer, partial(bench.lengths, finer, per_doubling=4)),
         *map(by_default, shapes),
         Row("defaults", "lengths", lengths, partial(bench.lengths, lengths, active=active), True),
         *(train("more", "base", shape, "if time") for shape in others),

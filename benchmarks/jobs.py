@@ -38,6 +38,7 @@ class Job:
     active: int = 0  # rows of the word embedding that ours trains, as in a run; 0: all
     attention: str = "auto"  # cuDNN on a GPU that has it and in bfloat16, as in a run
     norm: str = "plain"
+    static_loop: bool = False
 
     def batches(self, dispatch: Dispatch) -> list[tuple[np.ndarray, ...]]:
         """Each batch as PyTorch gets it: ids padded to its longest row, labels."""
@@ -72,13 +73,15 @@ def pair_lengths(rows: int) -> np.ndarray:
     return np.clip(drawn, 8, 256).astype(np.int32)
 
 
-def plan(job: Job, dispatches: int, steps: int, bucketed: bool = True) -> list[Dispatch]:
+def plan(
+    job: Job, dispatches: int, steps: int, bucketed: bool = True, edges: Sequence[int] = EDGES
+) -> list[Dispatch]:
     """A sample of an epoch, in its shuffled order; or batches of rows drawn uniformly."""
     whole = epoch_plan(
         job.rows.lengths,
         batch_size=BATCH,
         steps_per_dispatch=STEPS,
-        edges=EDGES,
+        edges=edges,
         data_seed=0,
         epoch=0,
         bucketing="length" if bucketed else "none",

@@ -11,7 +11,7 @@ from sides import Ours, Theirs
 from timed import Timed
 from workers import Failed, Worker
 
-from alignreg_jax.data.batching import Dispatch
+from alignreg_jax.data.batching import Dispatch, bucket_edges
 from alignreg_jax.models.xlmr import XlmrConfig
 
 Side = type[Ours] | type[Theirs]
@@ -122,12 +122,13 @@ class Bench:
         job = self._job(length, batch, **changes)
         return self._rates(name, job, [self._dispatch(job, length)], torch, "evaluate")
 
-    def lengths(self, name: str, torch: bool, active: int = 0) -> Figures:
+    def lengths(self, name: str, torch: bool, active: int = 0, per_doubling: int = 2) -> Figures:
         """Throughput at lengths like XNLI's: our batches in buckets, torch's to their longest."""
         # Of that many rows a bucket has enough to fill its batches, as in XNLI itself
         lengths = pair_lengths(BATCH * (2 if self.small else 1024))
         job = replace(random_job(self.base, lengths, active), dtype="bfloat16")
-        parts = plan(job, 2 if self.small else 8, self.steps)
+        edges = bucket_edges(256, per_doubling)
+        parts = plan(job, 2 if self.small else 8, self.steps, edges=edges)
         tokens = sum(int(lengths[part.rows[part.rows >= 0]].sum()) for part in parts)
         padding = 1 - tokens / sum(part.rows.size * part.length for part in parts)
         return self._rates(f"{name}, {padding:.0%} of ours is padding", job, parts, torch)

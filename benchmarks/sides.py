@@ -91,6 +91,7 @@ class Ours:
             total_steps=1000,
             batch_size=job.batch,
             steps_per_dispatch=STEPS,
+            static_loop=job.static_loop,
         )
         del params
         self.predict = forward.make_predict(model.clone(unroll=1), mesh)

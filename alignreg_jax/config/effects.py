@@ -44,7 +44,11 @@ def without_effect(config: ExperimentConfig) -> dict[str, str]:
     if config.model.head != "label-words":
         off(f"model.head is {config.model.head}, not label-words", "model.label_words")
     if config.train.bucketing == "none":
-        off("train.bucketing is none: batches are drawn, of one length", "train.epoch_parts")
+        off(
+            "train.bucketing is none: batches are drawn, of one length",
+            "train.epoch_parts",
+            "train.lengths_per_doubling",
+        )
     if config.method == "none":
         off("nothing is pruned", "pruning.steps")
     if not pruning.steps:

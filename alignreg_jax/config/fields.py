@@ -108,7 +108,17 @@ class TrainConfig:
         "how batches are drawn: length, rows of like lengths together, or none, uniformly and"
         " all padded to max_length",
     )
+    lengths_per_doubling: int = described(
+        2,
+        "lengths that rows are padded to, from one to its double: 1, 2 or 4; more are less padding"
+        " and more programs to compile",
+    )
     steps_per_dispatch: int = described(16, "so many steps are compiled into one call")
+    static_loop: bool = described(
+        False,
+        "compile calls of all these steps apart, so that a GPU need not ask the host after each"
+        " step; up to twice as many programs",
+    )
     epoch_parts: int = described(
         16,
         "an epoch has at least so many such calls, which are shuffled, if it has so many steps:"

@@ -160,6 +160,7 @@ def build_trainer(
         ),
         batch_size=train.batch_size,
         steps_per_dispatch=train.steps_per_dispatch,
+        static_loop=train.static_loop,
         step=dense_steps if anew and later else 0,
         begun=dense_steps if apart and later else 0,
     )  # fmt: skip

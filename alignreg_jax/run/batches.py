@@ -94,7 +94,7 @@ class Batches:
             self.inputs.train.lengths[rows],
             batch_size=self.config.train.batch_size,
             steps_per_dispatch=self.config.train.steps_per_dispatch,
-            edges=bucket_edges(self.inputs.max_length),
+            edges=bucket_edges(self.inputs.max_length, self.config.train.lengths_per_doubling),
             data_seed=self.config.data_seed,
             epoch=epoch,
             seed=seed,

@@ -70,7 +70,7 @@ def _step(config: ExperimentConfig, inputs: Inputs) -> _Step:
         trained -= absent
     platform, layers = mesh.devices.flat[0].platform, encoder.config.num_layers
     whole = (config.model.unroll or xlmr.unrolled(platform, layers)) >= layers
-    edges = bucket_edges(inputs.max_length)
+    edges = bucket_edges(inputs.max_length, train.lengths_per_doubling)
     longest = edges[int(np.searchsorted(edges, inputs.train.lengths.max(initial=1)))]
     unit, shards = (mesh.shape[axis] * mesh.shape["fsdp"] for axis in ("data", "tensor"))
     return _Step(

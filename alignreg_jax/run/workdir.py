@@ -35,7 +35,10 @@ TEMPORARY_FILES = ".*." + "?" * 8  # of atomic_write: .<name>.<eight random char
 # May differ between the runs that continue each other: they change how, not what
 _FREE_SECTIONS = ("mesh", "checkpoint", "tracking")
 # An out-of-memory run goes on with model.remat
-_FREE_FIELDS = (("model", "remat"), ("model", "unroll"), ("model", "attention"), ("model", "norm"))
+_FREE_FIELDS = (
+    *(("model", name) for name in ("remat", "unroll", "attention", "norm")),
+    ("train", "static_loop"),
+)
 # Where inputs lie; what they are is told by their digests
 PATHS = (("model", "name_or_path"), ("task", "data_dir"))
 # Of which an earlier version took the first rows and this one draws them

@@ -62,13 +62,15 @@ def make_train_step(
     places: sharding.Places,
     lift: Lift,
 ) -> TrainStep:
-    """Compile `train(state, reference, data, teacher, rows, count, hyper, clock, *, length)`.
+    """Compile the program of a dispatch.
 
+    That is `train(state, reference, data, teacher, rows, count, hyper, clock, *, length, whole)`.
     `rows` is `[steps, batch]`; only its first `count` (traced) steps are run, so a short dispatch
-    needs no program of its own. `teacher` is None where nobody teaches. `clock.marks` has a leading
-    axis of steps, for `method.step_masks`. `state` is donated. Returns the new state and metrics
-    `[steps]`, of which the first `count` mean something. What several seeds have of their own has a
-    leading axis.
+    needs no program of its own. `whole` says that all of them are, for a program in which XLA knows
+    how often the loop turns: a GPU then need not ask the host after every step. `teacher` is None
+    where nobody teaches. `clock.marks` has a leading axis of steps, for `method.step_masks`.
+    `state` is donated. Returns the new state and metrics `[steps]`, of which the first `count` mean
+    something. What several seeds have of their own has a leading axis.
     """
     batch_sharding = NamedSharding(mesh, sharding.BATCH)
     replicated = NamedSharding(mesh, sharding.REPLICATED)
@@ -215,7 +217,7 @@ def make_train_step(
     @partial(
         jax.jit,
         donate_argnums=0,
-        static_argnames="length",
+        static_argnames=("length", "whole"),
         out_shardings=(places.tree, replicated),
     )
     def train(
@@ -229,6 +231,7 @@ def make_train_step(
         clock: Clock,
         *,
         length: int,
+        whole: bool = False,
     ) -> tuple[TrainState, Metrics]:
         def at(index: Any) -> Clock:
             return replace(clock, marks=jax.tree.map(lambda leaf: leaf[index], clock.marks))
@@ -248,7 +251,8 @@ def make_train_step(
                 state, metrics = run(state, rows[index], at(index))
                 return state, {name: history[name].at[index].set(metrics[name]) for name in history}
 
-            return jax.lax.fori_loop(0, count, body, (state, start))
+            turns = rows.shape[0] if whole else count
+            return jax.lax.fori_loop(0, turns, body, (state, start))
 
         axes = (lift.own, lift.weights, lift.own, lift.own)
         return lift(one_seed, axes)(state, reference, teacher, rows)

@@ -52,6 +52,7 @@ class Trainer:
         total_steps: int,
         batch_size: int,
         steps_per_dispatch: int,
+        static_loop: bool = False,
         step: int = 0,
         begun: int = 0,
     ):
@@ -73,11 +74,12 @@ class Trainer:
             total_steps: of the rate's schedule.
             batch_size: rows in a step.
             steps_per_dispatch: most steps in a dispatch.
+            static_loop: have a program of its own for dispatches of all these steps.
             step: training steps of the run before this.
             begun: those before the rate's schedule.
         """
         self.mesh, self.method, self.seeds = mesh, method, tuple(seeds)
-        self._rows = (steps_per_dispatch, batch_size)
+        self._rows, self._static_loop = (steps_per_dispatch, batch_size), static_loop
         side_by_side = len(seeds) if len(seeds) > 1 else None
         self._lift = lift = Lift(side_by_side, own_reference and side_by_side is not None)
         placed = processes.place(params, sharding.for_params(params, mesh))
@@ -317,6 +319,7 @@ class Trainer:
             self._traced_hyper,
             replace(self._clock, marks=self._marks(marks)),
             length=dispatches[0].length,
+            whole=self._static_loop and count == self._rows[0],
         )
         finished, self._in_flight = (
             self._in_flight,

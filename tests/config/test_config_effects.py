@@ -33,6 +33,7 @@ def check(*assignments, config=None):
     ("assignments", "switched_by"),
     [
         ("train.bucketing=none train.epoch_parts=4", "train.bucketing is none"),
+        ("train.bucketing=none train.lengths_per_doubling=4", "train.bucketing is none"),
         ("pruning.explicit=0.9,0.8 pruning.steps=2", "pruning.schedule"),
         ("pruning.schedule=explicit pruning.explicit=0.9,0.8 pruning.steps=2 pruning.fraction=.2",
          "pruning.schedule"),

@@ -77,6 +77,7 @@ def test_same_penalty_shares_whatever_comes_after():
         {"train__learning_rate": 1e-5},
         {"train__steps_per_dispatch": 4},
         {"train__epoch_parts": 4},
+        {"train__lengths_per_doubling": 4},
         {"pruning__first_epochs": 1},
         {"pruning__keep_zeros": True},
         {"model__new_head": True},

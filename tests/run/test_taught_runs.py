@@ -174,6 +174,11 @@ def test_an_epoch_has_all_labels_once_and_its_share_of_text(told):
     parts = Batches(mixed, inputs, inputs.time_table(mixed), 0.0)._epoch(1, 0, 0)
     assert [len(part.rows) for part in parts] == [1] * 7
     assert len(batches._epoch(1, 0, 0)) < 7
+    nine = replace(inputs.train, lengths=np.full_like(inputs.train.lengths, 9))
+    for many, length in ((1, 16), (2, 12), (4, 10)):
+        finer = replace(config, train=replace(config.train, lengths_per_doubling=many))
+        made = Batches(finer, replace(inputs, train=nine), batches.phases, 0.0)
+        assert {part.length for part in made._epoch(0, 0, 0)} == {length}
     for part in batches.drawn(1, 0):  # of gradients that rank weights: labels alone
         assert part.rows.max() < inputs.labelled
 

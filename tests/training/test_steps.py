@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -219,6 +221,19 @@ def test_one_dispatch_equals_many():
         jax.tree.map(np.testing.assert_array_equal, found, expected)
     assert int(together.state.step) == int(apart.state.step) == 4
     assert len(set(metrics["loss"])) == 4
+
+
+def test_a_loop_of_known_length_takes_the_same_steps():
+    """Of a whole dispatch, by a program of its own; a short one has the other."""
+    programs.forget()
+    known, plain = make_trainer(clip=True, static_loop=True), make_trainer(clip=True)
+    for first, steps in ((0, 5), (5, 2)):
+        dispatched = [train(trainer, batches(first, steps)) for trainer in (known, plain)]
+        for name, found in dispatched[0].items():
+            np.testing.assert_allclose(found, dispatched[1][name], rtol=1e-6, err_msg=name)
+    assert known._train._cache_size() == 2
+    for found, expected in zip(state_of(known), state_of(plain), strict=True):
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-8), found, expected)
 
 
 def test_numbers_of_a_sweep_compile_once():

@@ -103,6 +103,7 @@ def make_trainer(
     network=None,
     start=None,
     keep_zeros=False,
+    static_loop=False,
     **settings,
 ):
     return Trainer(
@@ -120,6 +121,7 @@ def make_trainer(
         total_steps=total_steps,
         batch_size=batch_size,
         steps_per_dispatch=steps_per_dispatch,
+        static_loop=static_loop,
     )
 
 
