@@ -1,10 +1,6 @@
-"""report.html of a run, from the files in its workdir and nothing else.
-
-`python -m alignreg_jax.reporting.report WORKDIR` writes it again.
-"""
+"""report.html of a run, from the files in its workdir and nothing else."""
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +8,6 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
@@ -22,6 +17,7 @@ from alignreg_jax.reporting.run_tables import (
     other_metrics_table,
     steps_table,
     tags_table,
+    worst,
 )
 from alignreg_jax.reporting.run_words import notes, said
 from alignreg_jax.reporting.svg import png
@@ -79,62 +75,42 @@ def report_html(
 
     `deployed` is what deploy.json says of the run's model, `sizes` export/sizes.json.
     """
-    first, last = results["prune_steps"][0], results["prune_steps"][-1]
+    metric, pruned = metric_name(results["metric"]), len(results["prune_steps"]) > 1
     title = f"{results['method']} on {results['task']}"
-    steps = len(results["prune_steps"]) - 1
-    first_words = [paragraph(_finding(results), "finding")]
-    first_words += map(paragraph, notes(events))
+    first = [paragraph(_finding(results), "finding"), *map(paragraph, notes(events))]
     tables = [
-        table(steps_table(results), f"Every evaluation: {metric_name(results['metric'])}"),
-        table(languages_table(results), "Every language"),
-    ]
-    tables += [
-        table(found, caption)
-        for found, caption in (
-            (other_metrics_table(results), "Other metrics (%)"),
-            (tags_table(results, "en"), "Every tag in English"),
-            (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
-        )
-        if found
+        (steps_table(results), f"Every evaluation: {metric}"),
+        (languages_table(results), "Every language"),
+        (other_metrics_table(results), "Other metrics (%)"),
+        (tags_table(results, "en"), "Every tag in English"),
+        (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
     ]
     sections: list[Section] = [
-        (
-            f"{first_word(metric_name(results['metric']))} against remaining weights",
-            _accuracy(results) if steps else [],
-        ),
-        ("Results", tables),
+        (f"{first_word(metric)} against remaining weights", _accuracy(results) if pruned else []),
+        ("Results", [table(found, caption) for found, caption in tables if found]),
         ("What each size weighs", served.sizes(sizes) if sizes else []),
         ("As it is served", served.deployed(deployed) if deployed else []),
-        ("Weights by module and layer", _weights(events)),
-        ("Training", _training(events)),
+        ("Weights by module and layer", _weights(results, events)),
+        ("Training", _training(results, events)),
         ("How it was made", _origin(results, config)),
     ]
-    facts = _key_facts(results, first, last)
-    return page(title, " ".join(said("lead", results)), first_words, sections, facts)
+    return page(title, " ".join(said("lead", results)), first, sections, _key_facts(results))
 
 
-def _key_facts(results: Results, first: Results, last: Results) -> list[tuple[str, str, str, str]]:
-    metric = metric_name(results["metric"])
-    worst = last["worst"]
-    after = f"{metric} (%), dense → pruned" if first is not last else f"{metric} (%)"
-
-    def change(key: str) -> str:
-        values = [first[key]] if first is last else [first[key], last[key]]
-        return " → ".join(percent(value) for value in values)
-
-    found = []
-    if first["en"] is not None or last["en"] is not None:
-        found.append(("en", "English", change("en"), after))
-    zero_shot = _zero_shot(last)
+def _key_facts(results: Results) -> list[tuple[str, str, str, str]]:
+    first, last = results["prune_steps"][0], results["prune_steps"][-1]
+    steps = [last] if first is last else [first, last]
+    metric = f"{metric_name(results['metric'])} (%)"
+    after = metric if first is last else f"{metric}, dense → pruned"
+    zero_shot, found = _zero_shot(last), []
+    if any(step["en"] is not None for step in steps):
+        found.append(("en", "English", " → ".join(percent(step["en"]) for step in steps), after))
     if zero_shot:
-        comparable = first if _zero_shot(first) == zero_shot else {"zero_shot_avg": None}
-        ends = [last] if first is last else [comparable, last]
-        label = f"Zero-shot mean, {count(len(zero_shot), 'language')}"
-        label = label if len(zero_shot) > 1 else f"Zero-shot, {zero_shot[0]}"
-        values = " → ".join(percent(step["zero_shot_avg"]) for step in ends)
-        found.append(("mean", label, values, after))
-        lowest = f"{worst['language']} {percent(worst['value'])}"
-        found.append(("", "Worst language", lowest, f"{metric} (%)"))
+        many = f" mean, {count(len(zero_shot), 'language')}"
+        label = f"Zero-shot{many if len(zero_shot) > 1 else f', {zero_shot[0]}'}"
+        alike = [step["zero_shot_avg"] if _zero_shot(step) == zero_shot else None for step in steps]
+        found.append(("mean", label, " → ".join(map(percent, alike)), after))
+        found.append(("", "Worst language", worst(last), metric))
     whole = f"nonzero {percent(last['nonzero'])} %, whole model"
     whole += f" {percent(last['remaining_total'])} %"
     found.append(("", "Encoder weights remaining", f"{percent(last['remaining'])} %", whole))
@@ -175,57 +151,39 @@ def _zero_shot(step: Results) -> list[str]:
     return sorted(name for name in step["languages"] if name != series.ENGLISH)
 
 
-def _weights(events: Sequence[Event]) -> list[Part]:
+def _weights(results: Results, events: Sequence[Event]) -> list[Part]:
     norms = series.per_layer(events, "weight_norms")
     kept = series.per_layer(events, "remaining_by_layer")
     parts = []
     if norms:
         figure = figures.weight_norms(norms[0][1], norms[-1][1] if len(norms) > 1 else None)
-        spoken = "Line chart of the norm of six modules by encoder layer, dense and pruned"
-        caption = (
-            "Frobenius norm of each module’s weights by layer (the paper’s Figure 7). The two"
-            " feed-forward matrices are larger than the others, and so are their norms."
-        )
-        parts.append(drawing(figure, "norms", spoken, caption))
+        parts.append(drawing(figure, "norms", *said("norms", results)))
     if kept:
         step, fractions = kept[-1]
         shares = np.concatenate([*fractions.values()])
-        low, high = (percent(float(f(shares)), 0) for f in (np.min, np.max))
-        text = f"Percent of weights that remain in each matrix after pruning step {step['phase']}"
-        if np.ptp(shares) < 1e-3:  # exact counts differ by less than one weight in a thousand
-            text += f": {percent(float(shares[0]))} in every one. It is flat because pruning is"
-            parts.append(paragraph(f"{text} layer-wise: every matrix loses the same share."))
-        else:
-            text += f". They differ, from {low} to {high} %: the matrices compete with one another."
-            parts.append(drawing(figures.remaining_by_layer(fractions), "kept", text, text))
+        even = np.ptp(shares) < 1e-3  # exact counts differ by less than one weight in a thousand
+        (text,) = said("kept", results, step=step["phase"], shares=shares, even=even)
+        drawn = [] if even else [drawing(figures.remaining_by_layer(fractions), "kept", text, text)]
+        parts += drawn or [paragraph(text)]
     return parts
 
 
-def _training(events: Sequence[Event]) -> list[Part]:
+def _training(results: Results, events: Sequence[Event]) -> list[Part]:
     loss, penalty = series.trace(events, "task_loss"), series.trace(events, "penalty")
     if not len(loss.steps):
         return []
     cuts = [(e["step"], float(e["remaining"])) for e in events if e["kind"] == "prune"]
     shown = penalty if np.any(penalty.values) else None
-    caption = "Each point is the mean over neighbouring steps; a dashed line is a pruning, with"
-    caption += " what remains after it."
-    if shown is None:
-        caption += " The method adds no penalty to the loss."
-    spoken = "Line chart of the training loss against the step, with the prunings marked"
+    spoken, caption = said("training", results, penalty=shown)
     return [drawing(figures.training(loss, shown, cuts), "training", spoken, caption)]
 
 
 def _origin(results: Results, config: Mapping[str, Any]) -> list[Part]:
     """How to get the same again: command, configuration, versions."""
-    times = [
-        (results.get("wall_seconds"), "{:,.0f} s from start to report"),
-        (results.get("examples_per_second"), "{:,.0f} training examples per second"),
-    ]
-    text = ", ".join(form.format(value) for value, form in times if value is not None)
     rest = {key: value for key, value in config.items() if key != "command"}
     listing = Part("code", "\n".join(f"{name} = {value}" for name, value in flat(rest)))
     return [
-        *([paragraph(f"{text}.")] if text else []),
+        *map(paragraph, said("times", results)),
         *([Part("code", config["command"])] if config.get("command") else []),
         Part("closed", listing, "Configuration, versions and machine"),
     ]
@@ -240,19 +198,3 @@ def flat(tree: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         else:
             found.append((prefix + name, json.dumps(value, ensure_ascii=False)))
     return found
-
-
-def main(arguments: Sequence[str]) -> int:
-    """Write the report of the workdir that is the only argument; the exit code is 0 or 2."""
-    try:
-        if len(arguments) != 1:
-            raise UserError("usage: python -m alignreg_jax.reporting.report WORKDIR")
-        print(write_report(arguments[0]))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

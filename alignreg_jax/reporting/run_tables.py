@@ -4,15 +4,10 @@ from collections.abc import Sequence
 
 from alignreg_jax.reporting.metric_names import metric_name
 from alignreg_jax.reporting.results import Results
+from alignreg_jax.reporting.run_words import said
 from alignreg_jax.reporting.series import common_languages, ends, mean_over, scores
 from alignreg_jax.reporting.tables import Entry, Table, percent, with_interval
 
-_INTERVAL = (
-    "±: half of the 95 % interval over test examples (accuracy of one language: Wilson; others:"
-    " bootstrap); another training would differ by more."
-)
-# Where chance is not that of a guess among the labels
-_ORIGIN = {"ndcg": ", what equal grades for all rows score"}
 _MEANS = {"en": "en", "zero-shot": "zero_shot_avg", "avg": "avg"}
 Line = dict[str, str | Entry]
 
@@ -35,7 +30,7 @@ def steps_table(results: Results) -> Table:
     steps, evaluations = results["prune_steps"], scores(results)
     common = common_languages(evaluations)
     comparable = [*mean_over(evaluations, common)] if common else [None] * len(steps)
-    partial = len({frozenset(step["languages"]) for step in steps}) > 1
+    partial = evaluations.isna().any(axis=None)
     lines: list[Line] = []
     for step, same in zip(steps, comparable, strict=True):
         intervals, kept = step.get("intervals", {}), step["retention"]
@@ -56,20 +51,7 @@ def steps_table(results: Results) -> Table:
                 **({"above chance": percent(above)} if results["chance"] else {}),
             }
         )
-    note = (
-        "All in percent. Zero-shot: mean over the languages other than English; kept (retention):"
-        " score divided by the dense score over the same languages"
-    )
-    if results["chance"]:
-        note += "; above chance: the same after subtracting chance"
-        note += f" ({percent(results['chance'])}{_ORIGIN.get(results['metric'], '')}) from both"
-    note += ". " + _INTERVAL
-    if partial:
-        note += (
-            " Where fewer languages were evaluated, means and worst are over those; to compare"
-            f" steps, read “same {len(common)}”, the mean over"
-            f" {', '.join(common) or 'no language'}."
-        )
+    (note,) = said("steps_note", results, partial=partial, common=common)
     return Table.of(lines, note)
 
 
@@ -136,9 +118,4 @@ def tags_table(results: Results, where: str) -> Table | None:
         lines.append(line)
     if not lines:
         return None
-    what = "entities of the type" if results["metric"] == "f1" else "words with the tag"
-    note = f"In percent. Count: {what} in the {results['split']} set."
-    if where == "zero_shot":
-        note = f"In percent. Means over the languages in which the tag occurs; count: {what} in all"
-        note += f" of their {results['split']} sets."
-    return Table.of(lines, note)
+    return Table.of(lines, *said("tags_note", results, where=where))

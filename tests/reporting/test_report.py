@@ -4,6 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from alignreg_jax import cli
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import metric_names, report
 from alignreg_jax.reporting.card import model_card
@@ -133,11 +134,11 @@ def test_a_workdir_that_cannot_be_reported_is_the_users_to_fix(make_run, name, c
 
 
 def test_the_command_line_returns_two_and_one_line_on_errors(make_run, capsys, tmp_path):
-    assert report.main([str(make_run())]) == 0
+    assert cli.execute(["report", str(make_run())]) == 0
     assert capsys.readouterr().out.strip().endswith("report.html")
-    assert report.main([str(tmp_path)]) == 2
+    assert cli.execute(["report", str(tmp_path)]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
-    assert report.main([]) == 2
+    assert cli.execute(["report"]) == 2
 
 
 def test_what_was_not_evaluated_is_not_spoken_of(make_run):
