@@ -1,6 +1,7 @@
 """jinja2's templates, which lie in the folder templates."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -34,8 +35,8 @@ def latex() -> jinja2.Environment:
     )
 
 
-def sentences(template: str, macro: str, known: dict[str, Any]) -> list[str]:
+def sentences(template: str, macro: str, known: Mapping[str, Any]) -> list[str]:
     """The paragraphs that a macro of a template says of what is known, each in one line."""
-    text = environment().get_template(template).make_module(known)
+    text = environment().get_template(template).make_module(dict(known))
     parts = re.split(r"\n\s*\n", getattr(text, macro)())
     return [" ".join(part.split()) for part in parts if part.strip()]

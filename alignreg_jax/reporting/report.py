@@ -44,10 +44,8 @@ def write_report(
     """
     workdir = Path(workdir)
     results, config = read_results(workdir), read_json(workdir / "config.json")
-    events = read_events(workdir / METRICS_FILE)
-    place, sizes = deployed or workdir / served.FOLDER, workdir / "export" / served.SIZES
-    found = deployed is not None or (place / served.FACTS).exists()
-    facts = served.read(place) if found else None
+    events, sizes = read_events(workdir / METRICS_FILE), workdir / "export" / served.SIZES
+    facts = served.read(deployed) if deployed else served.of_run(workdir)
     known = read_json(sizes) if sizes.exists() else None
     path = out or workdir / REPORT_FILE
     atomic_write(path, report_html(results, events, config, facts, known))

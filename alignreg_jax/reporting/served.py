@@ -10,6 +10,7 @@ import pandas as pd
 from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import figures
 from alignreg_jax.reporting.page import Part, drawing, paragraph, table
+from alignreg_jax.reporting.rendering import sentences
 from alignreg_jax.reporting.results import read_json
 from alignreg_jax.reporting.run_tables import worst
 from alignreg_jax.reporting.tables import Entry, Table, percent
@@ -32,6 +33,16 @@ def read(folder: Path) -> dict[str, Any]:
     return facts
 
 
+def of_run(workdir: Path) -> dict[str, Any] | None:
+    """What is known of the model of a run where it was deployed to its folder; None elsewhere.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    folder = workdir / FOLDER
+    return read(folder) if (folder / FACTS).exists() else None
+
+
 def chosen(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The form that is the one to take."""
     by_name = {model["name"]: model for model in facts["models"]}
@@ -46,6 +57,7 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
         shares = [each["flips"] / each["answers"] for each in compared if each["answers"]]
         refused = ", ".join(facts["refused"].get(model["name"], ()))
         times = {f"{at} ms": f"{model['milliseconds'].get(at, 0):.1f}" for at in facts["shapes"]}
+        gate = Entry("kept", best=True) if model["name"] == facts["kept"] else refused or "–"
         lines.append(
             {
                 "form": model["name"],
@@ -55,24 +67,12 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
                 "zero-shot": _score(model["zero_shot_avg"]),
                 "worst": _score(model["worst"] and model["worst"]["value"]),
                 "others %": percent(max(shares, default=None)),
-                "gate": Entry("kept", best=True)
-                if model["name"] == facts["kept"]
-                else refused or "–",
+                "gate": gate,
             }
         )
-    power = facts.get("noticed")  # folders of before it was written have none
-    seen = power and (
-        f" So few answers find a language in which {power:.1f} % are others in four of five cases."
-    )
-    note = (
-        f"Times on {facts['machine']}, {facts['threads']} thread, for rows x pieces. Others:"
-        " answers that are not those of the float model, in the language with most; a form in which"
-        f" a language surely has more than {facts['max_flips']:g} % is refused for those that gate"
-        f" names.{seen or ''} Scores of “dense” are on all rows that the run evaluates, the"
-        " others’ on those that were compared, so only these compare with one another."
-    )
-    parts = [table(Table.of(lines, note), "Before and after it was deployed")]
-    models = {model["name"]: model for model in facts["models"] if model["name"] != "dense"}
+    note = sentences("run_words.txt", "deployed_note", facts)
+    parts = [table(Table.of(lines, *note), "Before and after it was deployed")]
+    models = [(model["name"], model) for model in facts["models"] if model["name"] != "dense"]
     parts += costs(points(models, facts["shapes"]), "served")
     lines, kept = [], chosen(facts)
     for language, each in kept["compared"].items():
@@ -116,22 +116,22 @@ def sizes(found: Mapping[str, Any]) -> list[Part]:
     return [table(Table.of(lines), "What each size weighs"), *costs(drawn, "sizes")]
 
 
-def points(models: Mapping[str, Mapping[str, Any]], shapes: Sequence[str]) -> pd.DataFrame:
+def points(models: Sequence[tuple[str, Mapping[str, Any]]], shapes: Sequence[str]) -> pd.DataFrame:
     """What deployed models cost beside what they score; NaN for what was not measured.
 
     Of the times those for the first of `shapes` and for the last: one short row, many long ones.
     """
     shapes = list(dict.fromkeys((*shapes[:1], *shapes[-1:])))
-    rows = {
-        name: (
+    rows = [
+        (
             model["bytes"] / 1e6,
             *(model["milliseconds"].get(shape) or None for shape in shapes),
             *(model["zero_shot_avg"], model["worst"] and model["worst"]["value"], model["en"]),
         )
-        for name, model in models.items()
-    }
+        for _, model in models
+    ]
     columns = ["MB", *(f"ms ({shape})" for shape in shapes), *SCORES]
-    return pd.DataFrame.from_dict(rows, "index", dtype=float, columns=columns)
+    return pd.DataFrame(rows, [name for name, _ in models], columns, dtype=float)
 
 
 def front(models: pd.DataFrame, cost: str, score: str) -> list[str]:
@@ -150,34 +150,24 @@ def several(runs: Iterable[tuple[str, Path]]) -> list[Part]:
     `runs` are (row, workdir); those without a folder that `alignreg deploy` wrote are passed over,
     and a damaged one is named.
     """
-    kept: dict[str, list[Mapping[str, Any]]] = {}
-    parts, shapes = [], []
+    parts, kept, shapes = [], [], []
     for row, workdir in runs:
-        if not (workdir / FOLDER / FACTS).exists():
-            continue
         try:
-            facts = read(workdir / FOLDER)
+            facts = of_run(workdir)
         except UserError as error:
             parts.append(paragraph(f"Not counted: {error}"))
             continue
-        shapes = shapes or list(facts["shapes"])
-        kept.setdefault(row, []).append(chosen(facts))
+        if facts:
+            shapes = shapes or facts["shapes"]
+            kept.append((row, chosen(facts)))
     if not kept:
         return parts
-    found = {
-        row: points({str(seed): one for seed, one in enumerate(of)}, shapes).mean()
-        for row, of in kept.items()
-    }
-    drawn = pd.DataFrame(found).T
-    lines: list[dict[str, str | Entry]] = []
-    for row, numbers in drawn.iterrows():
-        cells = {str(name): percent(value / 100) for name, value in numbers.items()}
-        lines.append({"row": str(row), **cells, "deployed": str(len(kept[str(row)]))})
-    best = {cost: front(drawn, cost, SCORES[0]) for cost in drawn.columns.drop([*SCORES])}
-    note = "Means over the runs that were deployed, in the form that was kept. Nothing is at least"
-    note += f" as good in both, {SCORES[0].removesuffix(' (%)')} and cost, as: "
-    note += "; ".join(f"by {cost} {', '.join(rows)}" for cost, rows in best.items() if rows) + "."
-    return [*parts, table(Table.of(lines, note)), *costs(drawn, "served")]
+    groups = points(kept, shapes).rename_axis("row").groupby(level="row", sort=False)
+    means = groups.agg("mean")
+    cells = (means / 100).map(percent).assign(deployed=groups.size().map(str))
+    best = {cost: front(means, cost, SCORES[0]) for cost in means.columns.drop([*SCORES])}
+    note = sentences("run_words.txt", "front_note", {"best": best, "score": SCORES[0][:-4]})
+    return [*parts, table(Table.of_frame(cells, *note)), *costs(means, "served")]
 
 
 def costs(models: pd.DataFrame, name: str) -> list[Part]:

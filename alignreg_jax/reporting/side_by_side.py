@@ -1,7 +1,7 @@
 """Two or more runs on one page: scores, languages, what they weigh, and how they differ."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph,
 from alignreg_jax.reporting.report import flat, write_report
 from alignreg_jax.reporting.results import Results, read_json, read_results
 from alignreg_jax.reporting.run_tables import worst
+from alignreg_jax.reporting.run_words import said
 from alignreg_jax.reporting.series import ENGLISH, common_languages, mean_over
 from alignreg_jax.reporting.tables import Entry, Table, count, percent, with_interval
 from alignreg_jax.support.files import atomic_write
@@ -23,12 +24,13 @@ _KIND = ("task", "metric", "split")
 
 @dataclass(frozen=True)
 class Known:
-    """A run, under a name that tells it from the others of the page."""
+    """A run with what its files say, under a name that tells it from the others of the page."""
 
-    name: str
+    folder: Path
     results: Results
     config: Mapping[str, Any]
     served: Mapping[str, Any] | None
+    name: str = ""
 
     @property
     def last(self) -> Results:
@@ -42,19 +44,21 @@ def write(folders: Sequence[Path], out: Path) -> Path:
     Raises:
         UserError: a folder is no run, or the runs cannot be compared.
     """
-    runs = [(run, read_results(run), read_json(run / "config.json")) for run in folders]
-    first, results, _ = runs[0]
-    for folder, other, _ in runs[1:]:
-        if wrong := [name for name in _KIND if other[name] != results[name]]:
-            mine, theirs = (" on ".join(one[name] for name in wrong) for one in (other, results))
-            raise UserError(f"{folder}: is of {mine}, but {first} of {theirs}; give runs alike")
-    names = _names(runs)
-    known = []
-    for name, (folder, found, config) in zip(names, runs, strict=True):
-        place = folder / served.FOLDER
-        facts = served.read(place) if (place / served.FACTS).exists() else None
-        known.append(Known(name, found, config, facts))
-    atomic_write(out, html(known))
+    runs = [
+        Known(run, read_results(run), read_json(run / "config.json"), served.of_run(run))
+        for run in folders
+    ]
+    first = runs[0]
+    for run in runs[1:]:
+        if wrong := [name for name in _KIND if run.results[name] != first.results[name]]:
+            mine, theirs = (
+                " on ".join(one.results[name] for name in wrong) for one in (run, first)
+            )
+            raise UserError(
+                f"{run.folder}: is of {mine}, but {first.folder} of {theirs}; give runs alike"
+            )
+    named = zip(runs, _names(runs), strict=True)
+    atomic_write(out, html([replace(run, name=name) for run, name in named]))
     return out
 
 
@@ -88,11 +92,7 @@ def html(runs: Sequence[Known]) -> str:
     results = runs[0].results
     metric = first_word(metric_name(results["metric"]))
     common = _common(runs)
-    lead = (
-        f"{metric} on the {results['split']} sets of {results['task']}, {count(len(runs), 'run')}"
-    )
-    lead += f", of which zero-shot means are over the {count(len(common), 'language')} that every"
-    lead += " evaluation of all of them has."
+    (lead,) = said("side_by_side", results, runs=len(runs), common=common)
     words = "Each run is one training: differences between runs are also those of their seeds."
     sections: list[Section] = [
         ("Side by side", [table(_summary(runs, common), "In percent, after the last step")]),
@@ -105,17 +105,17 @@ def html(runs: Sequence[Known]) -> str:
     return page(title, lead, [paragraph(words)], sections)
 
 
-def _names(runs: Sequence[tuple[Path, Results, Mapping[str, Any]]]) -> list[str]:
+def _names(runs: Sequence[Known]) -> list[str]:
     """The method, with the seed or the folder where that is needed to tell runs apart."""
-    names = [found["method"] for _, found, _ in runs]
+    names = [run.results["method"] for run in runs]
     for more in (
-        lambda folder, found: f"seed {found['seed']}",
-        lambda folder, found: folder.name,
-        lambda folder, found: str(folder),
+        lambda run: f"seed {run.results['seed']}",
+        lambda run: run.folder.name,
+        lambda run: str(run.folder),
     ):
         names = [
-            name if names.count(name) == 1 else f"{found['method']}, {more(folder, found)}"
-            for name, (folder, found, _) in zip(names, runs, strict=True)
+            name if names.count(name) == 1 else f"{run.results['method']}, {more(run)}"
+            for name, run in zip(names, runs, strict=True)
         ]
     return names
 
@@ -125,9 +125,8 @@ def _common(runs: Sequence[Known]) -> tuple[str, ...]:
 
 
 def _summary(runs: Sequence[Known], common: Sequence[str]) -> Table:
-    lines, best = [], {}
-    for name in ("en", "zero_shot_avg"):
-        best[name] = max((run.last[name] for run in runs if run.last[name] is not None), default=0)
+    best = {name: max(run.last[name] or 0 for run in runs) for name in ("en", "zero_shot_avg")}
+    lines = []
     for run in runs:
         last, ends = run.last, run.last.get("intervals", {})
         shown = {
@@ -178,9 +177,8 @@ def _languages(runs: Sequence[Known]) -> Table:
     scores = pd.DataFrame({run.name: run.last["languages"] for run in runs})
     lines = []
     for name in sorted(map(str, scores.index), key=lambda name: (name != ENGLISH, name)):
-        found = scores.loc[name].to_dict()
         top = scores.loc[name].max()
-        cells = {run: Entry(percent(score), best=score == top) for run, score in found.items()}
+        cells = {run: Entry(percent(x), best=x == top) for run, x in scores.loc[name].items()}
         lines.append({"language": name, **cells})
     return Table.of(lines)
 
@@ -190,9 +188,10 @@ def _costs(runs: Sequence[Known]) -> list[Part]:
     shown = {run.name: served.chosen(run.served) for run in runs if run.served}
     if not shown:
         return []
-    points = served.points(shown, [*next(iter(shown.values()))["milliseconds"]])
-    lines = [{"run": str(name), **line} for name, line in (points / 100).map(percent).iterrows()]
-    return [table(Table.of(lines), "The form that was kept"), *served.costs(points, "served")]
+    shapes = [*next(iter(shown.values()))["milliseconds"]]
+    points = served.points([*shown.items()], shapes).rename_axis("run")
+    kept = Table.of_frame((points / 100).map(percent))
+    return [table(kept, "The form that was kept"), *served.costs(points, "served")]
 
 
 def _settings(runs: Sequence[Known]) -> Part:

@@ -5,9 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from alignreg_jax.reporting.rendering import latex
+
+if TYPE_CHECKING:  # a run would wait for it
+    import pandas as pd
 
 _LATEX = {
     **{"\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}"},
@@ -50,6 +53,12 @@ class Table:
     def of(cls, lines: Sequence[Mapping[str, str | Entry]], note: str = "") -> "Table":
         """A table of lines that are {heading: cell}, all with the same headings."""
         return cls([*lines[0]], [[*line.values()] for line in lines], note=note)
+
+    @classmethod
+    def of_frame(cls, cells: "pd.DataFrame", note: str = "") -> "Table":
+        """A table of texts, whose index holds the names of its lines and the heading over them."""
+        rows = [[str(name), *line] for name, *line in cells.itertuples()]
+        return cls([str(cells.index.name), *cells], rows, note=note)
 
     def spans(self) -> list[tuple[str, int]]:
         """Neighbouring columns under one name: (name, how many)."""
