@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullLocator
 
 from alignreg_jax.reporting import svg
 
@@ -59,7 +58,7 @@ class Panel(NamedTuple):
 
     title: str
     series: Sequence[Series]
-    limits: tuple[float, float]
+    limits: tuple[float, float] = (0.0, 0.0)
     right: str = ""
     colour: str = svg.INK
 
@@ -93,17 +92,6 @@ def remaining_axis(at: Sequence[float], first: Sequence[float] = (), *, ends: bo
     limits = (high * math.exp(0.025 * span), low * math.exp(-0.02 * span))
     named = [(tick, f"{tick:.0f}") for tick in sorted(ticks, reverse=True)]
     return Axis(REMAINING, limits, named, lambda x: f"{x:.1f} % remaining", log=True)
-
-
-def layers_axis(layers: int) -> Axis:
-    """Encoder layers from 1 on."""
-    places = range(1, layers + 1, 1 if layers <= 24 else 2)
-    return Axis(
-        "encoder layer",
-        (0.5, layers + 0.5),
-        [(place, str(place)) for place in places],
-        lambda x: f"layer {x:.0f}",
-    )
 
 
 def levels(
@@ -156,12 +144,15 @@ def draw(
     gap = 0.16 if alike else 0.55  # room for a scale of its own
     width = (WIDTH - 0.5 - right - gap * (columns - 1)) / columns
     with matplotlib.rc_context(svg.STYLE):
-        figure, y = Figure(figsize=(WIDTH, height)), height - top
-        for number, (line, high) in enumerate(zip(grid, heights, strict=True)):
-            y -= high + (below if number else 0.0)
+        figure = Figure(figsize=(WIDTH, height))
+        margins = {"left": 0.5 / WIDTH, "right": 1 - right / WIDTH, "bottom": 0.52 / height}
+        gaps = {"wspace": gap / width, "hspace": below * len(grid) / sum(heights)}
+        places = figure.add_gridspec(
+            len(grid), columns, **margins, **gaps, top=1 - top / height, height_ratios=heights
+        )
+        for number, line in enumerate(grid):
             for column, panel in enumerate(line):
-                place = (0.5 + column * (width + gap), y, width, high)
-                axes = figure.add_axes(tuple(np.divide(place, (WIDTH, height) * 2)))
+                axes = figure.add_subplot(places[number, column])
                 _horizontal(axes, axis, readings, small)
                 _panel(axes, panel, axis, chance, small)
                 last = all(column >= len(other) for other in grid[number + 1 :])
@@ -183,6 +174,26 @@ def draw(
         return figure
 
 
+def alike(panels: Sequence[Panel], chance: float = 0.0, *, whole: bool = False) -> list[Panel]:
+    """The panels on one scale."""
+    limits = levels([one for panel in panels for one in panel.series], chance, whole=whole)
+    return [panel._replace(limits=limits) for panel in panels]
+
+
+def small(
+    panels: Sequence[Panel],
+    axis: Axis,
+    high: float,
+    chance: float,
+    legend: Sequence[tuple[str, Mapping[str, Any]]] = (),
+) -> Figure:
+    """Small panels on one scale, as many side by side as suit their number, `high` inches each."""
+    columns = 7 if len(panels) > 12 else max(1, min(4, len(panels)))
+    shown = alike(panels, chance)
+    grid = [shown[at : at + columns] for at in range(0, len(shown), columns)]
+    return draw(grid, axis, [high] * len(grid), legend=legend)
+
+
 def _legend_rows(legend: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Any]]:
     """The entries in as many rows as their widths take."""
     rows: list[list[Any]] = []
@@ -202,9 +213,8 @@ def _horizontal(axes: Axes, axis: Axis, readings: Sequence[float], small: bool) 
     if axis.log:
         axes.set_xscale("log")
     axes.set_xlim(*axis.limits)
-    axes.xaxis.set_major_locator(FixedLocator([at for at, _ in axis.ticks]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xticks([at for at, _ in axis.ticks], [name for _, name in axis.ticks])
+    axes.set_xticks(*zip(*axis.ticks, strict=True))
+    axes.minorticks_off()
     named = axes.get_xticklabels()
     if small and (len(named) == 2 or max(len(name) for _, name in axis.ticks) > 3):
         for tick, side in zip((named[0], named[-1]), ("left", "right"), strict=True):
@@ -310,9 +320,3 @@ def spread(
     centres = np.array([centre for centre, count in blocks for _ in range(int(count))])
     centres = np.clip(centres, low, high - gap * (len(wanted) - 1))
     return centres + gap * np.arange(len(wanted))
-
-
-def lines_of(panels: Sequence[Panel]) -> list[list[Panel]]:
-    """Small panels in lines, as many side by side as suit their number."""
-    columns = 7 if len(panels) > 12 else max(1, min(4, len(panels)))
-    return [list(panels[at : at + columns]) for at in range(0, len(panels), columns)]

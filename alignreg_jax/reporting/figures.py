@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from alignreg_jax.reporting import charts, svg
 from alignreg_jax.reporting.charts import FULL, Axis, Panel, Series
 from alignreg_jax.reporting.heat_maps import heat_maps
-from alignreg_jax.reporting.series import ENGLISH, Trace, common_languages, mean_over
+from alignreg_jax.reporting.series import ENGLISH, common_languages, mean_over
 from alignreg_jax.reporting.tables import percent
 
 # Kernel -> (name for a reader, colour, marker), from the input of a layer to its output.
@@ -105,27 +105,28 @@ def languages(scores: pd.DataFrame, ends: pd.DataFrame, *, chance: float) -> Fig
             mean = mean_over(scores, common)
             lines.append(_line(MEAN, mean, {"color": svg.VERMILION, "linewidth": 1, "alpha": 0.55}))
         right = f"{percent(dense, 0)} → {percent(final, 0)}"
-        panels.append(Panel(name, lines, (0, 0), right, colour))
-    limits = charts.levels([one for panel in panels for one in panel.series], FULL * chance)
-    grid = charts.lines_of([panel._replace(limits=limits) for panel in panels])
-    heights = [1.0 if len(panels) > 4 else 1.6] * len(grid)
-    return charts.draw(grid, _axis(scores.index, ends=True), heights)
+        panels.append(Panel(name, lines, right=right, colour=colour))
+    high, axis = 1.0 if len(panels) > 4 else 1.6, _axis(scores.index, ends=True)
+    return charts.small(panels, axis, high, FULL * chance)
 
 
-def weight_norms(dense: Mapping[str, np.ndarray], final: Mapping[str, np.ndarray] | None) -> Figure:
+def weight_norms(dense: pd.DataFrame, final: pd.DataFrame | None) -> Figure:
     """Frobenius norm of each module's kernel by layer, dense and pruned (the paper's Figure 7)."""
     kernels, panels = _modules(dense), []
     looks = {kernel: _look(kernel) for kernel in kernels}
-    layers = len(dense[kernels[0]])
-    x = tuple(float(layer) for layer in range(1, layers + 1))
+    layers = range(1, len(dense) + 1)
     for title, norms in (("dense, after fine-tuning", dense), ("after the last step", final)):
         if norms is not None:
+            x = [*map(float, layers)]
             lines = [Series(_label(k), x, norms[k].tolist(), looks[k]) for k in kernels]
-            panels.append(Panel(title, lines, (0.0, 0.0)))
+            panels.append(Panel(title, lines))
+    ticks = [(place, str(place)) for place in layers[:: 1 if len(layers) <= 24 else 2]]
+    ends = (0.5, len(layers) + 0.5)
+    axis = Axis("encoder layer", ends, ticks, lambda x: f"layer {x:.0f}")
     top = max(value for panel in panels for one in panel.series for value in one.y)
     panels = [panel._replace(limits=(0.0, 1.05 * top)) for panel in panels]
     legend = [(_label(kernel), looks[kernel]) for kernel in kernels]
-    return charts.draw([panels], charts.layers_axis(layers), [2.5], legend=legend)
+    return charts.draw([panels], axis, [2.5], legend=legend)
 
 
 def _look(kernel: str) -> dict[str, Any]:
@@ -133,16 +134,18 @@ def _look(kernel: str) -> dict[str, Any]:
     return {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.6}
 
 
-def remaining_by_layer(remaining: Mapping[str, np.ndarray]) -> Figure:
+def remaining_by_layer(remaining: pd.DataFrame) -> Figure:
     """Heat map of the fraction of weights that remains in each of the kernels."""
     kernels = _modules(remaining)
-    table = FULL * np.stack([remaining[kernel] for kernel in kernels])
-    layers = [str(layer) for layer in range(1, table.shape[1] + 1)]
+    layers = [str(layer) for layer in range(1, len(remaining) + 1)]
+    table = FULL * remaining[kernels].to_numpy().T
     return heat_maps({"": table}, list(map(_label, kernels)), layers, "encoder layer")
 
 
-def training(task_loss: Trace, penalty: Trace | None, cuts: Sequence[tuple[int, float]]) -> Figure:
-    """Cross-entropy and penalty apart, against the step; `cuts` are prunings: (step, remaining)."""
+def training(
+    task_loss: pd.Series, penalty: pd.Series | None, cuts: Sequence[tuple[int, float]]
+) -> Figure:
+    """Cross-entropy and penalty apart, by step; `cuts` are prunings: (step, remaining)."""
     grid = []
     for title, curve, colour in (
         ("cross-entropy", task_loss, svg.BLUE),
@@ -150,10 +153,10 @@ def training(task_loss: Trace, penalty: Trace | None, cuts: Sequence[tuple[int, 
     ):
         if curve is not None:
             look = {"color": colour, "linewidth": 1.3}
-            line = Series(title, curve.steps.tolist(), curve.values.tolist(), look)
-            top, low = (f(curve.values, initial=0.0) for f in (np.nanmax, np.nanmin))
-            grid.append([Panel(title, [line], (1.05 * float(low), 1.05 * float(top)), "", colour)])
-    last = float(max(task_loss.steps[-1], 1.0))
+            line = Series(title, curve.index.tolist(), curve.tolist(), look)
+            limits = (1.05 * min(curve.min(), 0.0), 1.05 * max(curve.max(), 0.0))
+            grid.append([Panel(title, [line], limits, colour=colour)])
+    last = float(max(task_loss.index[-1], 1.0))
     ticks = [(x, f"{x:,.0f}") for x in round_numbers(0.0, last)]
     axis = Axis("training step", (-0.01 * last, 1.01 * last), ticks, lambda x: f"step {x:,.0f}")
     marks = [(float(step), f"{FULL * remaining:.0f} %") for step, remaining in cuts]
@@ -167,7 +170,7 @@ def round_numbers(low: float, high: float) -> list[float]:
     return [float(x) for x in size * np.arange(np.ceil(low / size), high / size + 1e-9)]
 
 
-def _modules(table: Mapping[str, object]) -> list[str]:
+def _modules(table: Iterable[str]) -> list[str]:
     """The kernels of a table in the order of the network, unknown ones last."""
     order = list(MODULES)
     return sorted(table, key=lambda kernel: order.index(kernel) if kernel in order else len(order))
@@ -231,9 +234,7 @@ def side_by_side(
         drawn.append(Panel(title, series, charts.levels(series, FULL * chance)))
     at = [x for found in panels.values() for one in found.values() for x in one.dropna().index]
     axis = _axis(at, ends=small)
-    if not small:
-        heights = [max(3.2, 0.128 * len(styles))] * len(drawn)
-        return charts.draw([[panel] for panel in drawn], axis, heights, chance=FULL * chance)
-    limits = charts.levels([one for panel in drawn for one in panel.series], FULL * chance)
-    grid = charts.lines_of([panel._replace(limits=limits) for panel in drawn])
-    return charts.draw(grid, axis, [1.15] * len(grid), legend=[*styles.items()])
+    if small:
+        return charts.small(drawn, axis, 1.15, FULL * chance, legend=[*styles.items()])
+    heights = [max(3.2, 0.128 * len(styles))] * len(drawn)
+    return charts.draw([[panel] for panel in drawn], axis, heights, chance=FULL * chance)

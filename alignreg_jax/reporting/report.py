@@ -158,9 +158,9 @@ def _weights(results: Results, events: Sequence[Event]) -> list[Part]:
         parts.append(drawing(figure, "norms", *said("norms", results)))
     if kept:
         step, fractions = kept[-1]
-        shares = np.concatenate([*fractions.values()])
+        shares = fractions.to_numpy().ravel()
         even = np.ptp(shares) < 1e-3  # exact counts differ by less than one weight in a thousand
-        (text,) = said("kept", results, step=step["phase"], shares=shares, even=even)
+        (text,) = said("kept", results, step=step, shares=shares, even=even)
         drawn = [] if even else [drawing(figures.remaining_by_layer(fractions), "kept", text, text)]
         parts += drawn or [paragraph(text)]
     return parts
@@ -168,11 +168,11 @@ def _weights(results: Results, events: Sequence[Event]) -> list[Part]:
 
 def _training(results: Results, events: Sequence[Event]) -> list[Part]:
     loss, penalty = series.trace(events, "task_loss"), series.trace(events, "penalty")
-    if not len(loss.steps):
+    if loss.empty:
         return []
     cuts = [(e["step"], float(e["remaining"])) for e in events if e["kind"] == "prune"]
-    shown = penalty if np.any(penalty.values) else None
-    spoken, caption = said("training", results, penalty=shown)
+    shown = penalty if penalty.any() else None
+    spoken, caption = said("training", results, penalty=shown is not None)
     return [drawing(figures.training(loss, shown, cuts), "training", spoken, caption)]
 
 

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import tags
@@ -16,17 +17,22 @@ from alignreg_jax.reporting.tracking import Event
 
 Results = dict[str, Any]
 
-COLUMNS: tuple[str, ...] = (
-    "prune_step",
-    "remaining",
-    "split",
-    "language",
-    "metric",
-    "value",
-    "examples",
-    "nonzero",
-    "remaining_total",
-)
+
+class Row(NamedTuple):
+    """A line of results.csv."""
+
+    prune_step: int
+    remaining: float
+    split: str
+    language: str
+    metric: str
+    value: float
+    examples: int
+    nonzero: float
+    remaining_total: float
+
+
+COLUMNS = Row._fields
 
 
 @dataclass(frozen=True)
@@ -46,36 +52,27 @@ class Facts:
     split: str = "test"
 
 
-def rows(events: Iterable[Event]) -> list[dict[str, Any]]:
+def rows(events: Iterable[Event]) -> list[Row]:
     """One row per (prune step, split, language, metric), sorted; the last evaluation counts."""
     found = {}
     for event in events:
         if event["kind"] != "eval":
             continue
+        step, remaining = event["phase"], float(event["remaining"])
+        weights = (float(event["nonzero"]), float(event["remaining_total"]))
         for split, languages in event["scores"].items():
             for language, metrics in languages.items():
+                many = event["examples"][split][language]
                 for metric, value in metrics.items():
-                    key = (event["phase"], split, language, metric)
-                    found[key] = {
-                        "prune_step": event["phase"],
-                        "remaining": float(event["remaining"]),
-                        "split": split,
-                        "language": language,
-                        "metric": metric,
-                        "value": float(value),
-                        "examples": event["examples"][split][language],
-                        "nonzero": float(event["nonzero"]),
-                        "remaining_total": float(event["remaining_total"]),
-                    }
+                    key = (split, language, metric)
+                    found[step, *key] = Row(step, remaining, *key, float(value), many, *weights)
     return [found[key] for key in sorted(found)]
 
 
 def csv_text(events: Iterable[Event]) -> str:
     """The text of results.csv: fractions with every digit, no aggregates."""
     buffer = io.StringIO()  # not pandas, which a run would wait for
-    writer = csv.DictWriter(buffer, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows(events))
+    csv.writer(buffer, lineterminator="\n").writerows([COLUMNS, *rows(events)])
     return buffer.getvalue()
 
 
@@ -88,38 +85,33 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
     English and their means over the other languages (`tags`). A step of a model that serves every
     size has its `size`.
     """
-    events = list(events)
-    scores: dict[int, dict[str, dict[str, Any]]] = {}
-    others: dict[int, dict[str, dict[str, float]]] = {}
-    for row in rows(events):
-        if row["split"] == facts.split and row["metric"] == facts.metric:
-            scores.setdefault(row["prune_step"], {})[row["language"]] = row
-        elif row["split"] == facts.split:
-            by_metric = others.setdefault(row["prune_step"], {})
-            by_metric.setdefault(row["metric"], {})[row["language"]] = row["value"]
-    by_tag = _tags(events, facts.split)
-    sizes = {e["phase"]: e["size"] for e in events if e["kind"] == "eval" and "size" in e}
-    intervals = _intervals(events, facts, scores)
-    dense_low = {name: low for name, (low, _) in intervals.get(0, {}).get("languages", {}).items()}
-    dense = {language: row["value"] for language, row in scores.get(0, {}).items()}
-    steps = []
-    for prune_step, by_language in scores.items():
-        values = {language: row["value"] for language, row in by_language.items()}
-        row = next(iter(by_language.values()))
+    evaluated = {
+        e["phase"]: e for e in events if e["kind"] == "eval" and facts.split in e["scores"]
+    }
+    dense, dense_low, steps = {}, {}, []
+    for prune_step, event in sorted(evaluated.items()):
+        by_metric: dict[str, dict[str, float]] = defaultdict(dict)
+        for language, metrics in sorted(event["scores"][facts.split].items()):
+            for metric, value in sorted(metrics.items()):
+                by_metric[metric][language] = float(value)
+        if not (scores := by_metric.pop(facts.metric, {})):
+            continue
+        intervals = _intervals(event, facts, scores)
+        if prune_step == 0:
+            dense, dense_low = scores, {n: low for n, (low, _) in intervals["languages"].items()}
+        by_tag = event.get("tags", {}).get(facts.split)
         steps.append(
             {
                 "prune_step": prune_step,
-                **({"size": sizes[prune_step]} if prune_step in sizes else {}),
-                "remaining": row["remaining"],
-                "nonzero": row["nonzero"],
-                "remaining_total": row["remaining_total"],
-                **summarize(values, dense or None, facts.chance, facts.languages, dense_low),
-                "languages": values,
-                "intervals": intervals[prune_step],
-                "other_metrics": {
-                    metric: means(found) for metric, found in others.get(prune_step, {}).items()
+                **({"size": event["size"]} if "size" in event else {}),
+                **{
+                    name: float(event[name]) for name in ("remaining", "nonzero", "remaining_total")
                 },
-                **({"tags": by_tag[prune_step]} if prune_step in by_tag else {}),
+                **summarize(scores, dense, facts.chance, facts.languages, dense_low),
+                "languages": scores,
+                "intervals": intervals,
+                "other_metrics": {metric: means(found) for metric, found in by_metric.items()},
+                **({"tags": tags.summarize(by_tag)} if by_tag else {}),
             }
         )
     return {
@@ -134,44 +126,22 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
     }
 
 
-def _intervals(
-    events: Iterable[Event], facts: Facts, scores: Mapping[int, Mapping[str, Mapping[str, Any]]]
-) -> dict[int, dict[str, Any]]:
-    """By pruning step the 95 % intervals over test examples, of the score of `facts`.
+def _intervals(event: Event, facts: Facts, scores: Mapping[str, float]) -> dict[str, Any]:
+    """The 95 % intervals over test examples, of the score of `facts` at one pruning step.
 
     `languages` {language: [low, high]}, and those of `en`, `zero_shot_avg` and `avg`. What a run of
     an earlier version did not write is left out, but for single accuracies, which need no more than
     the number of rows.
     """
-    found: dict[int, dict[str, Any]] = {}
-    for step, rows_of_step in scores.items():
-        languages = {}
-        if facts.metric == "accuracy":
-            languages = {
-                name: wilson(row["value"], row["examples"]) for name, row in rows_of_step.items()
-            }
-        found[step] = {"languages": languages}
-    for event in events:
-        if event["kind"] == "eval" and facts.split in event.get("intervals", {}):
-            single = event["intervals"][facts.split]
-            languages = {
-                name: kept[facts.metric] for name, kept in single.items() if facts.metric in kept
-            }
-            means_of_step = event.get("mean_intervals", {}).get(facts.split, {})
-            found[event["phase"]] = {**means_of_step, "languages": languages}
-    for intervals in found.values():
-        if "en" in intervals["languages"]:
-            intervals["en"] = intervals["languages"]["en"]
-    return found
-
-
-def _tags(events: Iterable[Event], split: str) -> dict[int, dict[str, Any]]:
-    """By pruning step what the tags of a token task score; the last evaluation counts."""
-    return {
-        event["phase"]: tags.summarize(event["tags"][split])
-        for event in events
-        if event["kind"] == "eval" and split in event.get("tags", {})
-    }
+    single, languages, of_means = event.get("intervals", {}).get(facts.split), {}, {}
+    if single is not None:
+        languages = {name: of[facts.metric] for name, of in single.items() if facts.metric in of}
+        of_means = event.get("mean_intervals", {}).get(facts.split, {})
+    elif facts.metric == "accuracy":
+        examples = event["examples"][facts.split]
+        languages = {name: wilson(score, examples[name]) for name, score in scores.items()}
+    english = {"en": languages["en"]} if "en" in languages else {}
+    return {**of_means, "languages": languages, **english}
 
 
 def read_json(path: Path, what: str = "the workdir of a run") -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """From what a run measured to the lines of its figures; plain data, no drawing."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
 from operator import add
 
@@ -56,39 +55,24 @@ def mean_over(evaluations: pd.DataFrame, languages: Sequence[str]) -> pd.Series:
 
 def full_means(results: Results) -> pd.Series:
     """The mean over all zero-shot languages of the run, at the steps that evaluated all of them."""
-    most = max(step["evaluated"] for step in results["prune_steps"])
-    whole = [step for step in results["prune_steps"] if step["evaluated"] == most]
-    remaining = [step["remaining"] for step in whole]
-    means = [step["zero_shot_avg"] for step in whole]
-    return pd.Series(means, index=remaining, dtype=float).dropna()
+    columns = pd.Index(["remaining", "evaluated", "zero_shot_avg"])
+    steps = pd.DataFrame(results["prune_steps"], columns=columns).set_index("remaining")
+    whole = steps.evaluated == steps.evaluated.max()
+    return steps.zero_shot_avg[whole].astype(float).dropna()
 
 
-@dataclass(frozen=True)
-class Trace:
-    """A quantity of training against the step, thinned to what a figure can show."""
+def trace(events: Sequence[Event], name: str, points: int = 400) -> pd.Series:
+    """A quantity of training by its step, thinned to what a figure can show; gaps stay gaps.
 
-    steps: np.ndarray
-    values: np.ndarray
-
-
-def trace(events: Sequence[Event], name: str, points: int = 400) -> Trace:
-    """The means of a quantity over up to `points` equal runs of train events; gaps stay gaps."""
+    A point is the mean over one of up to `points` equal runs of train events.
+    """
     found = [(e["step"], float(e[name])) for e in events if e["kind"] == "train" and name in e]
-    if not found:
-        return Trace(np.empty(0), np.empty(0))
-    steps, values = np.array(found, dtype=np.float64).T
-    groups = min(points, len(steps))
-    return Trace(
-        np.array([part.mean() for part in np.array_split(steps, groups)]),
-        np.array([part.mean() for part in np.array_split(values, groups)]),
-    )
+    parts = np.array_split(np.array(found), min(points, len(found))) if found else []
+    means = {part[:, 0].mean(): part[:, 1].mean() for part in parts}
+    return pd.Series(means, dtype=float)
 
 
-def per_layer(events: Sequence[Event], name: str) -> list[tuple[Event, dict[str, np.ndarray]]]:
-    """The evaluations that measured a quantity per module and layer, in order of pruning steps."""
-    found = {
-        event["phase"]: (event, {kernel: np.array(v, float) for kernel, v in event[name].items()})
-        for event in events
-        if event["kind"] == "eval" and event.get(name)
-    }
-    return [found[phase] for phase in sorted(found)]
+def per_layer(events: Sequence[Event], name: str) -> list[tuple[int, pd.DataFrame]]:
+    """What evaluations measured of each layer, in order: pruning step, and a module a column."""
+    found = {e["phase"]: e[name] for e in events if e["kind"] == "eval" and e.get(name)}
+    return [(step, pd.DataFrame(of).astype(float)) for step, of in sorted(found.items())]

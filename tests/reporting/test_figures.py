@@ -129,10 +129,10 @@ def test_a_long_trace_is_thinned_by_means_and_shows_what_is_not_a_number():
     events = [{"kind": "train", "step": step, "loss": float(step)} for step in range(10_000)]
     events[-1]["loss"] = "NaN"
     trace = series.trace(events, "loss", points=100)
-    assert len(trace.steps) == 100
-    assert trace.values[0] == trace.steps[0] == 49.5
-    assert np.isnan(trace.values[-1])
-    assert len(series.trace(events, "absent").steps) == 0
+    assert len(trace) == 100
+    assert trace.iloc[0] == trace.index[0] == 49.5
+    assert np.isnan(trace.iloc[-1])
+    assert series.trace(events, "absent").empty
 
 
 @settings(deadline=None, max_examples=50)

@@ -122,18 +122,16 @@ def _languages(
     found = {name: rows for name, rows in drawn.items() if name != lines.MEAN}
     if not found:
         return None
-    of = {
-        name: [_series(row, line, styles[row], small=True) for row, line in rows.items()]
+    panels = [
+        Panel(name, [_series(row, line, styles[row], small=True) for row, line in rows.items()])
         for name, rows in found.items()
-    }
-    limits = charts.levels([one for series in of.values() for one in series], chance)
-    grid = charts.lines_of([Panel(name, series, limits) for name, series in of.items()])
+    ]
     axis = charts.remaining_axis(_places(found, styles), ends=True)
     shown = {row for rows in found.values() for row in rows}
     groups = {styles[row].group: styles[row] for row in styles if row in shown}
     order = sorted(groups, key=lambda group: not groups[group].front)
     legend = [(group, groups[group].thin()) for group in order]
-    figure = charts.draw(grid, axis, [1.15] * len(grid), legend=legend)
+    figure = charts.small(panels, axis, 1.15, chance, legend)
     caption = (
         f"{facts.column(task)}: {sweep.metrics[task]} (%) of every language, mean over seeds, a"
         f" line a row; English first, then the languages that {facts.baseline} loses most of."
@@ -176,11 +174,9 @@ def _response(sweep: Sweep, cells: pd.DataFrame, family: lines.Family, task: str
             if base in known.index and "@" not in facts.baseline:
                 look = {"color": svg.INK, "linewidth": 1.2, "linestyle": DASHED}
                 series.append(_with_ends(facts.baseline, (), known.loc[[base]], look, level=True))
-            panels.append(Panel(f"{name} at {percent(at, 0)} % remaining (%)", series, (0, 0)))
-        series = [one for panel in panels for one in panel.series]
-        if series:
-            limits = charts.levels(series, whole=True)
-            grid.append([panel._replace(limits=limits) for panel in panels])
+            panels.append(Panel(f"{name} at {percent(at, 0)} % remaining (%)", series))
+        if any(panel.series for panel in panels):
+            grid.append(charts.alike(panels, whole=True))
     looks = {one.name: one.look for line in grid for panel in line for one in panel.series}
     order = sorted(looks, key=lambda name: name in methods)
     figure = charts.draw(
