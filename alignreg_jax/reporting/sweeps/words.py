@@ -4,6 +4,7 @@ The sentences are in templates/sweep_words.txt; here is what they are said of.
 """
 
 from collections import defaultdict
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,31 +20,19 @@ from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import DRAWS
 from alignreg_jax.reporting.tables import count, percent
 
-_ARROWS = {"higher": "↑", "lower": "↓"}
 _LEAST = 0.95  # of the weights that remain
 
 
 def finding(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> str:
     """What the tests say, a sentence for each family and one of what they can detect."""
-    families = []
-    for task, found in comparisons[comparisons.p_seeds.notna()].groupby("task", sort=False):
-        marked = {word: found.row[found.mark == mark] for word, mark in _ARROWS.items()}
-        families.append(
-            {
-                "task": column(sweep, str(task)),
-                "differ": int(found.differs.sum()),
-                "rows": len(found),
-                "marked": [f"{word}: {', '.join(of)}" for word, of in marked.items() if len(of)],
-            }
-        )
-    known = _detectable(sweep, powers)
-    tested = comparisons.tested.any()
-    return " ".join(_say("finding", sweep, families=families, tested_any=tested, **known))
+    families = comparisons[comparisons.p_seeds.notna()].groupby("task", sort=False)
+    known = _detectable(sweep, powers) | {"families": families}
+    return " ".join(say("finding", sweep, tested_any=comparisons.tested.any(), **known))
 
 
 def detectable_notes(sweep: Sweep, powers: pd.DataFrame) -> list[str]:
     """The smallest difference that the sweep can find, and what the paper's would take."""
-    return _say("detectable", sweep, **_detectable(sweep, powers))
+    return say("detectable", sweep, **_detectable(sweep, powers))
 
 
 def tests(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> list[str]:
@@ -52,27 +41,27 @@ def tests(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> list
     over_seeds, known = tested.p_seeds.notna(), tested.loc[tested.p_examples.notna()]
     hurt, average = tested.loc[tested.trouble != ""], tested.task == AVERAGE
     parallel = dict(zip(known.task, known.parallel, strict=True))
-    return _say(
+    alone = [task for task in parallel if not parallel[task]]
+    metrics = {kind.metric for kind in sweep.kinds.values()}
+    return say(
         "tests",
         sweep,
         compared=len(comparisons),
         baseline_ran=any(row == sweep.facts.baseline for row, *_ in sweep.sources),
-        tested_any=len(tested),
-        rows=tested.row.nunique(),
-        own_families=tested.task.nunique() > 1,
+        tested=tested,
         averaged=average.any(),
         over_seeds=over_seeds.any(),
-        untested=[*tested.row[~over_seeds].unique()],
+        untested=tested.row[~over_seeds].unique(),
         over_examples=len(known),
-        units=_units(sweep),
+        tags=metrics & {"f1", "pos_xglue", "word_accuracy"},
+        queries="ndcg" in metrics,
         parallel=[sweep.facts.column(task) for task in parallel if parallel[task]],
-        alone=[task for task in parallel if not parallel[task]],
-        apart=[sweep.facts.column(t) for t in parallel if not parallel[t] and _translated(t)],
+        alone=alone,
+        apart=[sweep.facts.column(task) for task in alone if _translated(task)],
         draws=f"{DRAWS:,}",
         lacking=len(tested) - len(known) - len(hurt) - int(average.sum()),
         troubles=[(_names(sweep, of), why) for why, of in hurt.groupby("trouble", sort=False)],
-        wide=[column(sweep, task) for task in powers.task[powers.wide_baseline.astype(bool)]],
-        exploratory=len(tested) < len(comparisons),
+        wide=powers.task[powers.wide_baseline.astype(bool)],
     )
 
 
@@ -83,38 +72,22 @@ def below_table(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) ->
     for task, metric in sweep.metrics.items():
         metrics[metric].append(facts.column(task))
     said = [f"{metric} ({', '.join(tasks)})" for metric, tasks in metrics.items()]
-    seeds = known.groupby(level=["row", "task"], sort=False).seeds.min()
-    fewer = [place for place, least in seeds.items() if least < len(facts.seeds)]
+    seeds = known.drop(index=AVERAGE, level="task", errors="ignore").seeds
+    seeds = seeds.groupby(level=["row", "task"], sort=False).min()
     printed = [paper.value(row, task) for row in facts.rows for task in facts.tasks]
-    here = paper.reading(facts.remaining) is not None and any(printed)
-    return _say(
+    return say(
         "below",
         sweep,
         metrics=first_word(", ".join(said if len(said) > 1 else metrics) or "score"),
         xglue=any(map(paper.languages, facts.tasks)),
-        averages=paper.all_tasks(facts.tasks),
         intervals=known.half.notna().any(),
         most=max(known.seeds, default=1),
-        dense=[row for row in facts.rows if row in sweep.dense_rows],
         tested_any=comparisons.tested.any(),
-        partial=[
-            (facts.column(task), sweep.languages[task], len(left_out))
-            for task, left_out in sweep.left_out.items()
-            if left_out
-        ],
-        incomplete=[
-            (facts.column(task), len(paper.languages(task)), lacking)
-            for task, lacking in sweep.lacking.items()
-            if lacking
-        ],
-        paper=here,
-        names=[
-            f"{row} is its {paper.ROWS[row]}"
-            for row in facts.rows
-            if row in paper.ROWS and row != paper.ROWS[row].lower()
-        ],
+        printed=paper.reading(facts.remaining) is not None and any(printed),
         fewer_seeds=[
-            f"{_where(sweep, *place)} ({seeds[place]})" for place in fewer if place[1] != AVERAGE
+            f"{_where(sweep, *place)} ({least})"
+            for place, least in seeds.items()
+            if least < len(facts.seeds)
         ],
         fewer_weights=_fewer_weights(sweep),
     )
@@ -122,7 +95,7 @@ def below_table(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) ->
 
 def not_in_table(sweep: Sweep) -> list[str]:
     """What failed and what is not finished, a line each; empty when the sweep is complete."""
-    return _say("missing", sweep)
+    return say("missing", sweep)
 
 
 def paper_notes(spread: float, rows: int) -> str:
@@ -143,10 +116,11 @@ def column(sweep: Sweep, task: str) -> str:
     return "the average" if task == AVERAGE else sweep.facts.column(task)
 
 
-def _say(name: str, sweep: Sweep, **known: Any) -> list[str]:
-    """The paragraphs of a place, of what is known for it."""
-    at, many = f"{percent(sweep.facts.tested_at, 0)} %", len(sweep.facts.tasks) > 1
-    known |= {"facts": sweep.facts, "many": many, "at": at, "count": count, "points": points}
+def say(name: str, sweep: Sweep, **known: Any) -> list[str]:
+    """The paragraphs of a place in templates/sweep_words.txt, of what is known for it."""
+    known |= {"sweep": sweep, "facts": sweep.facts, "many": len(sweep.facts.tasks) > 1}
+    known |= {"column": partial(column, sweep), "at": f"{percent(sweep.facts.tested_at, 0)} %"}
+    known |= {"count": count, "points": points, "percent": percent, "paper": paper}
     return sentences("sweep_words.txt", name, known)
 
 
@@ -155,8 +129,7 @@ def _detectable(sweep: Sweep, powers: pd.DataFrame) -> dict[str, Any]:
     paired = facts.baseline == "l2-mbp" and set(facts.compared) & set(paper.CLAIMS)
     if paired and found and (len(found) == 1 or found[-1]["task"] == AVERAGE):
         said = paper_notes(found[-1]["spread"], found[-1]["rows"])
-    named = [one | {"task": column(sweep, one["task"])} for one in found]
-    return {"powers": named, "power": f"{100 * POWER:.0f}", "paper_notes": said}
+    return {"powers": found, "power": f"{100 * POWER:.0f}", "paper_notes": said}
 
 
 def _fewer_weights(sweep: Sweep) -> list[str]:
@@ -190,10 +163,3 @@ def _names(sweep: Sweep, comparisons: pd.DataFrame) -> list[str]:
         return list(comparisons.row)
     tasks = comparisons.groupby("row", sort=False).task
     return [f"{row} ({', '.join(map(sweep.facts.column, of))})" for row, of in tasks]
-
-
-def _units(sweep: Sweep) -> list[str]:
-    """What is swapped as a whole where that is not a row."""
-    kinds = {kind.metric for kind in sweep.kinds.values()}
-    tags = ["a sentence with all its tags"] if kinds & {"f1", "pos_xglue", "word_accuracy"} else []
-    return tags + (["a query with all its rows"] if "ndcg" in kinds else [])
