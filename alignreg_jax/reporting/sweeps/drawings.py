@@ -1,7 +1,7 @@
 """The figures of a sweep with their words: which are drawn, in which order, and what they show."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -15,7 +15,8 @@ from alignreg_jax.reporting.sweeps import lines
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, ZERO_SHOT, means
 from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.styles import FRONT, Style, row_styles
-from alignreg_jax.reporting.tables import count, percent
+from alignreg_jax.reporting.sweeps.words import say
+from alignreg_jax.reporting.tables import percent
 
 _FEW = 3  # lines whose bands are shown whole
 _ENGLISH = "English, the language trained on"
@@ -68,31 +69,29 @@ def _overview(
     readings = [FULL * at for at in facts.remaining]
     axis = charts.remaining_axis(_places(shown, styles), readings)
     figure = charts.draw(grid, axis, heights, chance=chance, readings=readings)
-    languages = common_languages(sweep.evaluations[task])
-    many = count(len(languages), "zero-shot language")
-    points = "A point is one run."
-    if any((line.low != line.high).any() for found in shown.values() for line in found.values()):
-        points = "A point is the mean over seeds, its band the 95 % interval (Student’s t), cut to"
-        points += " 0 and 100."
-        if max(map(len, shown.values())) > 6:
-            points += " Bands of the thin lines show when a row is picked out."
-    caption = (
-        f"{facts.column(task)}: above, the mean over the {many} that every run evaluated at every"
-        f" step ({', '.join(languages)}); below, English, on its own scale. {points} The axis is"
-        " logarithmic, so that cuts by the same share are as far apart; hairlines stand where the"
-        " table is read. At the right end, the last value of each row."
+    lines_drawn = [line for found in shown.values() for line in found.values()]
+    spoken, caption = say(
+        "overview",
+        sweep,
+        task=task,
+        what=what,
+        ends=[
+            (row, *line["mean"].iloc[[0, -1]], *line.remaining.iloc[[0, -1]])
+            for row, line in drawn.get(lines.MEAN, {}).items()
+        ],
+        common=common_languages(sweep.evaluations[task]),
+        bands=any(line.half.any() for line in lines_drawn),
+        rows=max(map(len, shown.values())),
     )
     heading, name = "Score against remaining weights", _name("overview", task, sweep)
-    return Drawing(heading, name, figure, caption, _spoken(what, drawn.get(lines.MEAN, {})))
+    return Drawing(heading, name, figure, caption, spoken)
 
 
 def _series(row: str, line: pd.DataFrame, style: Style, *, small: bool = False) -> Series:
-    x, y, low, high = (tuple(FULL * line[name]) for name in ("remaining", "mean", "low", "high"))
-    if small:
-        return Series(row, x, y, style.thin(), front=style.front, level=style.level)
-    shown = {"end": style.name, "front": style.front, "level": style.level}
-    ends = (low, high) if low != high and not style.level else (None, None)
-    return Series(row, x, y, style.look(), *ends, **shown)
+    look, end = (style.thin(), "") if small else (style.look(), style.name)
+    shown = {"end": end, "front": style.front, "level": style.level}
+    found = _with_ends(row, FULL * line.remaining, line, look, **shown)
+    return found._replace(low=None, high=None) if small or style.level else found
 
 
 def _places(drawn: Mapping[str, lines.Lines], styles: Mapping[str, Style]) -> list[float]:
@@ -102,23 +101,9 @@ def _places(drawn: Mapping[str, lines.Lines], styles: Mapping[str, Style]) -> li
     return sorted({FULL * x for at in pruned for x in at})
 
 
-def _spoken(what: str, found: lines.Lines) -> str:
-    """The zero-shot panel in words, for those who cannot see it."""
-    parts = []
-    for row, line in found.items():
-        ends = line.iloc[[0, -1]]
-        (first, last), (at, end) = ends["mean"], ends.remaining
-        parts.append(
-            f"{row} {percent(first)} at {percent(at, 0)} percent remaining"
-            f" and {percent(last)} at {percent(end, 0)}"
-        )
-    return f"Line chart of the zero-shot mean on {what}: {'; '.join(parts)}"
-
-
 def _languages(
     sweep: Sweep, task: str, drawn: Mapping[str, lines.Lines], styles: Mapping[str, Style]
 ) -> Drawing | None:
-    facts, chance = sweep.facts, FULL * sweep.kinds[task].chance
     found = {name: rows for name, rows in drawn.items() if name != lines.MEAN}
     if not found:
         return None
@@ -128,16 +113,11 @@ def _languages(
     ]
     axis = charts.remaining_axis(_places(found, styles), ends=True)
     shown = {row for rows in found.values() for row in rows}
-    groups = {styles[row].group: styles[row] for row in styles if row in shown}
-    order = sorted(groups, key=lambda group: not groups[group].front)
-    legend = [(group, groups[group].thin()) for group in order]
-    figure = charts.small(panels, axis, 1.15, chance, legend)
-    caption = (
-        f"{facts.column(task)}: {sweep.metrics[task]} (%) of every language, mean over seeds, a"
-        f" line a row; English first, then the languages that {facts.baseline} loses most of."
-    )
-    if sweep.dense_rows:
-        caption += " Dashed: not pruned."
+    groups = {style.group: style for row, style in styles.items() if row in shown}
+    order = sorted(groups.items(), key=lambda group: not group[1].front)
+    legend = [(name, style.thin()) for name, style in order]
+    figure = charts.small(panels, axis, 1.15, FULL * sweep.kinds[task].chance, legend)
+    (caption,) = say("every_language", sweep, task=task)
     return Drawing("Every language", _name("languages", task, sweep), figure, caption, caption)
 
 
@@ -146,34 +126,30 @@ def _languages(
 
 def _response(sweep: Sweep, cells: pd.DataFrame, family: lines.Family, task: str) -> Drawing | None:
     facts, grid = sweep.facts, []
-    known = means(cells)
-    known = known.loc[known.index.get_level_values("task") == task]
+    known = means(cells.loc[cells.task == task]).reset_index(["task", "remaining", "statistic"])
     values = {
         row: (method, value / family.default(method))
         for method, found in family.methods.items()
         for value, row in found
+        if row in known.index
     }
-    mine = known.loc[known.index.get_level_values("row").isin(values)]
-    if not len(mine):
+    if not values:
         return None
-    used = [values[row] for row in mine.index.get_level_values("row")]
-    methods = [method for method in family.methods if method in dict(used)]
-    axis, zero = _multiples_axis({multiple for _, multiple in used}, family.field)
+    methods = list(dict(values.values()))
+    axis, zero = _multiples_axis({multiple for _, multiple in values.values()}, family.field)
     for statistic, name in ((ZERO_SHOT, "zero-shot mean"), (ENGLISH, "English")):
         panels = []
         for at in facts.remaining:
-            place = [row for row in values if (row, task, at, statistic) in mine.index]
-            series = []
+            here, series = known[(known.remaining == at) & (known.statistic == statistic)], []
             for turn, method in enumerate(methods):
-                rows = [row for row in place if values[row][0] == method]
-                found = mine.loc[[(row, task, at, statistic) for row in rows]]
+                rows = [row for row in values if values[row][0] == method and row in here.index]
                 x = [values[row][1] or zero for row in rows]
-                series += [_bars(method, turn, len(methods), x, found)] if rows else []
-            base = (facts.baseline, task, at, statistic)
+                series += [_bars(method, turn, len(methods), x, here.loc[rows])] if rows else []
             # The baseline, if it is not itself one of the values
-            if base in known.index and "@" not in facts.baseline:
+            if facts.baseline in here.index and "@" not in facts.baseline:
                 look = {"color": svg.INK, "linewidth": 1.2, "linestyle": DASHED}
-                series.append(_with_ends(facts.baseline, (), known.loc[[base]], look, level=True))
+                base = here.loc[[facts.baseline]]
+                series.append(_with_ends(facts.baseline, (), base, look, level=True))
             panels.append(Panel(f"{name} at {percent(at, 0)} % remaining (%)", series))
         if any(panel.series for panel in panels):
             grid.append(charts.alike(panels, whole=True))
@@ -182,13 +158,8 @@ def _response(sweep: Sweep, cells: pd.DataFrame, family: lines.Family, task: str
     figure = charts.draw(
         grid, axis, [2.9] * len(grid), readings=(1.0,), legend=[(n, looks[n]) for n in order]
     )
-    defaults = ", ".join(f"{family.default(method):g} for {method}" for method in family.methods)
-    own = family.field == "regularizer.weight"
-    caption = f"{facts.column(task)}: score against {family.field}"
-    caption += f", as a multiple of its default ({defaults})" if own else ""
-    several = mine.half.notna().any()
-    caption += ". Bars are 95 % intervals over seeds." if several else "."
-    caption += f" The dashed line is {facts.baseline}{', with its interval' if several else ''}."
+    several = known.half[[*values]].notna().any()
+    (caption,) = say("response", sweep, task=task, family=family, several=several)
     heading, name = f"Score against {family.field}", _name("response", task, sweep)
     return Drawing(heading, name, figure, caption, caption)
 
@@ -202,12 +173,12 @@ def _bars(method: str, turn: int, of: int, x: Sequence[float], found: pd.DataFra
 
 
 def _with_ends(
-    name: str, x: Sequence[float], found: pd.DataFrame, look: Mapping[str, Any], **more: Any
+    name: str, x: Iterable[float], found: pd.DataFrame, look: Mapping[str, Any], **more: Any
 ) -> Series:
     """A series of means, with their intervals if one has a width."""
-    half = FULL * found.half.fillna(0.0)
     y = FULL * found["mean"]
-    ends = (tuple(y - half), tuple(y + half)) if half.any() else (None, None)
+    low, high = (tuple((FULL * found[end]).fillna(y)) for end in ("low", "high"))
+    ends = (low, high) if low != high else (None, None)
     return Series(name, tuple(x), tuple(y), look, *ends, **more)
 
 

@@ -20,8 +20,8 @@ def row_lines(sweep: Sweep, task: str) -> dict[str, Lines]:
     """Scores against what remains: by language, and of `MEAN`, a line a row.
 
     The mean is over the languages that every evaluation of every run has. A point is a pruning step
-    at which every seed of the row has the score. Its interval is cut to [0, 1], where scores are;
-    with one seed it has no width. The mean comes first, then English, then the languages whose
+    at which every seed of the row has the score. Its interval, NaN with one seed, is cut to [0, 1],
+    where scores are. The mean comes first, then English, then the languages whose
     baseline loses most.
     """
     scores = sweep.evaluations[task]
@@ -31,9 +31,7 @@ def row_lines(sweep: Sweep, task: str) -> dict[str, Lines]:
     found = intervals(groups.value).assign(remaining=groups.remaining.mean())
     seeds = scores.index.to_frame().groupby(level="row").seed.nunique()
     found = found[found.seeds == found.index.get_level_values("row").map(seeds)]
-    half = found.half.fillna(0.0)
-    found = found.assign(low=(found["mean"] - half).clip(lower=0.0))
-    found = found.assign(high=(found["mean"] + half).clip(upper=1.0))
+    found = found.assign(low=found.low.clip(lower=0.0), high=found.high.clip(upper=1.0))
     lines: dict[str, Lines] = {}
     for name, panel in found.groupby(level="language"):
         rows = dict(list(panel.groupby(level="row")))

@@ -128,6 +128,7 @@ def html(content: Content, folder: Path) -> str:
     `folder` is where it will be, for the links to its runs.
     """
     sweep, comparisons, facts = content.sweep, content.comparisons, content.sweep.facts
+    (lead,) = words.say("lead", sweep)
     found = words.finding(sweep, comparisons, content.powers)
     first = [paragraph(found, "finding" if len(found) < _SHORT else "")]
     below = words.below_table(sweep, content.cells, comparisons)
@@ -155,7 +156,7 @@ def html(content: Content, folder: Path) -> str:
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"
         differs.append(table(comparison_table(sweep, comparisons), caption))
     sections += [("What differs", differs), ("How it was made", [Part("code", facts.command)])]
-    return page(facts.title, _lead(sweep), first, sections)
+    return page(facts.title, lead, first, sections)
 
 
 def _runs(sweep: Sweep, folder: Path) -> list[Part]:
@@ -203,12 +204,3 @@ def _probability(p: float) -> str:
     if np.isnan(p):
         return "–"
     return f"{p:.4f}" if p >= 0.00005 else "< 0.0001"
-
-
-def _lead(sweep: Sweep) -> str:
-    facts = sweep.facts
-    tasks = ", ".join(map(facts.column, facts.tasks))
-    readings = " and ".join(f"{percent(at, 0)} %" for at in facts.remaining)
-    text = f"{len(facts.rows)} rows on {tasks}; {count(len(sweep.sources), 'finished run')},"
-    text += f" {count(len(facts.seeds), 'seed')} asked for. Fine-tuned on English, pruned"
-    return text + f" step by step, and read at {readings} of the encoder’s weights."
