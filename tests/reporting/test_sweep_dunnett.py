@@ -173,15 +173,14 @@ def test_no_p_without_a_spread(base, row):
     single = dunnett.contrasts(base, [row], together=False)
     for contrast in (*dunnett.contrasts(base, [row]), *single):
         assert contrast.difference == pytest.approx(np.mean(row) - np.mean(base))
-        assert (contrast.half, contrast.p) == (None, None)
+        assert np.isnan([contrast.half, contrast.p]).all()
 
 
 def test_a_row_without_a_spread_is_tested_by_the_others(random):
     """Its own is the baseline's then; a pair without any is not tested, whatever the others say."""
     base, other = random.normal(0, 1, (2, 3)).tolist()
     constant, same = dunnett.contrasts(base, [[9.0] * 3, other])
-    assert constant.p is not None
-    assert same.p is not None
+    assert np.isfinite([constant.p, same.p]).all()
     flat, other = dunnett.contrasts([0.0] * 3, [[9.0] * 3, other])
-    assert flat.p is None
-    assert other.p is not None
+    assert np.isnan(flat.p)
+    assert np.isfinite(other.p)

@@ -15,11 +15,9 @@ from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import holm, randomisation_test
 
 _WIDE = 0.01
-_OVER_EXAMPLES = {"p_examples": np.nan, "examples": 0, "parallel": False, "trouble": ""}
 _COLUMNS = (
     *("row", "task", "remaining", "tested", "difference", "low", "high", "p_seeds", "seeds"),
-    *_OVER_EXAMPLES,
-    *("differs", "mark"),
+    *("p_examples", "examples", "parallel", "trouble"),
 )
 
 
@@ -52,24 +50,17 @@ def compare(sweep: Sweep, cells: pd.DataFrame) -> pd.DataFrame:
             if base is None:
                 continue
             for rows, tested in zip(families, (True, False), strict=True):
-                lines = []
-                for (row, values), contrast in zip(
-                    rows.items(), contrasts(base, [*rows.values()], together=tested), strict=True
-                ):
-                    difference, half = contrast.difference, contrast.half or np.nan
+                results = contrasts(base, [*rows.values()], together=tested)
+                for (row, values), (difference, half, p) in zip(rows.items(), results, strict=True):
+                    place, over = (row, task, remaining), (np.nan, 0, False, "")
+                    if tested and task != AVERAGE:
+                        over = _over_examples(examples, *place) or over
                     ends = (difference - half, difference + half)
-                    p = np.nan if contrast.p is None else contrast.p
-                    place = (row, task, remaining, tested, difference, *ends, p, len(values))
-                    over = tested and task != AVERAGE and _over_examples(examples, *place[:3])
-                    lines.append([*place, *(_OVER_EXAMPLES | (over or {})).values()])
-                known = [line for line in lines if not np.isnan(line[_P])]
-                for line, p in zip(known, holm([line[_P] for line in known]), strict=True):
-                    line[_P] = p
-                found += lines
-    return judged(pd.DataFrame(found, columns=pd.Index(_COLUMNS[:-2])))
-
-
-_P = _COLUMNS.index("p_examples")
+                    found.append((*place, tested, difference, *ends, p, len(values), *over))
+    compared = pd.DataFrame(found, columns=pd.Index(_COLUMNS))
+    for _, family in compared.groupby(["task", "remaining"]):
+        compared.loc[family.index, "p_examples"] = holm(family.p_examples.tolist())
+    return judged(compared)
 
 
 def judged(comparisons: pd.DataFrame) -> pd.DataFrame:
@@ -129,16 +120,15 @@ def _wider(baseline: Sequence[float], rows: Sequence[Sequence[float]]) -> bool:
 
 def _over_examples(
     examples: ExampleScores, row: str, task: str, remaining: float
-) -> dict[str, float | int | bool | str] | None:
+) -> tuple[float, int, bool, str] | None:
     """The test over examples, not yet corrected; None where there are no predictions of both."""
     try:
         sides = examples.pairs(row, task, remaining)
     except UserError as error:
-        return {"trouble": str(error)}
+        return np.nan, 0, False, str(error)
     if sides is None:
         return None
     parallel = examples.parallel(task)
-    p = randomisation_test(sides, parallel=parallel)
     counts = [mine.shape[1] for mine, _ in sides]
-    count = counts[0] if parallel else sum(counts)
-    return {"p_examples": p, "examples": count, "parallel": parallel}
+    many = counts[0] if parallel else sum(counts)
+    return randomisation_test(sides, parallel=parallel), many, parallel, ""

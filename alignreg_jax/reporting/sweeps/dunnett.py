@@ -36,11 +36,11 @@ class Pooled(NamedTuple):
 
 
 class Contrast(NamedTuple):
-    """A row's mean minus the baseline's; half its interval and p are None without a spread."""
+    """A row's mean minus the baseline's; half its interval and p are NaN without a spread."""
 
     difference: float
-    half: float | None = None
-    p: float | None = None
+    half: float
+    p: float
 
 
 def pooled(groups: Sequence[Values]) -> Pooled | None:
@@ -66,7 +66,7 @@ def contrasts(baseline: Values, rows: Sequence[Values], *, together: bool = True
     sizes = [len(row) for row, own in zip(rows, owns, strict=True) if own]
     shares = np.array([size / (size + len(baseline)) for size in sizes])
     for row, own in zip(rows, owns, strict=True):
-        difference, half, p = float(np.mean(row) - np.mean(baseline)), None, None
+        difference, half, p = float(np.mean(row) - np.mean(baseline)), math.nan, math.nan
         if error is not None and own is not None:
             size = max(error.spread * math.sqrt(1 / len(row) + 1 / len(baseline)), own)
             limit = float(stats.t.ppf(0.5 + LEVEL / 2, error.freedom))

@@ -156,9 +156,8 @@ class Sweep:
     @cached_property
     def dense_rows(self) -> frozenset[str]:
         """Rows that are not pruned: what pruning is measured from, not a way of pruning."""
-        steps = [found.index.to_frame() for found in self.evaluations.values()]
-        deepest = pd.concat(steps).groupby(level="row").prune_step.max() if steps else {}
-        return frozenset(row for row, step in deepest.items() if step == 0)
+        deepest = self.records.prune_step.astype(int).groupby(self.records.method).max()
+        return frozenset(deepest.index[deepest == 0])
 
     @cached_property
     def metrics(self) -> dict[str, str]:
@@ -183,10 +182,8 @@ class Sweep:
     @cached_property
     def lacking(self) -> dict[str, tuple[str, ...]]:
         """By task, the languages of XGLUE's score that one of those evaluations or more lacks."""
-        return {
-            task: tuple(name for name in paper.languages(task) if not _everywhere(found, name))
-            for task, found in self.readings.items()
-        }
+        needed = {t: of.reindex(columns=[*paper.languages(t)]) for t, of in self.readings.items()}
+        return {task: tuple(of.columns[of.isna().any()]) for task, of in needed.items()}
 
 
 def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
@@ -258,7 +255,3 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     except ValueError as error:
         raise UserError(f"{path}: not a table of scores ({error})") from None
     return found
-
-
-def _everywhere(evaluations: pd.DataFrame, language: str) -> bool:
-    return language in evaluations and bool(evaluations[language].notna().all())

@@ -38,14 +38,14 @@ def intervals(groups: SeriesGroupBy) -> pd.DataFrame:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down correction: adjusted p in the order given, none above 1.
+    """Holm's step-down correction: adjusted p in the order given, none above 1; NaN is no test.
 
     Rejecting what is below 0.05 after it makes one false rejection or more with probability 0.05
     at most, however the tests depend on one another (Holm 1979).
     """
-    order, many = np.argsort(p_values, kind="stable"), len(p_values)
-    stepped = np.arange(many, 0, -1) * np.array(p_values, float)[order]
-    adjusted = np.empty(many)
+    adjusted = np.array(p_values, float)
+    order = np.argsort(adjusted, kind="stable")[: np.isfinite(adjusted).sum()]
+    stepped = np.arange(len(order), 0, -1) * adjusted[order]
     adjusted[order] = np.minimum(np.maximum.accumulate(stepped), 1.0)
     return adjusted.tolist()
 
