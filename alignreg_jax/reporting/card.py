@@ -13,8 +13,6 @@ from alignreg_jax.reporting.run_words import said, serves_sizes
 from alignreg_jax.reporting.series import ends
 from alignreg_jax.reporting.tables import markdown_table, percent
 
-CITATION = "Aligned Weight Regularizers for Pruning Pretrained Neural Networks"
-
 SIZES_SECTION = """\
 ## A smaller one
 
@@ -49,39 +47,33 @@ def model_card(
     base model's, as an SPDX-like id of the Hub; `pair` says that the task reads two texts; `notes`
     are sentences on how it was trained; `stock` says that unmodified transformers loads it.
     """
-    last, any_size = results["prune_steps"][-1], serves_sizes(results)
-    example = '"first text", "second text"' if pair else '"a text in any of the languages"'
-    answers = f"It answers with one of {len(labels)} labels."
-    if head == "token":
-        example = '["words", "of", "one", "sentence"]'
-        answers = f"It gives every word one of {len(labels)} tags."
-    left = f"{percent(last['remaining'], 0)} % of the weights"
-    left = f"any size from {left} on" if any_size else left
+    left = f"{percent(results['prune_steps'][-1]['remaining'], 0)} % of the weights"
+    left = f"any size from {left} on" if serves_sizes(results) else left
     # Before a cut runs of several methods may have this very model in common
     method = results["method"] if len(results["prune_steps"]) > 1 else "dense"
     name = f"{results['task']}, {method}, {left}"
-    steps, others = steps_table(results), other_metrics_table(results)
-    template = environment().get_template("card.md")
-    text = template.render(
-        metadata=_metadata(results, base_model, licence, head, name),
-        name=name,
-        origin=f"[{base_model}](https://huggingface.co/{base_model})" if base_model else "XLM-R",
-        task=results["task"],
-        how=", " + "".join(said("how", results)),
-        answers=answers,
-        notes=[note for note in notes if note],
-        metric=first_word(metric_name(results["metric"])),
-        split=results["split"],
-        languages=markdown_table(languages_table(results)),
-        steps={"text": markdown_table(steps), "note": steps.note},
-        others=markdown_table(others) if others else "",
-        sizes=SIZES_SECTION if any_size else "",
-        last={key: percent(last[key]) for key in ("remaining", "nonzero", "remaining_total")},
-        head=head,
-        example=example,
-        max_length=max_length,
-        command=command,
-        citation=CITATION,
+    text = (
+        environment()
+        .get_template("card.md")
+        .render(
+            metadata=_metadata(results, base_model, licence, head, name),
+            name=name,
+            base_model=base_model,
+            results=results,
+            last=results["prune_steps"][-1],
+            percent=percent,
+            how="".join(said("how", results)),
+            labels=len(labels),
+            notes=[note for note in notes if note],
+            metric=first_word(metric_name(results["metric"])),
+            tables=(steps_table(results), languages_table(results), other_metrics_table(results)),
+            markdown=markdown_table,
+            sizes=SIZES_SECTION if serves_sizes(results) else "",
+            head=head,
+            pair=pair,
+            max_length=max_length,
+            command=command,
+        )
     )
     return text if stock else trusting(text)
 

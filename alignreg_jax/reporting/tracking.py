@@ -85,27 +85,22 @@ class Tracker:
         """
         self.path = Path(workdir) / METRICS_FILE
         self._file: FileIO | None = None
-        self._position = len(read_events(self.path))
+        self.position = len(read_events(self.path))  # of the next event: its "n"
         self._boards = _BoardWriter(self.path.parent / "tensorboard") if tensorboard else None
         self._hook = _hook(hook) if hook else None
 
-    @property
-    def position(self) -> int:
-        """The number of events so far: the "n" of the next one."""
-        return self._position
-
     def log(self, kind: str, *, step: int, phase: int, remaining: float, **values: Any) -> None:
         """Append one event; `kind` is train, prune or eval. The line is flushed at once."""
-        head = {"n": self._position, "kind": kind, "step": step, "phase": phase}
+        head = {"n": self.position, "kind": kind, "step": step, "phase": phase}
         event = jsonable({**head, "remaining": remaining, **values})
         if self._file is None:
-            self.cut_back(self._position)  # a torn last line would swallow the one that follows
+            self.cut_back(self.position)  # a torn last line would swallow the one that follows
             self._file = self.path.open("ab", buffering=0)  # or closing would try again
         line = (json.dumps(event, allow_nan=False) + "\n").encode()
         with writing(self.path, len(line)):
             while line:
                 line = line[self._file.write(line) :]
-        self._position += 1
+        self.position += 1
         if self._boards:
             self._boards.write(event)
         if self._hook:
@@ -142,7 +137,7 @@ class Tracker:
         kept = b"".join(line + b"\n" for line in lines[:position])
         if not self.path.exists() or self.path.read_bytes() != kept:
             atomic_write(self.path, kept)
-        self._position = position
+        self.position = position
         if self._boards:
             self._boards.cut_back(max((event["step"] for event in events[:position]), default=-1))
 

@@ -28,15 +28,12 @@ class ExampleScores:
         Raises:
             UserError: predictions that are incomplete or do not give the score of results.csv.
         """
-        found = self._sweep.readings[task].loc[remaining]
-        steps = {
-            name: {key[0]: key for key in found.loc[[name]].index.droplevel("row")}
-            for name in (row, self._sweep.facts.baseline)
-        }
-        both = [seed for seed in steps[self._sweep.facts.baseline] if seed in steps[row]]
+        names = (row, self._sweep.facts.baseline)
+        read = self._sweep.readings[task].loc[remaining]
+        steps = {(name, seed): step for name, seed, step, *_ in read.index}
+        both = [seed for name, seed in steps if name == names[1] and (row, seed) in steps]
         sides = [
-            [self._parts(name, task, seed, by_seed[seed][1]) for seed in both]
-            for name, by_seed in steps.items()
+            [self._parts(name, task, seed, steps[name, seed]) for seed in both] for name in names
         ]
         if not both or any(parts is None for side in sides for parts in side):
             return None

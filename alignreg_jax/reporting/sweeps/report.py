@@ -1,9 +1,8 @@
 """Every file of a sweep's table: text for people, records for programs, one page with it all."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -57,19 +56,17 @@ def write_sweep(folder: Path, facts: SweepFacts, runs: Sequence[FinishedRun]) ->
         UserError: runs that do not belong into one table.
     """
     sweep = read_sweep(facts, runs)
-    return write_tables(folder, sweep, {"results.csv": records.csv(sweep.records)})
+    atomic_write(folder / "results.csv", records.csv(sweep.records))
+    return write_tables(folder, sweep)
 
 
-def write_tables(
-    folder: Path, sweep: Sweep, files: Mapping[str, str] = MappingProxyType({})
-) -> Path:
-    """Write every file but results.csv, and `files` with them; returns `folder`/table.html."""
+def write_tables(folder: Path, sweep: Sweep) -> Path:
+    """Write every file but results.csv; returns `folder`/table.html."""
     cells = read_cells(sweep)
     comparisons, detectable = compare(sweep, cells), powers(sweep, cells)
     tables, figures = grids(sweep, cells, comparisons), drawings.figures(sweep, cells)
     content = Content(sweep, cells, comparisons, detectable, tables, figures)
     written: dict[str, str | bytes] = {
-        **files,
         "table.csv": records.table_csv(sweep.facts, cells, comparisons),
         "comparisons.csv": records.comparisons_csv(comparisons, detectable),
         "table.md": markdown(content),

@@ -74,15 +74,15 @@ def compare(sweep: Sweep, rows: Rows, task: str, remaining: float) -> pd.DataFra
         UserError: no seed is finished in all rows, or no language of a row was evaluated.
     """
     labels = [rows.shared, *rows.own.values()]
-    found = {row: pd.DataFrame() for row in labels}
+    seeds, scores = [], pd.DataFrame()
     if task in sweep.readings:
-        scores = sweep.readings[task].loc[remaining]
-        found |= {row: of.droplevel([0, 2, 3, 4]) for row, of in scores.groupby(level="row")}
-    seeds = set.intersection(*(set(found[row].index) for row in labels))
+        scores = sweep.readings[task].loc[remaining].droplevel([2, 3, 4])
+        scores = scores[scores.index.isin(labels, level="row")]
+        rows_of_seed = scores.groupby(level="seed").size()
+        seeds = [*rows_of_seed.index[rows_of_seed == len(labels)]]
     if not seeds:
         raise UserError(f"no seed is finished in all rows on {task} at {100 * remaining:g} %")
-    whole = pd.concat({row: found[row].loc[sorted(seeds)] for row in labels}, names=["row"])
-    whole = whole.dropna(axis=1)
+    whole = scores[scores.index.isin(seeds, level="seed")].dropna(axis=1)
     if not (languages := [language for language in rows.own if language in whole]):
         raise UserError(f"none of {', '.join(rows.own)} was evaluated on {task}")
     gains, compared = {}, {}

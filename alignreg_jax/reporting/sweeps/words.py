@@ -5,6 +5,7 @@ The sentences are in templates/sweep_words.txt; here is what they are said of.
 
 from collections import defaultdict
 from functools import partial
+from itertools import product
 from typing import Any
 
 import pandas as pd
@@ -134,17 +135,15 @@ def _detectable(sweep: Sweep, powers: pd.DataFrame) -> dict[str, Any]:
 
 def _fewer_weights(sweep: Sweep) -> list[str]:
     """Rows with fewer non-zero weights than the cut leaves them, as behind gates that are shut."""
-    lows: dict[tuple[str, str], dict[float, float]] = defaultdict(dict)
+    said = defaultdict(list)
     for task, scores in sweep.readings.items():
-        for reading, row, _, _, remaining, nonzero in scores.index.to_list():
-            if remaining < 1 and nonzero < _LEAST * remaining:  # a dense encoder may have zeros
-                low = lows[row, task]
-                low[reading] = min(nonzero, low.get(reading, 1.0))
-    found = []
-    for place in ((row, task) for row in sweep.facts.rows for task in sweep.tasks):
-        said = [f"{percent(x)} % at {percent(at, 0)} % remaining" for at, x in lows[place].items()]
-        found += [f"{_where(sweep, *place)} ({', '.join(said)})"] if said else []
-    return found
+        steps = scores.index.to_frame(index=False)
+        # A dense encoder may have zeros
+        fewer = steps[(steps.remaining < 1) & (steps.nonzero < _LEAST * steps.remaining)]
+        for (row, at), low in fewer.groupby(["row", "at"], sort=False).nonzero.min().items():
+            said[row, task].append(f"{percent(low)} % at {percent(at, 0)} % remaining")
+    places = [place for place in product(sweep.facts.rows, sweep.tasks) if place in said]
+    return [f"{_where(sweep, *place)} ({', '.join(said[place])})" for place in places]
 
 
 def _where(sweep: Sweep, row: str, task: str) -> str:
