@@ -22,6 +22,8 @@ WIDTH = 9.6  # inches
 FULL = 100.0  # percent
 REMAINING = "encoder weights remaining (%)"
 DOTTED, DASHED = (0, (1.5, 2)), (0, (4, 3))
+Legend = Sequence[tuple[str, Mapping[str, Any]]]
+"""The label and matplotlib's keywords of each entry."""
 _UNSEEN = {"marker": "|", "markersize": 0.01, "markeredgewidth": 0.0}  # a place to point at
 
 
@@ -119,7 +121,7 @@ def draw(
     chance: float = 0.0,
     readings: Sequence[float] = (),
     marks: Sequence[tuple[float, str]] = (),
-    legend: Sequence[tuple[str, Mapping[str, Any]]] = (),
+    legend: Legend = (),
 ) -> Figure:
     """Lines of panels below one another.
 
@@ -130,7 +132,7 @@ def draw(
         chance: the score of guessing, drawn where a panel's scale holds it; 0 for none.
         readings: where the table is read, as hairlines.
         marks: dashed lines across with a name above the first panel.
-        legend: (label, look) each, above the panels.
+        legend: above the panels.
     """
     columns, small = max(map(len, grid)), max(map(len, grid)) > 1
     ends = [
@@ -140,8 +142,8 @@ def draw(
     rows = _legend_rows(legend)
     top, below = 0.34 + 0.24 * len(rows), 0.34 if small else 0.42
     height = top + sum(heights) + below * (len(grid) - 1) + 0.52
-    alike = all(panel.limits == line[0].limits for line in grid for panel in line)
-    gap = 0.16 if alike else 0.55  # room for a scale of its own
+    shared = all(panel.limits == line[0].limits for line in grid for panel in line)
+    gap = 0.16 if shared else 0.55  # room for a scale of its own
     width = (WIDTH - 0.5 - right - gap * (columns - 1)) / columns
     with matplotlib.rc_context(svg.STYLE):
         figure = Figure(figsize=(WIDTH, height))
@@ -180,12 +182,8 @@ def alike(panels: Sequence[Panel], chance: float = 0.0, *, whole: bool = False) 
     return [panel._replace(limits=limits) for panel in panels]
 
 
-def small(
-    panels: Sequence[Panel],
-    axis: Axis,
-    high: float,
-    chance: float,
-    legend: Sequence[tuple[str, Mapping[str, Any]]] = (),
+def small_panels(
+    panels: Sequence[Panel], axis: Axis, high: float, chance: float, legend: Legend = ()
 ) -> Figure:
     """Small panels on one scale, as many side by side as suit their number, `high` inches each."""
     columns = 7 if len(panels) > 12 else max(1, min(4, len(panels)))
@@ -194,7 +192,7 @@ def small(
     return draw(grid, axis, [high] * len(grid), legend=legend)
 
 
-def _legend_rows(legend: Sequence[tuple[str, Mapping[str, Any]]]) -> list[list[Any]]:
+def _legend_rows(legend: Legend) -> list[list[Any]]:
     """The entries in as many rows as their widths take."""
     rows: list[list[Any]] = []
     left = 0.0
@@ -240,36 +238,36 @@ def _panel(axes: Axes, panel: Panel, axis: Axis, chance: float, small: bool) -> 
 
 
 def _series(axes: Axes, one: Series, axis: Axis, where: str, many: int) -> None:
-    low, high = one.low, one.high
-    x, y = (axis.limits, [one.y[0]] * 2) if one.level else (one.x, one.y)
+    x, y, low, high = one.x, one.y, one.low or (), one.high or ()
+    if one.level:
+        x, (y, low, high) = axis.limits, ([*found[:1]] * 2 for found in (y, low, high))
+    where = f", {where}" if where and where != one.name else ""
     said = []
     for number, (at, value) in enumerate(zip(x, y, strict=True)):
-        text = f"{one.name}{f', {where}' if where and where != one.name else ''}: {value:.2f}"
-        if low is not None and high is not None and low[0 if one.level else number] < value:
-            place = 0 if one.level else number
-            text += f" ({low[place]:.2f} to {high[place]:.2f})"
-        said.append(text if one.level else f"{text} at {axis.say(at)}")
+        text = f"{one.name}{where}: {value:.2f}"
+        if low and low[number] < value:
+            text += f" ({low[number]:.2f} to {high[number]:.2f})"
+        if np.isfinite(value):
+            said.append(text if one.level else f"{text} at {axis.say(at)}")
     look = {**_UNSEEN, "zorder": 5 if one.front else 3, **one.look}
     if not look["marker"]:
         look |= _UNSEEN
     (line,) = axes.plot(x, y, **look)
-    seen = [text for text, value in zip(said, y, strict=True) if np.isfinite(value)]
-    line.set_gid(svg.tagged(one.name, seen))
-    if low is None or high is None:
+    line.set_gid(svg.tagged(one.name, said))
+    if not low:
         return
     colour, order = look["color"], look["zorder"]
     if one.bars and not one.level:
-        down, up = np.subtract(y, low), np.subtract(high, y)
+        ends = (np.subtract(y, low), np.subtract(high, y))
         bars = {"fmt": "none", "color": colour, "elinewidth": 1.0, "capsize": 2.5}
-        _, caps, (stem,) = axes.errorbar(x, y, (down, up), **bars, zorder=order)
+        _, caps, (stem,) = axes.errorbar(x, y, ends, **bars, zorder=order)
         for artist in (*caps, stem):
             artist.set_gid(svg.tagged(one.name))
         return
-    across = [low[0]] * 2 if one.level else low, [high[0]] * 2 if one.level else high
     # Many bands on top of one another are fog: of the others it is seen when they are picked out
     faint = many > 6 and not one.front
     opacity = 0.0 if faint else 0.1
-    band = axes.fill_between(x, *across, color=colour, linewidth=0, alpha=opacity, zorder=2)
+    band = axes.fill_between(x, low, high, color=colour, linewidth=0, alpha=opacity, zorder=2)
     band.set_gid(svg.tagged(one.name, faint=faint))
 
 

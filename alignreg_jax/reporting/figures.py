@@ -107,7 +107,7 @@ def languages(scores: pd.DataFrame, ends: pd.DataFrame, *, chance: float) -> Fig
         right = f"{percent(dense, 0)} → {percent(final, 0)}"
         panels.append(Panel(name, lines, right=right, colour=colour))
     high, axis = 1.0 if len(panels) > 4 else 1.6, _axis(scores.index, ends=True)
-    return charts.small(panels, axis, high, FULL * chance)
+    return charts.small_panels(panels, axis, high, FULL * chance)
 
 
 def weight_norms(dense: pd.DataFrame, final: pd.DataFrame | None) -> Figure:
@@ -235,6 +235,6 @@ def side_by_side(
     at = [x for found in panels.values() for one in found.values() for x in one.dropna().index]
     axis = _axis(at, ends=small)
     if small:
-        return charts.small(drawn, axis, 1.15, FULL * chance, legend=[*styles.items()])
+        return charts.small_panels(drawn, axis, 1.15, FULL * chance, legend=[*styles.items()])
     heights = [max(3.2, 0.128 * len(styles))] * len(drawn)
     return charts.draw([[panel] for panel in drawn], axis, heights, chance=FULL * chance)

@@ -116,7 +116,7 @@ def _languages(
     groups = {style.group: style for row, style in styles.items() if row in shown}
     order = sorted(groups.items(), key=lambda group: not group[1].front)
     legend = [(name, style.thin()) for name, style in order]
-    figure = charts.small(panels, axis, 1.15, FULL * sweep.kinds[task].chance, legend)
+    figure = charts.small_panels(panels, axis, 1.15, FULL * sweep.kinds[task].chance, legend)
     (caption,) = say("every_language", sweep, task=task)
     return Drawing("Every language", _name("languages", task, sweep), figure, caption, caption)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -140,8 +141,7 @@ def html(content: Content, folder: Path) -> str:
             ],
         )
     ]
-    for section in dict.fromkeys(one.section for one in content.drawings):
-        shown = [one for one in content.drawings if one.section == section]
+    for section, shown in groupby(content.drawings, key=lambda one: one.section):
         figures = [drawing(one.figure, one.name, one.spoken, one.caption) for one in shown]
         sections.append((section, figures))
     for task in sweep.tasks:
