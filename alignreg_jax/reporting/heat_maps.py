@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib
 import numpy as np
 from jaxtyping import Float
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from alignreg_jax.reporting import svg
@@ -22,21 +24,21 @@ def heat_maps(
 ) -> Figure:
     """Tables of percentages as colours side by side, by title; numbers where they have room."""
     left, wide = 0.2 + 0.085 * max(map(len, rows)), WIDTH - 0.9
-    width = (wide - left * len(tables)) / len(tables)
     tall = 0.32 * len(rows)
     names = 0.55 if max(map(len, columns)) <= 3 else 0.25 + 0.08 * max(map(len, columns))
     height = tall + names + 0.35
+    place: dict[str, float] = {"left": left / WIDTH, "right": wide / WIDTH}
+    place |= {"bottom": names / height, "top": (names + tall) / height}
+    place["wspace"] = left / (wide / len(tables) - left)  # names of rows have as much everywhere
+    # Anchored at 0 and 100, so that a flat table looks flat and two can be compared
+    colours = ScalarMappable(Normalize(0, FULL), "cividis")
     with matplotlib.rc_context(svg.STYLE):
-        figure, mesh = Figure(figsize=(WIDTH, height)), None
-        for number, (title, table) in enumerate(tables.items()):
-            x = left + number * (left + width)
-            frame = np.divide((x, names, width, tall), (WIDTH, height) * 2)
-            axes = figure.add_axes(tuple(frame))
+        figure = Figure(figsize=(WIDTH, height))
+        shown = figure.subplots(1, len(tables), squeeze=False, gridspec_kw=place)[0]
+        for axes, (title, table) in zip(shown, tables.items(), strict=True):
             axes.grid(False)
-            # Anchored at 0 and 100, so that a flat table looks flat and two can be compared
-            mesh = axes.pcolormesh(
-                table, cmap="cividis", vmin=0, vmax=FULL, edgecolor=svg.PAPER, linewidth=1.5
-            )
+            look = {"edgecolor": svg.PAPER, "linewidth": 1.5}
+            axes.pcolormesh(table, cmap=colours.cmap, norm=colours.norm, **look)
             for (line, column), value in np.ndenumerate(table if table.shape[1] <= 24 else [[]]):
                 colour = "#000000" if value > DARK else "#ffffff"
                 where = {"ha": "center", "va": "center", "fontsize": 8}
@@ -50,9 +52,8 @@ def heat_maps(
             axes.set_xticks(np.arange(len(columns))[every] + 0.5, columns[every], rotation=turned)
             axes.set_xlabel(label)
             axes.set_title(title, color=svg.INK)
-        assert mesh is not None
         side = np.divide((WIDTH - 0.62, names, 0.13, tall), (WIDTH, height) * 2)
-        bar = figure.colorbar(mesh, cax=figure.add_axes(tuple(side)))
+        bar = figure.colorbar(colours, cax=figure.add_axes(tuple(side)))
         bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
         bar.set_ticks([0, 50, 100], labels=["0", "50", "100 %"])
         return figure

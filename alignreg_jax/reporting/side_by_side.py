@@ -91,7 +91,7 @@ def html(runs: Sequence[Known]) -> str:
     """The page; the same input gives the same text."""
     results = runs[0].results
     metric = first_word(metric_name(results["metric"]))
-    common = _common(runs)
+    common = common_languages(pd.concat([series.scores(run.results) for run in runs]))
     (lead,) = said("side_by_side", results, runs=len(runs), common=common)
     words = "Each run is one training: differences between runs are also those of their seeds."
     sections: list[Section] = [
@@ -118,10 +118,6 @@ def _names(runs: Sequence[Known]) -> list[str]:
             for name, run in zip(names, runs, strict=True)
         ]
     return names
-
-
-def _common(runs: Sequence[Known]) -> tuple[str, ...]:
-    return common_languages(pd.concat([series.scores(run.results) for run in runs]))
 
 
 def _summary(runs: Sequence[Known], common: Sequence[str]) -> Table:

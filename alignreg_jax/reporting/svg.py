@@ -80,13 +80,13 @@ def inline_svg(figure: Figure, name: str, description: str) -> str:
         figure.savefig(buffer, format="svg", metadata=metadata)
     ElementTree.register_namespace("", _SVG)
     ElementTree.register_namespace("xlink", _LINK)
-    root = ElementTree.fromstring(buffer.getvalue())
+    drawn = buffer.getvalue()
+    root = ElementTree.fromstring(drawn)
     for child in root.findall(f"{{{_SVG}}}metadata"):
         root.remove(child)
-    used = {word[1:] for node in root.iter() for word in _references(node)}
+    used = {*re.findall(r'(?:href="|url\()#([^")]+)', drawn)}
     for node in root.iter():
-        node.tail = node.text = (node.text or "").strip() or None
-        node.tail = None
+        node.text, node.tail = (node.text or "").strip() or None, None
         node.attrib = {key: _tidy(value, name) for key, value in node.attrib.items()}
         if target := node.get(f"{{{_LINK}}}href"):
             node.set(f"{{{_LINK}}}href", f"#{name}-{target[1:]}")
@@ -121,12 +121,6 @@ def _tag(node: ElementTree.Element, row: str, points: list[str], faint: bool) ->
     uses = list(node.iter(f"{{{_SVG}}}use"))
     for use, text in zip(uses, points, strict=False):
         ElementTree.SubElement(use, f"{{{_SVG}}}title").text = text
-
-
-def _references(node: ElementTree.Element) -> list[str]:
-    """The ids that an element refers to, each with its #."""
-    found = [node.get(f"{{{_LINK}}}href", "")]
-    return found + [word for v in node.attrib.values() for word in re.findall(r"url\((#[^)]+)", v)]
 
 
 def _tidy(value: str, name: str) -> str:

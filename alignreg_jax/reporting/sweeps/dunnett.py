@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy import optimize, special, stats
 
-LEVEL = 0.95
+from alignreg_jax.reporting.sweeps.statistics import LEVEL, TINY
+
 SIGNIFICANT = 0.05
 POWER = 0.8
-_TINY = 1e-12  # scores that are equal but for rounding have no spread
 _NODES = 48
 _DRAWS = 20_000
 _MANY = 100  # seeds
@@ -47,7 +47,7 @@ def pooled(groups: Sequence[Values]) -> Pooled | None:
     """The spread within groups, pooled; None where none has two values, or none that differ."""
     freedom = sum(len(group) - 1 for group in groups if len(group) > 1)
     squares = sum(float(np.var(group)) * len(group) for group in groups if len(group) > 1)
-    if not freedom or math.sqrt(squares / freedom) < _TINY:
+    if not freedom or math.sqrt(squares / freedom) < TINY:
         return None
     return Pooled(math.sqrt(squares / freedom), freedom)
 
@@ -152,7 +152,7 @@ def _own_error(baseline: Values, row: Values) -> float | None:
     if min(len(row), len(baseline)) < 2:
         return None
     error = math.sqrt(np.var(row, ddof=1) / len(row) + np.var(baseline, ddof=1) / len(baseline))
-    return error if error > _TINY else None
+    return error if error > TINY else None
 
 
 def _welch(baseline: Values, row: Values) -> float:

@@ -18,7 +18,7 @@ from alignreg_jax.evaluation.examples import ratio
 LEVEL = 0.95
 DRAWS = 10_000
 _SEED = 20220403  # fixed, so that the same predictions give the same p
-_TINY = 1e-12
+TINY = 1e-12  # scores that are equal but for rounding have no spread
 _KINDS = 256  # of examples whose swaps are drawn at once: 20 MB
 
 Systems = Float[np.ndarray, "seeds _ 2"]  # languages have different numbers of examples
@@ -33,7 +33,7 @@ def intervals(groups: SeriesGroupBy) -> pd.DataFrame:
     """
     found = pd.DataFrame({"mean": groups.mean(), "std": groups.std(), "seeds": groups.size()})
     error = found.pop("std") / np.sqrt(found.seeds)
-    half = stats.t.ppf(0.5 + LEVEL / 2, found.seeds - 1) * error.where(error > _TINY)
+    half = stats.t.ppf(0.5 + LEVEL / 2, found.seeds - 1) * error.where(error > TINY)
     return found.assign(half=half, low=found["mean"] - half, high=found["mean"] + half)
 
 

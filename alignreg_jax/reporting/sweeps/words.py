@@ -48,7 +48,6 @@ def tests(sweep: Sweep, comparisons: pd.DataFrame, powers: pd.DataFrame) -> list
         "tests",
         sweep,
         compared=len(comparisons),
-        baseline_ran=any(row == sweep.facts.baseline for row, *_ in sweep.sources),
         tested=tested,
         averaged=average.any(),
         over_seeds=over_seeds.any(),
