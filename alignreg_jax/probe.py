@@ -59,14 +59,14 @@ def written(arguments: Sequence[str]) -> "tuple[Path, pd.DataFrame]":
     """
     values = _parse(arguments)
     from alignreg_jax.compress import probing
-    from alignreg_jax.reporting import layers, svg
+    from alignreg_jax.reporting import figures, svg
 
     out = flags.new_folder(values.out)
     splits = probing.read(values.text, values.rows, values.pivot)
     measured = probing.table(probing.models(values.models), splits, values.pivot)
     with whole_folder(out, 0) as partial:
         atomic_write(partial / "probe.csv", measured.to_csv(index=False))
-        atomic_write(partial / "probe.png", svg.png(layers.draw(measured)))
+        atomic_write(partial / "probe.png", svg.png(figures.layers(measured)))
     return out, measured
 
 

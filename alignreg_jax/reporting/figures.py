@@ -1,4 +1,4 @@
-"""The figures of a run's report, and of runs side by side."""
+"""The figures of a run's report, of runs side by side, and of what `alignreg probe` measures."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from alignreg_jax.reporting import charts, svg
 from alignreg_jax.reporting.charts import FULL, Axis, Panel, Series
@@ -51,7 +52,7 @@ def accuracy(
     for name in map(str, scores):
         end, front = name if known[name] else "", name == ENGLISH
         lines.append(_line(name, scores.loc[:, name], looks[name], end=end, front=front))
-    legend: list[tuple[str, Mapping[str, Any]]] = []
+    legend = []
     if ENGLISH in scores:
         legend.append(("English", _ENGLISH))
     if common:
@@ -112,34 +113,33 @@ def languages(scores: pd.DataFrame, ends: pd.DataFrame, *, chance: float) -> Fig
 
 def weight_norms(dense: pd.DataFrame, final: pd.DataFrame | None) -> Figure:
     """Frobenius norm of each module's kernel by layer, dense and pruned (the paper's Figure 7)."""
-    kernels, panels = _modules(dense), []
-    looks = {kernel: _look(kernel) for kernel in kernels}
-    layers = range(1, len(dense) + 1)
-    for title, norms in (("dense, after fine-tuning", dense), ("after the last step", final)):
-        if norms is not None:
-            x = [*map(float, layers)]
-            lines = [Series(_label(k), x, norms[k].tolist(), looks[k]) for k in kernels]
-            panels.append(Panel(title, lines))
+    modules, layers = _modules(dense), range(1, len(dense) + 1)
+    looks = {
+        name: {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.6}
+        for name, colour, marker in modules.values()
+    }
+    shown = {"dense, after fine-tuning": dense, "after the last step": final}
+    shown = {title: norms for title, norms in shown.items() if norms is not None}
+    limits = (0.0, 1.05 * max(norms.max(axis=None) for norms in shown.values()))
+    panels = []
+    for title, norms in shown.items():
+        lines = [
+            Series(name, [*map(float, layers)], norms[kernel].tolist(), looks[name])
+            for kernel, (name, *_) in modules.items()
+        ]
+        panels.append(Panel(title, lines, limits))
     ticks = [(place, str(place)) for place in layers[:: 1 if len(layers) <= 24 else 2]]
     ends = (0.5, len(layers) + 0.5)
     axis = Axis("encoder layer", ends, ticks, lambda x: f"layer {x:.0f}")
-    top = max(value for panel in panels for one in panel.series for value in one.y)
-    panels = [panel._replace(limits=(0.0, 1.05 * top)) for panel in panels]
-    legend = [(_label(kernel), looks[kernel]) for kernel in kernels]
-    return charts.draw([panels], axis, [2.5], legend=legend)
-
-
-def _look(kernel: str) -> dict[str, Any]:
-    _, colour, marker = MODULES.get(kernel, (kernel, svg.INK, "o"))
-    return {"color": colour, "marker": marker, "markersize": 4.5, "linewidth": 1.6}
+    return charts.draw([panels], axis, [2.5], legend=[*looks.items()])
 
 
 def remaining_by_layer(remaining: pd.DataFrame) -> Figure:
     """Heat map of the fraction of weights that remains in each of the kernels."""
-    kernels = _modules(remaining)
+    modules = _modules(remaining)
     layers = [str(layer) for layer in range(1, len(remaining) + 1)]
-    table = FULL * remaining[kernels].to_numpy().T
-    return heat_maps({"": table}, list(map(_label, kernels)), layers, "encoder layer")
+    table = FULL * remaining[[*modules]].to_numpy().T
+    return heat_maps({"": table}, [name for name, *_ in modules.values()], layers, "encoder layer")
 
 
 def training(
@@ -165,19 +165,14 @@ def training(
 
 def round_numbers(low: float, high: float) -> list[float]:
     """About six round numbers from one to the other."""
-    size = 10.0 ** np.floor(np.log10((high - low) / 3))
-    size *= next((times for times in (1, 2, 5) if (high - low) / (times * size) <= 7), 5)
-    return [float(x) for x in size * np.arange(np.ceil(low / size), high / size + 1e-9)]
+    found = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return [float(x) for x in found if low <= x <= high]
 
 
-def _modules(table: Iterable[str]) -> list[str]:
-    """The kernels of a table in the order of the network, unknown ones last."""
-    order = list(MODULES)
-    return sorted(table, key=lambda kernel: order.index(kernel) if kernel in order else len(order))
-
-
-def _label(kernel: str) -> str:
-    return MODULES.get(kernel, (kernel,))[0]
+def _modules(table: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """The kernels of a table as in `MODULES`, in the order of the network, unknown ones last."""
+    known = {kernel: MODULES[kernel] for kernel in MODULES if kernel in table}
+    return known | {kernel: (kernel, svg.INK, "o") for kernel in table if kernel not in known}
 
 
 # ---- More than one model ----------------------------------------------------------------------
@@ -238,3 +233,32 @@ def side_by_side(
         return charts.small_panels(drawn, axis, 1.15, FULL * chance, legend=[*styles.items()])
     heights = [max(3.2, 0.128 * len(styles))] * len(drawn)
     return charts.draw([[panel] for panel in drawn], axis, heights, chance=FULL * chance)
+
+
+def layers(measured: pd.DataFrame) -> Figure:
+    """A panel a measure, a line a model, the mean over languages against the layer.
+
+    `measured` has columns model, language, layer, measure and value; layer 0 is the embedding.
+    """
+    groups = measured.groupby(["measure", "model", "layer"]).value
+    means = groups.agg(lambda values: values.mean(skipna=False))
+    styles = looks(list(dict.fromkeys(measured.model)))
+    last = int(measured.layer.max())
+    panels = []
+    for measure in dict.fromkeys(measured.measure):
+        series = []
+        for name, look in styles.items():
+            line = means.get((measure, name))
+            if line is not None and line.notna().any():
+                x, y = [*map(float, line.index)], [*map(float, line)]
+                series.append(Series(name, x, y, look))
+        values = [value for one in series for value in one.y if np.isfinite(value)]
+        limits = (min([0.0, *values]) - 0.02, max(values, default=1.0) + 0.05)
+        panels.append(Panel(measure, series, limits))
+    every = 1 if last <= 12 else 2
+    ticks = [(float(layer), str(layer)) for layer in range(0, last + 1, every)]
+    axis = Axis(
+        "layer (0: the embedding)", (-0.4, last + 0.4), ticks, lambda layer: f"layer {layer:.0f}"
+    )
+    grid = [panels[at : at + 2] for at in range(0, len(panels), 2)]
+    return charts.draw(grid, axis, [2.4] * len(grid), legend=[*styles.items()])

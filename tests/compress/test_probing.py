@@ -18,7 +18,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import alignment
 from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.pruning import kernels
-from alignreg_jax.reporting import layers
+from alignreg_jax.reporting import figures
 
 FLAGS = ("--config.export=steps", "--config.eval.save_predictions", "--config.method=l2-mbp")
 SOME = 4  # rows that are looked at one by one, which takes a second each
@@ -181,7 +181,7 @@ def test_vectors_that_are_all_the_same_are_drawn_too_and_no_mean_leaves_them_out
     whole = [("m", "sw", layer, name, 1.0) for layer in (0, 1)
              for name in ("CKA with en", probing.CORRECTED)]  # fmt: skip
     names = pd.Index(["model", "language", "layer", "measure", "value"])
-    assert layers.draw(pd.DataFrame(collapsed, columns=names)).axes
+    assert figures.layers(pd.DataFrame(collapsed, columns=names)).axes
     _, line = probing.lines_of(pd.DataFrame(collapsed + whole, columns=names))
     assert line.split() == ["m", "nan", "1.000", "sw", "1.000"]
 

@@ -113,7 +113,7 @@ def test_weight_norms_and_heat_map_show_the_numbers_of_the_events(make_run):
 def test_modules_keep_the_order_of_the_network_whatever_the_file_says():
     table = {"output": 1, "attention/value": 1, "new/kernel": 1, "attention/query": 1}
     order = ["attention/query", "attention/value", "output", "new/kernel"]
-    assert figures._modules(table) == order
+    assert list(figures._modules(table)) == order
 
 
 def test_training_marks_every_pruning(make_run):
