@@ -7,14 +7,12 @@ from typing import Any
 
 import jinja2
 
-_LOADER = jinja2.PackageLoader("alignreg_jax.reporting")
-
 
 @cache
 def environment() -> jinja2.Environment:
     """For HTML, where all text is escaped, and Markdown, where none is."""
     return jinja2.Environment(
-        loader=_LOADER,
+        loader=jinja2.PackageLoader("alignreg_jax.reporting"),
         autoescape=jinja2.select_autoescape(["html"]),
         keep_trailing_newline=True,
         trim_blocks=True,
@@ -24,15 +22,7 @@ def environment() -> jinja2.Environment:
 @cache
 def latex() -> jinja2.Environment:
     """For LaTeX: the templates' signs are none of its own."""
-    return jinja2.Environment(
-        loader=_LOADER,
-        block_start_string="<%",
-        block_end_string="%>",
-        variable_start_string="<<",
-        variable_end_string=">>",
-        keep_trailing_newline=True,
-        trim_blocks=True,
-    )
+    return environment().overlay("<%", "%>", "<<", ">>")
 
 
 def sentences(template: str, macro: str, known: Mapping[str, Any]) -> list[str]:

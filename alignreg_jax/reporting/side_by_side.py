@@ -192,14 +192,10 @@ def _costs(runs: Sequence[Known]) -> list[Part]:
 
 def _settings(runs: Sequence[Known]) -> Part:
     """The fields of the configurations that are not the same in all."""
-    found = [dict(flat(run.config.get("config", {}))) for run in runs]
-    fields = sorted({name for one in found for name in one})
-    rows = [
-        [name, *(one.get(name, "–") for one in found)]
-        for name in fields
-        if len({one.get(name) for one in found}) > 1
-    ]
-    if not rows:
+    fields = {run.name: dict(flat(run.config.get("config", {}))) for run in runs}
+    found = pd.DataFrame(fields).fillna("–").sort_index().rename_axis("field")
+    differs = found.loc[found.nunique(axis=1) > 1]
+    if differs.empty:
         return paragraph("Their configurations are the same.")
-    header = ["field", *(run.name for run in runs)]
-    return table(Table(header, rows, names=len(header)), "Fields whose values differ")
+    shown = replace(Table.of_frame(differs), names=1 + len(runs))
+    return table(shown, "Fields whose values differ")

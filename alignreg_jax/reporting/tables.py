@@ -112,10 +112,9 @@ def markdown_table(table: Table) -> str:
     """The table as GitHub-flavoured Markdown, without its title and note."""
 
     def cell(entry: str | Entry) -> str:
-        best = isinstance(entry, Entry) and entry.best
-        text = escape_markdown(entry.text if isinstance(entry, Entry) else entry)
-        mark = f" {entry.mark}".rstrip() if isinstance(entry, Entry) else ""
-        return (f"**{text}**" if best else text) + mark
+        text, mark, best, _ = entry if isinstance(entry, Entry) else Entry(entry)
+        text = escape_markdown(text)
+        return (f"**{text}**" if best else text) + f" {mark}".rstrip()
 
     groups = table.groups or [""] * len(table.header)
     header = [f"{group} {name}".strip() for group, name in zip(groups, table.header, strict=True)]
@@ -146,7 +145,6 @@ def escape_markdown(text: str) -> str:
 
 
 def _latex_cell(entry: str | Entry) -> str:
-    if not isinstance(entry, Entry):
-        return escape_latex(entry)
-    text = escape_latex(entry.text).replace(r" $\pm$ ", r"\,$\pm$\,")
-    return (rf"\textbf{{{text}}}" if entry.best else text) + escape_latex(entry.mark)
+    text, mark, best, _ = entry if isinstance(entry, Entry) else Entry(entry)
+    text = escape_latex(text).replace(r" $\pm$ ", r"\,$\pm$\,")
+    return (rf"\textbf{{{text}}}" if best else text) + escape_latex(mark)

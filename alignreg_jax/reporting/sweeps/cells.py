@@ -59,3 +59,9 @@ def means(cells: pd.DataFrame) -> pd.DataFrame:
     """Of every place the mean over seeds with its interval, and `measured`; by `PLACE`."""
     groups = cells.groupby([*PLACE], sort=False)
     return intervals(groups.value).assign(measured=groups.measured.mean())
+
+
+def marked(cells: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
+    """`means`, each with the `mark` of what was compared there."""
+    compared = comparisons.assign(statistic=comparisons.task.map(tested_statistic))
+    return means(cells).assign(mark=compared.set_index([*PLACE]).mark)

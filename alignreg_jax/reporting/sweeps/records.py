@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from alignreg_jax.reporting.sweeps import paper
-from alignreg_jax.reporting.sweeps.cells import ALL_LANGUAGES, PLACE, means, tested_statistic
+from alignreg_jax.reporting.sweeps.cells import ALL_LANGUAGES, marked
 from alignreg_jax.reporting.sweeps.runs import SweepFacts
 
 TABLE_COLUMNS = (
@@ -24,16 +24,14 @@ def table_csv(facts: SweepFacts, cells: pd.DataFrame, comparisons: pd.DataFrame)
     score was measured at; `change` is "higher" or "lower" where the row differs significantly from
     the baseline; `paper` is the paper's printed number as a fraction, beside XGLUE's score.
     """
-    found = means(cells).reset_index()
+    found = marked(cells, comparisons).reset_index()
     at = found.remaining == (paper.reading(facts.remaining) or -1)
     beside = at & (found.statistic == ALL_LANGUAGES)
     found["paper"] = [
         paper.printed(row, task, facts.tasks) if shown else None
         for row, task, shown in zip(found.row, found.task, beside, strict=True)
     ]
-    change = comparisons.mark.map({"↑": "higher", "↓": "lower"})
-    change = comparisons.assign(change=change, statistic=comparisons.task.map(tested_statistic))
-    found = found.merge(change[[*PLACE, "change"]], on=[*PLACE], how="left")
+    found["change"] = found.mark.map({"↑": "higher", "↓": "lower"})
     return csv(found.reindex(columns=TABLE_COLUMNS))
 
 

@@ -175,7 +175,7 @@ def _runs(sweep: Sweep, folder: Path) -> list[Part]:
 
 def comparison_table(sweep: Sweep, comparisons: pd.DataFrame) -> Table:
     """Every comparison as text: differences in percentage points, and p of the tested ones."""
-    points = comparisons.assign(**{n: 100 * comparisons[n] for n in ("difference", "low", "high")})
+    points = 100 * comparisons[["difference", "low", "high"]]
     known = comparisons.p_seeds.notna()
     differs = np.where(comparisons.differs, "yes " + comparisons.mark, np.where(known, "no", "–"))
     ends = zip(points.low, points.high, strict=True)

@@ -127,8 +127,8 @@ class Sweep:
         for task in self.tasks:
             kind, records = self.kinds[task], self.records
             at = (records.task == task) & (records.metric == kind.metric)
-            mine = records[at & (records.split == kind.split)].astype(_TYPES)
-            mine = mine.assign(row=mine.method)
+            mine = records.loc[at & (records.split == kind.split)].astype(_TYPES)
+            mine = mine.rename(columns={"method": "row"})
             index = ["row", "seed", "prune_step", "remaining", "nonzero"]
             found[task] = mine.pivot(index=index, columns="language", values="value")
         return found
@@ -215,9 +215,7 @@ def read_sweep(facts: SweepFacts, runs: Sequence[FinishedRun]) -> Sweep:
                 f" {task} have {' on '.join(first[:2])}; they cannot share a table"
             )
         sources[place] = source
-        for column, value in zip(PLACE, place, strict=True):
-            scores[column] = str(value)
-        records.append(scores)
+        records.append(scores.assign(**dict(zip(PLACE, map(str, place), strict=True))))
     facts = replace(facts, failed=(*facts.failed, *damaged))
     whole = pd.concat(records) if records else pd.DataFrame(columns=pd.Index(RESULTS_COLUMNS))
     return make_sweep(facts, whole, kinds, sources)

@@ -11,8 +11,7 @@ from alignreg_jax.reporting.sweeps.cells import (
     ENGLISH,
     STATISTICS,
     ZERO_SHOT,
-    means,
-    tested_statistic,
+    marked,
 )
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
 from alignreg_jax.reporting.sweeps.runs import Sweep
@@ -35,9 +34,7 @@ def grids(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) -> list[
     each place where it is read, a task a column. In that of the mean of all languages are XGLUE's
     tasks, and last the average, if all of them are there.
     """
-    facts, known = sweep.facts, means(cells)
-    marks = comparisons.assign(statistic=comparisons.task.map(tested_statistic))
-    known["mark"] = marks.set_index([*known.index.names]).mark
+    facts, known = sweep.facts, marked(cells, comparisons)
     places = [
         (f"{percent(remaining, 0)} % remaining", task, remaining, statistic)
         for remaining in facts.remaining
