@@ -94,7 +94,7 @@ def card(before: str, report: Report) -> str:
         before: text of the original's README.md.
         report: what was done.
     """
-    from alignreg_jax.reporting.card import SIZES_SECTION, trusting  # takes half a second
+    from alignreg_jax.reporting.card import sizes_section, trusting  # takes half a second
 
     load = "Unmodified transformers loads it."
     if not report.stock:
@@ -115,7 +115,7 @@ def card(before: str, report: Report) -> str:
     which = "that were empty"
     if report.size is not None:
         which = f"that are not there at size {report.size:g}"
-        before = before.replace(SIZES_SECTION, "")  # this one has one size
+        before = before.replace(sizes_section(), "")  # this one has one size
     return (
         f"{before.rstrip()}\n\n## Made smaller\n\n"
         f"`alignreg shrink` has taken out attention heads and feed-forward units {which}."

@@ -13,20 +13,6 @@ from alignreg_jax.reporting.run_words import said, serves_sizes
 from alignreg_jax.reporting.series import ends
 from alignreg_jax.reporting.tables import markdown_table, percent
 
-SIZES_SECTION = """\
-## A smaller one
-
-Nothing is pruned here: `sizes.npz` says of every attention head and feed-forward unit from which
-size on it is present, and `sizes.json` what each size above weighs and scores. With alignreg_jax,
-
-```sh
-alignreg shrink . smaller --size 0.5 --form free
-```
-
-writes the model of that size, without more training; `--parameters`, `--macs`, `--max-mb` and
-`--latency-ms` find the size for a budget.
-"""
-
 
 def model_card(
     results: Results,
@@ -68,7 +54,7 @@ def model_card(
             metric=first_word(metric_name(results["metric"])),
             tables=(steps_table(results), languages_table(results), other_metrics_table(results)),
             markdown=markdown_table,
-            sizes=SIZES_SECTION if serves_sizes(results) else "",
+            any_size=serves_sizes(results),
             head=head,
             pair=pair,
             max_length=max_length,
@@ -76,6 +62,11 @@ def model_card(
         )
     )
     return text if stock else trusting(text)
+
+
+def sizes_section() -> str:
+    """What the card of a model that serves every size says of smaller ones."""
+    return environment().get_template("sizes.md").render()
 
 
 def trusting(text: str) -> str:

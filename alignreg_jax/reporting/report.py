@@ -8,17 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from alignreg_jax.reporting import figures, series, served
+from alignreg_jax.reporting import figures, run_tables, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.results import Results, read_json, read_results
-from alignreg_jax.reporting.run_tables import (
-    languages_table,
-    other_metrics_table,
-    steps_table,
-    tags_table,
-    worst,
-)
 from alignreg_jax.reporting.run_words import notes, said
 from alignreg_jax.reporting.svg import png
 from alignreg_jax.reporting.tables import count, percent
@@ -77,11 +70,11 @@ def report_html(
     title = f"{results['method']} on {results['task']}"
     first = [paragraph(_finding(results), "finding"), *map(paragraph, notes(events))]
     tables = [
-        (steps_table(results), f"Every evaluation: {metric}"),
-        (languages_table(results), "Every language"),
-        (other_metrics_table(results), "Other metrics (%)"),
-        (tags_table(results, "en"), "Every tag in English"),
-        (tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
+        (run_tables.steps_table(results), f"Every evaluation: {metric}"),
+        (run_tables.languages_table(results), "Every language"),
+        (run_tables.other_metrics_table(results), "Other metrics (%)"),
+        (run_tables.tags_table(results, "en"), "Every tag in English"),
+        (run_tables.tags_table(results, "zero_shot"), "Every tag in the zero-shot languages"),
     ]
     sections: list[Section] = [
         (f"{first_word(metric)} against remaining weights", _accuracy(results) if pruned else []),
@@ -108,7 +101,7 @@ def _key_facts(results: Results) -> list[tuple[str, str, str, str]]:
         label = f"Zero-shot{many if len(zero_shot) > 1 else f', {zero_shot[0]}'}"
         alike = [step["zero_shot_avg"] if _zero_shot(step) == zero_shot else None for step in steps]
         found.append(("mean", label, " → ".join(map(percent, alike)), after))
-        found.append(("", "Worst language", worst(last), metric))
+        found.append(("", "Worst language", run_tables.worst(last), metric))
     whole = f"nonzero {percent(last['nonzero'])} %, whole model"
     whole += f" {percent(last['remaining_total'])} %"
     found.append(("", "Encoder weights remaining", f"{percent(last['remaining'])} %", whole))

@@ -115,12 +115,8 @@ def summary(events: Iterable[Event], facts: Facts, **extra: Any) -> Results:
             }
         )
     return {
-        "task": facts.task,
-        "method": facts.method,
-        "seed": facts.seed,
-        "metric": facts.metric,
-        "split": facts.split,
-        "chance": facts.chance,
+        **{name: getattr(facts, name) for name in ("task", "method", "seed")},
+        **{name: getattr(facts, name) for name in ("metric", "split", "chance")},
         "prune_steps": steps,
         **extra,
     }

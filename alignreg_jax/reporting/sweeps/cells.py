@@ -29,8 +29,8 @@ def read_cells(sweep: Sweep) -> pd.DataFrame:
             of = {ALL_LANGUAGES: paper.languages(task), ENGLISH: (ENGLISH,)}
             values = mean_over(sweep.readings[task], of.get(statistic, sweep.languages[task]))
             if len(values):
-                found = values.rename("value").reset_index()
-                found = found.rename(columns={"remaining": "measured", "at": "remaining"})
+                names = {"remaining": "measured", "at": "remaining"}
+                found = values.rename_axis(index=names).reset_index(name="value")
                 parts.append(found.assign(task=task, statistic=statistic)[columns])
     if not parts:
         return pd.DataFrame(columns=pd.Index(columns))

@@ -12,6 +12,7 @@ import pandas as pd
 
 from alignreg_jax.reporting import served
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
+from alignreg_jax.reporting.rendering import environment
 from alignreg_jax.reporting.svg import png
 from alignreg_jax.reporting.sweeps import drawings, records, words
 from alignreg_jax.reporting.sweeps.cells import ENGLISH, read_cells
@@ -35,14 +36,17 @@ _SHORT = 700  # letters that may be large
 
 
 class Content(NamedTuple):
-    """All that the table, the figures and the words are made of."""
+    """All that the files are made of: tables, figures, and the paragraphs of `words`."""
 
     sweep: Sweep
-    cells: pd.DataFrame
-    comparisons: pd.DataFrame
-    powers: pd.DataFrame
     grids: Sequence[Table]
+    compared: Table | None
     drawings: Sequence[drawings.Drawing]
+    finding: str
+    below: Sequence[str]
+    missing: Sequence[str]
+    tests: Sequence[str]
+    detectable: Sequence[str]
 
 
 def write_sweep(folder: Path, facts: SweepFacts, runs: Sequence[FinishedRun]) -> Path:
@@ -65,8 +69,17 @@ def write_tables(folder: Path, sweep: Sweep) -> Path:
     """Write every file but results.csv; returns `folder`/table.html."""
     cells = read_cells(sweep)
     comparisons, detectable = compare(sweep, cells), powers(sweep, cells)
-    tables, figures = grids(sweep, cells, comparisons), drawings.figures(sweep, cells)
-    content = Content(sweep, cells, comparisons, detectable, tables, figures)
+    content = Content(
+        sweep,
+        grids(sweep, cells, comparisons),
+        comparison_table(sweep, comparisons) if len(comparisons) else None,
+        drawings.figures(sweep, cells),
+        words.finding(sweep, comparisons, detectable),
+        words.below_table(sweep, cells, comparisons),
+        words.not_in_table(sweep),
+        words.tests(sweep, comparisons, detectable),
+        words.detectable_notes(sweep, detectable),
+    )
     written: dict[str, str | bytes] = {
         "table.csv": records.table_csv(sweep.facts, cells, comparisons),
         "comparisons.csv": records.comparisons_csv(comparisons, detectable),
@@ -85,38 +98,23 @@ def write_tables(folder: Path, sweep: Sweep) -> Path:
 
 def markdown(content: Content) -> str:
     """The text of table.md."""
-    sweep, comparisons = content.sweep, content.comparisons
-    escape = escape_markdown
-    parts = [f"# {escape(sweep.facts.title)}"]
-    parts.append(escape(words.finding(sweep, comparisons, content.powers)))
-    for grid in content.grids:
-        parts += [f"**{escape(grid.title)}**", markdown_table(grid)]
-    parts += map(escape, words.below_table(sweep, content.cells, comparisons))
-    missing = words.not_in_table(sweep)
-    if missing:
-        parts += ["## Not in the table", "\n".join(f"- {escape(line)}" for line in missing)]
-    parts += ["## What differs"]
-    parts += map(escape, words.tests(sweep, comparisons, content.powers))
-    if len(comparisons):
-        parts.append(markdown_table(comparison_table(sweep, comparisons)))
-    parts += ["## How it was made", f"```\n{sweep.facts.command}\n```"]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
+    known = {**content._asdict(), "facts": content.sweep.facts}
+    template = environment().get_template("table.md")
+    return template.render(known, escape=escape_markdown, table=markdown_table)
 
 
 def latex(content: Content) -> str:
     """The text of table.tex: tables with captions; what the tests say is in comments."""
-    sweep, title = content.sweep, content.sweep.facts.title
-    below = words.below_table(sweep, content.cells, content.comparisons)
-    below += words.detectable_notes(sweep, content.powers)
+    facts = content.sweep.facts
     remarks = [
-        f"{title}: {sweep.facts.command}",
+        f"{facts.title}: {facts.command}",
         "Needs booktabs, and graphicx where a table is shrunk to the page.",
-        *words.not_in_table(sweep),
-        *words.tests(sweep, content.comparisons, content.powers),
+        *content.missing,
+        *content.tests,
     ]
     comments = "".join(f"% {' '.join(text.split())}\n" for text in remarks)
-    caption = " ".join(below)
-    tables = [latex_table(grid, f"{title} {grid.title}", caption) for grid in content.grids]
+    caption = " ".join([*content.below, *content.detectable])
+    tables = [latex_table(grid, f"{facts.title} {grid.title}", caption) for grid in content.grids]
     return "\n".join([comments, *tables])
 
 
@@ -125,22 +123,16 @@ def html(content: Content, folder: Path) -> str:
 
     `folder` is where it will be, for the links to its runs.
     """
-    sweep, comparisons, facts = content.sweep, content.comparisons, content.sweep.facts
+    sweep, facts = content.sweep, content.sweep.facts
     (lead,) = words.say("lead", sweep)
-    found = words.finding(sweep, comparisons, content.powers)
-    first = [paragraph(found, "finding" if len(found) < _SHORT else "")]
-    below = words.below_table(sweep, content.cells, comparisons)
-    sections: list[Section] = [
-        (
-            "The table",
-            [
-                *map(paragraph, words.not_in_table(sweep)),
-                *map(table, content.grids),
-                *(paragraph(text, "note") for text in below),
-                *_runs(sweep, folder),
-            ],
-        )
+    first = paragraph(content.finding, "finding" if len(content.finding) < _SHORT else "")
+    parts = [
+        *map(paragraph, content.missing),
+        *map(table, content.grids),
+        *(paragraph(text, "note") for text in content.below),
+        *_runs(sweep, folder),
     ]
+    sections: list[Section] = [("The table", parts)]
     for section, shown in groupby(content.drawings, key=lambda one: one.section):
         figures = [drawing(one.figure, one.name, one.spoken, one.caption) for one in shown]
         sections.append((section, figures))
@@ -148,12 +140,12 @@ def html(content: Content, folder: Path) -> str:
         on_it = [(row, one.workdir) for (row, of, _), one in sweep.sources.items() if of == task]
         heading = f"As they are served{f': {facts.column(task)}' if len(sweep.tasks) > 1 else ''}"
         sections.append((heading, served.several(on_it)))
-    differs = [paragraph(text) for text in words.tests(sweep, comparisons, content.powers)]
-    if len(comparisons):
+    differs = [*map(paragraph, content.tests)]
+    if content.compared:
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"
-        differs.append(table(comparison_table(sweep, comparisons), caption))
+        differs.append(table(content.compared, caption))
     sections += [("What differs", differs), ("How it was made", [Part("code", facts.command)])]
-    return page(facts.title, lead, first, sections)
+    return page(facts.title, lead, [first], sections)
 
 
 def _runs(sweep: Sweep, folder: Path) -> list[Part]:
