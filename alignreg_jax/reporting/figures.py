@@ -52,24 +52,23 @@ def accuracy(
     for name in map(str, scores):
         end, front = name if known[name] else "", name == ENGLISH
         lines.append(_line(name, scores.loc[:, name], looks[name], end=end, front=front))
-    legend = []
-    if ENGLISH in scores:
-        legend.append(("English", _ENGLISH))
-    if common:
-        many = len(common)
-        name = f"mean of {many} zero-shot languages" if many > 1 else "the zero-shot language"
-        legend.append((name, _MEAN))
-        mean = mean_over(scores, common)
-        lines.append(_line(MEAN, mean, _MEAN, end="mean" if every_step.all() else "", front=True))
     others = every_step.drop(ENGLISH, errors="ignore")
-    if not every_step.all() and len(full):
-        # A white diamond: the mean that counts, but known only where every language was evaluated.
-        legend.append((f"mean of all {len(others)}", _DIAMOND))
+    # A white diamond: the mean that counts, but known only where every language was evaluated.
+    diamonds = len(full) and not every_step.all()
+    if common:
+        end = "mean" if every_step.all() else ""
+        lines.append(_line(MEAN, mean_over(scores, common), _MEAN, end=end, front=True))
+    if diamonds:
         lines.append(_line(MEAN, full, _DIAMOND, end="mean", front=True))
-    if others.any():
-        legend.append(("one language each", _ONE))
-    if not others.all():
-        legend.append(("not evaluated at every step", _GAPS))
+    many = f"mean of {len(common)} zero-shot languages"
+    entries = [
+        (ENGLISH in scores, "English", _ENGLISH),
+        (common, many if len(common) > 1 else "the zero-shot language", _MEAN),
+        (diamonds, f"mean of all {len(others)}", _DIAMOND),
+        (others.any(), "one language each", _ONE),
+        (not others.all(), "not evaluated at every step", _GAPS),
+    ]
+    legend = [(name, look) for shown, name, look in entries if shown]
     panel = Panel(title, lines, charts.levels(lines, FULL * chance), colour=svg.MUTED)
     height = max(4.6, 0.128 * len(lines))
     axis = _axis(scores.index)

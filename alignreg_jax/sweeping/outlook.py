@@ -8,7 +8,7 @@ from alignreg_jax.reporting.sweeps.comparisons import powers
 from alignreg_jax.reporting.sweeps.dunnett import POWER, detectable
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
 from alignreg_jax.reporting.sweeps.runs import FinishedRun, SweepFacts, read_sweep
-from alignreg_jax.reporting.sweeps.words import paper_notes, points
+from alignreg_jax.reporting.sweeps.words import paper_notes
 from alignreg_jax.reporting.tables import count, percent
 
 PRIOR = 0.02
@@ -41,8 +41,8 @@ def _line(facts: SweepFacts, task: str, known: float | None, seeds: int, rows: i
         return f"{text}one seed a row tests nothing; two are the least, three or more the use.\n"
     spread = PRIOR if known is None else known
     source = "a guess" if known is None else "of the finished runs"
-    text += f"{seeds} seeds a row detect a difference of {points(detectable(spread, seeds, rows))}"
-    text += f" points at {100 * POWER:.0f} % power if seeds spread by {points(spread)} points"
+    text += f"{seeds} seeds a row detect a difference of {percent(detectable(spread, seeds, rows))}"
+    text += f" points at {100 * POWER:.0f} % power if seeds spread by {percent(spread)} points"
     text += f" ({source})."
     if facts.baseline == "l2-mbp" and set(facts.compared) & set(paper.CLAIMS):
         text += paper_notes(spread, rows)

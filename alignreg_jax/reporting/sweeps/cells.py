@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from alignreg_jax.reporting.series import mean_over
+from alignreg_jax.reporting.series import ENGLISH, mean_over
 from alignreg_jax.reporting.sweeps import paper
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
 from alignreg_jax.reporting.sweeps.runs import Sweep
 from alignreg_jax.reporting.sweeps.statistics import intervals
 
-ALL_LANGUAGES, ZERO_SHOT, ENGLISH = "all_languages", "zero_shot", "en"
+ALL_LANGUAGES, ZERO_SHOT = "all_languages", "zero_shot"
 STATISTICS = (ALL_LANGUAGES, ZERO_SHOT, ENGLISH)  # the first only of XGLUE's tasks: their score
 PLACE = ("row", "task", "remaining", "statistic")
 """Where a number stands: row, task (or `AVERAGE`), where it is read, and which score."""

@@ -101,14 +101,9 @@ def not_in_table(sweep: Sweep) -> list[str]:
 def paper_notes(spread: float, rows: int) -> str:
     """How many seeds the paper's differences take, if seeds spread so far."""
     claims = sorted(paper.CLAIMS.values())
-    sizes = " and ".join(points(claim, 2) for claim in claims)
+    sizes = " and ".join(percent(claim, 2) for claim in claims)
     seeds = " and ".join(f"{seeds_needed(claim, spread, rows):,}" for claim in claims)
     return f" The paper’s differences of {sizes} points would take {seeds} seeds a row."
-
-
-def points(fraction: float, digits: int = 1) -> str:
-    """A difference in percentage points, without the word."""
-    return f"{100 * fraction:.{digits}f}"
 
 
 def column(sweep: Sweep, task: str) -> str:
@@ -120,7 +115,7 @@ def say(name: str, sweep: Sweep, **known: Any) -> list[str]:
     """The paragraphs of a place in templates/sweep_words.txt, of what is known for it."""
     known |= {"sweep": sweep, "facts": sweep.facts, "many": len(sweep.facts.tasks) > 1}
     known |= {"column": partial(column, sweep), "at": f"{percent(sweep.facts.tested_at, 0)} %"}
-    known |= {"count": count, "points": points, "percent": percent, "paper": paper}
+    known |= {"count": count, "percent": percent, "paper": paper}
     return sentences("sweep_words.txt", name, known)
 
 
