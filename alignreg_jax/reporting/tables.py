@@ -98,14 +98,9 @@ def text_table(table: Table) -> str:
     lines = [list(map(str, line)) for line in (table.header, *table.rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
-    aligned = (
-        "  ".join(
-            cell.ljust(width) if column < table.names else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in lines
-    )
-    return "".join(f"{line.rstrip()}\n" for line in aligned)
+    sides = ["<" if column < table.names else ">" for column in range(len(widths))]
+    form = "  ".join(f"{{:{side}{width}}}" for side, width in zip(sides, widths, strict=True))
+    return "".join(f"{form.format(*line).rstrip()}\n" for line in lines)
 
 
 def markdown_table(table: Table) -> str:

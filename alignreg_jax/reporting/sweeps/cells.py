@@ -64,4 +64,5 @@ def means(cells: pd.DataFrame) -> pd.DataFrame:
 def marked(cells: pd.DataFrame, comparisons: pd.DataFrame) -> pd.DataFrame:
     """`means`, each with the `mark` of what was compared there."""
     compared = comparisons.assign(statistic=comparisons.task.map(tested_statistic))
-    return means(cells).assign(mark=compared.set_index([*PLACE]).mark)
+    found = means(cells)
+    return found.assign(mark=compared.set_index([*PLACE]).mark.reindex(found.index, fill_value=""))

@@ -73,13 +73,9 @@ def _grid(
         found = known.reindex([(row, task, remaining, statistic) for row in facts.rows])
         rivals = found["mean"].where(~np.isin(facts.rows, [*sweep.dense_rows]))
         best = rivals == rivals.max()  # ties all
+        shown = zip(found["mean"], found.half, found.mark.fillna(""), best, strict=True)
         columns.append(
-            [
-                Entry(with_half(mean, half), mark if isinstance(mark, str) else "", bool(first))
-                for mean, half, mark, first in zip(
-                    found["mean"], found.half, found.mark, best, strict=True
-                )
-            ]
+            [Entry(with_half(mean, half), mark, bool(first)) for mean, half, mark, first in shown]
         )
         if statistic == ALL_LANGUAGES and remaining == paper.reading(facts.remaining):
             printed = [paper.printed(row, task, facts.tasks) for row in facts.rows]
