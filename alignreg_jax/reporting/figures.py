@@ -194,6 +194,9 @@ def looks(names: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
+_LEAST = 10.0  # points that a scale of scores beside costs has
+
+
 def costs(points: pd.DataFrame, cost: str, scores: Sequence[str]) -> Figure:
     """A panel a score, a point a model: `points` has a model a line, `cost` and `scores` of it."""
     styles = looks([*points.index])
@@ -204,7 +207,9 @@ def costs(points: pd.DataFrame, cost: str, scores: Sequence[str]) -> Figure:
             for name, x, y in points[[cost, title]].dropna().itertuples()
         ]
         if series:
-            panels.append(Panel(title, series, charts.levels(series)))
+            low, high = charts.levels(series)
+            more = max(0.0, _LEAST - (high - low)) / 2  # or a flip would look like a fall
+            panels.append(Panel(title, series, (low - more, high + more)))
     legend = [(name, {**style, "linestyle": ""}) for name, style in styles.items()]
     low, high = min(points[cost]), max(points[cost])
     margin = 0.08 * (high - low)

@@ -12,7 +12,7 @@ from alignreg_jax.reporting import figures, run_tables, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.results import Results, read_json, read_results
-from alignreg_jax.reporting.run_words import notes, said
+from alignreg_jax.reporting.run_words import notes, said, serves_sizes
 from alignreg_jax.reporting.svg import png
 from alignreg_jax.reporting.tables import count, percent
 from alignreg_jax.reporting.tracking import METRICS_FILE, Event, read_events
@@ -92,7 +92,8 @@ def _key_facts(results: Results) -> list[tuple[str, str, str, str]]:
     first, last = results["prune_steps"][0], results["prune_steps"][-1]
     steps = [last] if first is last else [first, last]
     metric = f"{metric_name(results['metric'])} (%)"
-    after = metric if first is last else f"{metric}, dense → pruned"
+    end = "smallest size" if serves_sizes(results) else "pruned"
+    after = metric if first is last else f"{metric}, dense → {end}"
     zero_shot, found = _zero_shot(last), []
     if any(step["en"] is not None for step in steps):
         found.append(("en", "English", " → ".join(percent(step["en"]) for step in steps), after))
@@ -111,7 +112,7 @@ def _key_facts(results: Results) -> list[tuple[str, str, str, str]]:
 def _finding(results: Results) -> str:
     """What the figures show, in two sentences; nothing of what was not measured."""
     others = series.ends(results).drop(series.ENGLISH, errors="ignore").dropna()
-    told = [f"{name} ({percent(a)} → {percent(z)})" for name, a, z, _ in others.itertuples()]
+    told = [f"“{name}” ({percent(a)} → {percent(z)})" for name, a, z, _ in others.itertuples()]
     loses = any(z < a and percent(a) != percent(z) for _, a, z, _ in others[:1].itertuples())
     return " ".join(said("finding", results, ends=told, loses=loses))
 
@@ -153,7 +154,7 @@ def _weights(results: Results, events: Sequence[Event]) -> list[Part]:
         step, fractions = kept[-1]
         shares = fractions.to_numpy().ravel()
         even = np.ptp(shares) < 1e-3  # exact counts differ by less than one weight in a thousand
-        (text,) = said("kept", results, step=step, shares=shares, even=even)
+        (text,) = said("kept_by_layer", results, step=step, shares=shares, even=even)
         drawn = [] if even else [drawing(figures.remaining_by_layer(fractions), "kept", text, text)]
         parts += drawn or [paragraph(text)]
     return parts
@@ -165,7 +166,7 @@ def _training(results: Results, events: Sequence[Event]) -> list[Part]:
         return []
     cuts = [(e["step"], float(e["remaining"])) for e in events if e["kind"] == "prune"]
     shown = penalty if penalty.any() else None
-    spoken, caption = said("training", results, penalty=shown is not None)
+    spoken, caption = said("training", results, penalty=shown is not None, cuts=cuts)
     return [drawing(figures.training(loss, shown, cuts), "training", spoken, caption)]
 
 

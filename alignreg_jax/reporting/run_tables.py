@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from alignreg_jax.reporting.metric_names import metric_name
 from alignreg_jax.reporting.results import Results
-from alignreg_jax.reporting.run_words import said
+from alignreg_jax.reporting.run_words import kept, said, serves_sizes
 from alignreg_jax.reporting.series import common_languages, ends, mean_over, scores
 from alignreg_jax.reporting.tables import Entry, Table, percent, with_interval
 
@@ -30,15 +30,16 @@ def steps_table(results: Results) -> Table:
     steps, evaluations = results["prune_steps"], scores(results)
     common = common_languages(evaluations)
     comparable = [*mean_over(evaluations, common)] if common else [None] * len(steps)
-    partial = evaluations.isna().any(axis=None)
+    partial, sized = evaluations.isna().any(axis=None), serves_sizes(results)
     lines: list[Line] = []
     for step, same in zip(steps, comparable, strict=True):
-        intervals, kept = step.get("intervals", {}), step["retention"]
+        intervals, left = step.get("intervals", {}), kept(results, step)
         shown = {name: with_interval(step[of], intervals.get(of)) for name, of in _MEANS.items()}
         above = step["retention_chance_corrected"]["zero_shot_avg"]
         lines.append(
             {
                 "step": str(step["prune_step"]),
+                **({"size": f"{step['size']:g}" if "size" in step else "dense"} if sized else {}),
                 "remaining": percent(step["remaining"]),
                 "languages": str(step["evaluated"]),
                 "en": shown["en"],
@@ -46,8 +47,8 @@ def steps_table(results: Results) -> Table:
                 **({f"same {len(common)}": percent(same)} if partial else {}),
                 "avg": shown["avg"],
                 "worst": worst(step),
-                "en kept": percent(kept["en"]),
-                "zero-shot kept": percent(kept["zero_shot_avg"]),
+                "en kept": percent(left["en"]),
+                "zero-shot kept": percent(left["zero_shot_avg"]),
                 **({"above chance": percent(above)} if results["chance"] else {}),
             }
         )
@@ -64,7 +65,7 @@ def worst(step: Results) -> str:
 def languages_table(results: Results) -> Table:
     """One line per language: dense, after the last step, and what is kept; worst losses first."""
     first, last = results["prune_steps"][0], results["prune_steps"][-1]
-    kept, above = (last[f"retention{of}"]["languages"] for of in ("", "_chance_corrected"))
+    left, above = kept(results, last), last["retention_chance_corrected"]["languages"]
     before, after = (step.get("intervals", {}).get("languages", {}) for step in (first, last))
     lines: list[Line] = []
     for name, dense, final, change in ends(results).itertuples():
@@ -73,7 +74,7 @@ def languages_table(results: Results) -> Table:
             "dense": with_interval(dense, before.get(name)),
             f"at {percent(last['remaining'], 0)} %": with_interval(final, after.get(name)),
             "change": f"{100 * change:+.1f}" if change == change else "–",
-            "retention": percent(kept.get(name)),
+            "retention": percent(left.get(name)),
         }
         if results["chance"]:
             line["above chance"] = percent(above.get(name))

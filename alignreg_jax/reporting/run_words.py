@@ -27,7 +27,20 @@ def said(place: str, results: Mapping[str, Any], **known: Any) -> list[str]:
     """The paragraphs of another place of a run's report or card."""
     steps, metric = results["prune_steps"], metric_name(results["metric"])
     known |= {"results": results, "last": steps[-1], "steps": len(steps) - 1, "metric": metric}
+    known |= {"kept": kept(results, steps[-1])}
     return sentences("run_words.txt", place, known | {"any_size": serves_sizes(results)} | _WORDS)
+
+
+def kept(results: Mapping[str, Any], step: Mapping[str, Any]) -> dict[str, float | None]:
+    """Shares of dense scores that are left at a step: of `en`, `zero_shot_avg`, and each language.
+
+    None where the dense score is not clearly above chance: what is divided by is noise.
+    """
+    ratios, above = step["retention"], step["retention_chance_corrected"]
+    found = {**ratios["languages"], **{name: ratios[name] for name in ("en", "zero_shot_avg")}}
+    known = above["languages"] | above
+    noise = {name for name in found if results["chance"] and known.get(name) is None}
+    return {name: None if name in noise else ratio for name, ratio in found.items()}
 
 
 def serves_sizes(results: Mapping[str, Any]) -> bool:

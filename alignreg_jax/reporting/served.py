@@ -66,7 +66,7 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
                 "en": _score(model["en"]),
                 "zero-shot": _score(model["zero_shot_avg"]),
                 "worst": _score(model["worst"] and model["worst"]["value"]),
-                "others %": percent(max(shares, default=None)),
+                "changed %": percent(max(shares, default=None)),
                 "gate": gate,
             }
         )
@@ -82,7 +82,7 @@ def deployed(facts: Mapping[str, Any]) -> list[Part]:
             {
                 "language": language,
                 "answers": str(each["answers"]),
-                "others %": percent(each["flips"] / each["answers"] if each["answers"] else None),
+                "changed %": percent(each["flips"] / each["answers"] if each["answers"] else None),
                 "before": _score(before),
                 "served": _score(after),
                 "95 % of the difference": f"{gap[0]:+.1f} … {gap[1]:+.1f}" if gap else "–",
@@ -113,7 +113,7 @@ def sizes(found: Mapping[str, Any]) -> list[Part]:
         rows[f"size {one['size']:g}"] = (one["megabytes"], *scores)
     drawn = pd.DataFrame.from_dict(rows, "index", dtype=float, columns=["MB", *SCORES])
     drawn[[*SCORES]] *= 100
-    return [table(Table.of(lines), "What each size weighs"), *costs(drawn, "sizes")]
+    return [table(Table.of(lines)), *costs(drawn, "sizes")]
 
 
 def points(models: Sequence[tuple[str, Mapping[str, Any]]], shapes: Sequence[str]) -> pd.DataFrame:

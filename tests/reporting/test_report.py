@@ -9,7 +9,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.reporting import metric_names, report
 from alignreg_jax.reporting.card import model_card
 
-VOID = {"meta", "br", "link"}
+VOID = {"meta", "br", "link", "wbr"}
 
 
 class Outline(HTMLParser):
@@ -162,7 +162,7 @@ def test_what_was_not_evaluated_is_not_spoken_of(make_run):
 
 
 @pytest.mark.parametrize(
-    ("gain", "words"), [(0.0, "No other language loses"), (-0.1, "in es (40.0")]
+    ("gain", "words"), [(0.0, "No other language loses"), (-0.1, "in “es” (40.0")]
 )
 def test_a_loss_is_only_told_where_there_is_one(make_run, gain, words):
     workdir = make_run()
@@ -175,6 +175,21 @@ def test_a_loss_is_only_told_where_there_is_one(make_run, gain, words):
     assert words in "".join(Outline(text).text)
     assert "mean of 1 " not in text
     assert "Zero-shot, es" in text
+
+
+def test_nothing_is_kept_of_scores_that_were_not_above_chance(make_run):
+    workdir = make_run()
+    path = workdir / "results.json"
+    results = json.loads(path.read_text())
+    last = results["prune_steps"][-1]
+    assert results["chance"] > 0
+    last["retention"] |= {"en": 0.97, "zero_shot_avg": 2.0}
+    last["retention_chance_corrected"] |= {"en": 0.96, "zero_shot_avg": None}
+    path.write_text(json.dumps(results))
+    visible = "".join(Outline(report.write_report(workdir).read_text()).text)
+    assert "English keeps 97 % of its dense score." in visible
+    assert "In the other languages the dense model is not above chance" in visible
+    assert "200.0" not in visible  # in the table of steps
 
 
 def card(make_run, **changes):

@@ -155,7 +155,7 @@ def test_a_deployed_model_in_the_run_or_elsewhere_is_shown_before_and_after(two,
     side_by_side.report(two[:1], tmp_path / "x.html", elsewhere)
     other = (tmp_path / "x.html").read_text()
     assert "Every language, served as int8 (%)" in other
-    assert "in which 7.2 % are others in four of five cases" in other
+    assert "in which 7.2 % change is noticed in four of five cases" in other
     assert "in four of five cases" not in text
     # and of several runs, those that have one
     deploy(two[1] / "served", kept="int8")

@@ -194,3 +194,5 @@ def test_one_seed_speaks_of_no_interval(tmp_path):
     assert "Score against regularizer.weight" in visible
     assert "Bars are" not in visible
     assert "95 % interval (Student" not in visible
+    assert "↑ ↓" not in visible  # there is no test
+    assert "Over seeds: no test." in visible

@@ -18,7 +18,7 @@ from alignreg_jax.reporting.sweeps.styles import FRONT, Style, row_styles
 from alignreg_jax.reporting.sweeps.words import say
 from alignreg_jax.reporting.tables import percent
 
-_FEW = 3  # lines whose bands are shown whole
+_FEW = 6  # lines whose bands are shown whole
 _ENGLISH = "English, the language trained on"
 
 

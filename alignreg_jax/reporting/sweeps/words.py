@@ -82,7 +82,7 @@ def below_table(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) ->
         xglue=any(map(paper.languages, facts.tasks)),
         intervals=known.half.notna().any(),
         most=max(known.seeds, default=1),
-        tested_any=comparisons.tested.any(),
+        tested_any=comparisons.p_seeds.notna().any(),
         printed=paper.reading(facts.remaining) is not None and any(printed),
         fewer_seeds=[
             f"{_where(sweep, *place)} ({least})"
