@@ -7,8 +7,6 @@ from pathlib import Path
 
 from alignreg_jax import deploy, main, probe, push, shrink, sweep, trim
 from alignreg_jax.errors import UserError
-from alignreg_jax.models import checkpoints
-from alignreg_jax.run import mask_artefact
 from alignreg_jax.support import flags, terminal
 
 _USAGE = """\
@@ -30,9 +28,20 @@ usage: alignreg run --config FILE[:args] [...]     fine-tune, prune, evaluate, e
                                                    out, none trained, as a mask and a head
        alignreg mask apply BASE MASK OUT           the export again; BASE is a folder or Hub id
 
-The first two are `python -m alignreg_jax.main` and `python -m alignreg_jax.sweep`; `alignreg run
---help` lists their flags; shrink, trim, deploy and probe have a --help of their own. `alignreg demo
-smoke` takes about a minute. --version says what is installed."""
+The first two are `python -m alignreg_jax.main` and `python -m alignreg_jax.sweep`. Every command
+has a --help of its own; that of run, sweep, demo and own lists all fields. `alignreg demo smoke`
+takes about a minute. --version says what is installed."""
+
+
+_DEMO_USAGE = """\
+usage: alignreg demo [smoke|plain] [--workdir DIR] [--config.FIELD=VALUE ...]
+
+A run on the bundled data and encoder, on two CPU cores:
+  alignreg demo          demo: with a teacher and text in thirty languages, 7 minutes
+  alignreg demo smoke    demo:smoke: the same path in about a minute
+  alignreg demo plain    demo:plain: without teacher and text
+
+All fields:"""
 
 
 _OWN = """
@@ -59,6 +68,25 @@ Then: alignreg deploy DIR --out served --languages de,fr --max-mb 60
 All fields:"""
 
 
+_REPORT_USAGE = """\
+usage: alignreg report RUN [RUN ...] [--out FILE] [--served DIR]
+
+Writes the page of a finished run again and prints where it is; of several runs, one page with all
+of them side by side.
+  --out FILE     without it RUN/report.html, or of several runs report.html here
+  --served DIR   what alignreg deploy has written of the one RUN, if it is not RUN/served"""
+
+
+_MASK_USAGE = """\
+usage: alignreg mask write BASE EXPORT OUT
+       alignreg mask apply BASE MASK OUT
+
+A model whose encoder's weights were only left out and none of them trained (train.freeze, as of
+method=smp-s) needs no copy of the encoder: write makes of its EXPORT the folder OUT with a mask and
+a head, and apply makes the export again, OUT, of that folder, MASK. BASE is the encoder that the
+run began with, a folder or Hub id."""
+
+
 def execute(arguments: Sequence[str]) -> int:
     """Run one of the programs; returns its exit code."""
     arguments = arguments or ["--help"]
@@ -77,6 +105,8 @@ def execute(arguments: Sequence[str]) -> int:
         return probe.main(rest)
     if command == "demo":
         arg = f":{rest.pop(0)}" if rest and not rest[0].startswith("-") else ""
+        if flags.HELP & set(rest):
+            terminal.show(_DEMO_USAGE)
         code = main.main(["--config", f"{config_folder() / 'demo.py'}{arg}", *rest])
         if not code and not flags.HELP & set(rest):
             terminal.show(_OWN)
@@ -84,11 +114,11 @@ def execute(arguments: Sequence[str]) -> int:
     if command == "own":
         return _own(rest)
     if command == "report":
-        return flags.execute(rest, lambda: _USAGE, _report, "report.html is as it was")
+        return flags.execute(rest, lambda: _REPORT_USAGE, _report, "report.html is as it was")
     if command == "push":
         return push.main(rest)
     if command == "mask":
-        return flags.execute(rest, lambda: _USAGE, _mask)
+        return flags.execute(rest, lambda: _MASK_USAGE, _mask, flags.NOTHING_WRITTEN)
     if flags.config_name(arguments):  # as before there were commands
         return main.main(arguments)
     return flags.execute(arguments, lambda: _USAGE, _unknown)
@@ -126,8 +156,19 @@ def _report(arguments: Sequence[str]) -> int:
         parser.add_argument(name, type=lambda text: Path(os.path.expanduser(text)))
     values = parser.parse_args(arguments)
     folders = [Path(os.path.expanduser(run)) for run in values.runs]
+    for folder in folders:
+        _check_finished(folder)
     terminal.show(str(report(folders, values.out, values.served)))
     return 0
+
+
+def _check_finished(folder: Path) -> None:
+    if (folder / "results.json").exists() or not (folder / "config.json").exists():
+        return
+    from alignreg_jax.run.places import is_run
+
+    if is_run(folder):
+        raise UserError(f"{folder}: the run is not finished; the command that made it continues it")
 
 
 def _mask(arguments: Sequence[str]) -> int:
@@ -138,7 +179,10 @@ def _mask(arguments: Sequence[str]) -> int:
             " BASE MASK OUT"
         )
     source, out = Path(os.path.expanduser(places[1])), flags.new_folder(places[2])
-    base = mask_artefact.Base.load(checkpoints.resolve(places[0], "BASE"))
+    from alignreg_jax.run import mask_artefact  # it needs JAX, and --help does not
+    from alignreg_jax.run.places import model
+
+    base = mask_artefact.Base.load(model(places[0], "BASE"))
     if verb == "apply":
         mask_artefact.write_model(out, base, mask_artefact.read(source))
         terminal.show(str(out))

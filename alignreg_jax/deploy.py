@@ -129,13 +129,15 @@ def _check_installed() -> None:
 def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Served"]:
     """The model's folder, and rows to compare on."""
     from alignreg_jax.compress import folders, pooling, served
-    from alignreg_jax.models import checkpoints
     from alignreg_jax.models.architecture import CONFIG
-    from alignreg_jax.run import workdir
+    from alignreg_jax.run import places, workdir
 
     run = Path(os.path.expanduser(values.model))
     config = workdir.config_of(run)
-    folder = run / "export" if config else checkpoints.resolve(values.model, "RUN")
+    seeds = sorted(path.parent.name for path in run.glob("s[0-9]*/config.json"))
+    if seeds and not (run / CONFIG).exists():
+        raise UserError(f"{run}: holds seeds ({', '.join(seeds)}); give one: {run / seeds[0]}")
+    folder = run / "export" if config else places.model(values.model, "RUN")
     if config and not folder.is_dir():
         why = (
             "the run is not finished"
@@ -152,8 +154,6 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
         )
     if config:
         return folder, served.of_run(run, config, languages, values.rows)
-    if seeds := sorted(path.parent.name for path in run.glob("s[0-9]*/config.json")):
-        raise UserError(f"{run}: holds seeds ({', '.join(seeds)}); give one: {run / seeds[0]}")
     if not (folder / CONFIG).exists():
         raise UserError(f"{values.model}: is neither a run nor a model: it has no {CONFIG}")
     raise UserError(

@@ -64,10 +64,10 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Report]":
     values = _parse(arguments)
     from alignreg_jax.compress import forms
     from alignreg_jax.compress.shrink import shrink
-    from alignreg_jax.models import checkpoints
+    from alignreg_jax.run import places
 
     out = flags.new_folder(values.out)
-    folder = checkpoints.resolve(values.export, "EXPORT")
+    folder = places.model(values.export, "EXPORT")
     return out, shrink(folder, out, values.form, values.align or forms.ALIGN, _budget(values))
 
 

@@ -62,7 +62,7 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Trimmed]":
     """
     values = _parse(arguments)
     from alignreg_jax.compress import trim, word_lists
-    from alignreg_jax.models import checkpoints
+    from alignreg_jax.run import places
 
     out = flags.new_folder(values.out)
     names = [name.strip() for name in (values.languages or "").split(",") if name.strip()]
@@ -76,7 +76,7 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Trimmed]":
         0.999 if values.coverage is None else values.coverage,
         values.multiple,
     )
-    return out, trim.trim(checkpoints.resolve(values.model, "MODEL"), out, wanted)
+    return out, trim.trim(places.model(values.model, "MODEL"), out, wanted)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -1,6 +1,8 @@
 """One command for all programs; configs are found in a source tree and in a wheel."""
 
 import shutil
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -74,3 +76,41 @@ def test_configs_ship_in_the_wheel(tmp_path, monkeypatch):
     monkeypatch.setattr(cli, "__file__", str(tmp_path / "alignreg_jax" / "cli.py"))
     assert cli.config_folder() == tmp_path / place
     assert (cli.config_folder() / "demo.py").exists()
+
+
+@pytest.mark.parametrize("typed", [["--help"], ["--version"], ["foo"], ["mask", "--help"]])
+def test_help_does_not_wait_for_jax(typed):
+    """In a process of its own, as this one has imported JAX."""
+    code = (
+        f"import sys; from alignreg_jax import cli; cli.execute({typed});"
+        " sys.exit('jax' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ("report --help", "usage: alignreg report RUN [RUN ...] [--out FILE]"),
+        ("mask -h", "usage: alignreg mask write BASE EXPORT OUT"),
+        ("push --help", "usage: alignreg push FOLDER OWNER/NAME"),
+        ("trim --help", "usage: alignreg trim MODEL --out DIR"),
+    ],
+)
+def test_every_command_has_help(capsys, typed, says):
+    assert cli.execute(typed.split()) == 0
+    assert capsys.readouterr().out.startswith(says)
+
+
+def test_help_of_the_demo_names_its_kinds(capsys, started):
+    assert cli.execute(["demo", "smoke", "--help"]) == 7
+    out = capsys.readouterr().out
+    assert out.index("demo:smoke") < out.index("demo:plain") < out.index("All fields:")
+    assert started[0][1][-1] == "--help"
+
+
+def test_report_of_a_run_that_is_not_finished(tmp_path, capsys):
+    (tmp_path / "config.json").write_text('{"config": {}}')
+    assert cli.execute(["report", str(tmp_path)]) == 2
+    expected = "the run is not finished; the command that made it continues it"
+    assert capsys.readouterr().err == f"error: {tmp_path}: {expected}\n"

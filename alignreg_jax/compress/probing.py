@@ -29,6 +29,7 @@ from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.models.xlmr import XlmrConfig
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run.export import FINAL, STEPS
+from alignreg_jax.run.places import model as folder_of
 from alignreg_jax.support.progress import progress
 
 log = logging.getLogger(__name__)
@@ -64,7 +65,7 @@ def models(places: Sequence[str]) -> list[Model]:
         if os.path.isdir(run) and (parts := _of_run(place, run)):
             own = {f"{place}/{part}": Model(f"{name}/{part}", run / part) for part in parts}
         else:
-            own = {place: Model(name, checkpoints.resolve(place, "MODEL"))}
+            own = {place: Model(name, folder_of(place, "MODEL"))}
         if twice := own.keys() & found.keys():
             raise UserError(f"MODEL: {min(twice)} is given twice")
         found |= own

@@ -18,7 +18,7 @@ from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import methods, penalties, schedules
-from alignreg_jax.run import digests, teachers, telling, uneven
+from alignreg_jax.run import digests, places, teachers, telling, uneven
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import Phases
@@ -261,7 +261,7 @@ def _prepare(config: ExperimentConfig, cache: Cache) -> _Source:
     )
     task = tasks.get_task(config.task.name)
     name = config.model.name_or_path
-    folder = cache("folder", name, lambda: checkpoints.resolve(name))
+    folder = cache("folder", name, lambda: places.encoder(name))
     architecture = uneven.architecture(config, checkpoints.read_config(folder))
     paths = {
         slot.path for slot in checkpoints.name_table(architecture, _head_form(config)).values()

@@ -6,7 +6,7 @@ from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.xlmr import Head, XlmrConfig
-from alignreg_jax.run import digests
+from alignreg_jax.run import digests, places
 from alignreg_jax.run.cache import Cache
 
 OWN = (None, "none", "dense")
@@ -48,8 +48,8 @@ def read(
     if name in OWN:
         return None
     where = f"distill.teacher={name}"
+    folder = cache("teacher's folder", name, lambda: places.encoder(name, "distill.teacher"))
     try:
-        folder = cache("teacher's folder", name, lambda: checkpoints.resolve(name))
         found = cache(
             "teacher",
             (folder, head, labels),
