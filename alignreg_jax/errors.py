@@ -29,8 +29,12 @@ class UserErrors(UserError):
 class Mistakes:
     """Collects them, and raises them together: one as it is, several as `UserErrors`."""
 
-    def __init__(self) -> None:
-        self._found: list[UserError] = []
+    def __init__(self, found: Sequence[UserError] = ()) -> None:
+        """`found` are there already."""
+        self._found: list[UserError] = [*found]
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
 
     def add(self, error: UserError) -> None:
         """Note a mistake."""

@@ -126,6 +126,10 @@ def test_check_reads_all_input_and_writes_nothing(config, tmp_path, capsys):
     fused = "--config.base.model.attention=fused"
     assert main(tiny_sweep.command(config, folder, "--check", fused)) == 2
     assert "error: model.attention=fused needs an NVIDIA GPU" in capsys.readouterr().err
+    neighbours = "--config.methods=l2-mbp@pruning.scope=n:4"
+    flags = [neighbours, "--config.baseline=l2-mbp@pruning.scope=n:4", "--check"]
+    assert main(tiny_sweep.command(config, folder, *flags)) == 2
+    assert "error: pruning.scope=n:4: 3, 2 or 1 of four" in capsys.readouterr().err
     assert not folder.exists()
 
 

@@ -13,6 +13,7 @@ from alignreg_jax.compress.pooling import Pooling
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.data import encoding, folders, jsonl, tasks
 from alignreg_jax.data.encoding import Encoded
+from alignreg_jax.data.labels import listed as quoted
 from alignreg_jax.data.schema import Rows, Split
 from alignreg_jax.data.subset import apart, draw, where
 from alignreg_jax.errors import UserError
@@ -264,7 +265,7 @@ def _split(
     given = _given(found)
     for row, name in given:
         if name not in places:
-            raise UserError(f"{found.where(row)}: the model has no label {name!r}")
+            raise UserError(f"{found.where(row)}: the model has no label {name!r}; it has {quoted(labels)}")
     read = np.array([places[name] for _, name in given], np.int32)
     return Split(found.text_a, found.text_b, read, found.origin)
 

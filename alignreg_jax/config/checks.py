@@ -226,6 +226,7 @@ def validate(config: Any) -> None:
             )
     if config.eval.save_predictions == "xglue":
         _check_xglue(config)
+    _check_hook(config.tracking.hook)
     check_method(config)
     _check_teacher(config)
 
@@ -243,6 +244,14 @@ def _check_teacher(config: Any) -> None:
         raise UserError(
             "distill.teacher=dense: with pruning.first_epochs=0 the teacher would never be trained;"
             " give it epochs, or name a checkpoint"
+        )
+
+
+def _check_hook(hook: str | None) -> None:
+    """Raise UserError unless it has the form of a function; whether there is one, is seen later."""
+    if hook is not None and not all(hook.partition(":")):
+        raise UserError(
+            f"tracking.hook={hook}: should be module:function, such as mlflow:log_metrics"
         )
 
 

@@ -24,6 +24,7 @@ class Catalogue:
         notes: lines for the log.
         sizes: rows that XGLUE's own files have, by language and split.
         unread: (language, split) -> a file that looks like its data and is not read.
+        mistakes: in the names of files; what is in the others can be looked at beside them.
     """
 
     where: str
@@ -36,6 +37,7 @@ class Catalogue:
     notes: tuple[str, ...] = ()
     sizes: Mapping[tuple[str, str], int] = field(default_factory=dict)
     unread: Mapping[tuple[str, str], Path] = field(default_factory=dict)
+    mistakes: tuple[UserError, ...] = ()
 
     def missing(self, what: str) -> UserError:
         """The error to raise for what is not there."""

@@ -8,10 +8,11 @@ be missing from every table, and nobody would see it.
 """
 
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import Mistakes, UserError
 
 Key = tuple[str, str]
 """A language and a split, which is train, dev or test."""
@@ -41,11 +42,41 @@ class Listing:
         files: the file of each language and split.
         unread: files that look like data of a language and split that `files` lacks.
         notes: lines for the log, on what else looks like data.
+        mistakes: files that `files` should not be used without mending: JSON lines under another
+            name (a typo would lose a language), two files of one language and split, a language in
+            two spellings.
     """
 
     files: dict[Key, Path]
     unread: dict[Key, Path]
     notes: tuple[str, ...]
+    mistakes: tuple[UserError, ...]
+
+
+@dataclass
+class _Spellings:
+    """How languages are written, and in which files."""
+
+    known: dict[str, dict[str, list[Path]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+
+    def add(self, language: str, path: Path) -> None:
+        self.known[language.lower().replace("_", "-")][language].append(path)
+
+    def mistakes(self) -> list[UserError]:
+        """A line on every language that is written in two ways; the rarer one is the odd one."""
+        found = []
+        for spelt in self.known.values():
+            usual, *others = sorted(spelt, key=lambda name: -len(spelt[name]))
+            found += [
+                UserError(
+                    f"{spelt[odd][0]}: the language is there twice, as {odd} and, in"
+                    f" {spelt[usual][0].name}, as {usual}"
+                )
+                for odd in others
+            ]
+        return found
 
 
 def has_data(folder: Path) -> bool:
@@ -57,36 +88,44 @@ def has_data(folder: Path) -> bool:
 
 
 def listing(folder: Path) -> Listing:
+    """As `look`, and raise its mistakes."""
+    found = look(folder)
+    Mistakes(found.mistakes).check()
+    return found
+
+
+def look(folder: Path) -> Listing:
     """Return the files of a folder of JSON lines, plain or zipped as .gz.
 
     Raises:
-        UserError: no such folder, a file of JSON lines under another name (a typo would lose a
-            language), two files of one language and split, a language in two spellings.
+        UserError: no such folder, or not to be read.
     """
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; it should hold <lang>.<split>.jsonl")
+        what = "is a file; give" if folder.exists() else "no such folder; it should be"
+        raise UserError(f"{folder}: {what} a folder of <lang>.<split>.jsonl")
     files: dict[Key, Path] = {}
     unread: dict[Key, Path] = {}
     others: list[Path] = []
-    spellings: dict[str, str] = {}
+    mistakes: list[UserError] = []
+    spellings = _Spellings()
     for name in _names(folder):
         path = folder / name
         if match := _DATA.fullmatch(name):
             language, split = match.groups()
-            _check_spelling(spellings, language, path)
-            if (language, split) in files:
-                also = files[language, split].name
-                raise UserError(f"{path}: {language} has {split} data in {also}, too; keep one")
-            files[language, split] = path
+            spellings.add(language, path)
+            first = files.setdefault((language, split), path)
+            if first != path:
+                what = f"{language} has {split} data in {first.name}, too; keep one"
+                mistakes.append(UserError(f"{path}: {what}"))
         elif _UNLABELLED.fullmatch(name):
             continue
         elif _JSON_LINES.fullmatch(name):
-            raise UserError(
-                f"{path}: expected a name like en.train.jsonl or sw.test.jsonl; splits are train, "
-                "dev and test (text without labels is unlabelled)"
-            )
+            wanted = "expected a name like en.train.jsonl or sw.test.jsonl; splits are train, dev"
+            what = f"{wanted} and test (text without labels is unlabelled)"
+            mistakes.append(UserError(f"{path}: {what}"))
         elif name.lower() == LABELS and name != LABELS:
-            raise UserError(f"{path}: is not read; the file of the label names is {LABELS}")
+            what = f"is not read; the file of the label names is {LABELS}"
+            mistakes.append(UserError(f"{path}: {what}"))
         elif match := _LIKE_DATA.fullmatch(name):
             unread[match[1], match[2]] = path
         elif path.is_dir():
@@ -99,7 +138,13 @@ def listing(folder: Path) -> Listing:
             others.append(path)
     others += [path for key, path in unread.items() if key in files]
     notes = tuple(f"{path} is not read" for path in others)
-    return Listing(files, {key: path for key, path in unread.items() if key not in files}, notes)
+    notes += tuple(
+        f"{path} is of {language}, which counts as another language than en"
+        for (language, _), path in files.items()
+        if re.match("(?i:en)[-_]", language)
+    )
+    lacking = {key: path for key, path in unread.items() if key not in files}
+    return Listing(files, lacking, notes, (*spellings.mistakes(), *mistakes))
 
 
 def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
@@ -115,35 +160,29 @@ def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
     """
     files: dict[str, Path] = {}
     unread: dict[str, Path] = {}
-    spellings: dict[str, str] = {}
+    mistakes: list[UserError] = []
+    spellings = _Spellings()
     for name in _names(folder):
         match = _UNLABELLED.fullmatch(name) or (_BARE.fullmatch(name) if bare else None)
         if match is None:
             if labelled := _DATA.fullmatch(name):
-                _check_spelling(spellings, labelled[1], folder / name)
+                spellings.add(labelled[1], folder / name)
             elif like := _LIKE_UNLABELLED.fullmatch(name):
                 unread[like[1]] = folder / name
             continue
         language, path = match[1], folder / name
-        _check_spelling(spellings, language, path)
-        if language in files:
-            also = files[language].name
-            raise UserError(f"{path}: {language} has unlabelled text in {also}, too; keep one")
-        files[language] = path
+        spellings.add(language, path)
+        first = files.setdefault(language, path)
+        if first != path:
+            what = f"{language} has unlabelled text in {first.name}, too; keep one"
+            mistakes.append(UserError(f"{path}: {what}"))
     for language, path in unread.items():
         if language not in files:
-            raise UserError(
-                f"{path}: looks like unlabelled text of {language} and is not read; "
-                f"{language}.unlabelled.jsonl or .txt is (or .gz of them)"
-            )
+            what = f"looks like unlabelled text of {language} and is not read; "
+            what += f"{language}.unlabelled.jsonl or .txt is (or .gz of them)"
+            mistakes.append(UserError(f"{path}: {what}"))
+    Mistakes([*spellings.mistakes(), *mistakes]).check()
     return dict(sorted(files.items()))
-
-
-def _check_spelling(spellings: dict[str, str], language: str, path: Path) -> None:
-    """Remember how a language is written; UserError where it was written otherwise before."""
-    spelling = spellings.setdefault(language.lower().replace("_", "-"), language)
-    if spelling != language:
-        raise UserError(f"{path}: the language is there twice, as {spelling} and {language}")
 
 
 def _names(folder: Path) -> list[str]:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from alignreg_jax.data import lines
-from alignreg_jax.data.folders import listing
+from alignreg_jax.data.folders import look
 from alignreg_jax.data.jsonl import read_labels
 from alignreg_jax.errors import UserError
 
@@ -20,7 +20,7 @@ def task_of(folder: Path) -> str:
     """
     tags: set[object] = set()
     try:
-        for count, (_, line) in enumerate(lines.rows(listing(folder).files["en", "train"])):
+        for count, (_, line) in enumerate(lines.rows(look(folder).files["en", "train"])):
             if count >= _LOOKED_AT and tags != {"O"}:
                 break
             row = json.loads(line)

@@ -5,15 +5,15 @@ Labels and tags are names, or numbers as `datasets.to_json` writes them, in a wh
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from sys import intern
-from typing import Any
+from typing import Any, NamedTuple
 
 from alignreg_jax.data.folders import LABELS
 from alignreg_jax.data.lines import Progress, rows, silent
 from alignreg_jax.data.names import check_name
-from alignreg_jax.data.schema import Rows
+from alignreg_jax.data.schema import BadRows, Rows, Texts
 from alignreg_jax.errors import Mistakes, UserError
 
 WHITE = " \t"
@@ -38,38 +38,38 @@ def read(
         progress: told the bytes.
 
     Raises:
-        UserError: with file:line, for anything that is not such a file.
+        UserError: with file:line, for anything that is not such a file; `BadRows`, which has the
+            rows that are as they should be.
     """
     text_a: list[str] = []
     text_b: list[str] = []
     labels: list[str] = []
+    seen: set[str] = set()
     kind: type | None = None
 
     def add(line: str, where: str) -> None:
         nonlocal kind, pair
         row = _parse(line, where, "text and label" if labelled else "text")
+        seen.update(_names([row.get("label")]))
         if "tokens" in row and "text" not in row:
             raise UserError(f"{where}: has tokens, which task.name=tokens and pos_tags read")
         if pair is None:
             pair = "text_pair" in row
         if not pair and "text_pair" in row:
             raise UserError(f"{where}: has a text_pair, and the rows of this task have one text")
-        text_a.append(_string(_value(row, "text", where), "text", where))
-        if pair:
-            text_b.append(_string(_value(row, "text_pair", where), "text_pair", where))
-        if labelled is None and "label" not in row:
-            labels.append("")
-            return
-        if labelled is False:
-            return
-        label, kind = _label(_value(row, "label", where), kind, "label", where)
-        labels.append(label)
-        if not label:
-            raise UserError(f"{where}: the label is empty")
+        text = _string(_value(row, "text", where), "text", where)
+        other = _string(_value(row, "text_pair", where), "text_pair", where) if pair else ""
+        label = ""
+        if labelled or (labelled is None and "label" in row):
+            label, kind = _label(_value(row, "label", where), kind, "label", where)
+            if not label:
+                raise UserError(f"{where}: the label is empty")
+        for column, value in ((text_a, text), (text_b, other), (labels, label)):
+            column.append(value)
 
-    _each(path, progress, add)
+    read = _each(path, progress, add)
     found = None if labelled is False else labels
-    return Rows(text_a, text_b if pair else None, found, str(path), numbered=kind is int)
+    return _sound(read, text_a, text_b if pair else None, found, path, kind, seen)
 
 
 def read_tokens(path: Path, *, labelled: bool | None = True, progress: Progress = silent) -> Rows:
@@ -79,40 +79,70 @@ def read_tokens(path: Path, *, labelled: bool | None = True, progress: Progress 
     """
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
+    seen: set[str] = set()
     kind: type | None = None
 
     def add(line: str, where: str) -> None:
         nonlocal kind
         row = _parse(line, where, "tokens and tags" if labelled else "tokens")
+        if isinstance(row.get("tags"), list):
+            seen.update(_names(row["tags"]))
         tokens = _list(row, "tokens", where)
-        sentences.append([_string(token, "every one of tokens", where) for token in tokens])
-        if labelled is None and "tags" not in row:
-            tags.append([""] * len(tokens))
-            return
-        if labelled is False:
-            return
-        named = _list(row, "tags", where, "strings or numbers")
-        tags.append([])
-        for tag in named:
-            found, kind = _label(tag, kind, "every one of tags", where)
-            tags[-1].append(found)
-        if len(sentences[-1]) != len(tags[-1]):
-            counts = f"{len(sentences[-1])} tokens and {len(tags[-1])} tags"
-            raise UserError(f"{where}: has {counts}")
-        if "" in tags[-1]:
-            raise UserError(f"{where}: tag {tags[-1].index('') + 1} is empty")
+        sentence = [_string(token, "every one of tokens", where) for token in tokens]
+        own = [""] * len(tokens)
+        if labelled or (labelled is None and "tags" in row):
+            own = []
+            for tag in _list(row, "tags", where, "strings or numbers"):
+                name, kind = _label(tag, kind, "every one of tags", where)
+                own.append(name)
+            if len(sentence) != len(own):
+                raise UserError(f"{where}: has {len(sentence)} tokens and {len(own)} tags")
+            if "" in own:
+                raise UserError(f"{where}: tag {own.index('') + 1} is empty")
+        sentences.append(sentence)
+        tags.append(own)
 
-    _each(path, progress, add)
-    found = None if labelled is False else tags
-    return Rows(sentences, None, found, str(path), numbered=kind is int)
+    read = _each(path, progress, add)
+    return _sound(read, sentences, None, None if labelled is False else tags, path, kind, seen)
 
 
-def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> None:
+def _names(values: Iterable[Any]) -> set[str]:
+    """Labels among values that nobody has looked at yet."""
+    return {str(value) for value in values if type(value) in (str, int)}
+
+
+class _Read(NamedTuple):
+    """Numbers of the lines that were read, mistakes in others, and whether all were looked at."""
+
+    lines: list[int]
+    mistakes: list[str]
+    whole: bool
+
+
+def _sound(
+    read: _Read,
+    text_a: Texts,
+    text_b: list[str] | None,
+    labels: Texts | None,
+    path: Path,
+    kind: type | None,
+    seen: set[str],
+) -> Rows:
+    """The rows of a file; BadRows where there are mistakes in others."""
+    lines = read.lines if read.mistakes else None
+    rows = Rows(text_a, text_b, labels, str(path), lines, numbered=kind is int)
+    if read.mistakes:
+        raise BadRows(read.mistakes, rows, frozenset(seen) if read.whole else None)
+    return rows
+
+
+def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> _Read:
     """Read every row of a file with `add`, which is given the line and its place.
 
-    Raises:
-        UserError: mistakes, the first of each kind; what stands behind damage is not read.
+    Of mistakes the first of each kind is told; what stands behind damage is not read.
     """
+    lines: list[int] = []
+    whole = True
     first: dict[str, str] = {}
     count: dict[str, int] = {}
 
@@ -127,17 +157,20 @@ def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> No
             where = f"{path}:{number}"
             try:
                 add(line, where)
+                lines.append(number)
             except UserError as error:
                 note(error, where)
             if len(first) == MISTAKES:
+                whole = False
                 break
     except UserError as error:  # of the file, not of a row
         note(error, "")
-    mistakes = Mistakes()
+        whole = False
+    found = []
     for what, where in first.items():
         more = f" (and {count[what] - 1:,} more like it)" if count[what] > 1 else ""
-        mistakes.add(UserError(f"{where}: {what}{more}" if where else what))
-    mistakes.check()
+        found.append(f"{where}: {what}{more}" if where else what)
+    return _Read(lines, found, whole)
 
 
 def has_field(path: Path, field: str) -> bool:
@@ -161,7 +194,7 @@ def read_names(path: Path, field: str) -> list[str]:
             raise UserError(f"{where}: {field} {json.dumps(name)} is there twice")
         found[name] = None
 
-    _each(path, silent, add)
+    Mistakes([UserError(line) for line in _each(path, silent, add).mistakes]).check()
     return list(found)
 
 

@@ -9,9 +9,11 @@ import numpy as np
 from alignreg_jax.data.names import check_name
 from alignreg_jax.data.schema import Rows, Split
 from alignreg_jax.data.tasks import Task
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import Mistakes, UserError
 
 BEGIN, INSIDE, END, SINGLE, OUTSIDE = "B-", "I-", "E-", "S-", "O"
+SHOWN = 8
+"""Labels in a message, and unknown ones of a file."""
 _SCORED = re.compile(r"O|[BIES]-.+", re.DOTALL)  # IOB1, IOB2 and BIOES, as seqeval reads them
 _CONVERT = (
     "spans are scored in B-, I-, O and, of BIOES, E- and S-; write U- and W- as S-, L- as E- and "
@@ -133,23 +135,27 @@ def number(rows: Rows, labels: Sequence[str], hint: str = "") -> Split:
     """Return rows with label numbers in place of names; `hint` goes behind an error.
 
     Raises:
-        UserError: with file:line for a label that is not in the set.
+        UserError: with file:line for a label that is not in the set, of each the first row.
     """
     number_of = {label: index for index, label in enumerate(labels)}
-    try:
-        numbers = np.fromiter((number_of[name] for name in _flat(rows)), np.int32)
-    except KeyError as error:
-        raise UserError(_unknown(rows, str(error.args[0]), labels) + hint) from None
+    unknown = [name for name in dict.fromkeys(_flat(rows)) if name not in number_of]
+    Mistakes([UserError(_unknown(rows, name, labels) + hint) for name in unknown[:SHOWN]]).check()
+    numbers = np.fromiter((number_of[name] for name in _flat(rows)), np.int32)
     return Split(rows.text_a, rows.text_b, numbers, rows.origin)
 
 
 def _unknown(rows: Rows, name: str, labels: Sequence[str]) -> str:
-    known = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+    known = listed(labels)
     row, word = next(_places(rows, name))
     if word is None:
         return f"{rows.where(row)}: unknown label {name!r}; there are {known}"
     text = rows.text_a[row][word]
     return f"{rows.where(row, word)}: unknown tag {name!r} of {text!r}; there are {known}"
+
+
+def listed(labels: Sequence[str]) -> str:
+    """The first of some labels, in quotes: a space at an end is seen then."""
+    return ", ".join(map(repr, labels[:SHOWN])) + (", ..." if len(labels) > SHOWN else "")
 
 
 def _places(rows: Rows, name: str) -> Iterator[tuple[int, int | None]]:

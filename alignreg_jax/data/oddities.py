@@ -5,7 +5,7 @@ from collections.abc import Hashable, Mapping, Sequence
 import numpy as np
 
 from alignreg_jax.data.names import look_alikes
-from alignreg_jax.data.schema import Split
+from alignreg_jax.data.schema import Split, Texts
 
 COPIED = 0.5  # share of texts that are English's; names and numbers alone are far fewer
 SHOWN = 60  # characters of a text
@@ -14,8 +14,9 @@ SHOWN = 60  # characters of a text
 def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) -> list[str]:
     """Return lines for the log.
 
-    On labels that look alike, texts of the training data that have more than one label, English
-    rows that are trained on and evaluated, and files that are English's under another name.
+    On labels that look alike, rows without text, texts of the training data that have more than one
+    label, English rows that are trained on and evaluated, and files that are English's under
+    another name.
 
     Args:
         labels: of the data set.
@@ -23,6 +24,8 @@ def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) 
         evaluated: of dev and of test, language -> rows.
     """
     said = look_alikes(labels)
+    for rows in (train, *(rows for languages in evaluated for rows in languages.values())):
+        said += blank(rows)
     trained = train.contents
     first: dict[Hashable, Hashable] = {}
     disputed = {
@@ -33,7 +36,8 @@ def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) 
     if disputed:
         example = repr(next(iter(disputed)))
         example = example if len(example) <= SHOWN else example[:SHOWN] + "..."
-        said.append(f"{train.origin}: {len(disputed):,} texts have more than one label: {example}")
+        have = "text has" if len(disputed) == 1 else "texts have"
+        said.append(f"{train.origin}: {len(disputed):,} {have} more than one label: {example}")
     for languages in evaluated:
         english = {*first, *(languages["en"].contents if "en" in languages else ())}
         for language, rows in languages.items():
@@ -45,6 +49,26 @@ def notes(labels: Sequence[str], train: Split, *evaluated: Mapping[str, Split]) 
             elif language != "en" and shared > COPIED * rows.rows:
                 said.append(f"{of} have English's texts")
     return said
+
+
+def blank(rows: Split) -> list[str]:
+    """A line on rows whose text, or one of two, is empty or white space, or a word of it is."""
+    texts = [rows.text_a] if rows.text_b is None else [rows.text_a, rows.text_b]
+    found = sorted({number for column in texts for number in _blank_in(column)})
+    if not found:
+        return []
+    have = "row has" if len(found) == 1 else "rows have"
+    what = "an empty word" if rows.in_words else "no text"
+    return [f"{rows.origin}: {len(found):,} {have} {what} (first: row {found[0]:,})"]
+
+
+def _blank_in(texts: Texts) -> list[int]:
+    """Numbers of rows, from 1."""
+    return [
+        number
+        for number, text in enumerate(texts, 1)
+        if any(not part.strip() for part in ([text] if isinstance(text, str) else text))
+    ]
 
 
 def _answers(split: Split) -> list[Hashable]:

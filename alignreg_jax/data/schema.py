@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int32
 
 from alignreg_jax.data.tasks import Task
+from alignreg_jax.errors import UserErrors
 
 Texts = list[str] | list[list[str]]
 """One text a row, or in token tasks the words of one sentence."""
@@ -39,6 +40,19 @@ class Rows:
         """file:line of a row, or of a word in it."""
         line = row + 1 if self.lines is None else self.lines[row]
         return f"{self.origin}:{line + word if self.word_a_line else line}"
+
+
+class BadRows(UserErrors):
+    """Mistakes in some rows of a file.
+
+    Attributes:
+        rows: the others; what is wrong with their labels can be told, too.
+        seen: labels of all rows, as far as they can be read; None: not all were looked at.
+    """
+
+    def __init__(self, lines: Sequence[str], rows: Rows, seen: frozenset[str] | None):
+        super().__init__(lines)
+        self.rows, self.seen = rows, seen
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,14 +7,14 @@ these, because the others are measured against it.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from alignreg_jax.data import folders, jsonl, labels, xglue
 from alignreg_jax.data.catalogue import Catalogue, choose
 from alignreg_jax.data.lines import Progress
-from alignreg_jax.data.schema import Dataset, Rows, Split
+from alignreg_jax.data.schema import BadRows, Dataset, Rows, Split
 from alignreg_jax.data.tasks import Task
 from alignreg_jax.errors import Mistakes, UserError
 from alignreg_jax.support.caches import default_cache_dir
@@ -59,7 +59,12 @@ def load(
     if drop_blanked and task.kind != "token":
         raise UserError(f"task.drop_blanked: {task.name} has no words, but texts")
     found, notes = _find(task, source, data_dir, languages, hub_id, splits)
-    chosen = choose(found, languages, splits)
+    mistakes, chosen = Mistakes(found.mistakes), None
+    with mistakes.noted():
+        chosen = choose(found, languages, splits)
+    if chosen is None:
+        mistakes.check()
+        raise AssertionError("no languages, and no mistake")
     if not languages:
         notes += _lacking(task, found, chosen)
     return _assemble(task, found, chosen, splits, drop_blanked, notes)
@@ -138,8 +143,8 @@ def _at(
 
 
 def _jsonl(task: Task, folder: Path) -> Catalogue:
-    found = folders.listing(folder)
-    if not (found.files or found.unread):
+    found = folders.look(folder)
+    if not (found.files or found.unread or found.mistakes):
         there = f" ({'; '.join(found.notes)})" if found.notes else ""
         raise UserError(
             f"{folder}: has no <lang>.<split>.jsonl{there}; a line of en.train.jsonl is"
@@ -149,12 +154,7 @@ def _jsonl(task: Task, folder: Path) -> Catalogue:
     def read(paths: tuple[Path, ...], split: str, update: Progress) -> Rows:
         if task.kind == "token":
             return jsonl.read_tokens(paths[0], progress=update)
-        pair = (
-            jsonl.has_field(found.files["en", "train"], "text_pair")
-            if task.pair is None
-            else task.pair
-        )
-        return jsonl.read(paths[0], pair=pair, progress=update)
+        return jsonl.read(paths[0], pair=_pair(task, found.files), progress=update)
 
     return Catalogue(
         where=str(folder),
@@ -166,7 +166,18 @@ def _jsonl(task: Task, folder: Path) -> Catalogue:
         advice="" if task.xglue is None else xglue.ways(task),
         notes=found.notes,
         unread=found.unread,
+        mistakes=found.mistakes,
     )
+
+
+def _pair(task: Task, files: Mapping[tuple[str, str], Path]) -> bool | None:
+    """Whether rows are two texts; None: English training data would say, and cannot be read."""
+    if task.pair is not None:
+        return task.pair
+    try:
+        return jsonl.has_field(files["en", "train"], "text_pair")
+    except UserError:  # which is told of that file itself
+        return None
 
 
 def _assemble(
@@ -198,18 +209,30 @@ def _assemble(
             return found.read(found.files[key], key[1], bar.update)
 
         # Whatever is wrong in one file, the others are read, too: a user mends all at once
-        mistakes, others = Mistakes(), {}
+        mistakes, others = Mistakes(found.mistakes), {}
         fixed = task.labels or found.labels
-        trained = rows = names = None
+        trained = rows = names = seen = train = None
         with mistakes.noted():
-            trained = read(("en", "train"))
+            try:
+                trained = read(("en", "train"))
+            except BadRows as error:
+                seen = error.seen
+                raise
             rows = labels.named(trained, trained, fixed)
             names = labels.label_set(task, found.labels, rows, found.labels_from)
         for key in wanted[1:]:
             if key in found.files:
                 with mistakes.noted():
-                    others[key] = read(key)
+                    try:
+                        others[key] = read(key)
+                    except BadRows as error:
+                        others[key] = error.rows
+                        raise
         if trained is None or rows is None or names is None:
+            for each in others.values():
+                if (known := fixed or sorted(seen or ())) and not each.numbered:
+                    with mistakes.noted():
+                        labels.number(each, known, hint)
             mistakes.check()
             raise AssertionError("a file that was not read, and no mistake")
         said += _other_size(found, "en", "train", rows)
@@ -219,11 +242,10 @@ def _assemble(
         if drop_blanked:
             rows, dropped = without_blanked(rows)
             said.append(f"{dropped} training sentences left out, their words are all {BLANK!r}")
-        train = labels.number(rows, names, hint)
+        with mistakes.noted():
+            train = labels.number(rows, names, hint)
+        said += _absent(found, wanted)
         for language, split in wanted[1:]:
-            if (language, split) not in found.files:
-                said.append(f"{language} has no {split} data")
-                continue
             if (language, split) not in others:
                 continue
             with mistakes.noted():
@@ -237,11 +259,25 @@ def _assemble(
                 else:
                     splits[split][language] = labels.number(rows, names, hint)
         mistakes.check()
+    assert train is not None, "rows without numbers, and no mistake"
     if not task.labels and found.labels:
         said += _untrained(names, train)
     return Dataset(
         task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
     )
+
+
+def _absent(found: Catalogue, wanted: Sequence[tuple[str, str]]) -> list[str]:
+    """Notes on languages without test data, or without dev data where others have some."""
+    said = []
+    for split in ("dev", "test"):
+        asked = [language for language, kind in wanted if kind == split]
+        lacking = [language for language in asked if (language, split) not in found.files]
+        usual = split == "test" or {*asked} - {*lacking, "en"}
+        if lacking and usual:
+            have = "has" if len(lacking) == 1 else "have"
+            said.append(f"{', '.join(lacking)} {have} no {split} data")
+    return said
 
 
 def _untrained(names: Sequence[str], train: Split) -> list[str]:

@@ -22,7 +22,7 @@ from alignreg_jax.data.lines import Progress
 from alignreg_jax.data.schema import Rows, Split
 from alignreg_jax.data.sources import DELAY, DEMO_DATA, bytes_of
 from alignreg_jax.data.tasks import Task
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import Mistakes, UserError
 from alignreg_jax.support.progress import progress
 
 UNLABELLED = -2
@@ -57,7 +57,7 @@ def read(
     task: Task,
     where: str,
     *,
-    pair: bool,
+    pair: bool | None,
     source: str,
     data_dir: str | None,
     languages: Sequence[str] | None,
@@ -71,7 +71,7 @@ def read(
             `<lang>.jsonl` and `.txt`, or of parquet in the Hub's layout; or "owner/name", a Hub
             data set. JSONL has the fields of the task's own rows without the label. A line of .txt
             is a text, or words with spaces between them.
-        pair: whether the task's rows are two texts.
+        pair: whether the task's rows are two texts; None: each file decides.
         source: `task.source` of the run.
         data_dir: `task.data_dir` of the run.
         languages: those to read; None or none: all there are.
@@ -122,29 +122,33 @@ def _folder(task: Task, where: str, source: str, data_dir: str | None) -> Path |
 
 
 def _from_files(
-    task: Task, files: Mapping[str, Path], pair: bool, languages: Sequence[str]
+    task: Task, files: Mapping[str, Path], pair: bool | None, languages: Sequence[str]
 ) -> tuple[dict[str, Rows], list[str]]:
     chosen = {name: path for name, path in files.items() if not languages or name in languages}
     words, label = task.kind == "token", "tags" if task.kind == "token" else "label"
     rows: dict[str, Rows] = {}
     labelled: list[str] = []
-    size = sum(map(bytes_of, chosen.values()))
+    size, mistakes = sum(map(bytes_of, chosen.values())), Mistakes()
     with progress(size, "reading unlabelled text", "bytes", delay=DELAY) as bar:
         for language, path in chosen.items():
-            if ".txt" in map(str.lower, path.suffixes):
-                rows[language] = _lines(path, words, pair, bar.update)
-                continue
-            if words:
-                rows[language] = jsonl.read_tokens(path, labelled=False, progress=bar.update)
-            else:
-                rows[language] = jsonl.read(path, pair=pair, labelled=False, progress=bar.update)
-            if jsonl.has_field(path, label):
-                labelled.append(str(path))
+            with mistakes.noted():
+                if ".txt" in map(str.lower, path.suffixes):
+                    rows[language] = _lines(path, words, bool(pair), bar.update)
+                    continue
+                if words:
+                    rows[language] = jsonl.read_tokens(path, labelled=False, progress=bar.update)
+                else:
+                    rows[language] = jsonl.read(
+                        path, pair=pair, labelled=False, progress=bar.update
+                    )
+                if jsonl.has_field(path, label):
+                    labelled.append(str(path))
+    mistakes.check()
     return rows, [f"{path} has labels, which are not used" for path in labelled]
 
 
 def _from_parquet(
-    task: Task, where: str, folder: Path | None, pair: bool, languages: Sequence[str]
+    task: Task, where: str, folder: Path | None, pair: bool | None, languages: Sequence[str]
 ) -> tuple[dict[str, Rows], list[str]]:
     # Imported here: it needs datasets and pyarrow, which take seconds to import
     from alignreg_jax.data import hub
@@ -161,7 +165,7 @@ def _from_parquet(
     size = sum(map(bytes_of, files))
     with progress(size, "reading unlabelled text", "bytes", delay=DELAY) as bar:
         rows, labelled = hub.texts(
-            task, folder, pair=pair, languages=languages, progress=bar.update
+            task, folder, pair=bool(pair), languages=languages, progress=bar.update
         )
     return rows, [f"{where} has labels, which are not used"] if labelled else []
 

@@ -19,10 +19,10 @@ import jax
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.evaluation.diagnostics import measure
-from alignreg_jax.pruning import groups, masks, unit_cuts, zeros
 from alignreg_jax.pruning import kernels as prunable
+from alignreg_jax.pruning import masks, unit_cuts, zeros
 from alignreg_jax.pruning.method import MEASURED, Marks
-from alignreg_jax.run import assembly, marks, plan, restoring
+from alignreg_jax.run import assembly, counting, marks, plan, restoring
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import Follower, Member
@@ -70,9 +70,6 @@ class Experiment:
         kernels, _ = prunable.split(inputs.encoder.params)
         self._model, self._asked = assembly.build_model(config, inputs), self.phases.remaining
         self._shapes = jax.eval_shape(lambda: kernels)
-        phases = map(self._asked, range(self.phases.last + 1))
-        for remaining in (*phases, *(config.pruning.sizes or ())):  # that it can
-            self._keep(remaining)
         if config.pruning.keep_zeros:
             self._keep_zeros(zeros.standing(kernels))
         self.method = plan.method_of(config)
@@ -180,13 +177,8 @@ class Experiment:
         )  # fmt: skip
 
     def _keep(self, remaining: float) -> masks.Keep:
-        scope: Any = self.config.pruning.scope
-        if scope in unit_cuts.SCOPES:
-            heads = self._model.config.layers[0].heads
-            return unit_cuts.keep_counts(self._shapes, heads, remaining, scope)
-        if scope == masks.NEIGHBOURS:
-            groups.check(self._shapes)
-        return masks.keep_counts(prunable.sizes(self._shapes), remaining, scope)
+        heads = self._model.config.layers[0].heads
+        return counting.keep(self._shapes, heads, remaining, self.config.pruning.scope)
 
     def _begin(self, event: plan.Begin) -> None:
         """Leave the dense phase for what the method itself trains."""

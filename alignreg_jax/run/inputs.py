@@ -1,6 +1,7 @@
 """Everything a run reads, read and checked before anything is written."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +19,13 @@ from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import methods, penalties, schedules
-from alignreg_jax.run import digests, places, teachers, telling, uneven
+from alignreg_jax.reporting.tracking import Tracker
+from alignreg_jax.run import counting, digests, places, teachers, telling, uneven
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.rows import Data, load_data
+from alignreg_jax.support import processes
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
 from alignreg_jax.training import sharding
@@ -90,10 +93,11 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         UserError: names the field, the language, or the file and line.
     """
     cache = cache or Cache()
+    _check_tracking(config)
     source = _prepare(config, cache)
     mesh = _mesh(config, source.architecture)
     data = load_data(config, cache)
-    _check_steps(config, data)
+    _check_steps(config, data, source.architecture)
     head, weights, known = _read_encoder(config, cache, source, data)
     encoder = checkpoints.with_seed(weights, head=head, seed=config.seed)
     if encoder.initialised:
@@ -186,11 +190,12 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> Phases:
     Raises:
         UserError: names the field, the language, or the file and line.
     """
+    _check_tracking(config)
     source = _prepare(config, cache)
     _mesh(config, source.architecture)
     data = load_data(config, cache)
     checkpoints.check(source.folder, **_head_options(config, data))
-    return _check_steps(config, data)
+    return _check_steps(config, data, source.architecture)
 
 
 def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
@@ -203,8 +208,8 @@ def prepared(config: ExperimentConfig, cache: Cache) -> tuple[XlmrConfig, int]:
     return source.architecture, source.max_length
 
 
-def _check_steps(config: ExperimentConfig, data: Data) -> Phases:
-    """Check the length of a run on these rows; returns its time table."""
+def _check_steps(config: ExperimentConfig, data: Data, architecture: XlmrConfig) -> Phases:
+    """Check the length of a run on these rows, and its cuts; returns its time table."""
     phases = Phases.from_config(config, data.train.rows, text_in_epoch(config, data))
     total, warmup = phases.total_steps, config.train.warmup_steps
     if total >= 2**31:
@@ -217,7 +222,15 @@ def _check_steps(config: ExperimentConfig, data: Data) -> Phases:
             f"train.warmup_steps={warmup}: the whole run has {total} training steps, so the rate "
             "would never be reached"
         )
+    counting.check(config, architecture, phases)
     return phases
+
+
+def _check_tracking(config: ExperimentConfig) -> None:
+    """Raise UserError for a hook that is not there, or for TensorBoard without its package."""
+    if processes.is_first():  # who is the only one to tell
+        nowhere = os.devnull  # no history is read or written there
+        Tracker(nowhere, config.tracking.tensorboard, config.tracking.hook)
 
 
 @dataclass(frozen=True, eq=False)

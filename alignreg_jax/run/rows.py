@@ -8,8 +8,9 @@ from alignreg_jax.config import XGLUE_STRIPPED, ExperimentConfig
 from alignreg_jax.data import oddities, sources, tasks, unlabelled
 from alignreg_jax.data.schema import Dataset, Split
 from alignreg_jax.data.subset import draw
-from alignreg_jax.errors import UserError
+from alignreg_jax.errors import Mistakes, UserError
 from alignreg_jax.evaluation import scoring
+from alignreg_jax.reporting.tables import count
 from alignreg_jax.run import digests
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
@@ -53,16 +54,39 @@ def _data_key(config: ExperimentConfig) -> Hashable:
     )
 
 
-def _read_data(config: ExperimentConfig) -> Data:
-    dataset = sources.load(
-        tasks.get_task(config.task.name),
+def _read_dataset(config: ExperimentConfig) -> Dataset:
+    """Rows with labels; if there are mistakes in them, those in the text beside are told, too."""
+    task, mistakes = tasks.get_task(config.task.name), Mistakes()
+    with mistakes.noted():
+        return sources.load(
+            task,
+            source=config.task.source,
+            data_dir=config.task.data_dir,
+            languages=config.task.languages or None,
+            hub_id=config.task.hub_id,
+            drop_blanked=config.task.drop_blanked,
+            splits=config.eval.splits,
+        )
+    if config.distill.text == unlabelled.BESIDE and config.task.source == "folder":
+        with mistakes.noted():
+            _find_text(config, task, task.pair)
+    mistakes.check()
+    raise AssertionError("no data, and no mistake")
+
+
+def _find_text(config: ExperimentConfig, task: tasks.Task, pair: bool | None) -> unlabelled.Text:
+    return unlabelled.read(
+        task,
+        str(config.distill.text),
+        pair=pair,
         source=config.task.source,
         data_dir=config.task.data_dir,
-        languages=config.task.languages or None,
-        hub_id=config.task.hub_id,
-        drop_blanked=config.task.drop_blanked,
-        splits=config.eval.splits,
+        languages=config.distill.text_languages or None,
     )
+
+
+def _read_data(config: ExperimentConfig) -> Data:
+    dataset = _read_dataset(config)
     odd = oddities.notes(dataset.labels, dataset.train, dataset.dev, dataset.test)
     dataset = replace(dataset, notes=(*dataset.notes, *odd))
     _check_stripped(config, dataset)
@@ -88,14 +112,8 @@ def _read_text(
 ) -> tuple[Mapping[str, Split], tuple[str, ...]]:
     """Unlabelled rows without those that are evaluated, and what to say of them."""
     distill = config.distill
-    found = unlabelled.read(
-        dataset.task,
-        str(distill.text),
-        pair=dataset.train.text_b is not None,
-        source=config.task.source,
-        data_dir=config.task.data_dir,
-        languages=distill.text_languages or None,
-    )
+    found = _find_text(config, dataset.task, dataset.train.text_b is not None)
+    blank = [note for rows in found.rows.values() for note in oddities.blank(rows)]
     held_out = {
         (name, language): split
         for name, splits in (("dev", dataset.dev), ("test", dataset.test))
@@ -104,16 +122,17 @@ def _read_text(
     cleared = unlabelled.without_leaks(found.rows, held_out)
     if not cleared.rows:
         raise UserError(f"distill.text={distill.text}: all of its rows are evaluated, too")
-    notes = list(found.notes)
+    notes = [*found.notes, *blank]
     for counts, why in ((cleared.leaked, "are evaluated, too"), (cleared.repeated, "are repeated")):
         if counts:
-            listed = ", ".join(f"{language} {count:,}" for language, count in counts.items())
+            listed = ", ".join(f"{language} {number:,}" for language, number in counts.items())
             notes.append(
                 f"distill.text: {sum(counts.values()):,} rows {why} and left out: {listed}"
             )
     drawn = {name: draw(split, distill.text_examples) for name, split in cleared.rows.items()}
     rows = sum(split.rows for split in drawn.values())
-    notes.append(f"distill.text: {rows:,} unlabelled rows in {len(drawn)} languages")
+    languages = count(len(drawn), "language")
+    notes.append(f"distill.text: {rows:,} unlabelled rows in {languages}")
     return drawn, tuple(notes)
 
 

@@ -116,7 +116,10 @@ def test_a_language_that_is_there_twice_is_refused(folder, name):
     (folder / name).write_bytes(gzip.compress(GOOD) if name.endswith("gz") else GOOD)
     text = refused(folder)
     if name.startswith("DE"):
-        assert text == f"{folder}/de.test.jsonl: the language is there twice, as DE and de"
+        assert text == (
+            f"{folder}/de.test.jsonl: the language is there twice, as de and, in DE.test.jsonl,"
+            " as DE"
+        )
     else:
         assert text.startswith(f"{folder}/de.test.jsonl: de has test data in de.test.json") or (
             text == f"{folder}/{name}: de has test data in de.test.jsonl, too; keep one"
@@ -126,8 +129,8 @@ def test_a_language_that_is_there_twice_is_refused(folder, name):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("DE.unlabelled.txt", "de.test.jsonl: the language is there twice, as DE and de"),
-        ("zh_CN.unlabeled.jsonl", "zh_CN.unlabeled.jsonl: the language is there twice, as zh-CN"),
+        ("DE.unlabelled.txt", "de.test.jsonl: the language is there twice, as de and, in DE.unl"),
+        ("zh_CN.unlabeled.jsonl", "zh_CN.unlabeled.jsonl: the language is there twice, as zh_CN"),
     ],
 )
 def test_a_language_is_spelt_alike_in_data_and_in_text_without_labels(folder, name, expected):
@@ -138,6 +141,18 @@ def test_a_language_is_spelt_alike_in_data_and_in_text_without_labels(folder, na
     assert str(caught.value).startswith(f"{folder}/{expected}")
     (folder / name).rename(folder / "zh-CN.unlabelled.txt")
     assert list(folders.unlabelled(folder, bare=False)) == ["zh-CN"]
+
+
+def test_the_odd_file_of_a_language_in_two_spellings_is_the_one_that_is_named(folder):
+    (folder / "EN.dev.jsonl").write_bytes(GOOD)
+    says = "the language is there twice, as EN and, in en.dev.jsonl, as en"
+    assert refused(folder) == f"{folder}/EN.dev.jsonl: {says}"
+
+
+def test_another_english_is_told(folder):
+    (folder / "en_US.test.jsonl").write_bytes(GOOD)
+    note = f"{folder}/en_US.test.jsonl is of en_US, which counts as another language than en"
+    assert note in read(folder).notes
 
 
 def test_other_formats_are_noted_and_other_files_are_not(folder):

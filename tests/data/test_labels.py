@@ -102,13 +102,13 @@ def test_tags_are_numbered_end_to_end():
 def test_an_unknown_tag_is_named_by_its_own_line():
     rows = sentences(["O"], ["O", "B-X"], lines=[3, 7], word_a_line=True)
     with pytest.raises(
-        UserError, match=r"en\.train:8: unknown tag 'B-X' of 'w1'; there are O, B-PER!$"
+        UserError, match=r"en\.train:8: unknown tag 'B-X' of 'w1'; there are 'O', 'B-PER'!$"
     ):
         number(rows, ("O", "B-PER"), "!")
     rows = sentences(["O"], ["O", "B-X"])
     with pytest.raises(UserError, match=r"en\.train:2: unknown tag 'B-X'"):
         number(rows, ("O", "B-PER"))
-    with pytest.raises(UserError, match=r"en\.train:3: unknown label 'c'; there are a, b"):
+    with pytest.raises(UserError, match=r"en\.train:3: unknown label 'c'; there are 'a', 'b'"):
         number(texts("a", "b", "c", "c"), ("a", "b"))
 
 

@@ -79,7 +79,7 @@ def test_texts_with_two_labels_rows_trained_on_and_copies_of_english():
     english, german = split(["a", "x"], [0, 1], "en"), split(["x", "y", "a"], [0, 0, 0], "de")
     fine = split(["a", "y", "z"], [0, 0, 0], "fr")
     assert oddities.notes(["p", "q"], train, {}, {"en": english, "de": german, "fr": fine}) == [
-        "train: 1 texts have more than one label: 'a'",
+        "train: 1 text has more than one label: 'a'",
         "1 of the 2 rows of en are in train, too, and are trained on",
         "2 of the 3 rows of de have English's texts",
     ]
@@ -88,7 +88,7 @@ def test_texts_with_two_labels_rows_trained_on_and_copies_of_english():
     assert oddities.notes(["p", "q"], pairs, {"en": split(["a"], [0], "en", ["d"])}) == []
     words = split([["a", "b"], ["a", "b"], ["c"]], [0, 1, 0, 0, 1], "train")
     (note,) = oddities.notes(["p", "q"], words, {"en": split([["a"], ["b"]], [0, 0], "en")})
-    assert note == "train: 1 texts have more than one label: ('a', 'b')"
+    assert note == "train: 1 text has more than one label: ('a', 'b')"
 
 
 def test_a_field_that_is_there_twice_is_refused(tmp_path):
@@ -182,3 +182,13 @@ def test_files_are_all_of_numbers_or_all_of_names(tmp_path):
         f"{folder}/en.dev.jsonl:1: its labels are names, and those of {folder}/en.train.jsonl are "
         "numbers; write all of them alike"
     )
+
+
+def test_rows_without_text_are_told():
+    texts = Split(["a", " ", "b", ""], None, np.array([0, 1, 0, 1], np.int32), "en.train")
+    assert oddities.blank(texts) == ["en.train: 2 rows have no text (first: row 2)"]
+    pairs = Split(["a", "b"], ["\t", "c"], np.array([0, 1], np.int32), "en.dev")
+    assert oddities.blank(pairs) == ["en.dev: 1 row has no text (first: row 1)"]
+    words = Split([["a"], ["b", ""]], None, np.array([0, 1, 0], np.int32), "de.test")
+    assert oddities.notes(["x", "y"], words) == ["de.test: 1 row has an empty word (first: row 2)"]
+    assert oddities.blank(Split(["a"], None, np.array([0], np.int32), "sw.test")) == []

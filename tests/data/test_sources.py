@@ -69,7 +69,10 @@ def test_a_folder_is_read_in_file_order_with_labels_from_train(write):
     assert data.test["de"].text_a == ["laut", "an"]
     assert data.test["de"].labels.tolist() == [1, 0]
     assert list(data.dev) == ["en"]
-    assert data.notes == ("de has no dev data",)
+    assert data.notes == (), "other languages need no dev data"
+    folder = write({"de.test.jsonl": german, "fr.dev.jsonl": german, "sw.test.jsonl": german})
+    said = ("de, sw have no dev data", "fr has no test data")
+    assert load_folder(folder).notes == said, "one has some"
 
 
 def test_labels_beside_the_data_come_before_those_of_train(write):
@@ -152,7 +155,7 @@ def test_a_test_set_of_another_language_is_enough(write):
     [
         ("de.tests.jsonl", "expected a name like"),
         ("german.jsonl", "expected a name like"),
-        ("zh_cn.test.jsonl", "twice, as zh-CN and zh_cn"),
+        ("zh_cn.test.jsonl", "twice, as zh_cn and, in zh-CN.test.jsonl, as zh-CN"),
     ],
 )
 def test_misnamed_files_are_not_ignored(write, name, expected):
@@ -311,12 +314,40 @@ def test_every_mistake_of_a_folder_is_told_at_once(tmp_path):
         "en.train.jsonl:5: text must be a string, not a number",
         "de.test.jsonl:2: not JSON (Expecting value at column 24)",
         "th.test.jsonl:1: the file has no rows",
+        "sw.test.jsonl:1: unknown label 'z'; there are 'x', 'y'; labels.json beside the data may"
+        " name others",
     ]
     (tmp_path / "en.train.jsonl").write_text(good)  # what its labels are is known now
     (tmp_path / "th.test.jsonl").write_text(good)
     assert [line.partition(";")[0] for line in told()] == [
         "de.test.jsonl:2: not JSON (Expecting value at column 24)",
         "sw.test.jsonl:1: unknown label 'z'",
+    ]
+
+
+def test_names_of_files_are_told_beside_what_is_in_them(tmp_path):
+    """And labels of rows that are sound, where others of the file are not."""
+    files = {
+        "en.train": '{"text": "a", "label": "x"}\n{"text": 3, "label": "rare"}\n',
+        "en.dev": '{"text": 3}\n{"text": "a", "label": "z"}\n{"text": "b", "label": "rare"}\n',
+        "en.test": '{"text": "a", "label": "x"}\n{"text": "a", "label": " x"}\n',
+        "de.test": '{"text": "a", "label": "x"}\n',
+        "DE.dev": '{"text": "a", "label": "x"}\n',
+        "sw.tset": '{"text": "a", "label": "x"}\n',
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.jsonl").write_text(text)
+    with pytest.raises(UserError) as caught:
+        load_folder(tmp_path)
+    assert [
+        line.removeprefix(f"{tmp_path}/").partition(";")[0] for line in lines_of(caught.value)
+    ] == [
+        "de.test.jsonl: the language is there twice, as de and, in DE.dev.jsonl, as DE",
+        "sw.tset.jsonl: expected a name like en.train.jsonl or sw.test.jsonl",
+        "en.train.jsonl:2: text must be a string, not a number",
+        "en.dev.jsonl:1: text must be a string, not a number",
+        "en.dev.jsonl:2: unknown label 'z'",
+        "en.test.jsonl:2: unknown label ' x'",
     ]
 
 

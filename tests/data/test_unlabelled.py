@@ -180,7 +180,10 @@ def test_languages_that_are_not_asked_for_or_not_there_are_told(tmp_path):
         ({"de.jsonl": lines({"text": "a"}, ["a"])}, "de.jsonl:2: expected an object with text, "),
         ({"de.jsonl": lines({"text": 1})}, "de.jsonl:1: text must be a string, not a number"),
         ({"de.txt": b"a", "de.unlabelled.txt": b"a"}, "unlabelled.txt: de has unlabelled text in"),
-        ({"DE.txt": b"a", "de.jsonl": b"a"}, "de.jsonl: the language is there twice, as DE and de"),
+        (
+            {"DE.txt": b"a", "de.jsonl": b"a"},
+            "de.jsonl: the language is there twice, as de and",
+        ),
         ({"de.unlabeled.csv": b"a"}, "de.unlabeled.csv: looks like unlabelled text of de and is"),
         ({"de.txt": None}, "de.txt: cannot be read (No such file or directory)"),
         ({"notes.md": b"a"}, "has neither <lang>.unlabelled.jsonl or .txt"),

@@ -101,7 +101,7 @@ def test_a_matrix_that_does_not_divide_is_named():
 
 def test_a_share_that_is_no_quarter_is_refused(xlmr_base):
     with pytest.raises(
-        UserError, match=r"n:4: 3, 2 or 1 of four .* \.5 or \.25 of them, not 0\.31"
+        UserError, match=r"n:4: 3, 2 or 1 of four .* 50 or 25 % of them, not 31\.0 %"
     ):
         masks.keep_counts(xlmr_base, 0.31, "n:4")
 

@@ -16,7 +16,8 @@ from alignreg_jax.config import (
     TaskConfig,
     TrainConfig,
 )
-from alignreg_jax.errors import UserError
+from alignreg_jax.config.fields import DistillConfig
+from alignreg_jax.errors import UserError, lines_of
 from alignreg_jax.models import checkpoints
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import check_inputs, identify, load_inputs
@@ -29,7 +30,7 @@ def config(world):
         model=ModelConfig(name_or_path=str(world.encoder)),
         task=TaskConfig(name="folder", source="folder", data_dir=str(world.data)),
         train=TrainConfig(batch_size=8),
-        pruning=PruningConfig(steps=2, first_epochs=15),
+        pruning=PruningConfig(steps=2, first_epochs=15, scope="layer"),
         eval=EvalConfig(batch_size=8),
     )
 
@@ -47,6 +48,24 @@ def rows(inputs):
 def texts(encoded):
     ends = zip(encoded.offsets, encoded.lengths, strict=True)
     return [encoded.ids[start : start + length].tolist() for start, length in ends]
+
+
+def test_mistakes_in_text_without_labels_are_told_with_those_in_rows(config, world, tmp_path):
+    data = tiny.copy(world.data, tmp_path / "data")
+    (data / "es.unlabelled.txt").write_text("")
+    (data / "fr.unlabelled.jsonl").write_text('{"txt": "a"}\n')
+    with (data / "sw.test.jsonl").open("a") as file:
+        file.write("{\n")
+    task = replace(config.task, data_dir=str(data))
+    with pytest.raises(UserError) as caught:
+        load_data(replace(config, task=task, distill=DistillConfig(text="data")), Cache())
+    assert [
+        line.removeprefix(f"{data}/").partition(" (")[0] for line in lines_of(caught.value)
+    ] == [
+        f"sw.test.jsonl:{tiny.ROWS['test'] + 1}: not JSON",
+        "es.unlabelled.txt:1: the file has no rows",
+        "fr.unlabelled.jsonl:1: the field text is missing",
+    ]
 
 
 def test_everything(config):

@@ -39,7 +39,7 @@ def test_inputs_may_lie_in_a_folder_that_is_not_utf_8(world, latin, tmp_path):
         model=ModelConfig(name_or_path=str(latin / "encoder")),
         task=TaskConfig(name="folder", source="folder", data_dir=str(latin / "data")),
         train=TrainConfig(batch_size=8),
-        pruning=PruningConfig(steps=2, first_epochs=15),
+        pruning=PruningConfig(steps=2, first_epochs=15, scope="layer"),
         eval=EvalConfig(batch_size=8),
     )
     inputs = load_inputs(config)

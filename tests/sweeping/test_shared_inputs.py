@@ -29,7 +29,7 @@ def config(world):
         model=ModelConfig(name_or_path=str(world.encoder)),
         task=TaskConfig(name="folder", source="folder", data_dir=str(world.data)),
         train=TrainConfig(batch_size=8),
-        pruning=PruningConfig(steps=2, first_epochs=15),
+        pruning=PruningConfig(steps=2, first_epochs=15, scope="layer"),
         eval=EvalConfig(batch_size=8),
     )
 
