@@ -65,7 +65,7 @@ What most people set:
   --check                                                      reads everything, writes nothing
 Then: alignreg deploy DIR --out served --languages de,fr --max-mb 60
 
-All fields:"""
+All fields (with unlabelled text in FOLDER distill.text=data and pruning.epochs_per_step=4):"""
 
 
 _REPORT_USAGE = """\

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+CONTINUES = "the same command continues"
+"""How it goes on after what a run or sweep has stopped with."""
 _FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -92,14 +94,10 @@ def storage_trouble(error: Exception, place: str | Path, size: int = 0) -> str |
     if code in _FULL:
         needed = f", which needs {_bytes(size)}" if size else ""
         return (
-            f"{place}: {os.strerror(code)} to write this{needed}; make room there, and the same"
-            " command continues"
+            f"{place}: {os.strerror(code)} to write this{needed}; make room there, and {CONTINUES}"
         )
     if code in _FORBIDDEN:
-        return (
-            f"{place}: cannot be written ({os.strerror(code)}); allow that, and the same command"
-            " continues"
-        )
+        return f"{place}: cannot be written ({os.strerror(code)}); allow that, and {CONTINUES}"
     return None
 
 

@@ -5,6 +5,7 @@ import time
 _STARTED = time.monotonic()  # before the imports: wall_seconds counts them
 
 import logging  # noqa: E402
+import re  # noqa: E402
 import shlex  # noqa: E402
 import sys  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
@@ -14,6 +15,7 @@ from typing import Any  # noqa: E402
 
 from absl import flags as absl_flags  # noqa: E402
 
+from alignreg_jax.errors import UserError  # noqa: E402
 from alignreg_jax.support import flags, terminal  # noqa: E402
 
 log = logging.getLogger(__name__)
@@ -109,6 +111,12 @@ def _left_behind(folder: Path) -> str:
 
 def _parse(arguments: Sequence[str]) -> tuple[Any, absl_flags.FlagValues]:
     """The ConfigDict, and all flags; UserError for any mistake."""
+    for argument in arguments:
+        if re.match(r"--?config\.seeds=[^,]*,", argument):
+            raise UserError(
+                f"{argument}: of a run it is how many there are, such as 2; --config.seed is the"
+                " number of the first"
+            )
 
     def fields() -> list[str]:
         from alignreg_jax.config import field_paths

@@ -4,6 +4,7 @@
 [--config.FIELD=VALUE ...]`
 """
 
+import logging
 import re
 import shlex
 import sys
@@ -17,6 +18,8 @@ from absl import flags as absl_flags
 from alignreg_jax.errors import UserError
 from alignreg_jax.support import flags, terminal
 from alignreg_jax.support.callable_module import make_callable
+
+log = logging.getLogger(__name__)
 
 _COLUMNS = 100
 _USAGE = """\
@@ -71,6 +74,8 @@ def _run(arguments: Sequence[str]) -> int:
         raise UserError(
             f"--shard={values.shard}: the sweep has {len(planned)} runs, and none is left"
         )
+    if note := _one_seed(sweep.seeds):
+        log.info("%s", note)
     title = flags.config_title(arguments)
     folder = Folder(Path(values.workdir or f"runs/{title}"))
     folder.check(sweep)
@@ -95,6 +100,13 @@ def _run(arguments: Sequence[str]) -> int:
         terminal.show((folder.path / "table.md").read_text(encoding="utf-8"))
         terminal.show(f"Table: {page}")
     return 1 if failed else 0
+
+
+def _one_seed(seeds: Sequence[int]) -> str:
+    """What to say to who may have meant a number of seeds, as of a run; else nothing."""
+    if len(seeds) > 1 or not seeds[0]:
+        return ""
+    return f"seeds={seeds[0]}: one seed, of that number; several are given as 0,1,2"
 
 
 def _without_shard(arguments: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from alignreg_jax.support.callable_module import make_callable
 
 if TYPE_CHECKING:
     from alignreg_jax.compress.trim import Trimmed
+
+log = logging.getLogger(__name__)
 
 _USAGE = """\
 usage: alignreg trim MODEL --out DIR [--text FILE ...] [--languages de,fr [--word-lists FOLDER]]
@@ -76,7 +79,10 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Trimmed]":
         0.999 if values.coverage is None else values.coverage,
         values.multiple,
     )
-    return out, trim.trim(places.model(values.model, "MODEL"), out, wanted)
+    done = trim.trim(places.model(values.model, "MODEL"), out, wanted)
+    if values.tokens and done.pieces[1] < values.tokens - values.tokens % values.multiple:
+        log.info("--tokens=%d: what is asked for has only %d pieces", values.tokens, done.pieces[1])
+    return out, done
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

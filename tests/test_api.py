@@ -1,7 +1,10 @@
 """The programs as functions; docs/journeys call them at length (test_journeys.py)."""
 
+import inspect
 import json
 import runpy
+import subprocess
+import sys
 
 import pytest
 import tiny
@@ -61,6 +64,15 @@ def test_keywords_are_flags():
         "--quantize=int8",
     ]  # fmt: skip
     assert api._flags({"text": "one.txt"}) == ["--text", "one.txt"]
+
+
+def test_programs_show_what_they_take(tmp_path):
+    for name in PROGRAMS:
+        program, function = getattr(alignreg_jax, name), getattr(api, name)
+        assert inspect.signature(program) == inspect.signature(function)
+        assert function.__doc__.splitlines()[0] in program.__doc__
+    code = "import sys, alignreg_jax; alignreg_jax.trim; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_programs_are_modules_that_can_be_called(tmp_path):

@@ -62,6 +62,9 @@ def fails(world, tmp_path, capsys, monkeypatch):
         (["--config.train=1"], ["--config.train"]),
         (["--config.train.batch_size=1.5"], ["train.batch_size", "1.5"]),
         (["--config.train.batch_size=many"], ["train.batch_size", "many"]),
+        (["--config.pruning.steps=three"], ["pruning.steps=three: should be a whole number"]),
+        (["--config.train.learning_rate=abc"], ["rate=abc: should be a number"]),
+        (["--config.seeds=0,1"], ["--config.seeds=0,1: of a run it is how many"]),
         (["--config.eval.save_predictions=maybe"], ["eval.save_predictions", "maybe"]),
         (["--config.method=mbp"], ["method", "mbp", "frobenius-mbp"]),
         (["--config.task.name=xquad"], ["task.name", "xquad", "xnli"]),
@@ -111,7 +114,8 @@ def test_wrong_config_files(fails, tmp_path, name, words):
         assert word in line
 
 
-def test_config_file_is_missing(fails):
+def test_config_file_is_missing(fails, tmp_path):
+    assert f"--config: {tmp_path} is a folder" in fails(config=tmp_path)
     assert "no such file: /no/such/config.py" in fails(config="/no/such/config.py")
     assert "no such file" in fails(config="/no/such/config.py:smoke")
 
@@ -150,7 +154,7 @@ def test_a_spoilt_encoder_is_named(fails, world, tmp_path):
     ("flags", "says"),
     [
         ("eval.languages=en eval.every_phase_languages=de,sw",
-         "eval.every_phase_languages: eval.languages leaves out de, sw"),
+         "eval.languages=en leaves out de, sw, which eval.every_phase_languages has"),
         ("train.warmup_steps=21", "train.warmup_steps=21: the whole run has 20 training steps"),
         ("pruning.epochs_per_step=1000000 pruning.steps=1000", "pruning.epochs_per_step=1000000"),
         ("train.freeze=embedings", "train.freeze='embedings'"),

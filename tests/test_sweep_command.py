@@ -172,6 +172,16 @@ def test_mistakes(config, tmp_path, capsys, flags, words):
     assert not folder.exists()
 
 
+@pytest.mark.parametrize(("given", "said"), [("5", True), ("0", False), ("5,6", False)])
+def test_one_seed_is_told_to_who_may_have_meant_a_number_of_them(
+    config, tmp_path, caplog, given, said
+):
+    flags = ["--list", f"--config.seeds={given}"]
+    with caplog.at_level("INFO"):
+        assert main(tiny_sweep.command(config, tmp_path / "sweep", *flags)) == 0
+    assert ("seeds=5: one seed, of that number" in caplog.text) == said
+
+
 def test_a_config_of_a_run(world, tmp_path, capsys):
     assert main(tiny_sweep.command(world.config, tmp_path / "sweep")) == 2
     assert "sweeping.starts.default_config" in capsys.readouterr().err

@@ -104,7 +104,7 @@ case ${1:-} in
   *) mistake "unknown command $1; choose job, create, setup, run, log, status, fetch or delete" ;;
 esac
 name=${2:-}
-[[ $name ]] || mistake "$action needs a NAME for the TPU"
+[[ $name && $name != -* ]] || mistake "$action needs a NAME for the TPU, before the options"
 shift 2
 parse_options "$@"
 if [[ ! $bucket && ! $folder ]]; then

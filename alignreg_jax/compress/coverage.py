@@ -81,9 +81,10 @@ def choose(
     kept = pieces.always() | needed | pieces.of_texts(texts)
     room = len(pieces) if tokens is None else tokens - tokens % multiple
     if len(kept) > room:
+        who, fewer = ("the texts", "fewer texts, or ") if texts else ("the tokenizer's own", "")
         raise UserError(
-            f"there is room for {room:,} pieces, and the texts need {len(kept):,}; give fewer"
-            " texts, or more --tokens or --max-mb"
+            f"there is room for {room:,} pieces, and {who} need {len(kept):,}; give {fewer}more"
+            " --tokens or --max-mb"
         )
     scripts = _scripts(texts) | _scripts([word for words in languages.values() for word in words])
     letters = [one for name in sorted(scripts) for one in _letters(pieces, name)]

@@ -265,7 +265,8 @@ def _split(
     given = _given(found)
     for row, name in given:
         if name not in places:
-            raise UserError(f"{found.where(row)}: the model has no label {name!r}; it has {quoted(labels)}")
+            what = f"the model has no label {name!r}; it has {quoted(labels)}"
+            raise UserError(f"{found.where(row)}: {what}")
     read = np.array([places[name] for _, name in given], np.int32)
     return Split(found.text_a, found.text_b, read, found.origin)
 

@@ -220,9 +220,9 @@ def validate(config: Any) -> None:
         ]
         if never:
             raise UserError(
-                f"eval.every_phase_languages: eval.languages leaves out {', '.join(never)}, whose "
-                "dense score would be unknown; name the same in both, or set "
-                "eval.every_phase_languages="
+                f"eval.languages={','.join(config.eval.languages)} leaves out {', '.join(never)}, "
+                "which eval.every_phase_languages has and whose dense score would be unknown; name "
+                "the same in both, or set eval.every_phase_languages="
             )
     if config.eval.save_predictions == "xglue":
         _check_xglue(config)

@@ -1,10 +1,12 @@
 """The fields of a config as `--help` shows them, each with its value and what it means."""
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
 
 WIDTH, MEANING_AT = 100, 44
+LONGEST = 8  # digits of a number, beyond which it is rounded to be read
 
 
 def help_text(config: Any, default: Any, meanings: Mapping[str, str], prefix: str = "") -> str:
@@ -31,7 +33,10 @@ def help_text(config: Any, default: Any, meanings: Mapping[str, str], prefix: st
 
 def shown(value: Any) -> str:
     """A value as a flag would be given it: a list as a,b,c."""
-    return ",".join(map(str, value)) if isinstance(value, (tuple, list)) else str(value)
+    if isinstance(value, (tuple, list)):
+        return ",".join(map(shown, value))
+    text = str(value)
+    return f"{value:.4g}" if isinstance(value, float) and len(text) > LONGEST else text
 
 
 def _entry(flag: str, meaning: str) -> list[str]:
@@ -40,8 +45,20 @@ def _entry(flag: str, meaning: str) -> list[str]:
     if len(flag) < MEANING_AT - 1:
         return [flag.ljust(MEANING_AT) + text[0], *(indent + line for line in text[1:])]
     return [
-        *textwrap.wrap(flag, WIDTH, subsequent_indent="    "),
+        *_folded(flag),
         *(indent + line for line in text),
+    ]
+
+
+def _folded(flag: str) -> list[str]:
+    """A long flag in lines that end behind a comma or before an @, where they can."""
+    lines = [""]
+    for part in re.split("(?<=,)|(?=@)", flag):
+        if lines[-1] and len(lines[-1]) + len(part) > WIDTH:
+            lines.append("    ")
+        lines[-1] += part
+    return [
+        short for line in lines for short in textwrap.wrap(line, WIDTH, subsequent_indent="    ")
     ]
 
 

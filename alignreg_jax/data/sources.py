@@ -70,6 +70,22 @@ def load(
     return _assemble(task, found, chosen, splits, drop_blanked, notes)
 
 
+def check_files(
+    task: Task, data_dir: str | None, languages: Sequence[str] | None, splits: Sequence[str]
+) -> None:
+    """Check that a folder of JSON lines has the files that `load` needs; nothing is read.
+
+    Mistakes in names are for `load` to tell, together with those in rows; so are XGLUE's files.
+
+    Raises:
+        UserError: names the file that is missing.
+    """
+    if task.xglue is None:
+        found, _ = _find(task, "folder", data_dir, languages, None, splits)
+        if not found.mistakes:
+            choose(found, languages, splits)
+
+
 def _lacking(task: Task, found: Catalogue, there: Sequence[str]) -> tuple[str, ...]:
     """A note on the languages of the task that the source does not have."""
     lacking = ", ".join(name for name in task.languages or () if name not in there)

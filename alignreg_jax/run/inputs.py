@@ -1,7 +1,6 @@
 """Everything a run reads, read and checked before anything is written."""
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +18,11 @@ from alignreg_jax.models import checkpoints, special_ids, vocabulary
 from alignreg_jax.models.vocabulary import ActiveVocabulary
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.pruning import methods, penalties, schedules
-from alignreg_jax.reporting.tracking import Tracker
-from alignreg_jax.run import counting, digests, places, teachers, telling, uneven
+from alignreg_jax.run import counting, digests, early, places, teachers, telling, uneven
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.plan import Phases
 from alignreg_jax.run.rows import Data, load_data
-from alignreg_jax.support import processes
 from alignreg_jax.support.caches import default_cache_dir
 from alignreg_jax.support.progress import progress
 from alignreg_jax.training import sharding
@@ -93,7 +90,7 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
         UserError: names the field, the language, or the file and line.
     """
     cache = cache or Cache()
-    _check_tracking(config)
+    early.check(config)
     source = _prepare(config, cache)
     mesh = _mesh(config, source.architecture)
     data = load_data(config, cache)
@@ -190,7 +187,7 @@ def check_inputs(config: ExperimentConfig, cache: Cache) -> Phases:
     Raises:
         UserError: names the field, the language, or the file and line.
     """
-    _check_tracking(config)
+    early.check(config)
     source = _prepare(config, cache)
     _mesh(config, source.architecture)
     data = load_data(config, cache)
@@ -224,13 +221,6 @@ def _check_steps(config: ExperimentConfig, data: Data, architecture: XlmrConfig)
         )
     counting.check(config, architecture, phases)
     return phases
-
-
-def _check_tracking(config: ExperimentConfig) -> None:
-    """Raise UserError for a hook that is not there, or for TensorBoard without its package."""
-    if processes.is_first():  # who is the only one to tell
-        nowhere = os.devnull  # no history is read or written there
-        Tracker(nowhere, config.tracking.tensorboard, config.tracking.hook)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ import numpy as np
 
 from alignreg_jax.config import ExperimentConfig, differences, to_dict
 from alignreg_jax.pruning.methods import LEARNED
+from alignreg_jax.reporting.tables import count
 from alignreg_jax.run import memory
 from alignreg_jax.run.inputs import Inputs
 from alignreg_jax.run.member import finished
@@ -44,7 +45,7 @@ def outline(
         f"encoder   {config.model.name_or_path}: {encoder.num_layers} layers of "
         f"{encoder.hidden_size}, {encoder.vocab_size:,} pieces{used}",
         f"data      {inputs.labelled:,} training rows of at most {inputs.max_length} pieces; "
-        f"{rows:,} to evaluate in {len(languages)} languages: {', '.join(languages)}",
+        f"{rows:,} to evaluate in {count(len(languages), 'language')}: {', '.join(languages)}",
         f"labels    {_labels(inputs)}",
         f"schedule  {_words(phases, config.pruning.sizes or ())}",
         f"devices   {devices()}, {config.model.dtype}",
@@ -93,15 +94,16 @@ def _words(phases: Phases, sizes: Sequence[float]) -> str:
         )
     left = ", ".join(f"{phases.remaining(phase):.1%}" for phase in range(1, phases.last + 1))
     if phases.restarts:
+        cuts = count(phases.last, "cut")
         later = f", {phases.steps(2):,} for each later one" if phases.last > 1 else ""
         return (
             f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then, from the pretrained"
-            f" weights again, {phases.steps(1):,} for the first of {phases.last} cuts{later},"
+            f" weights again, {phases.steps(1):,} for the first of {cuts}{later},"
             f" to {left}"
         )
     return (
         f"{phases.total_steps:,} steps: {phases.steps(0):,} dense, then {phases.steps(1):,} after "
-        f"each of {phases.last} cuts, to {left}"
+        f"{'the cut' if phases.last == 1 else f'each of {phases.last} cuts'}, to {left}"
     )
 
 

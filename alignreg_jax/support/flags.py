@@ -18,7 +18,7 @@ from absl import flags as absl_flags
 from ml_collections import config_flags
 from ml_collections.config_flags import tuple_parser
 
-from alignreg_jax.errors import NonFiniteLoss, UserError, lines_of, storage_trouble
+from alignreg_jax.errors import CONTINUES, NonFiniteLoss, UserError, lines_of, storage_trouble
 from alignreg_jax.support import terminal
 from alignreg_jax.support.termination import Terminated, termination
 
@@ -47,12 +47,18 @@ class _Words(tuple_parser.TupleParser):
 
 class _Integer(absl_flags.IntegerParser):
     def parse(self, argument: Any) -> int | None:
-        return None if argument == "None" else super().parse(argument)
+        try:
+            return None if argument == "None" else super().parse(argument)
+        except ValueError:
+            raise ValueError("should be a whole number") from None
 
 
 class _Float(absl_flags.FloatParser):
     def parse(self, argument: Any) -> float | None:
-        return None if argument == "None" else super().parse(argument)
+        try:
+            return None if argument == "None" else super().parse(argument)
+        except ValueError:
+            raise ValueError("should be a number") from None
 
 
 for _kind, _parser in ((tuple, _Words()), (int, _Integer()), (float, _Float())):
@@ -108,7 +114,7 @@ def execute(
     arguments: Sequence[str],
     usage: Callable[[], str],
     work: Callable[[Sequence[str]], int],
-    after: str = "the same command continues from the last checkpoint",
+    after: str = f"{CONTINUES} from the last checkpoint",
 ) -> int:
     """Do the work of a program, or print its usage if --help asks for it; returns the exit code.
 
@@ -138,7 +144,7 @@ def execute(
             return work(arguments)
     except UserError as error:
         for line in lines_of(error):
-            print("error:", line, file=sys.stderr)
+            print("error:", _as_it_is(line, after), file=sys.stderr)
         return 2
     except NonFiniteLoss as error:
         print(f"stopped: {error}", file=sys.stderr)
@@ -156,8 +162,13 @@ def execute(
         line = storage_trouble(error, error.filename or "a file that cannot be named")
         if line is None:
             raise
-        print("error:", one_line(UserError(line)), file=sys.stderr)
+        print("error:", _as_it_is(one_line(UserError(line)), after), file=sys.stderr)
         return 2
+
+
+def _as_it_is(line: str, after: str) -> str:
+    """A line on a disk, of a program that goes on from nothing when it is started again."""
+    return line if CONTINUES in after else line.replace(CONTINUES, "run it again")
 
 
 def _version() -> str:
@@ -199,6 +210,8 @@ def parse(
     path = Path(config_name(arguments).partition(":")[0])
     if not path.name:
         raise UserError(f"--config is needed, for example --config {example}")
+    if path.is_dir():
+        raise UserError(f"--config: {path} is a folder; give a file, for example {example}")
     if not path.is_file():
         raise UserError(f"--config: no such file: {path}")
     _check_fields(arguments, fields)

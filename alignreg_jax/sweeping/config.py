@@ -7,7 +7,7 @@ task's are done first, the row's after them.
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,6 +78,7 @@ def resolve(config: Any) -> SweepConfig:
             raise UserError(
                 f"methods: {_parts(label)[0]!r} is unknown; choose from {', '.join(PRESETS)}"
             )
+        _override(configuration.default_config(), "methods", label)
     REMAINING.check("remaining", values["remaining"])
     BOUNDS["seed"].check("seeds", values["seeds"])
     Bounds(0, 1000).check("together", values["together"])
@@ -101,8 +102,7 @@ def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> Experim
     Raises:
         UserError: names the label, and the field behind it or in `base`.
     """
-    preset, *row_overrides = _parts(method)
-    task_name, *task_overrides = _parts(task)
+    preset, task_name = _parts(method)[0], _parts(task)[0]
     try:
         data_tasks.get_task(task_name)
     except UserError as error:
@@ -110,15 +110,8 @@ def run_config(sweep: SweepConfig, method: str, task: str, seed: int) -> Experim
     _check_base(sweep, preset)
     config: Any = configuration.default_config()
     _fill(config, sweep.base)
-    for field, label, overrides in (
-        ("tasks", task, task_overrides),
-        ("methods", method, row_overrides),
-    ):
-        try:
-            _check_overrides(overrides)
-            flags.override(config, overrides, configuration.field_paths())
-        except UserError as error:
-            raise UserError(f"{field}: {label}: {error}") from None
+    _override(config, "tasks", task)
+    _override(config, "methods", method)
     config.method, config.seed, config.task.name = preset, seed, task_name
     try:
         resolved = configuration.resolve(config)
@@ -174,7 +167,11 @@ def _labels(value: Any, name: str) -> tuple[str, ...]:
     if not all(isinstance(item, str) for item in items):
         raise UserError(f"{name}={value!r} should be labels, which are strings")
     parts = (re.split(r",(?![^(]*\))", item) for item in items)
-    return tuple(label.strip() for found in parts for label in found if label.strip())
+    labels = tuple(label.strip() for found in parts for label in found if label.strip())
+    for label in labels:
+        if label.count("(") > label.count(")"):
+            raise UserError(f"{name}: {label}: a bracket is opened and not closed")
+    return labels
 
 
 def _parts(label: str) -> list[str]:
@@ -205,11 +202,20 @@ def _check_base(sweep: SweepConfig, preset: str) -> None:
             )
 
 
-def _check_overrides(overrides: Sequence[str]) -> None:
-    for text in overrides:
-        field = text.partition("=")[0]
-        if field in SET:
-            raise UserError(f"{field} is what the sweep takes from its {SET[field]}")
+def _override(config: Any, field: str, label: str) -> None:
+    """Do to a run's ConfigDict what stands behind the name of a row or task.
+
+    Raises:
+        UserError: names `field`, the label, and what is wrong in it.
+    """
+    overrides = _parts(label)[1:]
+    try:
+        for text in overrides:
+            if (name := text.partition("=")[0]) in SET:
+                raise UserError(f"{name} is what the sweep takes from its {SET[name]}")
+        flags.override(config, overrides, configuration.field_paths())
+    except UserError as error:
+        raise UserError(f"{field}: {label}: {error}") from None
 
 
 def _fill(config: Any, values: Mapping[str, Any]) -> None:

@@ -36,6 +36,18 @@ def test_a_field_has_its_value_and_meaning_and_a_star_where_the_config_differs()
     assert text.count("\n\n") == 10  # a section each, and what is outside of them
 
 
+def test_a_long_list_is_folded_where_a_field_begins_and_long_numbers_are_rounded():
+    rows = tuple(f"l2-mbp@train.learning_rate=1e-0{n}@pruning.scope=global" for n in range(1, 6))
+    config = ConfigDict({"methods": rows, "remaining": (0.9**11, 0.25), "rate": 5e-06})
+    lines = help_text(config, config, dict.fromkeys(config, "words")).splitlines()
+    assert "  --config.remaining=0.3138,0.25" in " ".join(lines)
+    assert "--config.rate=5e-06" in " ".join(lines)
+    assert max(map(len, lines)) <= WIDTH
+    begins = [line.strip() for line in lines if "@" in line]
+    assert len(begins) > 2
+    assert all(line.startswith(("--config.methods=", "l2-mbp@", "@")) for line in begins)
+
+
 @given(st.lists(st.text("abc", min_size=1, max_size=9), max_size=30))
 def test_lines_are_no_wider_than_a_terminal_and_lists_are_as_flags_take_them(items):
     default = ConfigDict({"base": {"a": ("x",)}})

@@ -1,5 +1,6 @@
 """Lists on the command line are words between commas, whatever the words."""
 
+import errno
 import keyword
 import sys
 
@@ -104,6 +105,17 @@ def test_none_where_it_means_nothing():
         override(config, [assignment], configuration.field_paths())
         with pytest.raises(UserError, match=says):
             resolve(config)
+
+
+@pytest.mark.parametrize(
+    ("after", "says"), [((), "the same command continues"), (("nothing",), "run it again")]
+)
+def test_only_what_continues_is_said_to(capsys, after, says):
+    def work(arguments):
+        raise PermissionError(errno.EACCES, "Permission denied", "out")
+
+    assert execute([], lambda: "", work, *after) == 2
+    assert capsys.readouterr().err.endswith(f"allow that, and {says}\n")
 
 
 def test_several_mistakes_are_a_line_each(capsys):

@@ -132,6 +132,7 @@ def test_setup_copies_the_commit_and_says_what_stays(desk, cloud, checkout, tpu_
     [
         (("start", "demo"), "unknown command start"),
         (("job",), "job needs a NAME"),
+        (("job", "--zone", "us-east5-b", *BUCKET), "job needs a NAME for the TPU, before the"),
         (("create", "Demo", "--zone", "z"), "NAME Demo: small letters"),
         (("create", "demo"), "--zone is needed"),
         (("create", "demo", "--zone"), "--zone needs a value"),

@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-given = sys.argv[1:] or sys.exit(__doc__)
+given = ({"-h", "--help"}.isdisjoint(sys.argv) and sys.argv[1:]) or sys.exit(__doc__)
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
