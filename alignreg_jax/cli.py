@@ -137,6 +137,8 @@ def _own(arguments: Sequence[str]) -> int:
 
 def _no_folder(arguments: Sequence[str]) -> int:
     what = f" {arguments[0]}: no such folder" if arguments[0] else ": FOLDER is missing"
+    if os.path.exists(os.path.expanduser(arguments[0])):
+        what = f" {arguments[0]}: is a file, not a folder"
     raise UserError(f"alignreg own{what}; --help says what is in it")
 
 

@@ -63,9 +63,14 @@ def test_ones_own_data(tmp_path, capsys, started):
     assert "FOLDER is missing" in capsys.readouterr().err
     assert cli.execute(["own", str(tmp_path / "nowhere")]) == 2
     assert f"alignreg own {tmp_path / 'nowhere'}: no such folder" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    assert cli.execute(["own", str(tmp_path / "file")]) == 2
+    assert f"alignreg own {tmp_path / 'file'}: is a file, not a folder" in capsys.readouterr().err
     assert not started
     assert cli.execute(["own", "--help"]) == 7
-    assert "en.train.jsonl, en.dev.jsonl   required" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "en.train.jsonl, en.dev.jsonl   required" in out
+    assert "with unlabelled text in FOLDER distill.text=data and pruning.epochs_per_step=4" in out
     assert started == [("alignreg_jax.main", ["--config", str(own), "--help"])]
 
 

@@ -147,16 +147,15 @@ def look(folder: Path) -> Listing:
     return Listing(files, lacking, notes, (*spellings.mistakes(), *mistakes))
 
 
-def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
-    """Return the file of text without labels of each language, sorted by language.
+def unlabelled(folder: Path, bare: bool) -> tuple[dict[str, Path], tuple[UserError, ...]]:
+    """Return the file of text without labels of each language, sorted by language, and mistakes.
+
+    These are two files of one language, a language in two spellings, be it in the name of a file
+    with labels; a file that looks like such text of a language that has no other.
 
     Args:
         folder: where they are.
         bare: whether `<language>.jsonl` and `.txt` are such files, too.
-
-    Raises:
-        UserError: two files of one language, a language in two spellings, be it in the name of a
-            file with labels; a file that looks like such text of a language that has no other.
     """
     files: dict[str, Path] = {}
     unread: dict[str, Path] = {}
@@ -181,8 +180,7 @@ def unlabelled(folder: Path, bare: bool) -> dict[str, Path]:
             what = f"looks like unlabelled text of {language} and is not read; "
             what += f"{language}.unlabelled.jsonl or .txt is (or .gz of them)"
             mistakes.append(UserError(f"{path}: {what}"))
-    Mistakes([*spellings.mistakes(), *mistakes]).check()
-    return dict(sorted(files.items()))
+    return dict(sorted(files.items())), (*spellings.mistakes(), *mistakes)
 
 
 def _names(folder: Path) -> list[str]:

@@ -81,9 +81,11 @@ def read(
     """
     wanted = tuple(languages or ())
     folder = _folder(task, where, source, data_dir)
-    files = {} if folder is None else folders.unlabelled(folder, bare=where != BESIDE)
-    if files:
-        rows, notes = _from_files(task, files, pair, wanted)
+    files, wrong = {}, ()
+    if folder is not None:
+        files, wrong = folders.unlabelled(folder, bare=where != BESIDE)
+    if files or wrong:
+        rows, notes = _from_files(task, files, pair, wanted, wrong)
     elif where == BESIDE:
         raise UserError(f"{FIELD}={where}: {folder} has no {NAMES}")
     else:
@@ -122,13 +124,18 @@ def _folder(task: Task, where: str, source: str, data_dir: str | None) -> Path |
 
 
 def _from_files(
-    task: Task, files: Mapping[str, Path], pair: bool | None, languages: Sequence[str]
+    task: Task,
+    files: Mapping[str, Path],
+    pair: bool | None,
+    languages: Sequence[str],
+    wrong: Sequence[UserError],
 ) -> tuple[dict[str, Rows], list[str]]:
+    """Rows by language, and notes; what is `wrong` with names is told beside what is in files."""
     chosen = {name: path for name, path in files.items() if not languages or name in languages}
     words, label = task.kind == "token", "tags" if task.kind == "token" else "label"
     rows: dict[str, Rows] = {}
     labelled: list[str] = []
-    size, mistakes = sum(map(bytes_of, chosen.values())), Mistakes()
+    size, mistakes = sum(map(bytes_of, chosen.values())), Mistakes(wrong)
     with progress(size, "reading unlabelled text", "bytes", delay=DELAY) as bar:
         for language, path in chosen.items():
             with mistakes.noted():

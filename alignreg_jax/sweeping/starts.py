@@ -23,7 +23,7 @@ TABLE = {
     "methods": Field(
         tuple[str, ...],
         "the table's rows: methods, each with fields behind it if need be, as"
-        " frobenius-mbp@regularizer.weight=0.01@pruning.scope=global",
+        " l2sp@regularizer.weight=0.01@train.batch_size=16",
     ),
     "tasks": Field(tuple[str, ...], "the table's columns, likewise: xnli@train.learning_rate=2e-5"),
     "seeds": Field(tuple[int, ...], "seeds that every row has on every task"),

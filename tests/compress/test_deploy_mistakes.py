@@ -82,6 +82,7 @@ def test_more_mistakes(world, model, tagged, tmp_path, capsys):
     assert "has no <language>.test.jsonl" in refused(model / "linear", "--data", tmp_path / "data")
     (tmp_path / "data" / "de.test.jsonl").write_text('{"text": "de1", "label": "maybe"}\n')
     where = f"{tmp_path / 'data' / 'de.test.jsonl'}:1: the model has no label 'maybe'"
+    where += "; it has 'off', 'on', 'open'"
     assert where in refused(model / "linear", "--data", tmp_path / "data")
     assert not out.exists()
     out.symlink_to(tmp_path / "nowhere")

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import deploy_cases
 import empties
@@ -33,3 +35,8 @@ def test_a_tab_is_between_two_texts_only_for_a_model_of_pairs(model, tmp_path, p
     labels = as_pairs if pairs else as_texts
     expected = [f"{label}\t{text}" for label, text in zip(labels, texts, strict=True)]
     assert predicted(out, *texts) == expected
+    usage = subprocess.run(
+        [sys.executable, str(out / "predict.py"), "--help"], capture_output=True, text=True
+    )
+    assert usage.stderr.startswith("python predict.py TEXT ...: the label of each text")
+    assert not usage.stdout

@@ -205,6 +205,10 @@ def test_what_is_taken_first_by_hand():
     assert len(chosen(None, multiple=64)) % 64 == 0
     assert chosen(None, multiple=64) >= chosen(None)
     assert len(chosen(200, multiple=64)) == 192  # never more than was asked for
+    with pytest.raises(
+        UserError, match=r"room for 1 pieces, and the tokenizer's own need \d+; give"
+    ):
+        coverage.choose(demo(), [], {"en": {"a": 1.0}}, needed=set(), tokens=1, coverage=1.0)
     with pytest.raises(UserError, match=rf"room for 5 pieces, and the texts need {len(needed)}"):
         chosen(5)
 
@@ -236,7 +240,7 @@ def lists(folder, **languages):
     return str(folder)
 
 
-def test_the_command_says_what_was_lost(world, tmp_path, capsys):
+def test_the_command_says_what_was_lost(world, tmp_path, capsys, caplog):
     (tmp_path / "de.txt").write_text("\n".join(german()) + "\n\n", encoding="utf-8")
     own = lists(tmp_path / "lists", en="en1\nen2\n", sw="sw1\t5\nsw2\t2\n")
     out = tmp_path / "out"
@@ -250,6 +254,11 @@ def test_the_command_says_what_was_lost(world, tmp_path, capsys):
     assert "## Fewer pieces" in (out / "README.md").read_text()
     names = Pieces(out / "tokenizer.json").names
     assert {"▁en1", "▁en2", "▁sw1", "▁sw2"} <= set(names)
+    command[2] = str(tmp_path / "more")
+    with caplog.at_level("INFO"):
+        many = ["--languages", "sw", "--word-lists", own, "--tokens", "5000"]
+        assert program.main([*command, *many]) == 0
+    assert "--tokens=5000: what is asked for has only 19 pieces" in caplog.text
 
 
 @pytest.mark.parametrize(

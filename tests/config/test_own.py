@@ -53,7 +53,7 @@ def test_text_without_labels_is_taken_if_there_is_some(tmp_path):
     (tmp_path / "de.unlabeled.txt").write_text("eins")  # as it is spelt elsewhere
     config = own_config(str(tmp_path))
     assert config.distill.text == "data"
-    assert list(folders.unlabelled(tmp_path, bare=False)) == ["de"]
+    assert list(folders.unlabelled(tmp_path, bare=False)[0]) == ["de"]
     assert 2 * config.pruning.epochs_per_step == without.pruning.epochs_per_step
 
 

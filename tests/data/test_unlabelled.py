@@ -181,7 +181,7 @@ def test_languages_that_are_not_asked_for_or_not_there_are_told(tmp_path):
         ({"de.jsonl": lines({"text": 1})}, "de.jsonl:1: text must be a string, not a number"),
         ({"de.txt": b"a", "de.unlabelled.txt": b"a"}, "unlabelled.txt: de has unlabelled text in"),
         (
-            {"DE.txt": b"a", "de.jsonl": b"a"},
+            {"DE.txt": b"a", "de.jsonl": lines({"text": "a"})},
             "de.jsonl: the language is there twice, as de and",
         ),
         ({"de.unlabeled.csv": b"a"}, "de.unlabeled.csv: looks like unlabelled text of de and is"),

@@ -53,6 +53,7 @@ def texts(encoded):
 def test_mistakes_in_text_without_labels_are_told_with_those_in_rows(config, world, tmp_path):
     data = tiny.copy(world.data, tmp_path / "data")
     (data / "es.unlabelled.txt").write_text("")
+    (data / "SW.unlabelled.txt").write_text("sw1")
     (data / "fr.unlabelled.jsonl").write_text('{"txt": "a"}\n')
     with (data / "sw.test.jsonl").open("a") as file:
         file.write("{\n")
@@ -63,6 +64,7 @@ def test_mistakes_in_text_without_labels_are_told_with_those_in_rows(config, wor
         line.removeprefix(f"{data}/").partition(" (")[0] for line in lines_of(caught.value)
     ] == [
         f"sw.test.jsonl:{tiny.ROWS['test'] + 1}: not JSON",
+        "SW.unlabelled.txt: the language is there twice, as SW and, in sw.dev.jsonl, as sw",
         "es.unlabelled.txt:1: the file has no rows",
         "fr.unlabelled.jsonl:1: the field text is missing",
     ]

@@ -81,6 +81,12 @@ def test_movement_without_a_penalty_is_advised_against_where_steps_are_few(world
         assert "behind magnitude" in line
 
 
+@pytest.mark.parametrize(("cuts", "said"), [(1, "after the cut, to"), (2, "after each of 2 cuts")])
+def test_one_cut_is_not_counted(world, cuts, said):
+    config = configured(world, f"--config.pruning.steps={cuts}")
+    assert said in outline._words(Phases.from_config(config, 40), ())
+
+
 @pytest.mark.parametrize("cuts", [1, 3])
 def test_the_schedule_of_a_run_that_starts_again_adds_up(world, cuts):
     flags = ("--config.method=movement", f"--config.pruning.steps={cuts}")
