@@ -242,11 +242,13 @@ def _assemble(
                     try:
                         others[key] = read(key)
                     except BadRows as error:
-                        others[key] = error.rows
+                        if error.rows.text_a:
+                            others[key] = error.rows
                         raise
         if trained is None or rows is None or names is None:
+            known = fixed or labels.closed(seen or ())  # sorted, where they are no tags
             for each in others.values():
-                if (known := fixed or sorted(seen or ())) and not each.numbered:
+                if known and not each.numbered:
                     with mistakes.noted():
                         labels.number(each, known, hint)
             mistakes.check()

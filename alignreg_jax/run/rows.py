@@ -1,5 +1,6 @@
 """Which rows of a data set a run uses: for training, and of every split and language evaluated."""
 
+import os
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -67,7 +68,8 @@ def _read_dataset(config: ExperimentConfig) -> Dataset:
             drop_blanked=config.task.drop_blanked,
             splits=config.eval.splits,
         )
-    if config.distill.text == unlabelled.BESIDE and config.task.source == "folder":
+    beside = os.path.isdir(os.path.expanduser(config.task.data_dir or ""))
+    if config.distill.text == unlabelled.BESIDE and beside:
         with mistakes.noted():
             _find_text(config, task, task.pair)
     mistakes.check()

@@ -351,6 +351,25 @@ def test_names_of_files_are_told_beside_what_is_in_them(tmp_path):
     ]
 
 
+def test_files_of_which_no_row_is_sound_are_told_beside_numbers_for_labels(write):
+    numbers = lines({"text": "a", "label": 0}, {"text": "b", "label": 1})
+    folder = write({"de.test.jsonl": b"", "sw.test.jsonl": lines([1])}, good=numbers)
+    with pytest.raises(UserError) as caught:
+        load_folder(folder)
+    assert len(lines_of(caught.value)) == 2
+
+
+def test_tags_beside_bad_rows_are_closed_as_ever(write):
+    good = lines({"tokens": ["a"], "tags": ["B-X"]}, {"tokens": ["b"], "tags": ["O"]})
+    inside = lines({"tokens": ["a"], "tags": ["I-X"]}, {"tokens": ["a"], "tags": ["I-Y"]})
+    folder = write({"en.train.jsonl": good + lines([1]), "de.test.jsonl": inside}, good=good)
+    with pytest.raises(UserError) as caught:
+        load_folder(folder, get_task("tokens"))
+    first, second = lines_of(caught.value)
+    assert "en.train.jsonl:3: expected an object" in first
+    assert "de.test.jsonl:2: unknown tag 'I-Y'" in second
+
+
 def test_of_many_kinds_of_mistakes_the_first_are_told(tmp_path):
     rows = [f'{{"a{number}": 1, "a{number}": 2}}' for number in range(99)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))
