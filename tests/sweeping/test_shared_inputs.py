@@ -41,7 +41,7 @@ def counted(monkeypatch):
     for module, name in (
         (rows.sources, "load"),
         (reading.checkpoints, "load"),
-        (reading.checkpoints, "resolve"),
+        (reading.places, "encoder"),
         (reading.encoding, "load_tokenizer"),
         (reading, "_encode"),
     ):
