@@ -249,7 +249,7 @@ def _check_teacher(config: Any) -> None:
 
 def _check_hook(hook: str | None) -> None:
     """Raise UserError unless it has the form of a function; whether there is one, is seen later."""
-    if hook is not None and not all(hook.partition(":")):
+    if hook and not all(hook.partition(":")):
         raise UserError(
             f"tracking.hook={hook}: should be module:function, such as mlflow:log_metrics"
         )

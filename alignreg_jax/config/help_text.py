@@ -32,7 +32,7 @@ def help_text(config: Any, default: Any, meanings: Mapping[str, str], prefix: st
 
 
 def shown(value: Any) -> str:
-    """A value as a flag would be given it: a list as a,b,c."""
+    """A value to be read: a list as a,b,c, long numbers rounded."""
     if isinstance(value, (tuple, list)):
         return ",".join(map(shown, value))
     text = str(value)

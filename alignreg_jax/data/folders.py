@@ -138,11 +138,8 @@ def look(folder: Path) -> Listing:
             others.append(path)
     others += [path for key, path in unread.items() if key in files]
     notes = tuple(f"{path} is not read" for path in others)
-    notes += tuple(
-        f"{path} is of {language}, which counts as another language than en"
-        for (language, _), path in files.items()
-        if re.match("(?i:en)[-_]", language)
-    )
+    english = dict.fromkeys(name for name, _ in files if re.match("(?i:en)[-_]", name))
+    notes += tuple(f"{folder}: {name} counts as another language than en" for name in english)
     lacking = {key: path for key, path in unread.items() if key not in files}
     return Listing(files, lacking, notes, (*spellings.mistakes(), *mistakes))
 

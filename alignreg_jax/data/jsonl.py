@@ -6,6 +6,8 @@ Labels and tags are names, or numbers as `datasets.to_json` writes them, in a wh
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from sys import intern
 from typing import Any, NamedTuple
@@ -13,7 +15,7 @@ from typing import Any, NamedTuple
 from alignreg_jax.data.folders import LABELS
 from alignreg_jax.data.lines import Progress, rows, silent
 from alignreg_jax.data.names import check_name
-from alignreg_jax.data.schema import BadRows, Rows, Texts
+from alignreg_jax.data.schema import BadRows, Rows
 from alignreg_jax.errors import Mistakes, UserError
 
 WHITE = " \t"
@@ -44,13 +46,11 @@ def read(
     text_a: list[str] = []
     text_b: list[str] = []
     labels: list[str] = []
-    seen: set[str] = set()
     kind: type | None = None
 
     def add(line: str, where: str) -> None:
         nonlocal kind, pair
         row = _parse(line, where, "text and label" if labelled else "text")
-        seen.update(_names([row.get("label")]))
         if "tokens" in row and "text" not in row:
             raise UserError(f"{where}: has tokens, which task.name=tokens and pos_tags read")
         if pair is None:
@@ -64,12 +64,16 @@ def read(
             label, kind = _label(_value(row, "label", where), kind, "label", where)
             if not label:
                 raise UserError(f"{where}: the label is empty")
-        for column, value in ((text_a, text), (text_b, other), (labels, label)):
-            column.append(value)
+        text_a.append(text)
+        if pair:
+            text_b.append(other)
+        if labelled is not False:
+            labels.append(label)
 
-    read = _each(path, progress, add)
+    read = _each(path, progress, add, "label")
     found = None if labelled is False else labels
-    return _sound(read, text_a, text_b if pair else None, found, path, kind, seen)
+    rows = Rows(text_a, text_b if pair else None, found, str(path), numbered=kind is int)
+    return _sound(read, rows, labels)
 
 
 def read_tokens(path: Path, *, labelled: bool | None = True, progress: Progress = silent) -> Rows:
@@ -79,19 +83,15 @@ def read_tokens(path: Path, *, labelled: bool | None = True, progress: Progress 
     """
     sentences: list[list[str]] = []
     tags: list[list[str]] = []
-    seen: set[str] = set()
     kind: type | None = None
 
     def add(line: str, where: str) -> None:
         nonlocal kind
         row = _parse(line, where, "tokens and tags" if labelled else "tokens")
-        if isinstance(row.get("tags"), list):
-            seen.update(_names(row["tags"]))
         tokens = _list(row, "tokens", where)
         sentence = [_string(token, "every one of tokens", where) for token in tokens]
-        own = [""] * len(tokens)
+        own: list[str] = []
         if labelled or (labelled is None and "tags" in row):
-            own = []
             for tag in _list(row, "tags", where, "strings or numbers"):
                 name, kind = _label(tag, kind, "every one of tags", where)
                 own.append(name)
@@ -100,49 +100,59 @@ def read_tokens(path: Path, *, labelled: bool | None = True, progress: Progress 
             if "" in own:
                 raise UserError(f"{where}: tag {own.index('') + 1} is empty")
         sentences.append(sentence)
-        tags.append(own)
+        if labelled is not False:
+            tags.append(own or [""] * len(sentence))
 
-    read = _each(path, progress, add)
-    return _sound(read, sentences, None, None if labelled is False else tags, path, kind, seen)
+    read = _each(path, progress, add, "tags")
+    found = None if labelled is False else tags
+    rows = Rows(sentences, None, found, str(path), numbered=kind is int)
+    return _sound(read, rows, chain.from_iterable(tags))
 
 
-def _names(values: Iterable[Any]) -> set[str]:
-    """Labels among values that nobody has looked at yet."""
+def _labels(line: str, field: str) -> set[str] | None:
+    """Labels of a row with a mistake in it, as far as they can be read; None: not at all."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    found = row.get(field) if isinstance(row, dict) else None
+    values = found if isinstance(found, list) else [found]
     return {str(value) for value in values if type(value) in (str, int)}
 
 
 class _Read(NamedTuple):
-    """Numbers of the lines that were read, mistakes in others, and whether all were looked at."""
+    """What came of reading a file.
 
-    lines: list[int]
+    Attributes:
+        last: number of its last line that was looked at.
+        bad: numbers of those with mistakes.
+        mistakes: lines to tell.
+        labels: of the rows with mistakes; None: not all of them can be read.
+    """
+
+    last: int
+    bad: frozenset[int]
     mistakes: list[str]
-    whole: bool
+    labels: frozenset[str] | None
 
 
-def _sound(
-    read: _Read,
-    text_a: Texts,
-    text_b: list[str] | None,
-    labels: Texts | None,
-    path: Path,
-    kind: type | None,
-    seen: set[str],
-) -> Rows:
-    """The rows of a file; BadRows where there are mistakes in others."""
-    lines = read.lines if read.mistakes else None
-    rows = Rows(text_a, text_b, labels, str(path), lines, numbered=kind is int)
-    if read.mistakes:
-        raise BadRows(read.mistakes, rows, frozenset(seen) if read.whole else None)
-    return rows
+def _sound(read: _Read, rows: Rows, labels: Iterable[str]) -> Rows:
+    """The rows of a file, which have `labels`; BadRows where there are mistakes in others."""
+    if not read.mistakes:
+        return rows
+    lines = [number for number in range(1, read.last + 1) if number not in read.bad]
+    seen = None if read.labels is None else read.labels.union(labels)
+    raise BadRows(read.mistakes, replace(rows, lines=lines[: len(rows.text_a)]), seen)
 
 
-def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> _Read:
+def _each(path: Path, progress: Progress, add: Callable[[str, str], None], field: str) -> _Read:
     """Read every row of a file with `add`, which is given the line and its place.
 
-    Of mistakes the first of each kind is told; what stands behind damage is not read.
+    Of mistakes the first of each kind is told; what stands behind damage is not read. `field` is
+    where a row has its label.
     """
-    lines: list[int] = []
-    whole = True
+    number, bad = 0, set()
+    labels: set[str] | None = set()
     first: dict[str, str] = {}
     count: dict[str, int] = {}
 
@@ -157,20 +167,23 @@ def _each(path: Path, progress: Progress, add: Callable[[str, str], None]) -> _R
             where = f"{path}:{number}"
             try:
                 add(line, where)
-                lines.append(number)
             except UserError as error:
                 note(error, where)
+                bad.add(number)
+                more = _labels(line, field)
+                labels = None if labels is None or more is None else labels | more
             if len(first) == MISTAKES:
-                whole = False
+                labels = None
                 break
     except UserError as error:  # of the file, not of a row
         note(error, "")
-        whole = False
+        labels = None
     found = []
     for what, where in first.items():
         more = f" (and {count[what] - 1:,} more like it)" if count[what] > 1 else ""
         found.append(f"{where}: {what}{more}" if where else what)
-    return _Read(lines, found, whole)
+    known = None if labels is None else frozenset(labels)
+    return _Read(number, frozenset(bad), found, known)
 
 
 def has_field(path: Path, field: str) -> bool:
@@ -194,7 +207,7 @@ def read_names(path: Path, field: str) -> list[str]:
             raise UserError(f"{where}: {field} {json.dumps(name)} is there twice")
         found[name] = None
 
-    Mistakes([UserError(line) for line in _each(path, silent, add).mistakes]).check()
+    Mistakes([UserError(line) for line in _each(path, silent, add, field).mistakes]).check()
     return list(found)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from alignreg_jax.data.names import check_name
 from alignreg_jax.data.schema import Rows, Split
 from alignreg_jax.data.tasks import Task
-from alignreg_jax.errors import Mistakes, UserError
+from alignreg_jax.errors import UserError, UserErrors
 
 BEGIN, INSIDE, END, SINGLE, OUTSIDE = "B-", "I-", "E-", "S-", "O"
 SHOWN = 8
@@ -138,9 +138,14 @@ def number(rows: Rows, labels: Sequence[str], hint: str = "") -> Split:
         UserError: with file:line for a label that is not in the set, of each the first row.
     """
     number_of = {label: index for index, label in enumerate(labels)}
-    unknown = [name for name in dict.fromkeys(_flat(rows)) if name not in number_of]
-    Mistakes([UserError(_unknown(rows, name, labels) + hint) for name in unknown[:SHOWN]]).check()
-    numbers = np.fromiter((number_of[name] for name in _flat(rows)), np.int32)
+    try:
+        numbers = np.fromiter((number_of[name] for name in _flat(rows)), np.int32)
+    except KeyError:
+        unknown = [name for name in dict.fromkeys(_flat(rows)) if name not in number_of]
+        said = [_unknown(rows, name, labels) + hint for name in unknown[:SHOWN]]
+        if len(unknown) > SHOWN:
+            said[-1] += f" (and {len(unknown) - SHOWN:,} more unknown labels)"
+        raise UserErrors(said) from None
     return Split(rows.text_a, rows.text_b, numbers, rows.origin)
 
 

@@ -58,7 +58,9 @@ def blank(rows: Split) -> list[str]:
     if not found:
         return []
     have = "row has" if len(found) == 1 else "rows have"
-    what = "an empty word" if rows.in_words else "no text"
+    what = (
+        "an empty word" if rows.in_words else "no text" if rows.text_b is None else "an empty text"
+    )
     return [f"{rows.origin}: {len(found):,} {have} {what} (first: row {found[0]:,})"]
 
 

@@ -274,9 +274,7 @@ def _pull(
         triton.store(of_hidden.at[where, :], moved, mask=inside)
         given = _dropped(moved.astype(of_product.dtype), [load(mask) for mask in kept], how.left)
         triton.store(of_product.at[where, :], given, mask=inside)
-        # Behind the last column `moved` is not 0
-        given = jnp.where(inside, given.astype(jnp.float32), 0.0)
-        parts = (given, pull * normal, pull)
+        parts = (given.astype(jnp.float32), pull * normal, pull)
         return tuple(before + part for before, part in zip(sums, parts, strict=True))
 
     zero = jnp.zeros((block, whole), jnp.float32)

@@ -52,8 +52,8 @@ def keep_counts(sizes: Mapping[str, tuple[int, int]], remaining: float, scope: S
     if scope == NEIGHBOURS and remaining not in (1.0, 0.75, 0.5, 0.25):
         raise UserError(
             f"pruning.scope={NEIGHBOURS}: 3, 2 or 1 of four weights stay, so a cut leaves 75, 50 or"
-            f" 25 % of them, not {100 * remaining:.1f} %; set pruning.schedule=explicit and"
-            " pruning.explicit, for example to 0.75,0.5"
+            f" 25 % of them, not {100 * remaining:.1f} %; set pruning.schedule=explicit,"
+            " pruning.explicit=0.75,0.5 and pruning.steps=2, for example"
         )
     cuts = {name: per_matrix for name, (_, per_matrix) in sizes.items()}
     if scope == "kind":

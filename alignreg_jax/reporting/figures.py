@@ -153,8 +153,8 @@ def training(
         if curve is not None:
             look = {"color": colour, "linewidth": 1.3}
             line = Series(title, curve.index.tolist(), curve.tolist(), look)
-            limits = (1.05 * min(curve.min(), 0.0), 1.05 * max(curve.max(), 0.0))
-            grid.append([Panel(title, [line], limits, colour=colour)])
+            low, high = (1.05 * float(end([*curve, 0.0])) for end in (np.nanmin, np.nanmax))
+            grid.append([Panel(title, [line], (low, high), colour=colour)])
     last = float(max(task_loss.index[-1], 1.0))
     ticks = [(x, f"{x:,.0f}") for x in round_numbers(0.0, last)]
     axis = Axis("training step", (-0.01 * last, 1.01 * last), ticks, lambda x: f"step {x:,.0f}")
@@ -165,7 +165,8 @@ def training(
 def round_numbers(low: float, high: float) -> list[float]:
     """About six round numbers from one to the other."""
     found = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
-    return [float(x) for x in found if low <= x <= high]
+    near = 1e-9 * (high - low)
+    return [float(x) for x in found if low - near <= x <= high + near]
 
 
 def _modules(table: Iterable[str]) -> dict[str, tuple[str, str, str]]:

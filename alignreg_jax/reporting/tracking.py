@@ -184,6 +184,10 @@ def _hook(name: str) -> Callable[..., Any]:
         raise UserError(
             f"tracking.hook={name}: should be module:function, such as mlflow:log_metrics ({error})"
         ) from None
+    except Exception as error:  # of the user's module, whatever it does
+        raise UserError(
+            f"tracking.hook={name}: importing {module} fails: {type(error).__name__}: {error}"
+        ) from None
     finally:
         sys.path.pop(0)
     if not callable(found):

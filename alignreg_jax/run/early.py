@@ -11,6 +11,8 @@ from alignreg_jax.support import processes
 def check(config: ExperimentConfig) -> None:
     """Check that events can be told, and that a folder of one's own has the files that are needed.
 
+    The module of a hook is imported.
+
     Args:
         config: resolved.
 

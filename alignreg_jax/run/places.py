@@ -58,7 +58,10 @@ def model(place: str, field: str) -> Path:
 def is_run(folder: Path) -> bool:
     """Whether a folder is the workdir of a run, finished or not."""
     path = folder / CONFIG
-    return path.is_file() and isinstance(read_json(path).get("config"), dict)
+    if not path.is_file():
+        return False
+    found = read_json(path)
+    return isinstance(found.get("config"), dict) and "model_type" not in found
 
 
 def _check_no_run(folder: Path, given: str) -> None:

@@ -121,6 +121,8 @@ def test_a_run_brings_its_own_rows(world, tmp_path, capsys):
     assert cli.execute(["deploy", str(workdir), "--out", str(out), "--max-flips", "100"]) == 0
     found, results = facts(out), json.loads((workdir / "results.json").read_text())
     assert [each["name"] for each in found["models"][:2]] == ["dense", "original"]
+    card = (out / "README.md").read_text()
+    assert "| language | answers | changed % | dense | float | served | difference |" in card
     for model, step in zip(found["models"], (0, -1), strict=False):
         scores = results["prune_steps"][step]["languages"]
         wanted = {language: 100 * value for language, value in scores.items()}

@@ -163,3 +163,14 @@ def test_lists_from_a_config_file_are_as_typed():
     assert found.eval.languages == ("de", "sw", "is", "or", "no")
     assert found.pruning.explicit == (0.9, 0.8)
     assert configuration.to_dict(found)["pruning"]["explicit"] == [0.9, 0.8]
+
+
+@pytest.mark.parametrize(("hook", "fits"), [("", True), ("m:f", True), ("m", False), (":f", False)])
+def test_a_hook_has_the_form_of_a_function(hook, fits):
+    config = default_config()
+    config.tracking.hook = hook
+    if fits:
+        assert resolve(config).tracking.hook == hook
+    else:
+        with pytest.raises(UserError, match=f"^tracking.hook={hook}: should be module:function"):
+            resolve(config)

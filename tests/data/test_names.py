@@ -188,7 +188,7 @@ def test_rows_without_text_are_told():
     texts = Split(["a", " ", "b", ""], None, np.array([0, 1, 0, 1], np.int32), "en.train")
     assert oddities.blank(texts) == ["en.train: 2 rows have no text (first: row 2)"]
     pairs = Split(["a", "b"], ["\t", "c"], np.array([0, 1], np.int32), "en.dev")
-    assert oddities.blank(pairs) == ["en.dev: 1 row has no text (first: row 1)"]
+    assert oddities.blank(pairs) == ["en.dev: 1 row has an empty text (first: row 1)"]
     words = Split([["a"], ["b", ""]], None, np.array([0, 1, 0], np.int32), "de.test")
     assert oddities.notes(["x", "y"], words) == ["de.test: 1 row has an empty word (first: row 2)"]
     assert oddities.blank(Split(["a"], None, np.array([0], np.int32), "sw.test")) == []

@@ -370,6 +370,33 @@ def test_tags_beside_bad_rows_are_closed_as_ever(write):
     assert "de.test.jsonl:2: unknown tag 'I-Y'" in second
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        b'{"text": "c", "label": "z"\n',  # no JSON: whatever it says is not known
+        b"\n".join(b'{"a%d": 1, "a%d": 2}' % (n, n) for n in range(99)) + b"\n",  # not all read
+    ],
+)
+def test_labels_of_rows_that_cannot_be_read_are_not_called_unknown(write, damage):
+    rare = lines({"text": "c", "label": "z"})
+    folder = write({"en.train.jsonl": GOOD + damage + rare[:-3], "de.test.jsonl": rare})
+    with pytest.raises(UserError) as caught:
+        load_folder(folder)
+    assert not [line for line in lines_of(caught.value) if "unknown label" in line]
+
+
+def test_of_many_unknown_labels_the_first_are_told_and_how_many_more(write):
+    rows = [{"text": str(number), "label": f"new{number}"} for number in range(12)]
+    folder = write({"de.test.jsonl": lines(*rows)})
+    with pytest.raises(UserError) as caught:
+        load_folder(folder)
+    said = lines_of(caught.value)
+    assert [line.partition(": ")[0] for line in said] == [
+        f"{folder}/de.test.jsonl:{number}" for number in range(1, 9)
+    ]
+    assert said[-1].endswith(" (and 4 more unknown labels)")
+
+
 def test_of_many_kinds_of_mistakes_the_first_are_told(tmp_path):
     rows = [f'{{"a{number}": 1, "a{number}": 2}}' for number in range(99)]
     (tmp_path / "rows.jsonl").write_text("\n".join(rows))

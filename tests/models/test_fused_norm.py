@@ -105,3 +105,18 @@ def test_a_model_trains_alike_with_either(monkeypatch, even, dtype):
     near = {"rtol": 1e-3, "atol": 1e-5} if dtype == jnp.float32 else {"rtol": 0.05, "atol": 0.02}
     np.testing.assert_allclose(value, same, **near)
     jax.tree.map(partial(np.testing.assert_allclose, **near), gradients, alike)
+
+
+def test_the_next_product_reads_the_narrow_copy(monkeypatch):
+    """Nothing in a layer's forward pass rounds what the kernel has rounded already."""
+    monkeypatch.setattr(fused_norm, "add_and_normalize", partial(add_and_normalize, interpret=True))
+    config = xlmr.XlmrConfig(50, 32, 1, 2, 64, 30)
+    ids, lengths = jnp.ones((2, 8), int), jnp.array([8, 8])
+    rounded = {}
+    for norm in ("plain", "fused"):
+        model = xlmr.XlmrModel(config, "linear", 3, norm=norm, dtype=jnp.bfloat16, unroll=1)
+        params = xlmr.init_params(model, jax.random.key(0))
+        text = str(jax.make_jaxpr(partial(xlmr.logits, model))(params, ids, lengths))
+        rounded[norm] = text.count("bf16[2,8,32] = convert_element_type")
+    # Two sums with a bias, which the kernel rounds, and what the feed-forward half reads
+    assert rounded["fused"] == rounded["plain"] - 3

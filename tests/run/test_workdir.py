@@ -51,8 +51,9 @@ def test_same_configuration_continues(used):
 def test_how_it_runs_may_change_and_what_it_runs_may_not(used):
     elsewhere = replace(CONFIG, mesh=MeshConfig(tensor=2), checkpoint=CheckpointConfig(keep=3))
     assert workdirs.check_same(used, elsewhere)
-    model = replace(CONFIG.model, remat=True, unroll=2, attention="einsum")
-    assert workdirs.check_same(used, replace(CONFIG, model=model))
+    model = replace(CONFIG.model, remat=True, unroll=2, attention="einsum", norm="fused")
+    train = replace(CONFIG.train, static_loop=True)
+    assert workdirs.check_same(used, replace(CONFIG, model=model, train=train))
     other = replace(CONFIG, seed=1, train=TrainConfig(batch_size=16))
     with pytest.raises(UserError, match=r"seed \(0 -> 1\), train\.batch_size \(32 -> 16\)"):
         workdirs.check_same(used, other)

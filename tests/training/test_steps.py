@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -23,8 +24,10 @@ from training_cases import (
     worst_error,
 )
 
+from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.models import xlmr
 from alignreg_jax.pruning.kernels import KERNELS, kernel_path, split
+from alignreg_jax.pruning.method import Weights
 from alignreg_jax.training import losses, programs
 from alignreg_jax.training.state import flatten
 
@@ -232,8 +235,26 @@ def test_a_loop_of_known_length_takes_the_same_steps():
         for name, found in dispatched[0].items():
             np.testing.assert_allclose(found, dispatched[1][name], rtol=1e-6, err_msg=name)
     assert known._train._cache_size() == 2
+    # XLA says of a loop how often it turns, if it is known
+    assert [counted(trainer) for trainer in (known, plain)] == [True, False]
     for found, expected in zip(state_of(known), state_of(plain), strict=True):
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-8), found, expected)
+
+
+def counted(trainer):
+    """Whether the loop of a whole dispatch is one whose length is known: a scan."""
+    whole = partial(trainer._train, length=LENGTH, whole=trainer._static_loop)
+    program = jax.make_jaxpr(whole)(
+        trainer.state,
+        Weights(trainer.reference, {}),
+        trainer.data,
+        None,
+        *trainer._batches([Dispatch(LENGTH, batches(0, 5))]),
+        trainer._traced_hyper,
+        replace(trainer._clock, marks=trainer._unmarked),
+    )
+    (call,) = program.eqns
+    return "while" not in {each.primitive.name for each in call.params["jaxpr"].eqns}
 
 
 def test_numbers_of_a_sweep_compile_once():

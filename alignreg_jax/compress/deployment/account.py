@@ -95,7 +95,7 @@ def _noticed(facts: Mapping[str, Any]) -> str:
         return ""
     return (
         f" In the language with the fewest rows a true change of {facts['noticed']:.1f} % is"
-        " noticed in four of five cases; more `--rows` notice less."
+        " noticed in four of five cases; with more `--rows` a smaller one is."
     )
 
 
