@@ -374,6 +374,7 @@ def test_tags_beside_bad_rows_are_closed_as_ever(write):
     "damage",
     [
         b'{"text": "c", "label": "z"\n',  # no JSON: whatever it says is not known
+        b"\xff\n",  # no text: what stands behind it is not read
         b"\n".join(b'{"a%d": 1, "a%d": 2}' % (n, n) for n in range(99)) + b"\n",  # not all read
     ],
 )

@@ -4,6 +4,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -200,3 +201,12 @@ def test_labels_of_any_number_of_languages_do_not_overlap_or_leave_the_figure(ma
         assert label.get_text() == "encoder weights remaining (%)"
         assert label.get_window_extent().y0 >= 0
         assert label.get_window_extent().y1 < drawing.axes[-1].get_window_extent().y0
+
+
+def test_a_flip_is_no_fall_beside_costs():
+    """Scores that differ by a twentieth of a point do not fill the scale."""
+    points = pd.DataFrame({"MB": [26.4, 102.1], "score": [50.30, 50.35]}, index=["int8", "fp32"])
+    (axes,) = figures.costs(points, "MB", ["score"]).axes
+    low, high = axes.get_ylim()
+    assert high - low >= 10
+    assert low < 50.3 < 50.35 < high
