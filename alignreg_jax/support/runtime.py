@@ -1,6 +1,5 @@
 """Process-wide settings of JAX, made before the first array."""
 
-import ctypes
 import logging
 import re
 import tempfile
@@ -55,17 +54,6 @@ def make_room_for_programs() -> None:
         return
     if used >= _MANY * most:
         jax.clear_caches()
-
-
-def return_freed_memory() -> None:
-    """Give the system back what this process has freed, which glibc keeps for later.
-
-    After a checkpoint was read that is more than the weights themselves, and what is compiled and
-    trained next would come on top of it.
-    """
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:  # glibc
-        trim(0)
 
 
 def _drop_damaged_programs(folder: Path) -> None:

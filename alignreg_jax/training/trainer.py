@@ -24,7 +24,7 @@ from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.pruning.method import MEASURED, Clock, Hyper, Marks, Method, Weights
-from alignreg_jax.support import processes, runtime
+from alignreg_jax.support import processes
 from alignreg_jax.training import cuts, optimizers, sharding, signals, states, steps
 from alignreg_jax.training.in_flight import InFlight
 from alignreg_jax.training.lifting import Lift
@@ -119,8 +119,6 @@ class Trainer:
         self._step = step
         self._in_flight: InFlight | None = None
         self.set_clock(1.0)
-        jax.block_until_ready(self.state)
-        runtime.return_freed_memory()
 
     def _abstract(self, placed: Params, freeze: tuple[str, ...]) -> TrainState:
         """Shapes and places of one seed's state."""

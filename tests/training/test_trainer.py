@@ -7,7 +7,6 @@ from training_cases import BATCH, LENGTH, batches, make_trainer, params, prune, 
 from alignreg_jax.data.batching import Dispatch
 from alignreg_jax.errors import NonFiniteLoss
 from alignreg_jax.pruning.kernels import KERNELS, split
-from alignreg_jax.support import runtime
 from alignreg_jax.training.in_flight import InFlight, fetch
 
 
@@ -49,13 +48,6 @@ def test_divergence_is_noticed_at_its_step():
     trainer.dispatch(Dispatch(LENGTH, batches(0, 3)))
     with pytest.raises(NonFiniteLoss, match=r"at step 2$"):  # the first update ruins the second
         fetch(trainer.drain())
-
-
-def test_what_building_has_freed_is_given_back(monkeypatch):
-    asked = []
-    monkeypatch.setattr(runtime, "return_freed_memory", lambda: asked.append(True))
-    make_trainer()
-    assert asked == [True]
 
 
 def test_metrics_come_one_dispatch_late():
