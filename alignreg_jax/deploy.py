@@ -130,11 +130,12 @@ def _model(values: argparse.Namespace, languages: list[str]) -> tuple[Path, "Ser
     """The model's folder, and rows to compare on."""
     from alignreg_jax.compress import folders, pooling, served
     from alignreg_jax.models.architecture import CONFIG
+    from alignreg_jax.reporting.results import seed_folders
     from alignreg_jax.run import places, workdir
 
     run = Path(os.path.expanduser(values.model))
     config = workdir.config_of(run)
-    seeds = sorted(path.parent.name for path in run.glob("s[0-9]*/config.json"))
+    seeds = seed_folders(run)
     if seeds and not (run / CONFIG).exists():
         raise UserError(f"{run}: holds seeds ({', '.join(seeds)}); give one: {run / seeds[0]}")
     folder = run / "export" if config else places.model(values.model, "RUN")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 CONTINUES = "the same command continues"
@@ -35,9 +36,6 @@ class Mistakes:
         """`found` are there already."""
         self._found: list[UserError] = [*found]
 
-    def __bool__(self) -> bool:
-        return bool(self._found)
-
     def add(self, error: UserError) -> None:
         """Note a mistake."""
         self._found.append(error)
@@ -57,6 +55,11 @@ class Mistakes:
         if self._found:
             lines = (line for error in self._found for line in lines_of(error))
             raise UserErrors(list(dict.fromkeys(lines)))
+
+    def fail(self) -> NoReturn:
+        """The same where nothing can go on without what was not got."""
+        self.check()
+        raise AssertionError("nothing was got, and no mistake noted")
 
 
 def lines_of(error: Exception) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.evaluation import alignment
 from alignreg_jax.models import checkpoints, xlmr
 from alignreg_jax.models.xlmr import XlmrConfig
+from alignreg_jax.reporting.results import seed_folders
 from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run.export import FINAL, STEPS
 from alignreg_jax.run.places import model as folder_of
@@ -87,7 +88,7 @@ def _of_run(place: str, run: Path) -> list[str]:
     folders = [path.name for path in (run / STEPS).glob("*") if path.is_dir()]
     steps = sorted(int(name) for name in folders if re.fullmatch("[0-9]+", name))
     if not steps and not any((run / name).exists() for name in ("results.json", METRICS_FILE)):
-        if seeds := sorted(path.parent.name for path in run.glob(f"s[0-9]*/{METRICS_FILE}")):
+        if seeds := seed_folders(run, METRICS_FILE):
             raise UserError(f"{place}: has a run for each seed; give {place}/{seeds[0]}")
         return []
     if steps != list(range(len(steps))):

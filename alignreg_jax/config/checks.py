@@ -78,7 +78,6 @@ _CHOICES: dict[str, Collection[Any]] = {
     "task.source": ("hub", "folder", "demo"),
     "train.schedule": ("constant", "linear"),
     "train.bucketing": ("length", "none"),
-    "train.lengths_per_doubling": (1, 2, 4),
     "pruning.criterion": EVERY_CRITERION,
     "pruning.scope": SCOPES,
     "pruning.gradients_on": ("labels", "text"),

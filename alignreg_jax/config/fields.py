@@ -110,7 +110,7 @@ class TrainConfig:
     )
     lengths_per_doubling: int = described(
         2,
-        "lengths that rows are padded to, from one to its double: 1, 2 or 4; more are less padding"
+        "lengths that rows are padded to, from one to its double, 1 to 4; more are less padding"
         " and more programs to compile",
     )
     steps_per_dispatch: int = described(16, "so many steps are compiled into one call")

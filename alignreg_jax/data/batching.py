@@ -31,7 +31,7 @@ def bucket_edges(max_length: int, per_doubling: int = 2) -> tuple[int, ...]:
     """Return the lengths rows are padded to: 8, 12, 16, 24, 32, 48, ... up to `max_length`.
 
     Each edge costs one compilation, and the more there are, the less is padding. `per_doubling` is
-    1, 2 or 4; evaluation, whose programs compile in a second, takes 4: 8, 10, 12, 14, 16, 20, ...
+    1 to 4; evaluation, whose programs compile in a second, takes 4: 8, 10, 12, 14, 16, 20, ...
     """
     octaves = range(max_length.bit_length())
     ladder = (

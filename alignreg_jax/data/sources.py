@@ -63,8 +63,7 @@ def load(
     with mistakes.noted():
         chosen = choose(found, languages, splits)
     if chosen is None:
-        mistakes.check()
-        raise AssertionError("no languages, and no mistake")
+        mistakes.fail()
     if not languages:
         notes += _lacking(task, found, chosen)
     return _assemble(task, found, chosen, splits, drop_blanked, notes)
@@ -246,13 +245,10 @@ def _assemble(
                             others[key] = error.rows
                         raise
         if trained is None or rows is None or names is None:
-            known = fixed or labels.closed(seen or ())  # sorted, where they are no tags
             for each in others.values():
-                if known and not each.numbered:
-                    with mistakes.noted():
-                        labels.number(each, known, hint)
-            mistakes.check()
-            raise AssertionError("a file that was not read, and no mistake")
+                with mistakes.noted():
+                    _check_labels(each, fixed or labels.closed(seen or ()), hint)
+            mistakes.fail()
         said += _other_size(found, "en", "train", rows)
         if rows.numbered and fixed:
             meant = ", ".join(f"{number} is {name}" for number, name in enumerate(names[:8]))
@@ -276,13 +272,24 @@ def _assemble(
                     )
                 else:
                     splits[split][language] = labels.number(rows, names, hint)
+        if train is None:
+            mistakes.fail()
         mistakes.check()
-    assert train is not None, "rows without numbers, and no mistake"
     if not task.labels and found.labels:
         said += _untrained(names, train)
     return Dataset(
         task, names, train, splits["dev"], splits["test"], tuple(said), tuple(unlabelled)
     )
+
+
+def _check_labels(rows: Rows, known: Sequence[str], hint: str) -> None:
+    """Check labels beside English training rows that cannot be read; `known` are those of them.
+
+    Raises:
+        UserError: a label is not among the known ones, if there are some and they are names.
+    """
+    if known and not rows.numbered:
+        labels.number(rows, known, hint)
 
 
 def _absent(found: Catalogue, wanted: Sequence[tuple[str, str]]) -> list[str]:

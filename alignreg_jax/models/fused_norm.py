@@ -115,7 +115,10 @@ def _forward(
 ) -> tuple[tuple[Array, ...], tuple[Array | None, ...]]:
     rows, width = hidden.shape
     block, whole = _block(width, _ELEMENTS)
-    part, number = pl.BlockSpec((block, whole), lambda i: (i, 0)), pl.BlockSpec((block,), _first)
+    part, number = (
+        pl.BlockSpec((block, whole), lambda i: (i, 0)),
+        pl.BlockSpec((block,), lambda i: (i,)),
+    )
     vector = pl.BlockSpec((whole,), lambda i: (0,))
     masks = [] if kept is None else [kept]
     kinds = [jnp.float32, *([how.dtype] if how.twice else [])]
@@ -145,7 +148,10 @@ def _backward(
     turns = pl.cdiv(rows, block * programs)
     every = pl.BlockSpec((programs * turns * block, whole), lambda i: (0, 0))
     numbers = pl.BlockSpec((programs * turns * block,), lambda i: (0,))
-    vector, sums = pl.BlockSpec((whole,), lambda i: (0,)), pl.BlockSpec((None, whole), _line)
+    vector, sums = (
+        pl.BlockSpec((whole,), lambda i: (0,)),
+        pl.BlockSpec((None, whole), lambda i: (i, 0)),
+    )
     masks = [] if kept is None else [kept]
     of_hidden, of_product, *found = pl.pallas_call(
         partial(_pull, masks=len(masks), shape=(rows, width), block=block, turns=turns, how=how),
@@ -163,14 +169,6 @@ def _backward(
 
 
 _normalize.defvjp(_forward, _backward)
-
-
-def _first(index: Any) -> tuple[Any]:
-    return (index,)
-
-
-def _line(index: Any) -> tuple[Any, int]:
-    return index, 0
 
 
 def _block(width: int, elements: int) -> tuple[int, int]:

@@ -140,6 +140,11 @@ def _intervals(event: Event, facts: Facts, scores: Mapping[str, float]) -> dict[
     return {**of_means, "languages": languages, **english}
 
 
+def seed_folders(folder: Path, file: str = "config.json") -> list[str]:
+    """Names of the folders in a workdir that are of one seed each and have a file."""
+    return sorted(path.parent.name for path in folder.glob(f"s[0-9]*/{file}"))
+
+
 def read_json(path: Path, what: str = "the workdir of a run") -> dict[str, Any]:
     """An object that a program has written.
 

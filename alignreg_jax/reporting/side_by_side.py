@@ -12,7 +12,7 @@ from alignreg_jax.reporting import figures, series, served
 from alignreg_jax.reporting.metric_names import first_word, metric_name
 from alignreg_jax.reporting.page import Part, Section, drawing, page, paragraph, table
 from alignreg_jax.reporting.report import flat, write_report
-from alignreg_jax.reporting.results import Results, read_json, read_results
+from alignreg_jax.reporting.results import Results, read_json, read_results, seed_folders
 from alignreg_jax.reporting.run_tables import worst
 from alignreg_jax.reporting.run_words import said
 from alignreg_jax.reporting.series import ENGLISH, common_languages, mean_over
@@ -71,7 +71,7 @@ def report(folders: Sequence[Path], out: Path | None, deployed: Path | None) -> 
         deployed: a folder that `alignreg deploy` wrote of the one run.
     """
     for folder in folders:
-        seeds = sorted(path.parent.name for path in folder.glob("s[0-9]*/results.json"))
+        seeds = seed_folders(folder, "results.json")
         if seeds and not (folder / "results.json").exists():
             raise UserError(f"{folder}: holds seeds ({', '.join(seeds)}); give {folder / seeds[0]}")
     if out is not None and not out.absolute().parent.is_dir():

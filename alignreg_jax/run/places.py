@@ -7,6 +7,7 @@ from pathlib import Path
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.architecture import CONFIG, read_json
+from alignreg_jax.reporting.results import seed_folders
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +72,7 @@ def _check_no_run(folder: Path, given: str) -> None:
         raise UserError(f"{given}: is a run; {where}")
     if (folder / CONFIG).exists():
         return
-    if seeds := sorted(path.parent.name for path in folder.glob("s[0-9]*/config.json")):
+    if seeds := seed_folders(folder):
         raise UserError(
             f"{given}: has a run for each seed; the model of one is {folder / seeds[0] / 'export'}"
         )

@@ -23,8 +23,10 @@ from alignreg_jax import config as configuration
 from alignreg_jax.config import ExperimentConfig
 from alignreg_jax.errors import UserError
 from alignreg_jax.models.architecture import read_json
+from alignreg_jax.reporting.results import seed_folders
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
+from alignreg_jax.run.places import is_run
 from alignreg_jax.support.files import atomic_write
 
 log = logging.getLogger(__name__)
@@ -68,7 +70,7 @@ def check_same(workdir: Path, config: ExperimentConfig) -> bool:
     content = _read(workdir)
     if content is None:
         if workdir.exists() and not all(map(_is_leftover, workdir.iterdir())):
-            if seeds := sorted(path.parent.name for path in workdir.glob("s[0-9]*/config.json")):
+            if seeds := seed_folders(workdir):
                 raise UserError(
                     f"--workdir={workdir} holds seeds that were trained side by side"
                     f" ({', '.join(seeds)}); go on with several (--config.seeds), or with one of"
@@ -104,12 +106,11 @@ def config_of(workdir: Path) -> ExperimentConfig | None:
     Raises:
         UserError: it is of a run that this version cannot go on with.
     """
-    path = workdir / "config.json"
-    content = read_json(path) if path.exists() else {}
-    if not isinstance(content.get("config"), dict):
+    if not is_run(workdir):
         return None
+    path = workdir / "config.json"
     try:
-        fields = ConfigDict(configuration.with_later_fields(content["config"]))
+        fields = ConfigDict(configuration.with_later_fields(read_json(path)["config"]))
         return configuration.resolve(fields)
     except (UserError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: not a config of this version ({error})") from None

@@ -5,6 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from folder_cases import FOLDER, GOOD, PAIRS, lines, load_folder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,40 +15,6 @@ from alignreg_jax.data.tasks import TASKS, get_task
 from alignreg_jax.errors import UserError, lines_of
 
 MANY = settings(deadline=None, max_examples=200)
-FOLDER = get_task("folder")
-
-
-def lines(*rows):
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
-
-
-GOOD = lines({"text": "on", "label": "light"}, {"text": "loud", "label": "sound"})
-PAIRS = lines(
-    {"text": "a", "text_pair": "b", "label": "entailment"},
-    {"text": "c", "text_pair": "d", "label": "neutral"},
-)
-
-
-@pytest.fixture
-def write(tmp_path):
-    """Write files into a folder of good English data; content None removes one."""
-
-    def write(files=(), good=GOOD):
-        folder = tmp_path / "data"
-        folder.mkdir(exist_ok=True)
-        english = {f"en.{split}.jsonl": good for split in ("train", "dev", "test")}
-        for name, content in {**english, **dict(files)}.items():
-            if content is None:
-                (folder / name).unlink(missing_ok=True)
-            else:
-                (folder / name).write_bytes(content)
-        return folder
-
-    return write
-
-
-def load_folder(folder, task=FOLDER, languages=None):
-    return load(task, source="folder", data_dir=str(folder), languages=languages)
 
 
 def message(call, *arguments, **options):
@@ -58,9 +25,9 @@ def message(call, *arguments, **options):
     return first
 
 
-def test_a_folder_is_read_in_file_order_with_labels_from_train(write):
+def test_a_folder_is_read_in_file_order_with_labels_from_train(write_folder):
     german = lines({"text": "laut", "label": "sound"}, {"text": "an", "label": "light"})
-    data = load_folder(write({"de.test.jsonl": german}))
+    data = load_folder(write_folder({"de.test.jsonl": german}))
     assert data.labels == ("light", "sound")
     assert data.train.text_a == ["on", "loud"]
     assert data.train.text_b is None
@@ -70,35 +37,39 @@ def test_a_folder_is_read_in_file_order_with_labels_from_train(write):
     assert data.test["de"].labels.tolist() == [1, 0]
     assert list(data.dev) == ["en"]
     assert data.notes == (), "other languages need no dev data"
-    folder = write({"de.test.jsonl": german, "fr.dev.jsonl": german, "sw.test.jsonl": german})
+    folder = write_folder(
+        {"de.test.jsonl": german, "fr.dev.jsonl": german, "sw.test.jsonl": german}
+    )
     said = ("de, sw have no dev data", "fr has no test data")
     assert load_folder(folder).notes == said, "one has some"
 
 
-def test_labels_beside_the_data_come_before_those_of_train(write):
+def test_labels_beside_the_data_come_before_those_of_train(write_folder):
     names = ["sound", "never seen", "light"]
-    folder = write({"labels.json": json.dumps(names).encode()})
+    folder = write_folder({"labels.json": json.dumps(names).encode()})
     data = load_folder(folder)
     assert data.labels == tuple(names)
     assert data.train.labels.tolist() == [2, 0]
 
 
 @pytest.mark.parametrize("content", [b"{}", b"[1, 2]", b'["a", "a"]', b'["a"]', b'["a", ""]', b"["])
-def test_a_label_file_that_is_no_list_of_names_is_refused(write, content):
-    assert "labels.json" in message(load_folder, write({"labels.json": content}))
+def test_a_label_file_that_is_no_list_of_names_is_refused(write_folder, content):
+    assert "labels.json" in message(load_folder, write_folder({"labels.json": content}))
 
 
-def test_a_tasks_own_labels_come_first(write):
+def test_a_tasks_own_labels_come_first(write_folder):
     names = b'["neutral", "entailment"]'
-    data = load_folder(write({"labels.json": names}, good=PAIRS), get_task("xnli"))
+    data = load_folder(write_folder({"labels.json": names}, good=PAIRS), get_task("xnli"))
     assert data.labels == ("entailment", "neutral", "contradiction")
     assert data.train.text_b == ["b", "d"]
-    text = message(load_folder, write(good=PAIRS.replace(b"neutral", b"maybe")), get_task("xnli"))
+    text = message(
+        load_folder, write_folder(good=PAIRS.replace(b"neutral", b"maybe")), get_task("xnli")
+    )
     assert "en.train.jsonl:2: unknown label 'maybe'" in text
 
 
-def test_languages_that_a_task_of_xglue_lacks_are_told(write):
-    folder, task = write({"ru.dev.jsonl": PAIRS}, good=PAIRS), get_task("xnli")
+def test_languages_that_a_task_of_xglue_lacks_are_told(write_folder):
+    folder, task = write_folder({"ru.dev.jsonl": PAIRS}, good=PAIRS), get_task("xnli")
     note = f"{folder} has no ar, bg, de, el, es, fr, hi, sw, th, tr, ur, vi, zh for xnli, so"
     assert load_folder(folder, task).notes[0].startswith(note)
     assert not any("has no ar" in note for note in load_folder(folder, task, ("ru",)).notes)
@@ -107,24 +78,24 @@ def test_languages_that_a_task_of_xglue_lacks_are_told(write):
     assert "choose facebook/xnli on the Hub" in text
 
 
-def test_the_generic_folder_holds_pairs_if_its_first_row_is_one(write):
-    data = load_folder(write(good=PAIRS))
+def test_the_generic_folder_holds_pairs_if_its_first_row_is_one(write_folder):
+    data = load_folder(write_folder(good=PAIRS))
     assert data.train.text_b == ["b", "d"]
-    mixed = write({"en.dev.jsonl": lines({"text": "a", "label": "neutral"})}, good=PAIRS)
+    mixed = write_folder({"en.dev.jsonl": lines({"text": "a", "label": "neutral"})}, good=PAIRS)
     assert "en.dev.jsonl:1: the field text_pair is missing" in message(load_folder, mixed)
     assert "en.train.jsonl:1: has a text_pair" in message(
-        load_folder, write(good=PAIRS), get_task("intents")
+        load_folder, write_folder(good=PAIRS), get_task("intents")
     )
 
 
-def test_other_languages_are_never_trained_on(write):
-    data = load_folder(write({"de.train.jsonl": GOOD, "de.test.jsonl": GOOD}))
+def test_other_languages_are_never_trained_on(write_folder):
+    data = load_folder(write_folder({"de.train.jsonl": GOOD, "de.test.jsonl": GOOD}))
     assert data.train.origin.endswith("en.train.jsonl")
     assert any("de has training data" in note for note in data.notes)
 
 
-def test_languages_asked_for_are_read_and_english_with_them(write):
-    folder = write({"de.test.jsonl": GOOD, "fr.test.jsonl": GOOD, "sw.test.jsonl": GOOD})
+def test_languages_asked_for_are_read_and_english_with_them(write_folder):
+    folder = write_folder({"de.test.jsonl": GOOD, "fr.test.jsonl": GOOD, "sw.test.jsonl": GOOD})
     assert list(load_folder(folder, languages=("sw", "de")).test) == ["en", "sw", "de"]
     assert list(load_folder(folder, languages=()).test) == ["en", "de", "fr", "sw"]
     text = message(load_folder, folder, languages=("de", "it"))
@@ -140,12 +111,12 @@ def test_languages_asked_for_are_read_and_english_with_them(write):
         ("en.test.jsonl", "en.test.jsonl: missing; at least one language"),
     ],
 )
-def test_required_files(write, name, expected):
-    assert expected in message(load_folder, write({name: None}))
+def test_required_files(write_folder, name, expected):
+    assert expected in message(load_folder, write_folder({name: None}))
 
 
-def test_a_test_set_of_another_language_is_enough(write):
-    data = load_folder(write({"en.test.jsonl": None, "de.test.jsonl": GOOD}))
+def test_a_test_set_of_another_language_is_enough(write_folder):
+    data = load_folder(write_folder({"en.test.jsonl": None, "de.test.jsonl": GOOD}))
     assert list(data.test) == ["de"]
     assert "en has no test data" in data.notes
 
@@ -158,8 +129,8 @@ def test_a_test_set_of_another_language_is_enough(write):
         ("zh_cn.test.jsonl", "twice, as zh_cn and, in zh-CN.test.jsonl, as zh-CN"),
     ],
 )
-def test_misnamed_files_are_not_ignored(write, name, expected):
-    folder = write({"zh-CN.test.jsonl": GOOD, name: GOOD, "README.md": b"# words"})
+def test_misnamed_files_are_not_ignored(write_folder, name, expected):
+    folder = write_folder({"zh-CN.test.jsonl": GOOD, name: GOOD, "README.md": b"# words"})
     text = message(load_folder, folder)
     assert expected in text
     assert name in text
@@ -190,24 +161,24 @@ BAD_ROWS = {
 
 
 @pytest.mark.parametrize("case", BAD_ROWS)
-def test_a_bad_row_is_named_by_file_and_line(write, case):
+def test_a_bad_row_is_named_by_file_and_line(write_folder, case):
     row, expected = BAD_ROWS[case]
     first, second = GOOD.splitlines(keepends=True)
-    folder = write({"de.test.jsonl": first + row + b"\n" + second})
+    folder = write_folder({"de.test.jsonl": first + row + b"\n" + second})
     text = message(load_folder, folder)
     assert text.startswith(f"{folder / 'de.test.jsonl'}:2: ")
     assert expected in text
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf\r\n"])
-def test_an_empty_file_is_an_error(write, content):
+def test_an_empty_file_is_an_error(write_folder, content):
     assert "de.dev.jsonl:1: the file has no rows" in message(
-        load_folder, write({"de.dev.jsonl": content})
+        load_folder, write_folder({"de.dev.jsonl": content})
     )
 
 
-def test_a_file_that_cannot_be_read_is_named(write):
-    folder = write()
+def test_a_file_that_cannot_be_read_is_named(write_folder):
+    folder = write_folder()
     (folder / "de.test.jsonl").symlink_to("nowhere")
     assert "de.test.jsonl: cannot be read (No such file" in message(load_folder, folder)
     (folder / "de.test.jsonl").unlink()
@@ -215,8 +186,8 @@ def test_a_file_that_cannot_be_read_is_named(write):
     assert "de.test.jsonl: cannot be read (Is a directory)" in message(load_folder, folder)
 
 
-def test_a_single_label_is_nothing_to_learn(write):
-    assert "one label only" in message(load_folder, write(good=GOOD[: GOOD.index(b"\n")]))
+def test_a_single_label_is_nothing_to_learn(write_folder):
+    assert "one label only" in message(load_folder, write_folder(good=GOOD[: GOOD.index(b"\n")]))
 
 
 def test_sources_and_folders_that_do_not_fit(tmp_path):
@@ -284,123 +255,7 @@ def test_damage_is_a_user_error_or_other_rows_but_never_a_crash(tmp_path_factory
         assert error.removeprefix(f"{path}:").split(":")[0].isdigit()
 
 
-def test_line_separators_inside_a_text_do_not_split_it(write):
+def test_line_separators_inside_a_text_do_not_split_it(write_folder):
     text = "one\u2028two\u0085three\x0bfour"
     row = lines({"text": text, "label": "light"}, {"text": "x", "label": "sound"})
-    assert Counter(load_folder(write(good=row)).train.text_a) == Counter([text, "x"])
-
-
-def test_every_mistake_of_a_folder_is_told_at_once(tmp_path):
-    """The first of each kind in a file, and how many more; what is sound in others is no news."""
-    good = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
-    files = {
-        "en.train": good + '{"text": "c"}\n{"text": "c"}\n{"text": 3, "label": "x"}\n',
-        "en.dev": good,
-        "en.test": good,
-        "de.test": '{"text": "a", "label": "x"}\n{"text": "b", "label": \n',
-        "sw.test": '{"text": "a", "label": "z"}\n',
-        "th.test": "",
-    }
-    for name, text in files.items():
-        (tmp_path / f"{name}.jsonl").write_text(text)
-
-    def told():
-        with pytest.raises(UserError) as caught:
-            load_folder(tmp_path)
-        return [line.removeprefix(f"{tmp_path}/") for line in lines_of(caught.value)]
-
-    assert told() == [
-        "en.train.jsonl:3: the field label is missing (and 1 more like it)",
-        "en.train.jsonl:5: text must be a string, not a number",
-        "de.test.jsonl:2: not JSON (Expecting value at column 24)",
-        "th.test.jsonl:1: the file has no rows",
-        "sw.test.jsonl:1: unknown label 'z'; there are 'x', 'y'; labels.json beside the data may"
-        " name others",
-    ]
-    (tmp_path / "en.train.jsonl").write_text(good)  # what its labels are is known now
-    (tmp_path / "th.test.jsonl").write_text(good)
-    assert [line.partition(";")[0] for line in told()] == [
-        "de.test.jsonl:2: not JSON (Expecting value at column 24)",
-        "sw.test.jsonl:1: unknown label 'z'",
-    ]
-
-
-def test_names_of_files_are_told_beside_what_is_in_them(tmp_path):
-    """And labels of rows that are sound, where others of the file are not."""
-    files = {
-        "en.train": '{"text": "a", "label": "x"}\n{"text": 3, "label": "rare"}\n',
-        "en.dev": '{"text": 3}\n{"text": "a", "label": "z"}\n{"text": "b", "label": "rare"}\n',
-        "en.test": '{"text": "a", "label": "x"}\n{"text": "a", "label": " x"}\n',
-        "de.test": '{"text": "a", "label": "x"}\n',
-        "DE.dev": '{"text": "a", "label": "x"}\n',
-        "sw.tset": '{"text": "a", "label": "x"}\n',
-    }
-    for name, text in files.items():
-        (tmp_path / f"{name}.jsonl").write_text(text)
-    with pytest.raises(UserError) as caught:
-        load_folder(tmp_path)
-    assert [
-        line.removeprefix(f"{tmp_path}/").partition(";")[0] for line in lines_of(caught.value)
-    ] == [
-        "de.test.jsonl: the language is there twice, as de and, in DE.dev.jsonl, as DE",
-        "sw.tset.jsonl: expected a name like en.train.jsonl or sw.test.jsonl",
-        "en.train.jsonl:2: text must be a string, not a number",
-        "en.dev.jsonl:1: text must be a string, not a number",
-        "en.dev.jsonl:2: unknown label 'z'",
-        "en.test.jsonl:2: unknown label ' x'",
-    ]
-
-
-def test_files_of_which_no_row_is_sound_are_told_beside_numbers_for_labels(write):
-    numbers = lines({"text": "a", "label": 0}, {"text": "b", "label": 1})
-    folder = write({"de.test.jsonl": b"", "sw.test.jsonl": lines([1])}, good=numbers)
-    with pytest.raises(UserError) as caught:
-        load_folder(folder)
-    assert len(lines_of(caught.value)) == 2
-
-
-def test_tags_beside_bad_rows_are_closed_as_ever(write):
-    good = lines({"tokens": ["a"], "tags": ["B-X"]}, {"tokens": ["b"], "tags": ["O"]})
-    inside = lines({"tokens": ["a"], "tags": ["I-X"]}, {"tokens": ["a"], "tags": ["I-Y"]})
-    folder = write({"en.train.jsonl": good + lines([1]), "de.test.jsonl": inside}, good=good)
-    with pytest.raises(UserError) as caught:
-        load_folder(folder, get_task("tokens"))
-    first, second = lines_of(caught.value)
-    assert "en.train.jsonl:3: expected an object" in first
-    assert "de.test.jsonl:2: unknown tag 'I-Y'" in second
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        b'{"text": "c", "label": "z"\n',  # no JSON: whatever it says is not known
-        b"\xff\n",  # no text: what stands behind it is not read
-        b"\n".join(b'{"a%d": 1, "a%d": 2}' % (n, n) for n in range(99)) + b"\n",  # not all read
-    ],
-)
-def test_labels_of_rows_that_cannot_be_read_are_not_called_unknown(write, damage):
-    rare = lines({"text": "c", "label": "z"})
-    folder = write({"en.train.jsonl": GOOD + damage + rare[:-3], "de.test.jsonl": rare})
-    with pytest.raises(UserError) as caught:
-        load_folder(folder)
-    assert not [line for line in lines_of(caught.value) if "unknown label" in line]
-
-
-def test_of_many_unknown_labels_the_first_are_told_and_how_many_more(write):
-    rows = [{"text": str(number), "label": f"new{number}"} for number in range(12)]
-    folder = write({"de.test.jsonl": lines(*rows)})
-    with pytest.raises(UserError) as caught:
-        load_folder(folder)
-    said = lines_of(caught.value)
-    assert [line.partition(": ")[0] for line in said] == [
-        f"{folder}/de.test.jsonl:{number}" for number in range(1, 9)
-    ]
-    assert said[-1].endswith(" (and 4 more unknown labels)")
-
-
-def test_of_many_kinds_of_mistakes_the_first_are_told(tmp_path):
-    rows = [f'{{"a{number}": 1, "a{number}": 2}}' for number in range(99)]
-    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
-    with pytest.raises(UserError) as caught:
-        jsonl.read(tmp_path / "rows.jsonl", pair=False)
-    assert len(lines_of(caught.value)) == jsonl.MISTAKES
+    assert Counter(load_folder(write_folder(good=row)).train.text_a) == Counter([text, "x"])

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kernel_cases import check_trains_alike
 
 from alignreg_jax.models import fused_attention, xlmr
 from alignreg_jax.models.attention import attend as plain
@@ -87,22 +88,7 @@ def test_a_model_trains_alike_with_either(monkeypatch):
     """The same weights are dropped, so that no more than rounding differs."""
     monkeypatch.setattr(fused_attention, "attend", partial(attend, interpret=True))
     config = xlmr.XlmrConfig(50, 32, 2, 2, 64, 30, attention_dropout=0.3)
-    ids = jax.random.randint(jax.random.key(1), (3, 20), 3, 50)
-    found = {}
-    for attention in ("einsum", "fused"):
-        model = xlmr.XlmrModel(config, "dense-tanh-out", 3, attention=attention)
-        params = xlmr.init_params(model, jax.random.key(0))
-
-        def loss(params, model=model):
-            logits = xlmr.logits(
-                model, params, ids, jnp.array([20, 7, 1]), dropout_key=jax.random.key(2)
-            )
-            return jnp.sum(jnp.sin(logits))
-
-        found[attention] = jax.value_and_grad(loss)(params)
-    (value, gradients), (same, alike) = found.values()
-    np.testing.assert_allclose(value, same, rtol=1e-5)
-    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6), gradients, alike)
+    check_trains_alike(config, {"rtol": 1e-3, "atol": 1e-6}, 1e-5, attention=("einsum", "fused"))
 
 
 def test_they_are_the_plain_form_with_heads_behind_positions():

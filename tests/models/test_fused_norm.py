@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from kernel_cases import check_trains_alike
 
 from alignreg_jax.models import fused_norm, xlmr
 from alignreg_jax.models.fused_norm import Update, add_and_normalize
@@ -88,23 +89,10 @@ def test_a_model_trains_alike_with_either(monkeypatch, even, dtype):
     config = xlmr.XlmrConfig(50, 32, 2, 2, 64, 30, hidden_dropout=0.3)
     if not even:
         config = config.with_sizes((2, 1), (64, 20))
-    ids = jax.random.randint(jax.random.key(1), (3, 20), 3, 50)
-    found = {}
-    for norm in ("plain", "fused"):
-        model = xlmr.XlmrModel(config, "dense-tanh-out", 3, norm=norm, dtype=dtype)
-        params = xlmr.init_params(model, jax.random.key(0))
-
-        def loss(params, model=model):
-            logits = xlmr.logits(
-                model, params, ids, jnp.array([20, 7, 1]), dropout_key=jax.random.key(2)
-            )
-            return jnp.sum(jnp.sin(logits))
-
-        found[norm] = jax.value_and_grad(loss)(params)
-    (value, gradients), (same, alike) = found.values()
-    near = {"rtol": 1e-3, "atol": 1e-5} if dtype == jnp.float32 else {"rtol": 0.05, "atol": 0.02}
-    np.testing.assert_allclose(value, same, **near)
-    jax.tree.map(partial(np.testing.assert_allclose, **near), gradients, alike)
+    near, value_near = {"rtol": 1e-3, "atol": 1e-5}, 1e-5
+    if dtype == jnp.bfloat16:
+        near, value_near = {"rtol": 0.05, "atol": 0.02}, 0.05
+    check_trains_alike(config, near, value_near, norm=("plain", "fused"), dtype=dtype)
 
 
 def test_the_next_product_reads_the_narrow_copy(monkeypatch):
