@@ -38,9 +38,11 @@ class Ours:
         from alignreg_jax.models.attention import default_implementation
         from alignreg_jax.pruning import methods
         from alignreg_jax.pruning.method import Hyper
+        from alignreg_jax.support import runtime
         from alignreg_jax.training import forward, sharding, steps
         from alignreg_jax.training.trainer import Trainer
 
+        runtime.give_back_memory()
         if job.active:
             job = replace(job, config=replace(job.config, vocab_size=job.active))
         self.jax, self.job = jax, job

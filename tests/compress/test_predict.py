@@ -38,5 +38,5 @@ def test_a_tab_is_between_two_texts_only_for_a_model_of_pairs(model, tmp_path, p
     usage = subprocess.run(
         [sys.executable, str(out / "predict.py"), "--help"], capture_output=True, text=True
     )
-    assert usage.stderr.startswith("python predict.py TEXT ...: the label of each text")
-    assert not usage.stdout
+    assert usage.stdout.startswith("python predict.py TEXT ...: the label of each text")
+    assert (usage.returncode, usage.stderr) == (0, "")

@@ -3,6 +3,8 @@
 import inspect
 import logging
 import os
+import subprocess
+import sys
 import warnings
 import zlib
 
@@ -125,3 +127,38 @@ def test_the_hub_needs_a_place(monkeypatch):
     monkeypatch.setattr(constants, "HF_HUB_CACHE", "~/.cache/huggingface/hub")
     with pytest.raises(UserError, match=r"^model\.name_or_path=a/b: .* no home folder .*HF_HOME"):
         checkpoints.resolve("a/b")
+
+
+_FREED = """
+import ctypes
+from alignreg_jax.support import runtime
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1])
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+if {prepared}:
+    runtime.prepare()
+libc.free(libc.malloc(30 << 20))  # from now on glibc, by itself, keeps what is smaller
+block = libc.malloc(16 << 20)
+libc.malloc(1 << 20)  # lies behind it in the heap, which could shrink otherwise
+ctypes.memset(block, 1, 16 << 20)
+before = resident()
+libc.free(block)
+print(before - resident() > 1024)  # pages
+"""
+
+
+@pytest.mark.parametrize(
+    ("prepared", "own", "returned"), [(True, {}, True), (False, {}, False),
+                                      (True, {"MALLOC_MMAP_THRESHOLD_": str(32 << 20)}, False)],
+)  # fmt: skip
+def test_large_blocks_go_back_to_the_system(tmp_path, prepared, own, returned):
+    """What is set in the environment stands."""
+    environment = {**os.environ, "ALIGNREG_CACHE": str(tmp_path), **own}
+    found = subprocess.run(
+        [sys.executable, "-c", _FREED.format(prepared=prepared)],
+        capture_output=True, text=True, check=True, env=environment,
+    )  # fmt: skip
+    assert found.stdout.split() == [str(returned)]

@@ -11,7 +11,10 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-given = ({"-h", "--help"}.isdisjoint(sys.argv) and sys.argv[1:]) or sys.exit(__doc__)
+if not {"-h", "--help"}.isdisjoint(sys.argv):
+    print(__doc__)
+    sys.exit()
+given = sys.argv[1:] or sys.exit(__doc__)
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
