@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Test the hypotheses of docs/results/study/README.md, as they were written down there.
+
+    python tools/hypotheses.py docs/results/study/intents docs/results/study/slots
+
+A folder holds results.csv of one task of configs/study.py. Of every comparison the differences of
+the zero-shot mean at 31 % of the weights, in points: seed by seed averaged over the tasks, with the
+interval that the study asks for (Student's t over the seeds, 95 % together over the comparisons of
+a hypothesis), then each task alone, with an interval of its own. (d2) needs deployed models and is
+not among them.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from paired_rows import scores
+from scipy import stats
+
+AT = 0.31
+TASKS, SEEDS = 4, 5
+ANCHORS, UNITS = (
+    ("frobenius-mbp", "cosine-mbp"),
+    ("structured-taylor", "structured-fisher", "elastic"),
+)
+
+Row = tuple[str, bool]
+"""A method, and whether it had text."""
+HYPOTHESES: dict[str, tuple[str, list[tuple[Row, Row]]]] = {
+    "a": (
+        "the anchors beat magnitude without a teacher",
+        [((anchor, False), ("l2-mbp", False)) for anchor in ANCHORS],
+    ),
+    "b": (
+        "magnitude with text beats every anchor without it",
+        [(("l2-mbp", True), (anchor, False)) for anchor in ANCHORS],
+    ),
+    "c": (
+        "anchors add something beside text",
+        [((anchor, True), ("l2-mbp", True)) for anchor in ANCHORS],
+    ),
+    "d1": (
+        "at equal weights units lose to weights, all with text",
+        [(("l2-mbp", True), (units, True)) for units in UNITS],
+    ),
+}
+"""By name what is claimed, and the pairs whose first row should be ahead."""
+
+
+def main() -> None:
+    """Print every hypothesis with its comparisons."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folders", type=Path, nargs="+", help="with results.csv, of one task each")
+    folders = parser.parse_args().folders
+    found = {folder.name: zero_shot(pd.read_csv(folder / "results.csv")) for folder in folders}
+    seeds = set.intersection(*(set(table.columns) for table in found.values()))
+    whole = len(found) == TASKS and len(seeds) == SEEDS
+    lacking = "" if whole else f": not yet the test, which has {TASKS} and {SEEDS}"
+    print(f"{len(found)} tasks, {len(seeds)} seeds that all have{lacking}")
+    for name, (claim, pairs) in HYPOTHESES.items():
+        differences = [difference(found, *pair, sorted(seeds)) for pair in pairs]
+        together = [interval(each.mean(axis=1), len(pairs)) for each in differences]
+        print(f"\n({name}) {claim}: {verdict(together)}")
+        for (one, other), each, bounds in zip(pairs, differences, together, strict=True):
+            print(f"  {named(one)} - {named(other)}: {said(each.mean(axis=1), bounds)}")
+            for task in each:
+                print(f"    {task}: {said(each[task], interval(each[task]))}")
+
+
+def zero_shot(table: pd.DataFrame) -> pd.DataFrame:
+    """Zero-shot means at 31 %, in percent: a (method, with text) a line, a seed a column."""
+    (metric,) = table.metric.unique()
+    runs = scores(table, metric)
+    runs = runs[np.isclose(runs["at"], AT)]
+    text = runs.fields.str.contains("@distill.text=", regex=False)
+    runs = runs[text | (runs.fields == "")].assign(text=text)
+    return runs.pivot(index=["method", "text"], columns="seed", values="mean_of_others")
+
+
+def difference(
+    found: dict[str, pd.DataFrame], one: Row, other: Row, seeds: list[int]
+) -> pd.DataFrame:
+    """By how much one row is ahead: a seed a line, a task a column."""
+    apart = {
+        task: (table.loc[one, seeds] - table.loc[other, seeds]).to_numpy(float)
+        for task, table in found.items()
+    }
+    return pd.DataFrame(apart, index=seeds)
+
+
+def interval(values: pd.Series, comparisons: int = 1) -> tuple[float, float]:
+    """Of the mean, by Student's t; 95 % for all comparisons of a hypothesis together."""
+    half = stats.t.ppf(1 - 0.025 / comparisons, len(values) - 1) * values.sem()
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def verdict(intervals: list[tuple[float, float]]) -> str:
+    """Holds, is refuted, or cannot be told, as the study says."""
+    if all(low > 0 for low, _ in intervals):
+        return "holds"
+    return "is refuted" if all(high < 0 for _, high in intervals) else "cannot be told"
+
+
+def said(values: pd.Series, bounds: tuple[float, float]) -> str:
+    """Mean and interval."""
+    return f"{values.mean():+.1f} ({bounds[0]:.1f} to {bounds[1]:.1f})"
+
+
+def named(row: Row) -> str:
+    """For a reader."""
+    return f"{row[0]} with text" if row[1] else row[0]
+
+
+if __name__ == "__main__":
+    main()
