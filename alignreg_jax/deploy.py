@@ -198,6 +198,8 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         raise UserError("--mixed is without a budget: parts that stay wide would go beyond it")
     if values.coverage is not None and not values.languages:
         raise UserError("--coverage is of --languages; name them")
+    if values.tokens is not None and not (values.languages or values.text):
+        raise UserError("--tokens: pieces of which --languages, or of what --text?")
     for name, most in (("coverage", 1.0), ("size", 1.0), ("max_flips", 100.0)):
         value = getattr(values, name)
         if value is not None and not 0 < value <= most:

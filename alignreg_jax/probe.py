@@ -64,7 +64,7 @@ def written(arguments: Sequence[str]) -> "tuple[Path, pd.DataFrame]":
     out = flags.new_folder(values.out)
     splits = probing.read(values.text, values.rows, values.pivot)
     measured = probing.table(probing.models(values.models), splits, values.pivot)
-    with whole_folder(out, 0) as partial:
+    with whole_folder(out, new=True) as partial:
         atomic_write(partial / "probe.csv", measured.to_csv(index=False))
         atomic_write(partial / "probe.png", svg.png(figures.layers(measured)))
     return out, measured

@@ -4,7 +4,6 @@
 """
 
 import argparse
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -17,8 +16,6 @@ from alignreg_jax.support.callable_module import make_callable
 
 if TYPE_CHECKING:
     from alignreg_jax.compress.trim import Trimmed
-
-log = logging.getLogger(__name__)
 
 _USAGE = """\
 usage: alignreg trim MODEL --out DIR [--text FILE ...] [--languages de,fr [--word-lists FOLDER]]
@@ -79,10 +76,7 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Trimmed]":
         0.999 if values.coverage is None else values.coverage,
         values.multiple,
     )
-    done = trim.trim(places.model(values.model, "MODEL"), out, wanted)
-    if values.tokens and done.pieces[1] < values.tokens - values.tokens % values.multiple:
-        log.info("--tokens=%d: what is asked for has only %d pieces", values.tokens, done.pieces[1])
-    return out, done
+    return out, trim.trim(places.model(values.model, "MODEL"), out, wanted)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:

@@ -8,8 +8,10 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Bool
 
 from alignreg_jax.compress.agreement import Network
+from alignreg_jax.compress.forms import ALIGN, Form, filled_up
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import xlmr
 from alignreg_jax.models.slicing import absent_parameters, parameters, sliced
@@ -45,7 +47,17 @@ class Budget(NamedTuple):
         return f"--{self.kind}={self.value:g}"
 
 
-def within(budget: Budget, tau: Tau, smallest: float, network: Network) -> float:
+Units = Mapping[str, Bool[np.ndarray, "layers ..."]]
+
+
+def within(
+    budget: Budget,
+    tau: Tau,
+    smallest: float,
+    network: Network,
+    form: Form = "free",
+    align: int = ALIGN,
+) -> float:
     """The largest size that a budget allows; prints what it measured, if it measured.
 
     Args:
@@ -53,6 +65,8 @@ def within(budget: Budget, tau: Tau, smallest: float, network: Network) -> float
         tau: thresholds of sizes.
         smallest: size that was trained.
         network: the whole model.
+        form: that it will have, with what "stock" fills layers up with.
+        align: of that form.
 
     Raises:
         UserError: the smallest size is larger, or the budget is no size.
@@ -65,14 +79,18 @@ def within(budget: Budget, tau: Tau, smallest: float, network: Network) -> float
         return budget.value
     if not budget.value > 0:  # NaN fails too
         raise UserError(f"{budget.flag}: should be above 0")
+
+    def units(size: float) -> Units:
+        return filled_up(elastic.units_at(tau, size), form, align)
+
     if budget.kind == "latency-ms":
         sizes = np.linspace(smallest, 1, _POINTS).tolist()
-        times = np.maximum.accumulate(_latencies(sizes, tau, network)).tolist()
-        cost: Callable[[float], float] = dict(zip(sizes, times, strict=True)).__getitem__
+        times = np.maximum.accumulate(_latencies(sizes, units, network)).tolist()
+        cost = dict(zip(sizes, times, strict=True)).__getitem__
     else:
         every = np.unique(np.concatenate([np.ravel(leaf) for leaf in tau.values()])).tolist()
         sizes = [smallest, *(size for size in every if size > smallest)]
-        cost = partial(_COSTS[budget.kind], tau, network)
+        cost = partial(_cost, _COSTS[budget.kind], network, units)
     place = bisect.bisect_right(sizes, budget.value, key=cost)
     if not place:
         raise UserError(
@@ -82,18 +100,26 @@ def within(budget: Budget, tau: Tau, smallest: float, network: Network) -> float
     return sizes[place - 1]
 
 
-def _parameters(tau: Tau, network: Network, size: float) -> float:
-    absent = absent_parameters(network.config, elastic.units_at(tau, size))
-    return float(parameters(network.params) - absent)
+def _cost(
+    count: Callable[[Network, Units], float],
+    network: Network,
+    units: Callable[[float], Units],
+    size: float,
+) -> float:
+    return count(network, units(size))
 
 
-def _megabytes(tau: Tau, network: Network, size: float) -> float:
-    return 4e-6 * _parameters(tau, network, size)
+def _parameters(network: Network, units: Units) -> float:
+    return float(parameters(network.params) - absent_parameters(network.config, units))
 
 
-def _macs(tau: Tau, network: Network, size: float) -> float:
+def _megabytes(network: Network, units: Units) -> float:
+    return 4e-6 * _parameters(network, units)
+
+
+def _macs(network: Network, units: Units) -> float:
     """Multiplications of an encoder's matrices and of its attention, for `PIECES` pieces."""
-    units, config = elastic.units_at(tau, size), network.config
+    config = network.config
     layers = units.get("layers", np.ones(config.num_layers, bool))
     heads, ffn = (int(np.count_nonzero(units[kind][layers])) for kind in ("heads", "ffn"))
     columns = heads * config.layers[0].head_size
@@ -104,14 +130,16 @@ def _macs(tau: Tau, network: Network, size: float) -> float:
 _COSTS = {"parameters": _parameters, "macs": _macs, "max-mb": _megabytes}
 
 
-def _latencies(sizes: list[float], tau: Tau, network: Network) -> list[float]:
+def _latencies(
+    sizes: list[float], units: Callable[[float], Units], network: Network
+) -> list[float]:
     """Median milliseconds for one text at each size, in turns, so that all meet the same load."""
     ids = np.full((1, min(PIECES, network.config.max_length)), 5, np.int32)
     lengths = np.array([ids.shape[1]], np.int32)
     runs, times = [], [[] for _ in sizes]
     with progress(len(sizes), "compiling", "sizes") as bar:
         for size in sizes:
-            params, config = sliced(network.params, network.config, elastic.units_at(tau, size))
+            params, config = sliced(network.params, network.config, units(size))
             run = partial(_run, config, jax.device_put(_without_head(params)), ids, lengths)
             run()
             runs.append(run)

@@ -78,7 +78,14 @@ def smaller(
                 f"--form stock: {missing} attention heads are empty, and transformers' XLM-R"
                 " has all heads in every layer; --form free takes them out"
             )
-        width = _width(kept["ffn"], layers, align)
+        widest, before = _width(kept["ffn"], layers), kept["ffn"].shape[1]
+        width = _aligned(widest, before, align)
+        if width >= before and layers.all():
+            raise UserError(
+                f"--form stock: the widest layer has {widest} feed-forward units in use, which is"
+                f" {width} in multiples of {align}, and the model has {before}: nothing smaller;"
+                " --form free gives every layer its own width"
+            )
         filled = fill(kept["ffn"], width)
         zeros = filled & ~kept["ffn"]
         padding = int(np.count_nonzero(zeros[layers])) * (2 * config.hidden_size + 1)
@@ -94,6 +101,23 @@ def fill(kept: Bool[np.ndarray, "layers units"], width: int) -> Bool[np.ndarray,
     return kept | (~kept & (np.cumsum(~kept, axis=1) <= missing))
 
 
+def filled_up(
+    units: Mapping[str, Bool[np.ndarray, "layers ..."]], form: Form, align: int = ALIGN
+) -> dict[str, Bool[np.ndarray, "layers ..."]]:
+    """The units that a model in this form has, of those that are present at a size.
+
+    Args:
+        units: `heads`, `ffn` and perhaps `layers` (`pruning.elastic.units_at`).
+        form: "stock" or "free".
+        align: what the stock form's feed-forward width is a multiple of.
+    """
+    if form == "free":
+        return dict(units)
+    ffn = units["ffn"]
+    layers = units.get("layers", np.ones(len(ffn), bool))
+    return {**units, "ffn": fill(ffn, _aligned(_width(ffn, layers), ffn.shape[1], align))}
+
+
 def encoder_weights(config: XlmrConfig) -> int:
     """Weights of the matrices that pruning is over: attention and feed-forward."""
     return sum(
@@ -102,23 +126,14 @@ def encoder_weights(config: XlmrConfig) -> int:
     )
 
 
-def _width(
-    kept: Bool[np.ndarray, "layers units"], layers: Bool[np.ndarray, " layers"], align: int
-) -> int:
-    """The common number of feed-forward units.
+def _width(kept: Bool[np.ndarray, "layers units"], layers: Bool[np.ndarray, " layers"]) -> int:
+    """How many units the widest layer has."""
+    return int(np.count_nonzero(kept[layers], axis=1).max())
 
-    Raises:
-        UserError: it is not less than before, and all layers are there.
-    """
-    widest, before = int(np.count_nonzero(kept[layers], axis=1).max()), kept.shape[1]
-    width = min(-(-max(widest, 1) // align) * align, before)
-    if width >= before and layers.all():
-        raise UserError(
-            f"--form stock: the widest layer has {widest} feed-forward units in use, which is"
-            f" {width} in multiples of {align}, and the model has {before}: nothing smaller;"
-            " --form free gives every layer its own width"
-        )
-    return width
+
+def _aligned(widest: int, before: int, align: int) -> int:
+    """The common number of feed-forward units."""
+    return min(-(-max(widest, 1) // align) * align, before)
 
 
 def _emptied(params: Mapping[str, Any], units: Bool[np.ndarray, "layers units"]) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def shrink(
         raise UserError(f"{folder}: its layers are uneven: it has been made smaller before")
     params, layers, size = network.params, None, None
     if budget:
-        network, size = _at_budget(folder, network, budget)
+        network, size = _at_budget(folder, network, budget, form, align)
         assert network.at is not None
         tau, at = network.at
         layers = elastic.units_at(tau, at).get("layers")
@@ -77,7 +77,7 @@ def shrink(
     except UserError as error:
         raise UserError(f"{folder}: {error}") from None
     asked = agreement.questions(folder, network.config)
-    with whole_folder(out, _bytes(found.params)) as partial:
+    with whole_folder(out, _bytes(found.params), new=True) as partial:
         model = {"head": network.head, "labels": original.labels, "source": folder}
         saving.save(partial, found.params, found.config, **model)
         _copy_tokenizer(folder, partial)
@@ -103,10 +103,12 @@ def shrink(
     return report
 
 
-def _at_budget(folder: Path, network: Network, budget: Budget) -> tuple[Network, float]:
+def _at_budget(
+    folder: Path, network: Network, budget: Budget, form: Form, align: int
+) -> tuple[Network, float]:
     """The model at the size that a budget allows, and that size."""
     sizes = folders.sizes(folder, network)
-    size = budgets.within(budget, sizes.tau, sizes.smallest, network)
+    size = budgets.within(budget, sizes.tau, sizes.smallest, network, form, align)
     if all(present.all() for present in elastic.units_at(sizes.tau, size).values()):
         raise UserError(f"{folder}: {budget.flag} allows the whole model, so nothing is removed")
     return network._replace(at=(sizes.tau, size)), size

@@ -5,6 +5,7 @@ pieces all stay gets the same bits. What is written is read again before it take
 """
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.models import saving, special_ids
 from alignreg_jax.models.saving import TOKENIZER
 from alignreg_jax.models.slicing import parameters
+from alignreg_jax.models.storage import Storage, few
 from alignreg_jax.models.vocabulary import PATH, ActiveVocabulary
 from alignreg_jax.pruning import size_files
 from alignreg_jax.run import digests
@@ -30,7 +32,10 @@ from alignreg_jax.run.export import read_card
 from alignreg_jax.support.files import atomic_write, whole_folder
 from alignreg_jax.support.progress import progress
 
+log = logging.getLogger(__name__)
 MAP = "trim.json"
+_BESIDE = ("pooler.", "lm_head.")
+_BY_PIECE = ("lm_head.bias", "lm_head.decoder.weight", "lm_head.decoder.bias")
 _CARD = "README.md"
 
 
@@ -83,7 +88,7 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
     original = folders.read(folder)
-    network = original.network
+    network, beside = original.network, _read_beside(folder, original)
     load_tokenizer(folder, network.config.vocab_size)  # that they are of one checkpoint
     before = Pieces(folder / TOKENIZER)
     around = special_ids.around(folder / TOKENIZER).values()
@@ -94,19 +99,23 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
         wanted.words,
         # config.json knows these by their numbers, and positions are counted from the padding's
         needed=set(range(max(numbers) + 1)),
-        tokens=_tokens(wanted, original),
+        tokens=_tokens(wanted, original, beside),
         coverage=wanted.coverage,
         multiple=wanted.multiple,
     )
     ids, tokenizer = before.cut(kept)
     if len(ids) >= len(before):
         raise AllWanted(f"{folder}: all {len(before):,} pieces are wanted, so nothing would go")
+    if wanted.tokens and len(ids) < wanted.tokens - wanted.tokens % wanted.multiple:
+        log.info("--tokens=%d: what is asked for has only %d pieces", wanted.tokens, len(ids))
     cut = ActiveVocabulary(ids)
     config, params = cut.config(network.config), cut.cut(network.params)
-    with whole_folder(out, _bytes(params)) as partial:
+    kept_beside = {name: row[ids] if name in _BY_PIECE else row for name, row in beside.items()}
+    with whole_folder(out, _bytes(params), new=True) as partial:
         saving.save(
-            partial, params, config, head=network.head, labels=original.labels, source=folder
-        )
+            partial, params, config, head=network.head, labels=original.labels, source=folder,
+            beside=kept_beside,
+        )  # fmt: skip
         (partial / TOKENIZER).write_text(tokenizer, encoding="utf-8")
         _check(partial, original, ids)
         if (folder / size_files.SIZES).exists():
@@ -118,7 +127,9 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
                 losses.append(coverage.loss(before, after, sample))
                 bar.update(1)
         done = Trimmed(
-            (len(before), len(ids)), (_bytes(network.params), _bytes(params)), tuple(losses)
+            (len(before), len(ids)),
+            (_bytes(network.params) + _bytes(beside), _bytes(params) + _bytes(kept_beside)),
+            tuple(losses),
         )
         content = {"pieces": len(ids), "of": len(before), "ids": ids.tolist()}
         atomic_write(partial / MAP, json.dumps(content) + "\n")
@@ -150,19 +161,31 @@ def lines(done: Trimmed) -> list[str]:
     return said
 
 
-def _tokens(wanted: Wanted, original: Original) -> int | None:
+def _tokens(wanted: Wanted, original: Original, beside: Mapping[str, np.ndarray]) -> int | None:
     """How many pieces may stay."""
     if wanted.max_mb is None:
         return wanted.tokens
-    config = original.network.config
-    rows = config.vocab_size * config.hidden_size * 4
-    rest = _bytes(original.network.params) - rows
-    fits = int(min(wanted.max_mb * 1e6 - rest, rows) // (config.hidden_size * 4))
+    pieces = original.network.config.vocab_size
+    rows = [value for name, value in beside.items() if name in _BY_PIECE]
+    of_a_piece = 4 * (original.network.config.hidden_size + sum(row[0].size for row in rows))
+    rest = _bytes(original.network.params) + _bytes(beside) - pieces * of_a_piece
+    fits = int(min((wanted.max_mb * 1e6 - rest) / of_a_piece, pieces))
     if fits < 1:
         raise UserError(
             f"--max-mb={wanted.max_mb:g}: without any piece the model has {rest / 1e6:.1f} MB"
         )
     return fits
+
+
+def _read_beside(folder: Path, original: Original) -> dict[str, np.ndarray]:
+    """What training may begin from beside an encoder: its pooler, a language model's head."""
+    mine = [name for name in original.skipped if name.startswith(_BESIDE)]
+    if original.network.head is not None:
+        mine = []  # trained already
+    stored, others = Storage(folder), sorted({*original.skipped} - {*mine})
+    if others := [name for name in others if not name.endswith("position_ids")]:
+        log.info("%s: left out: %s", folder, few(others))
+    return {name: stored.read(name) for name in mine}
 
 
 def _check(folder: Path, original: Original, ids: Int[np.ndarray, " kept"]) -> None:

@@ -21,7 +21,13 @@ from alignreg_jax.models import heads, label_words, names, storage, xlmr
 from alignreg_jax.models.architecture import ADAPTER, CONFIG, SLICED, read_config, read_json
 from alignreg_jax.models.names import Slot, name_table
 from alignreg_jax.models.quantized import FILE_NAME as QUANTIZED
-from alignreg_jax.models.saving import TOKENIZER, TOKENIZER_CONFIG, head_form, save
+from alignreg_jax.models.saving import (
+    SENTENCE_FILES,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    head_form,
+    save,
+)
 from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 from alignreg_jax.support.caches import check_hub_cache
 
@@ -42,6 +48,8 @@ _DOWNLOADS = [
     QUANTIZED,
     TOKENIZER,
     TOKENIZER_CONFIG,
+    "README.md",
+    *SENTENCE_FILES,
 ]
 
 

@@ -6,6 +6,7 @@ stock tensors, shapes of their own, and one file of PyTorch code for whoever tru
 
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +33,11 @@ from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
+SENTENCE_FILES = (
+    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    "[0-9]_*/*.json",
+)
+"""What sentence-transformers reads beside an encoder: how vectors are made, and prompts."""
 CODE = Path(__file__).parent / "modeling_xlmr_sliced.py"
 """PyTorch's side of the free form, which is copied into its folders."""
 _CLASSES: dict[str, str] = {
@@ -66,6 +72,7 @@ def save(
     head: Head | None,
     labels: tuple[str, ...],
     source: Path,
+    beside: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Write a folder that transformers loads, weights in float32.
 
@@ -73,9 +80,11 @@ def save(
     `XLMRobertaForTokenClassification`; `linear` an `XLMRobertaModel` with the head beside it in
     head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`), and so does
     `label-words` (`lm_head.dense`, `lm_head.layer_norm`, `label_words`); None an `XLMRobertaModel`
-    alone; of the family of BERT its classes of these names. Sizes that stock transformers cannot
+    alone, with what sentence-transformers reads beside it; of the family of BERT its classes of
+    these names. Sizes that stock transformers cannot
     have (`XlmrConfig.stock`) give the free form: classes of modeling_xlmr_sliced.py, which is
-    written beside them. tokenizer.json is copied from `source` byte for byte, if it is there. Files
+    written beside them. `beside` are tensors, by their names, that are written as they are.
+    tokenizer.json is copied from `source` byte for byte, if it is there. Files
     are written in place: give a temporary folder and rename it.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -85,9 +94,11 @@ def save(
     if (source / TOKENIZER).exists():
         shutil.copyfile(source / TOKENIZER, folder / TOKENIZER)
         _write_json(folder / TOKENIZER_CONFIG, _tokenizer_config(config, source))
+    if head is None:
+        copy_sentence_files(source, folder)
 
     leaves: Any = traverse_util.flatten_dict(dict(params), sep="/")
-    tensors, table = {}, name_table(config, head)
+    tensors, table = dict(beside or {}), name_table(config, head)
     for name, slot in table.items():
         leaf = leaves[slot.path]
         place = slice(slot.first, None) if slot.layer is None else slot.layer
@@ -96,12 +107,20 @@ def save(
         tensors[name] = np.ascontiguousarray(value.T if slot.transpose else value)
     files = {storage.SINGLE: tensors}
     if head in names.BESIDE:
-        apart = {name: tensors.pop(name) for name in list(tensors) if table[name].of_head}
+        apart = {name: tensors.pop(name) for name, slot in table.items() if slot.of_head}
         files[storage.HEAD] = apart
     for file, content in files.items():
         save_file(content, folder / file, metadata={"format": "pt"})
         # safetensors makes files that only their owner can read
         (folder / file).chmod((folder / CONFIG).stat().st_mode)
+
+
+def copy_sentence_files(source: Path, target: Path) -> None:
+    """Copy what sentence-transformers reads beside an encoder, if it is there."""
+    for path in sorted(path for pattern in SENTENCE_FILES for path in source.glob(pattern)):
+        there = target / path.relative_to(source)
+        there.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, there)
 
 
 def class_of(head: Head | None, family: Family = "xlm-roberta") -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from alignreg_jax.errors import writing
+from alignreg_jax.errors import UserError, writing
 
 
 def atomic_write(path: str | Path, content: bytes | str) -> None:
@@ -28,7 +28,7 @@ def atomic_write(path: str | Path, content: bytes | str) -> None:
 
 
 @contextmanager
-def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
+def whole_folder(folder: Path, size: int = 0, *, new: bool = False) -> Iterator[Path]:
     """Give an empty folder to write to, which takes the place of `folder` at the end.
 
     A kill leaves no half of it. A folder that is already there is replaced, and stays if writing
@@ -37,23 +37,27 @@ def whole_folder(folder: Path, size: int = 0) -> Iterator[Path]:
     Args:
         folder: where the files will be.
         size: their bytes, for the message of a full disk.
+        new: never replace one, not even one that has come while this one was written.
 
     Raises:
-        UserError: there is no room for it, or it may not be written.
+        UserError: there is no room for it, it may not be written, or is there and should be new.
     """
     with writing(folder, size):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        for leftover in folder.parent.glob(f"{glob.escape(f'.{folder.name}.partial.')}*"):
+        prefix = f".{folder.name[:50]}.partial."  # room for more in a name of 255 bytes
+        for leftover in folder.parent.glob(f"{glob.escape(prefix)}*"):
             if _nobodys(leftover):  # of a process that was killed here
                 shutil.rmtree(leftover, ignore_errors=True)
         # Of this process alone: another may be writing the same folder
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=folder.parent))
+        partial = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
         partial.chmod(0o777 & ~_umask())  # mkdtemp's 0700 would hide results from a group
         with _locked(partial):
             try:
                 yield partial
                 for file in partial.rglob("*"):
                     _sync(file)
+                if new and os.path.lexists(folder):
+                    raise UserError(f"{folder}: has come meanwhile, and stays; give another one")
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
                 raise

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import tiny
+import yaml
 from deploy_cases import deployed, facts, predicted, told
 
 from alignreg_jax import cli
@@ -48,7 +49,7 @@ def test_a_model_becomes_a_folder_that_is_served(world, model, tmp_path, capsys)
     assert config["id2label"] == {str(row): name for row, name in enumerate(tiny.LABELS)}
     texts = ["en1 en2 en3", "de4", "sw5 sw6"]
     script = (out / "predict.py").read_text()
-    assert len([line for line in script.split("\n") if line]) < 25
+    assert len([line for line in script.split("\n") if line]) <= 26
     assert script.rstrip() in (out / "README.md").read_text()
     answers = [line.split("\t") for line in predicted(out, *texts)]
     assert [text for _, text in answers] == texts
@@ -85,7 +86,7 @@ def test_words_have_labels(model, tagged, tmp_path):
     expected = " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
     assert predicted(out, " ".join(words)) == [expected]
     script = (out / "predict.py").read_text()
-    assert len([line for line in script.split("\n") if line]) < 25
+    assert len([line for line in script.split("\n") if line]) <= 26
 
 
 def test_attention_may_be_one_operator(world, model, tmp_path):
@@ -199,15 +200,36 @@ base_model:
 - intfloat/e5
 tags:
   - x
+# a comment of its template
 ---
+```sh
+# how to install it
+```
 # Mine
 """
     folder = empties.write(world, tmp_path / "export", card=card)
     out = tmp_path / "out"
     assert deployed(folder, out, world.data, "--quantize", "none") == 0
-    head = (out / "README.md").read_text().split("---")[1]
-    assert head.startswith("\nlicense: other\nlicense_name: own\nbase_model:\n- intfloat/e5\nlang")
-    assert "tags" not in head
+    _, head, text = (out / "README.md").read_text().split("---\n", 2)
+    found = yaml.safe_load(head)
+    assert (found["license"], found["license_name"]) == ("other", "own")
+    assert found["base_model"] == ["intfloat/e5"]
+    assert "tags" not in found
+    assert text.startswith("\n# Mine, to serve\n")
+    (index,) = found["model-index"]
+    assert index["name"] == "Mine"
+    scores = {each["dataset"]["config"]: each["metrics"][0]["value"] for each in index["results"]}
+    served = facts(out)["models"][-1]["scores"]
+    assert scores == {language: round(score / 100, 4) for language, score in served.items()}
+    assert len(scores) == 3
+
+
+def test_metadata_that_cannot_be_read_are_left_out(world, tmp_path):
+    folder = empties.write(world, tmp_path / "export", card="---\nlicense: [\n---\n# Mine\n")
+    assert deployed(folder, tmp_path / "out", world.data, "--quantize", "none") == 0
+    _, head, text = (tmp_path / "out" / "README.md").read_text().split("---\n", 2)
+    assert "license" not in yaml.safe_load(head)
+    assert text.startswith("\n# Mine, to serve\n")
 
 
 def test_large_models_are_counted_with_their_weights(world, model, tmp_path, monkeypatch):

@@ -189,6 +189,25 @@ def test_fewer_pieces_are_tried_where_more_do_not_fit(elastic, world, tmp_path):
     assert tight.done.network.config.vocab_size == second.pieces
 
 
+def test_the_command_says_which_pieces_it_has_tried(elastic, world, tmp_path, capsys):
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    for name in tiny.LANGUAGES:
+        words = "".join(f"{name}{number}\n" for number in range(8))
+        (lists / f"{name}.txt").write_text(words)
+    flags = ("--quantize", "q8", "--size", "1", "--languages", "de,sw", "--word-lists", str(lists))
+    assert run(elastic, tmp_path / "whole", world.data, *flags, "--max-mb", "9") == 0
+    assert len(trials(capsys.readouterr().out)) == 1
+    files = ("onnx/model_quantized.onnx", "tokenizer.json")
+    most = str(sum((tmp_path / "whole" / name).stat().st_size for name in files) / 1e6 - 1e-6)
+    assert run(elastic, tmp_path / "out", world.data, *flags, "--max-mb", most) == 0
+    said = capsys.readouterr().out
+    fits = [each[0] for each in trials(said)]
+    assert fits == [False, True]
+    assert facts(tmp_path / "out")["pieces"] < facts(tmp_path / "whole")["pieces"]
+    assert said.endswith(f"{tmp_path / 'out'}: q8\n")
+
+
 def test_fewer_pieces_are_not_tried_where_a_size_is_too_slow(elastic, world, tmp_path, monkeypatch):
     asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
     words = {name: {f"{name}1": 1.0} for name in tiny.LANGUAGES}

@@ -42,6 +42,7 @@ model, tagged = deploy_cases.model, deploy_cases.tagged
         (["--threads", "0"], "--threads=0: should be at least 1"),
         (["--tokens", "9", "--coverage", ".9"], "not allowed with argument"),
         (["--coverage", ".9"], "--coverage is of --languages; name them"),
+        (["--tokens", "9"], "--tokens: pieces of which --languages, or of what --text?"),
         (["--word-lists", "x"], "--word-lists is for --languages; name them"),
         (["--word-lists", "x", "--languages", "sw"], "--word-lists: all pieces stay without"),
         (

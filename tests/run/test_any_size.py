@@ -15,13 +15,14 @@ from test_taught_runs import run
 from tiny import configured
 
 from alignreg_jax import shrink as program
-from alignreg_jax.compress import agreement, budgets
+from alignreg_jax.compress import agreement, budgets, folders
 from alignreg_jax.compress.budgets import Budget
 from alignreg_jax.compress.shrink import shrink
 from alignreg_jax.errors import UserError
 from alignreg_jax.models import checkpoints
 from alignreg_jax.models.slicing import absent_parameters, parameters, sliced
 from alignreg_jax.pruning import elastic, size_files, units
+from alignreg_jax.run import digests
 
 SIZES = (1.0, 0.75, 0.3)
 GIVEN = (
@@ -157,6 +158,45 @@ def test_a_budget_gives_the_largest_size_that_fits(export, monkeypatch):
         found("macs", float("nan"))
     with pytest.raises(UserError, match=r"^--parameters=7: the smallest size .* 0\.3, has"):
         found("parameters", 7)
+
+
+@pytest.mark.parametrize("kind", ["parameters", "max-mb", "macs", "latency-ms"])
+def test_a_budget_counts_what_the_stock_form_fills_up(world, tmp_path, monkeypatch, kind):
+    """All heads stay; the second layer loses all of its units before the first loses one."""
+    folder = tmp_path / "export"
+    params, config = empties.load(world, "dense-tanh-out")
+    saved = {"head": "dense-tanh-out", "labels": tiny.LABELS, "source": world.encoder}
+    checkpoints.save(folder, params, config, **saved)
+    ffn = np.linspace(0.2, 0.9, 128, dtype=np.float32).reshape(2, 64)[::-1]
+    tau = {"heads": np.full((2, 4), 0.1, np.float32), "ffn": ffn.copy()}
+    network = folders.read(folder).network
+    own = digests.of_encoder(network.params, network.config)
+    (folder / size_files.SIZES).write_bytes(size_files.Sizes(tau, 0.2, own).to_bytes())
+
+    def cost(of):
+        return {
+            "parameters": parameters(of.params),
+            "max-mb": 4e-6 * parameters(of.params),
+            "macs": sum(each.ffn for each in of.config.layers),
+            "latency-ms": sum(each.ffn for each in of.config.layers),
+        }[kind]
+
+    if kind == "macs":  # alone, for counts of units to compare
+        monkeypatch.setitem(
+            budgets._COSTS, kind, lambda network, units: float(np.count_nonzero(units["ffn"]))
+        )
+    monkeypatch.setattr(
+        budgets, "_latencies",
+        lambda sizes, units, _: [int(np.count_nonzero(units(size)["ffn"])) for size in sizes],
+    )  # fmt: skip
+    free = shrink(folder, tmp_path / "free", "free", budget=Budget("size", 0.7))
+    most = cost(folders.read(tmp_path / "free").network)
+    assert free.found.padding == 0
+    for form in ("free", "stock"):
+        out = tmp_path / f"at most, {form}"
+        report = shrink(folder, out, form, budget=Budget(kind, most))
+        assert cost(folders.read(out).network) <= most
+        assert (report.found.padding > 0) == (form == "stock")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from alignreg_jax.errors import UserError
 from alignreg_jax.support.files import whole_folder
 
 KILLED = """
@@ -55,3 +56,27 @@ def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
     mask = os.umask(0)
     os.umask(mask)
     assert stat.S_IMODE(out.stat().st_mode) == 0o777 & ~mask
+
+
+def test_a_folder_that_comes_meanwhile_stays(tmp_path):
+    out = tmp_path / "out"
+
+    def work():
+        with whole_folder(out, new=True) as partial:
+            (partial / "a").write_text("mine")
+            out.mkdir()
+            (out / "b").write_text("another's")
+
+    with pytest.raises(UserError, match="out: has come meanwhile, and stays"):
+        work()
+    assert (out / "b").read_text() == "another's"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_name_as_long_as_a_file_system_takes(tmp_path):
+    out = tmp_path / ("鯨" * 85)  # 255 bytes
+    for text in "ab":
+        with whole_folder(out) as partial:
+            (partial / "text").write_text(text)
+    assert (out / "text").read_text() == "b"
+    assert list(tmp_path.iterdir()) == [out]

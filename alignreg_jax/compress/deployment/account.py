@@ -4,6 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub.repocard import REGEX_YAML_BLOCK
+from yaml import YAMLError
+
 from alignreg_jax.compress.deployment import comparing
 from alignreg_jax.compress.deployment.comparing import Line
 from alignreg_jax.compress.served import Served
@@ -74,12 +78,13 @@ def refusals(done: "Deployed") -> list[str]:
 def tried(trials: Sequence["Trial"], budget: "Budget") -> list[str]:
     """What a search has looked at: a line a size and number of pieces, a column a form."""
     kinds = dict.fromkeys(each.kind for each in trials)
-    rows: dict[Any, dict[str, str]] = {}
+    rows: dict[tuple[float, int], dict[str, str]] = {}
     for each in trials:
         size = 1.0 if each.cuts.size is None else each.cuts.size
         worst = "" if each.worst is None else f"{each.worst:.1f}"
         row = rows.setdefault(
-            each.cuts, {"size": f"{size:.2f}", "pieces": f"{each.pieces:,}", "worst": worst}
+            (size, each.pieces),
+            {"size": f"{size:.2f}", "pieces": f"{each.pieces:,}", "worst": worst},
         )
         cell = f"{each.megabytes:.1f} {each.milliseconds:.2f}"
         row[each.kind] = cell if budget.excess(each) <= 1 else f"({cell})"
@@ -129,14 +134,14 @@ def card(before: str, done: "Deployed", served: Served, facts: Mapping[str, Any]
     """
     by_name = {line.name: line for line in done.lines}
     chosen = by_name[done.kept or done.floating]
-    title = re.search(r"^# (.+)$", before, re.M)
-    name = title[1] if title else "A classifier" if done.labels else "An encoder"
+    origin, text = _origin(before)
+    name = _title(text) or ("A classifier" if done.labels else "An encoder")
     head = done.network.head
     shapes = facts["shapes"]
     cost = 3 + len(shapes)  # cells of a line: its name, bytes, and times
     models = [f"| {' | '.join(_cells(line, shapes)[:cost])} |" for line in done.lines]
     parts = [
-        _metadata(before, served, _USES.get(head, "text-classification")),
+        _metadata(origin, name, served, chosen, _USES.get(head, "text-classification")),
         f"# {name}, to serve\n",
         f"An ONNX model, {facts['kept']}: {chosen.size / 1e6:.1f} MB, {facts['pieces']:,} pieces."
         + (
@@ -227,23 +232,46 @@ def _vocabulary(done: "Deployed") -> list[str]:
     ]
 
 
-def _metadata(before: str, served: Served, use: str) -> str:
-    found = re.match(r"---\n(.*?)\n---\n", before, re.S)
-    old = found[1].split("\n") if found else []
-    kept, own = [], False
-    for line in old:  # a list goes on in lines that begin with a space or "-"
-        own = own if line[:1] in ("-", " ") else line.partition(":")[0] in _KEPT_FIELDS
-        kept += [line] if own else []
-    codes = sorted({re.split("[-_]", language)[0] for language in served.rows})
-    return "\n".join(
-        [
-            "---",
-            *kept,
-            "language:",
-            *(f'  - "{code}"' for code in codes),
-            "library_name: onnx",
-            f"pipeline_tag: {use}",
-            "---",
-            "",
-        ]
+def _origin(card: str) -> tuple[Any, str]:
+    """The metadata of a card, None if there are none that can be read, and the text below them."""
+    found = REGEX_YAML_BLOCK.search(card)
+    if found is None:
+        return None, card
+    try:
+        return ModelCard(card, ignore_metadata_errors=True).data, card[found.end() :]
+    except (ValueError, YAMLError):
+        return None, card[found.end() :]
+
+
+def _title(text: str) -> str | None:
+    """The heading of a card, which is none of its code's comments."""
+    found = re.search(r"^# (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.M | re.S), re.M)
+    return found[1] if found else None
+
+
+def _metadata(origin: Any, name: str, served: Served, chosen: Line, use: str) -> str:
+    """The YAML block: whose model it was, its languages, and the score of each as its result."""
+    known = {} if origin is None else origin.to_dict()
+    before = getattr(origin, "eval_results", None) or ()
+    data = before[0].dataset_type if before else "rows of its user"
+    results = [
+        EvalResult(
+            task_type=use,
+            dataset_type=data,
+            dataset_name=data,
+            dataset_config=each.language,
+            metric_type="accuracy",
+            metric_name="Share of right answers",
+            metric_value=round(each.scores[1] / 100, 4),
+        )
+        for each in chosen.judged
+        if each.scores is not None
+    ]
+    found = ModelCardData(
+        **{field: known[field] for field in _KEPT_FIELDS if field in known},
+        language=sorted({re.split("[-_]", language)[0] for language in served.rows}),
+        library_name="onnx",
+        pipeline_tag=use,
+        **({"model_name": name, "eval_results": results} if results else {}),
     )
+    return f"---\n{found.to_yaml(line_break=chr(10))}\n---\n"

@@ -115,7 +115,7 @@ def deploy(folder: Path, out: Path, served: Served, wanted: Wanted) -> Deployed:
             " answer is a number are not supported"
         )
     weights = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
-    with whole_folder(out, 2 * weights) as partial:
+    with whole_folder(out, 2 * weights, new=True) as partial:
         scratch = partial / _WORK
         scratch.mkdir()
         done = _Maker(folder, served, wanted, scratch).make()

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 FACTS, CARD, PREDICT = "deploy.json", "README.md", "predict.py"
 FLOAT, QUANTIZED = "onnx/model.onnx", "onnx/model_quantized.onnx"
 
-_BESIDE = ("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json")
 _HERE = Path(__file__).parent
 _PACKAGES = ("alignreg_jax", "onnx", "onnxruntime", "tokenizers", "numpy")
 
@@ -66,20 +65,11 @@ def write(target: Path, source: Path, done: "Deployed", served: Served, wanted: 
     scripts = {"token": "predict_words.py", None: "predict_vectors.py"}
     shutil.copyfile(_HERE / scripts.get(done.network.head, "predict.py"), target / PREDICT)
     if done.network.head is None:
-        _copy_beside(source, target)
+        saving.copy_sentence_files(source, target)
     facts = _facts(done, served, wanted)
     _write_json(target / FACTS, facts)
     code = (target / PREDICT).read_text(encoding="utf-8")
     atomic_write(target / CARD, account.card(read_card(source), done, served, facts, code))
-
-
-def _copy_beside(source: Path, target: Path) -> None:
-    """What sentence-transformers reads beside the model: how vectors are made, and prompts."""
-    for path in [source / name for name in _BESIDE] + sorted(source.glob("[0-9]_*/*.json")):
-        if path.is_file():
-            there = target / path.relative_to(source)
-            there.parent.mkdir(exist_ok=True)
-            shutil.copyfile(path, there)
 
 
 def _move(line: Line, path: Path) -> None:

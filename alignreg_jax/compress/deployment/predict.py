@@ -11,10 +11,9 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-if not {"-h", "--help"}.isdisjoint(sys.argv):
-    print(__doc__)
-    sys.exit()
 given = sys.argv[1:] or sys.exit(__doc__)
+if {"-h", "--help"} & {*given}:
+    sys.exit(print(__doc__))
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
