@@ -27,6 +27,7 @@ def check_method(config: Any) -> None:
                 "regularizer.phases='dense': the fine-tuned reference exists from the first cut on,"
                 " so there would never be a penalty"
             )
+    _check_dense_penalty(config)
     if regularizer.name in GATED:
         if regularizer.phases == "dense":
             raise UserError(
@@ -50,6 +51,24 @@ def check_method(config: Any) -> None:
         reduce=regularizer.reduce,
         any_size=config.pruning.sizes_of if config.pruning.sizes else None,
     )
+
+
+def _check_dense_penalty(config: Any) -> None:
+    """Raise UserError where a penalty is for the dense phase alone, and that has none."""
+    pruning, regularizer = config.pruning, config.regularizer
+    if regularizer.phases != "dense" or regularizer.name == "none" or not pruning.steps:
+        return
+    plain = {
+        f"pruning.freeze={','.join(pruning.freeze or ())}": pruning.freeze,
+        "pruning.start=pretrained": pruning.start == "pretrained",
+        "pruning.sizes": pruning.sizes,
+        f"pruning.criterion={pruning.criterion}": pruning.criterion in LEARNED,
+    }
+    for field in (field for field, given in plain.items() if given):
+        raise UserError(
+            f"regularizer.phases='dense': with {field} the dense phase is that of all methods, so"
+            " there would never be a penalty"
+        )
 
 
 def _check_zeros(pruning: Any) -> None:

@@ -61,13 +61,17 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     elif config.distill.text:  # not trained on yet, but a phase is shared by equal inputs alone
         names = ("text", "text_languages", "text_examples")
         fields["text"] = {name: plain["distill"][name] for name in names}
-    if begins_anew(config, method_of(config)):  # whatever the method learns, phase 0 has none of it
+    method = method_of(config)
+    # Whatever the method learns, phase 0 has none of it
+    if begins_anew(config, method) or method.name == "dense":
         fields.pop("gates", None)
         fields.pop("penalty", None)
     # Falls to zero at the last step of the run, or of phase 0 where another start follows
     if config.train.schedule == "linear" and config.pruning.start != "pretrained":
         epochs = (config.pruning.epochs_per_step, config.pruning.steps)
         fields["later_epochs"] = list(epochs)
+        if config.distill.text:
+            fields["text_share"] = config.distill.text_share  # which those epochs are longer by
     return fields
 
 

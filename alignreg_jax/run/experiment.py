@@ -115,6 +115,7 @@ class Experiment:
                     member.check_seen()
             held.enter_context(self._saver)
             position = self._restore()
+            self._clock.saved(position.step)
             for event in plan.left(
                 self.plan, position.phase, position.step, evaluated=position.evaluated
             ):
@@ -126,7 +127,7 @@ class Experiment:
                             self._cut(event)
                     case plan.Anchor():
                         self.trainer.anchor()
-                    case plan.Teach():
+                    case plan.Teach() if self.trainer.teacher is None:  # else it is restored
                         self._teach(event)
                     case plan.Begin():
                         self._begin(event)
@@ -145,7 +146,6 @@ class Experiment:
         steps = event.end - event.first
         name = f"phase {event.phase}/{self.phases.last} at {event.remaining:.1%}"
         initial = steps - sum(len(dispatches[0].rows) for _, _, dispatches in ahead)
-        self._clock.saved(self.trainer.step)
         # A stop before a cut midway through a phase waits for the step after it, to save that
         deferred = termination.deferred(stop=event.closes)
         with progress(steps, name, "steps", initial=initial) as bar, deferred:
@@ -186,9 +186,7 @@ class Experiment:
         self.trainer = self._build_trainer(later=True)
         assert self.trainer.step == step
         if not event.pretrained:
-            self.trainer.continue_with(
-                [before.member(index)[0] for index in range(len(self._seeds))]
-            )
+            self.trainer.continue_with(before.state)
         if before.teacher is not None:
             taught = (before.teacher_of(index) for index in range(len(self._seeds)))
             self.trainer.teach([teacher for teacher in taught if teacher is not None])
@@ -199,7 +197,12 @@ class Experiment:
         whose = {name: getattr(distill, name) for name in ("teacher", "weight", "temperature")}
         whose |= {"hidden": distill.hidden, "text": dict(self.inputs.text_rows)}
         for index, member in enumerate(self.members):
-            found = assembly.ask_teacher(self.config, self.inputs, self._model, self.trainer, index)
+            if not teachers or self.inputs.teacher is None:  # a checkpoint says the same to all
+                found = assembly.ask_teacher(
+                    self.config, self.inputs, self._model, self.trainer, index
+                )
+            else:
+                found = teachers[0]
             facts = teaching.facts(found, self.inputs.train)
             self._event(member, "teach", event.phase, self._asked(0), **facts, **whose)
             teachers.append(found)
@@ -209,7 +212,9 @@ class Experiment:
         """Prune every seed to the count of the schedule, by the method's criterion."""
         keep = self._keep(self._asked(event.phase))
         learned = self.trainer.method.step_masks is not None
-        before = [self._statistics(index)["kept"] for index in range(len(self.members))] * learned
+        before = [
+            self._statistics(index)["kept"] for index in range(len(self.members) if learned else 0)
+        ]
         gradients, measured = self._gradients(event.phase)
         self.trainer.prune(keep, event.phase, gradients)
         for index, member in enumerate(self.members):

@@ -147,7 +147,8 @@ def load_inputs(config: ExperimentConfig, cache: Cache | None = None) -> Inputs:
 
 def frozen_later(config: ExperimentConfig) -> tuple[str, ...]:
     """What stands still from phase 1 on: what always does, and what the method freezes."""
-    return tuple(dict.fromkeys((*config.train.freeze, *(config.pruning.freeze or ()))))
+    more = config.pruning.freeze if config.pruning.steps else None
+    return tuple(dict.fromkeys((*config.train.freeze, *(more or ()))))
 
 
 def text_in_epoch(config: ExperimentConfig, data: Data) -> int:

@@ -99,7 +99,7 @@ def run(
         for number, group in enumerate(groups):
             own = {seed: left[seed] for seed in group}
             begun = time.monotonic() if number else started
-            with memory.explained(config, inputs):
+            with memory.explained(replace(config, seeds=len(own)), inputs):
                 experiment = Experiment(config, inputs, own, command, begun, shared)
                 found |= dict(zip(group, experiment.run(), strict=True))
             del experiment  # and what it has on the device

@@ -89,7 +89,7 @@ class Member:
 
     def publish_dense(self, shared: Shared, position: Position) -> None:
         """Leave the dense phase to the runs that share it."""
-        checkpoint = self.checkpoints.newest()
+        checkpoint = self.checkpoints.newest_until(position.place)
         if shared.dense and checkpoint:
             inputs = self._inputs.digests
             shared.dense.publish(self.config, inputs, self.workdir, checkpoint, position)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -49,7 +50,7 @@ def outline(
         f"labels    {_labels(inputs)}",
         f"schedule  {_words(phases, config.pruning.sizes or ())}",
         f"devices   {devices()}, {config.model.dtype}",
-        f"memory    {memory.told(config, inputs)}",
+        f"memory    {memory.told(replace(config, seeds=len(states)), inputs)}",
         *_advice(config, phases.total_steps),
     ]
     if before := _last_time(config, list(states)):

@@ -24,6 +24,8 @@ def method_of(config: ExperimentConfig, heads: int = 0) -> Method:
         heads: in a layer of its encoder, for cuts of whole units; 0 where nothing will be cut.
     """
     pruning, regularizer = config.pruning, config.regularizer
+    if not pruning.steps and pruning.criterion in methods.LEARNED:
+        return Method(name="dense")  # there is no cut to learn for
     return methods.build(
         criterion=str(pruning.criterion),
         scope=str(pruning.scope),

@@ -121,7 +121,14 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _umask() -> int:
-    """The process's mask for new files; the system call can only read it by setting it."""
+    """The process's mask for new files.
+
+    The system call can only read it by setting it, and other threads make files meanwhile.
+    """
+    with suppress(OSError), open("/proc/self/status", "rb") as status:
+        for line in status:
+            if line.startswith(b"Umask:"):
+                return int(line.split()[1], 8)
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -105,7 +105,8 @@ def _chances(sweep: SweepConfig) -> dict[str, float]:
         except UserError:
             found[task] = 0.0
             continue
-        rows = {name: gold for (_, name), gold in data.evaluation.items()}
+        # Of test rows where there are some, as a run says it
+        rows = {name: gold for (_, name), gold in sorted(data.evaluation.items())}
         found[task] = scoring.chance(data.dataset.task, data.dataset.labels, rows)
     return found
 

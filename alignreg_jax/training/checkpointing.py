@@ -192,6 +192,10 @@ class Checkpoints:
         placed = [folder for _, folder in self._placed()]
         return (placed or self._committed() or [None])[-1]
 
+    def newest_until(self, place: Place) -> Path | None:
+        """The newest committed one that is not beyond a place."""
+        return next((folder for at, folder in reversed(self._placed()) if at <= place), None)
+
     def places(self) -> set[Place]:
         """Where the committed checkpoints are, sound or not."""
         return {place for place, _ in self._placed()}
@@ -211,7 +215,7 @@ class Checkpoints:
         for folder in self._committed():
             try:
                 found.append((position_of(folder).place, folder))
-            except ValueError:  # damaged; `restore` says so
+            except (ValueError, OSError):  # damaged, as `restore` says; or has gone meanwhile
                 continue
         return sorted(found)
 

@@ -136,9 +136,8 @@ def make_train_step(
             else:
                 logits, states = xlmr.logits_and_states(model, params, *given, key, elastic)
                 theirs = xlmr.hidden_states(model, teacher.params, *given)
-                hidden = losses.hidden_distance(
-                    states, theirs, batch.lengths, settings.hidden_layers
-                )
+                lengths = taught_lengths(batch, settings.taught_labelled)
+                hidden = losses.hidden_distance(states, theirs, lengths, settings.hidden_layers)
             said = teacher.logits[jnp.maximum(data.places(rows, length), 0)]
             apart = losses.divergence(logits, said, hyper.distill_temperature)
             parts = {
@@ -273,11 +272,19 @@ def taught_targets(batch: Batch, labelled: bool) -> Array:
     return batch.targets if labelled else batch.targets - batch.weights
 
 
+def taught_lengths(batch: Batch, labelled: bool) -> Array:
+    """Pieces of each row that the teacher speaks about; 0 of one that has a label alone."""
+    if labelled:
+        return batch.lengths
+    taught = taught_targets(batch, labelled).reshape(len(batch.lengths), -1)
+    return jnp.where(jnp.any(taught > 0, axis=1), batch.lengths, 0)
+
+
 def count_targets(data: DeviceData, rows: Array, length: int, labelled: bool = True) -> Counts:
-    """Rows of a batch, or in token tasks its words: with a label, taught; and its pieces."""
+    """Rows of a batch, or in token tasks its words: with a label, taught; and pieces taught."""
     batch = data.batch(rows, length, 0)
-    taught = taught_targets(batch, labelled)
-    found = (jnp.sum(part) for part in (batch.weights, taught, batch.lengths))
+    taught = taught_targets(batch, labelled), taught_lengths(batch, labelled)
+    found = (jnp.sum(part) for part in (batch.weights, *taught))
     return Counts(*(jnp.maximum(part, 1).astype(jnp.float32) for part in found))
 
 

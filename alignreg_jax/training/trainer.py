@@ -169,24 +169,18 @@ class Trainer:
             return self.teacher
         return jax.tree.map(lambda leaf: leaf[index], self.teacher)
 
-    def continue_with(self, states: Sequence[TrainState]) -> None:
-        """Take over weights and their moments from the states of a trainer before this one.
+    def continue_with(self, before: TrainState) -> None:
+        """Take over weights and their moments from the state of a trainer before this one.
 
         Masks are dense, and what the method learns is at its start.
         """
-        label = optimizers.WEIGHTS
-
-        def taken(new: TrainState, before: TrainState) -> TrainState:
-            still, old = new.optimizer[label].mu, before.optimizer[label]  # less may be trained now
-            moments = old._replace(
-                mu={path: old.mu[path] for path in still}, nu={path: old.nu[path] for path in still}
-            )
-            optimizer = {**new.optimizer, label: moments}
-            return new.replace(params=before.params, optimizer=optimizer)
-
-        own = [self.member(index)[0] for index in range(len(self.seeds))]
-        found = [taken(new, before) for new, before in zip(own, states, strict=True)]
-        self.restore(found, self._step)
+        label, new = optimizers.WEIGHTS, self.state
+        still, old = new.optimizer[label].mu, before.optimizer[label]  # less may be trained now
+        moments = old._replace(
+            mu={path: old.mu[path] for path in still}, nu={path: old.nu[path] for path in still}
+        )
+        optimizer = {**new.optimizer, label: moments}
+        self.state = new.replace(params=before.params, optimizer=optimizer)
 
     def snapshot(self, index: int) -> tuple[TrainState, Any]:
         """As `member`, in buffers that no later step overwrites before they are on the host.

@@ -192,6 +192,23 @@ def test_gates_that_could_not_be_learned(parsed, flag, says):
 
 
 @pytest.mark.parametrize(
+    ("method", "flags", "says"),
+    [
+        ("frobenius-dense-only", "pruning.freeze=embeddings", "pruning.freeze=embeddings"),
+        ("frobenius-dense-only", "pruning.start=pretrained", "pruning.start=pretrained"),
+        ("elastic", "regularizer.name=frobenius", "pruning.sizes"),
+        ("movement", "regularizer.name=frobenius", "pruning.freeze=embeddings"),
+        ("movement-penalty", "pruning.freeze= pruning.start=dense", "pruning.criterion=movement"),
+    ],
+)
+def test_a_penalty_of_a_dense_phase_that_has_none(parsed, method, flags, says):
+    given = [f"--config.{each}" for each in (*flags.split(), "regularizer.phases=dense")]
+    with pytest.raises(UserError, match=rf"^regularizer\.phases='dense': with {says} the dense"):
+        parsed(*given, f"--config.method={method}")
+    assert parsed(*given, "--config.method=frobenius-dense-only", "--config.pruning.steps=0")
+
+
+@pytest.mark.parametrize(
     ("flags", "says"),
     [
         (("sparsegpt",), "pruning.criterion=sparsegpt"),

@@ -123,6 +123,15 @@ def test_text_that_is_read_separates_though_phase_0_does_not_train_on_it():
     assert key("l2-mbp", **text) == key("lamp", distill__text_share=0.2, **text)
     assert key("l2-mbp", **text) != key("l2-mbp", distill__text_languages=("sw",), **text)
     assert key("l2-mbp", **text) != key("l2-mbp", distill__text_examples=3, **text)
+    # Text makes later epochs longer, and so the rate of phase 0 higher where it falls until the end
+    text["train__schedule"] = "linear"
+    assert key("l2-mbp", **text) != key("l2-mbp", distill__text_share=0.2, **text)
+
+
+def test_without_a_cut_the_dense_phase_is_that_of_any_method():
+    whole = {"pruning__steps": 0, "pruning__freeze": ("embeddings",)}
+    assert key("none", **whole) == key("l2-mbp", pruning__freeze=("embeddings",))
+    assert key("smp-l", **whole) == key("l2-mbp")
 
 
 def test_fields_that_are_added_later_have_to_be_thought_about():

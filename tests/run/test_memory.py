@@ -9,6 +9,7 @@ import tiny
 from alignreg_jax.errors import UserError
 from alignreg_jax.main import main
 from alignreg_jax.run import memory
+from alignreg_jax.run.checking import check_runs
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.run.shared import Shared
 from alignreg_jax.training import room
@@ -103,3 +104,14 @@ def test_other_troubles_of_jax_are_shown_whole(of):
         raise jax.errors.JaxRuntimeError("INTERNAL: a bug")
     with pytest.raises(UserError), memory.explained(*of()):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: no")
+
+
+def test_seeds_side_by_side_take_as_much_each(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "step_bytes", lambda rows, **_: 1e9 * rows)
+    config = tiny.configured(world)
+    told = [
+        re.findall(r"memory +about ([\d.]+) GB", check_runs(config, {n: tmp_path / f"s{n}"
+                                                                    for n in range(seeds)}))
+        for seeds in (1, 3)
+    ]  # fmt: skip
+    assert 3 * float(told[0][0]) == pytest.approx(float(told[1][0]))

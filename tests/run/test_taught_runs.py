@@ -18,9 +18,10 @@ from alignreg_jax.models import checkpoints
 from alignreg_jax.pruning import kernels as prunable
 from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
-from alignreg_jax.run import launch
+from alignreg_jax.run import assembly, launch
 from alignreg_jax.run.batches import Batches
 from alignreg_jax.run.dense import dense_key
+from alignreg_jax.run.experiment import Experiment
 from alignreg_jax.run.inputs import load_inputs
 from alignreg_jax.training.trainer import Trainer
 
@@ -214,6 +215,30 @@ def test_a_checkpoint_teaches_from_the_start(told, made, tmp_path):
     changed = {name: value * np.float32(1.5) for name, value in load_file(weights).items()}
     save_file(changed, weights, metadata={"format": "pt"})
     assert load_inputs(configured(told, *flags)).digests["teacher"] != known["teacher"]
+
+
+def test_a_checkpoint_is_asked_once_whatever_happens(told, made, tmp_path, monkeypatch):
+    """By several seeds, and by a run that was killed before its first step."""
+    _, folder = made("movement")
+    flags = (f"--config.distill.teacher={folder / 'export'}", "--config.method=l2-mbp")
+    config = configured(told, *flags, "--config.pruning.first_epochs=0")
+    asked, ask = [], assembly.ask_teacher
+    monkeypatch.setattr(assembly, "ask_teacher", lambda *each: asked.append(1) or ask(*each))
+
+    def killing(*_):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Experiment, "_evaluate", killing)
+        with pytest.raises(Killed):
+            run(config, tmp_path / "killed")
+    assert run(config, tmp_path / "killed")["finished"]
+    assert len(asked) == 1
+    kinds = [event["kind"] for event in tiny.events(tmp_path / "killed")]
+    assert kinds.count("teach") == 1
+    seeds = {seed: tmp_path / f"s{seed}" for seed in (0, 1)}
+    launch.run(config, seeds, "the command", time.monotonic())
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from alignreg_jax.errors import UserError
-from alignreg_jax.support.files import whole_folder
+from alignreg_jax.support.files import atomic_write, whole_folder
 
 KILLED = """
 import os, sys
@@ -80,3 +80,17 @@ def test_a_name_as_long_as_a_file_system_takes(tmp_path):
             (partial / "text").write_text(text)
     assert (out / "text").read_text() == "b"
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_the_mask_of_new_files_is_read_without_changing_it(tmp_path, monkeypatch):
+    """Another thread may make a file at that moment, which all could then write to."""
+
+    def refused(mask):
+        raise AssertionError("the mask is changed")
+
+    before = os.umask(0o027)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "umask", refused)
+        atomic_write(tmp_path / "file", "text")
+    os.umask(before)
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == 0o640

@@ -95,6 +95,32 @@ def test_newest_is_restored_and_only_the_newest_are_kept(tmp_path):
     ]  # fmt: skip
 
 
+def test_the_newest_of_a_place_is_not_one_beyond_it(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 5)
+    places = [(0, 1), (0, 2), (1, 0)]
+    saved = [
+        checkpoints.save(
+            tree(step), replace(START, step=step, phase=phase, epoch=epoch, dispatch=0)
+        )
+        for step, (phase, epoch) in enumerate(places)
+    ]
+    found = [checkpoints.newest_until((*place, 0, True)) for place in ((0, 0), *places, (2, 0))]
+    assert found == [None, *saved, saved[-1]]
+
+
+def test_what_goes_while_it_is_looked_for_is_passed_over(saved, monkeypatch):
+    """Another process of a sweep drops old checkpoints meanwhile."""
+    read, (old, new) = checkpointing.position_of, sorted(saved.glob("*.json"))
+
+    def position_of(folder):
+        if folder.name == old.stem:
+            raise FileNotFoundError(old)
+        return read(folder)
+
+    monkeypatch.setattr(checkpointing, "position_of", position_of)
+    assert Checkpoints(saved, 2).newest().name == new.stem
+
+
 def test_every_damage_to_every_file_falls_back(saved, tmp_path, caplog):
     """Each file of the newest checkpoint, spoilt in each way."""
     newest = saved / "000001"

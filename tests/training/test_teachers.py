@@ -177,12 +177,15 @@ def test_microbatches_add_up_to_the_batch(hidden):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-5, err_msg=name)
 
 
-def test_hidden_states_are_compared_on_real_pieces_of_the_chosen_layers():
+@pytest.mark.parametrize("labelled", [True, False])
+def test_hidden_states_are_compared_on_real_pieces_of_the_chosen_layers(labelled):
+    """And, where the teacher speaks about text alone, of rows without a label."""
     other = jax.tree.map(jnp.asarray, other_params())
-    teacher = Teacher(jnp.asarray(said(rows())), other)
+    encoded = unlabelled(rows())
+    teacher = Teacher(jnp.asarray(said(encoded)), other)
     hyper = {"distill_hidden": 0.5}
-    trainer = taught(teacher=teacher, hidden_layers=(2,), hyper=hyper)
-    numbers, encoded = batches(0, 1)[0], rows()
+    trainer = taught(encoded, teacher, hidden_layers=(2,), hyper=hyper, taught_labelled=labelled)
+    numbers = batches(0, 1)[0]
     states = []
     for tree in (trainer.serve(trainer.state), other):
         ids = np.full((len(numbers), LENGTH), CONFIG.pad_token_id, np.int32)
@@ -193,6 +196,7 @@ def test_hidden_states_are_compared_on_real_pieces_of_the_chosen_layers():
         found = xlmr.hidden_states(model(QUIET), tree, jnp.asarray(ids), jnp.asarray(lengths))
         states.append(np.float64(found[2]))
     real = np.arange(LENGTH)[None] < lengths[:, None]
+    real &= labelled | (encoded.labels[numbers] < 0)[:, None]
     expected = np.square(states[0] - states[1]).mean(-1)[real].mean()
     metrics = train(trainer, batches(0, 1))
     np.testing.assert_allclose(metrics["hidden_loss"][0], expected, rtol=1e-5)
@@ -252,7 +256,7 @@ def test_what_begins_from_dense_weights_keeps_their_moments():
     train(dense, batches(0, 2))
     later = make_trainer(QUIET, method_=method(criterion="movement"), freeze=("embeddings",))
     before = jax.device_get(dense.state)
-    later.continue_with([dense.state])
+    later.continue_with(dense.state)
     after = jax.device_get(later.state)
     for path, leaf in flatten(before.params).items():
         np.testing.assert_array_equal(flatten(after.params)[path], leaf, err_msg=path)
