@@ -37,7 +37,7 @@ _DEMO_USAGE = """\
 usage: alignreg demo [smoke|plain] [--workdir DIR] [--config.FIELD=VALUE ...]
 
 A run on the bundled data and encoder, on two CPU cores:
-  alignreg demo          demo: with a teacher and text in thirty languages, 7 minutes
+  alignreg demo          demo: with a teacher and text in thirty languages, 4 to 7 minutes
   alignreg demo smoke    demo:smoke: the same path in about a minute
   alignreg demo plain    demo:plain: without teacher and text
 

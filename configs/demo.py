@@ -5,9 +5,9 @@
     python -m alignreg_jax.main --config configs/demo.py:smoke    the same path in about a minute
 
 The dense model teaches what is pruned, on English and on sentences without labels in thirty other
-languages. Hardware: 2 CPU cores, 7 minutes (`make demo`, which sets up and serves, too: 8 to 9).
-Expected: English .94 dense and .96 at 31 % remaining, the mean of the 30 other languages .51 and
-.52; :plain .49 (seed 0).
+languages. Hardware: 2 CPU cores, 4 to 7 minutes (`make demo`, which sets up and serves, too: 5 to
+9). Expected: English .93 dense and .96 at 31 % remaining, the mean of the 30 other languages .52
+and .52; :plain .49 (seed 0; another processor ends a point or two elsewhere).
 """
 
 from alignreg_jax.config import demo_config

@@ -16,7 +16,7 @@ languages.
 cosine of whole matrices instead of units, at its default weight and at ten times that, where it
 acts (configs/lambda_demo.py). Five seeds, read at 31 %, in bfloat16, half an hour.
 
-Hardware: 2 CPU cores, an hour and a half in two shards (--shard 1/2, --shard 2/2) that are held to
+Hardware: 2 CPU cores, two hours in two shards (--shard 1/2, --shard 2/2) that are held to
 one core each (taskset). docs/results/table1_demo has what it found, made when `train_examples` and
 `eval.examples` still took the first rows of a file; now they draw rows at random.
 """

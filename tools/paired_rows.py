@@ -5,14 +5,17 @@
 
 Of every row and place the zero-shot mean, English and the worst language, in percent, means over
 seeds. Then for each set of fields behind a method's name (l2-mbp@distill.teacher=dense) its pairs:
-runs of one method and seed with these fields and without any, and by how much their zero-shot means
-differ.
+runs of one method and seed with these fields and without any, by how much their zero-shot means
+differ, and English (with the 95 % interval of Student's t, which means something where the pairs
+are of one method: --method).
 """
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
+from scipy import stats
 
 SCORES = ("mean_of_others", "english", "worst")
 
@@ -38,20 +41,24 @@ def main() -> None:
     means = runs.groupby(["at", "method", "fields"], sort=False)[[*SCORES]].mean()
     for at, method, fields, *found in means.reset_index().itertuples(index=False):
         print(f"  {100 * at:3.0f} %  {' '.join(map('{:5.1f}'.format, found))}  {method}{fields}")
-    print("\nPairs: difference of the zero-shot mean: mean, deviation, how many above 0")
     plain = runs[runs.fields == ""].drop(columns="fields")
     pairs = runs[runs.fields != ""].merge(plain, on=["method", "seed", "at"])
-    pairs["apart"] = pairs.mean_of_others_x - pairs.mean_of_others_y
-    pairs["above"] = pairs.apart > 0
-    found = pairs.groupby(["at", "fields"], sort=False)
-    found = found.agg(
-        mean=("apart", "mean"),
-        spread=("apart", "std"),
-        above=("above", "sum"),
-        of=("above", "size"),
-    )
-    for at, fields, mean, spread, above, of in found.reset_index().itertuples(index=False):
-        print(f"  {100 * at:3.0f} %  {mean:+.1f}  {spread:4.1f}  {above} of {of}  {fields}")
+    print("\nPairs: difference of the zero-shot mean: mean, deviation, how many above 0")
+    for at, fields, apart in differences(pairs, "mean_of_others"):
+        above = f"{(apart > 0).sum()} of {len(apart)}"
+        print(f"  {100 * at:3.0f} %  {apart.mean():+.1f}  {apart.std():4.1f}  {above}  {fields}")
+    print("\nPairs: difference of English: mean, interval")
+    for at, fields, apart in differences(pairs, "english"):
+        half = stats.t.ppf(0.975, len(apart) - 1) * apart.sem()
+        between = f"({apart.mean() - half:.1f} to {apart.mean() + half:.1f})"
+        print(f"  {100 * at:3.0f} %  {apart.mean():+.1f}  {between}  {fields}")
+
+
+def differences(pairs: pd.DataFrame, score: str) -> Iterator[tuple[float, str, pd.Series]]:
+    """By place and fields, how much higher a score is with them than without any."""
+    apart = pairs[f"{score}_x"] - pairs[f"{score}_y"]
+    for (at, fields), found in apart.groupby([pairs["at"], pairs.fields], sort=False):
+        yield at, fields, found
 
 
 def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
