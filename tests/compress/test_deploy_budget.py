@@ -141,7 +141,10 @@ def test_what_does_not_pass_the_gate_is_passed_over(elastic, world, tmp_path, mo
     assert facts(tmp_path / "out")["refused"] == {}
     monkeypatch.setattr(gate, "failed", lambda each, most: judged(each, -1.0))
     assert run(elastic, tmp_path / "none", world.data, *flags) == 2
-    assert "nothing that fits passes the gate: size" in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert "nothing that fits passes the gate: size " in err
+    assert re.search(r"size 0\.\d0, 65 pieces: fp32", err)
+    assert err.endswith("; allow more, or more --max-flips\n")
     assert not (tmp_path / "none").exists()
 
 

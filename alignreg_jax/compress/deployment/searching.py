@@ -181,10 +181,14 @@ def search(
             done = deploy(folder, out, served, chosen)
             return Found(done, [trial for forms in tried for trial in forms])
         except NotPassed as error:
-            reasons.append(f"size {1.0 if cuts.size is None else cuts.size:.2f}: {error}")
+            size = 1.0 if cuts.size is None else cuts.size
+            reasons.append(f"size {size:.2f}, {forms[0].pieces:,} pieces: {error}")
             if len(kinds) < len(wanted.kinds):  # with fewer pieces more forms may fit
                 fitting += [found] if (found := next_fitting(cuts.size)) else []
-    raise UserError(f"{budget}: nothing that fits passes the gate: {'; '.join(reasons)}")
+    raise UserError(
+        f"{budget}: nothing that fits passes the gate: {'; '.join(reasons)}; allow more, or more"
+        " --max-flips"
+    )
 
 
 def _fitting(forms: Sequence[Trial], budget: Budget) -> list[Trial]:
