@@ -310,6 +310,10 @@ def test_names_in_figures_are_as_short_as_tells_rows_apart():
     ]
     rate = ["lamp", "lamp@train.learning_rate=0.01@pruning.scope=layer"]
     assert styles.told_apart(rate)[rate[1]] == "lamp, learning_rate=0.01"
+    text = [f"{method}@distill.teacher=dense@distill.text=data" for method in ("lamp", "l2-mbp")]
+    assert list(styles.told_apart(["l2-mbp", *text]).values()) == [
+        "l2-mbp", "lamp, text=data", "l2-mbp, text=data"
+    ]  # fmt: skip
     alike = ["lamp@distill.weight=0", "lamp@regularizer.weight=0"]
     assert list(styles.told_apart(alike).values()) == alike, "weight=0 would be both"
 

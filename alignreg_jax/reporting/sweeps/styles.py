@@ -89,7 +89,12 @@ def told_apart(rows: Sequence[str]) -> dict[str, str]:
     """
     parts = {row: tuple(row.split("@")) for row in rows}
     for row in rows:
-        for part in reversed(parts[row][1:]):
+        taught = any(part.startswith("distill.text=") for part in parts[row])
+        order = sorted(
+            reversed(parts[row][1:]),  # text has a teacher anyway
+            key=lambda part: not (taught and part.startswith("distill.teacher=")),
+        )
+        for part in order:
             fewer = tuple(each for each in parts[row] if each != part)
             others = [parts[other] for other in rows if other != row]
             if len(fewer) > 1 and fewer not in others:  # a method's name alone is the plain method
