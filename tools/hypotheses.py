@@ -11,6 +11,7 @@ not among them.
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,10 +55,17 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", help="with results.csv, of one task each")
     folders = parser.parse_args().folders
     found = {folder.name: zero_shot(pd.read_csv(folder / "results.csv")) for folder in folders}
-    seeds = set.intersection(*(set(table.columns) for table in found.values()))
+    rows = sorted({row for _, pairs in HYPOTHESES.values() for pair in pairs for row in pair})
+    found = {task: table.reindex(rows) for task, table in found.items()}
+    for task, table in found.items():
+        for row, seed in zip(*np.nonzero(table.isna().to_numpy()), strict=True):
+            print(f"missing: {task}, {named(rows[row])}, seed {table.columns[seed]}")
+    seeds = set.intersection(*(set(table.dropna(axis=1).columns) for table in found.values()))
     whole = len(found) == TASKS and len(seeds) == SEEDS
     lacking = "" if whole else f": not yet the test, which has {TASKS} and {SEEDS}"
-    print(f"{len(found)} tasks, {len(seeds)} seeds that all have{lacking}")
+    print(f"{len(found)} tasks, {len(seeds)} seeds that all rows have{lacking}")
+    if len(seeds) < 2:
+        sys.exit("fewer than two such seeds tell no spread")
     for name, (claim, pairs) in HYPOTHESES.items():
         differences = [difference(found, *pair, sorted(seeds)) for pair in pairs]
         together = [interval(each.mean(axis=1), len(pairs)) for each in differences]

@@ -144,11 +144,11 @@ def front(models: pd.DataFrame, cost: str, score: str) -> list[str]:
     return found
 
 
-def several(runs: Iterable[tuple[str, Path]]) -> list[Part]:
+def several(runs: Iterable[tuple[str, Path]], name: str) -> list[Part]:
     """What rows of a sweep weigh and take, each the mean over its seeds that were deployed.
 
-    `runs` are (row, workdir); those without a folder that `alignreg deploy` wrote are passed over,
-    and a damaged one is named.
+    `name` is of the figures, unique in a page; `runs` are (row, workdir): those without a folder
+    that `alignreg deploy` wrote are passed over, and a damaged one is named.
     """
     parts, kept, shapes = [], [], []
     for row, workdir in runs:
@@ -167,7 +167,7 @@ def several(runs: Iterable[tuple[str, Path]]) -> list[Part]:
     cells = (means / 100).map(percent).assign(deployed=groups.size().map(str))
     best = {cost: front(means, cost, SCORES[0]) for cost in means.columns.drop([*SCORES])}
     note = sentences("run_words.txt", "front_note", {"best": best, "score": SCORES[0][:-4]})
-    return [*parts, table(Table.of_frame(cells, *note)), *costs(means, "served")]
+    return [*parts, table(Table.of_frame(cells, *note)), *costs(means, name)]
 
 
 def costs(models: pd.DataFrame, name: str) -> list[Part]:

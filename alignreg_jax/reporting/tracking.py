@@ -177,13 +177,12 @@ class Silent:
 def _hook(name: str) -> Callable[..., Any]:
     """The function behind "module:function"; modules of the current folder are found, too."""
     module, _, function = name.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # and stays: the hook may import more when it is called
     try:
-        sys.path.insert(0, os.getcwd())
         found = getattr(import_module(module), function)
     except Exception as error:  # of the user's module, whatever it does
         raise UserError(f"tracking.hook={name}: {type(error).__name__}: {error}") from None
-    finally:
-        sys.path.pop(0)
     if not callable(found):
         raise UserError(f"tracking.hook={name}: is no function")
     return found

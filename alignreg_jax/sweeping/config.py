@@ -85,6 +85,12 @@ def resolve(config: Any) -> SweepConfig:
     if values["baseline"] not in values["methods"]:
         listed = ", ".join(values["methods"])
         raise UserError(f"baseline={values['baseline']!r} is not among methods: {listed}")
+    for name, labels in (
+        ("baseline", [values["baseline"]]),
+        ("comparisons", values["comparisons"]),
+    ):
+        if dense := [label for label in labels if _parts(label)[0] == "none"]:
+            raise UserError(f"{name}: {dense[0]!r} is not pruned, so nothing is compared with it")
     for label in values["comparisons"]:
         if label not in values["methods"] or label == values["baseline"]:
             listed = ", ".join(m for m in values["methods"] if m != values["baseline"])

@@ -84,4 +84,18 @@ def test_differences_are_averaged_over_tasks_and_tested_over_seeds(tmp_path, see
 def test_a_task_that_is_not_done_is_said(tmp_path):
     written(tmp_path / "intents", range(5), "accuracy")
     said = printed(tmp_path / "intents")
-    assert said.startswith("1 tasks, 5 seeds that all have: not yet the test, which has 4 and 5\n")
+    assert said.startswith(
+        "1 tasks, 5 seeds that all rows have: not yet the test, which has 4 and 5\n"
+    )
+
+
+def test_a_run_that_is_missing_is_told_and_its_seed_left_out(tmp_path):
+    for number, task in enumerate(("intents", "slots", "topics", "tags")):
+        written(tmp_path / task, range(5), "accuracy", number)
+    table = pd.read_csv(tmp_path / "tags" / "results.csv")
+    gone = (table.method == "frobenius-mbp") & (table.seed == 3)
+    table[~gone].to_csv(tmp_path / "tags" / "results.csv", index=False)
+    said = printed(*(tmp_path / task for task in ("intents", "slots", "topics", "tags")))
+    first, second, *_ = said.splitlines()
+    assert first == "missing: tags, frobenius-mbp, seed 3"
+    assert second == "4 tasks, 4 seeds that all rows have: not yet the test, which has 4 and 5"

@@ -64,6 +64,28 @@ def test_the_page_of_two_runs_has_what_each_scores_and_how_they_differ(two, tmp_
     assert side_by_side.report(two, out, None).read_bytes() == before
 
 
+def test_the_best_mean_is_over_what_all_runs_have(tmp_path):
+    runs = tmp_path / "one", tmp_path / "two"
+    for run, scores in zip(runs, ({"de": 0.8, "th": 0.4}, {"de": 0.75}), strict=True):
+        write_run(run, pruning_steps=1)
+        results = json.loads((run / "results.json").read_text())
+        for step in results["prune_steps"]:
+            step["languages"] = {"en": 0.9, **scores}
+            step["zero_shot_avg"] = sum(scores.values()) / len(scores)
+        change(run, prune_steps=results["prune_steps"], method=f"lamp-{run.name}")
+    text = side_by_side.report(runs, tmp_path / "out.html", None).read_text()
+    found = re.findall(r'class="name">(lamp-\w+)</th>(.*?)</tr>', text, re.S)
+    best = {}
+    for run, line in found:  # of the first table
+        best.setdefault(
+            run, ["<strong>" in cell for cell in re.findall(r"<td.*?</td>", line, re.S)]
+        )
+    heads = ["seed", "steps", "remaining", "en", "zero-shot", "same 1"]
+    marked = {run: dict(zip(heads, cells, strict=False)) for run, cells in best.items()}
+    assert not any(cells["zero-shot"] for cells in marked.values())
+    assert [marked[f"lamp-{run.name}"]["same 1"] for run in runs] == [True, False]
+
+
 def test_runs_are_told_apart_by_seed_or_folder_where_methods_are_one(two, tmp_path):
     other = shutil.copytree(two[0], tmp_path / "again")
     change(other, seed=2)

@@ -275,6 +275,30 @@ def test_a_sweep_over_one_number_starts_with_score_against_it(family):
     assert legend == ["l2-mbp", "cosine-mbp", "frobenius-mbp"]
 
 
+@pytest.mark.parametrize(
+    ("field", "values", "baseline"),
+    [
+        ("train.learning_rate", ("2e-5", "5e-5"), "l2-mbp"),
+        ("distill.temperature", ("2", "3", "4"), "lamp@distill.temperature=2"),
+        ("train.learning_rate", ("1e-5", "1e-4"), "lamp@train.learning_rate=1e-5"),
+    ],
+)
+def test_values_within_a_decade_are_ticks_themselves(tmp_path, field, values, baseline):
+    rows = ("l2-mbp", *(f"lamp@{field}={value}" for value in values))
+    runs = [
+        sweep_cases.write_run(
+            tmp_path / row, row, "intents", 0, sweep_cases.gold("intents"), skill=(0.6, 0.5)
+        )
+        for row in rows
+    ]
+    sweep = read_sweep(sweep_cases.facts(rows=rows, seeds=(0,), baseline=baseline), runs)
+    found = drawings.figures(sweep, read_cells(sweep))[0]
+    svg.png(found.figure)
+    labels = [text.get_text() for text in found.figure.axes[-1].get_xticklabels()]
+    assert [float(label) for label in labels] == [float(value) for value in values]
+    assert ("dashed line" in found.caption) == (baseline == "l2-mbp")
+
+
 def test_a_weight_of_zero_has_a_place_on_the_log_axis(tmp_path):
     rows = ("l2-mbp", *(f"frobenius-mbp@regularizer.weight={w}" for w in ("0", "5e-4", "5e-2")))
     runs = [

@@ -1,5 +1,4 @@
 import json
-import os
 import re
 import sys
 
@@ -134,7 +133,15 @@ def hooks(tmp_path, monkeypatch):
     sys.modules.pop("my_hooks", None)
 
 
-def test_a_hook_is_told_numbers_until_it_fails(tmp_path, hooks, caplog):
+def test_a_hook_is_told_numbers_until_it_fails(tmp_path, hooks, caplog, monkeypatch):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "my_numbers.py").write_text("THIRD = 3\n")
+    (tmp_path / "my_steps.py").write_text("from my_numbers import THIRD\n")
+    path = tmp_path / "my_hooks.py"
+    mine = f"import sys\nsys.path.insert(0, {str(tmp_path / 'own')!r})\n"
+    late = "    from my_steps import THIRD\n    if step == THIRD:"  # both folders are there later
+    path.write_text(mine + path.read_text().replace("    if step == 3:", late))
+    monkeypatch.setattr(sys, "path", list(sys.path))
     with Tracker(tmp_path, hook="my_hooks:log") as tracker:
         for step in (1, 2, 3, 4):
             train(tracker, step, loss=0.5 / step, norms=[1.0])
@@ -145,7 +152,7 @@ def test_a_hook_is_told_numbers_until_it_fails(tmp_path, hooks, caplog):
     assert seen[1][1]["train/loss"] == 0.25
     assert "tracking.hook failed and is called no more: ValueError('no net')" in caplog.text
     assert len(read_events(tmp_path / METRICS_FILE)) == 5
-    assert os.getcwd() not in sys.path
+    sys.modules.pop("my_steps"), sys.modules.pop("my_numbers")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,11 @@ def test_a_schedule_of_all_rows_is_none_for_the_row_that_never_prunes(planned):
         ({"methods": ("l2-mbp", "elastic@pruning.sizes=(1,0.5")},
          ["methods: elastic@pruning.sizes=(1: a bracket is opened and not closed"]),
         ({"methods": ("random",)}, ["baseline='l2-mbp'", "random"]),
+        ({"methods": ("none", "l2-mbp"), "baseline": "none"}, ["baseline: 'none' is not pruned"]),
+        (
+            {"methods": ("l2-mbp", "none@eval.examples=9"), "comparisons": ("none@eval.examples=9",)},
+            ["comparisons: 'none@eval.examples=9' is not pruned"],
+        ),
         ({"tasks": ("xquad",)}, ["tasks", "xquad", "xnli"]),
         ({"tasks": ("intents@task.name=xnli",)}, ["task.name", "tasks"]),
         ({"tasks": ("intents@task.sauce=hub",)}, ["task.sauce", "task.source"]),

@@ -30,6 +30,16 @@ def test_a_job_with_two_preemptions_does_every_step_once_and_fetches_results(des
         assert manifests.problem(manifest.with_suffix("")) is None
 
 
+def test_a_name_that_is_taken_keeps_its_state(desk, cloud):
+    cloud.has("demo")
+    kept = cloud.buckets / "mine" / "runs" / "demo"
+    kept.mkdir(parents=True)
+    (kept / "state").write_text("ended 0\n")
+    cloud.refused = {"create"}
+    assert desk.tpu("create", "demo", "--zone=z", *BUCKET).returncode
+    assert (kept / "state").read_text() == "ended 0\n"
+
+
 def test_a_job_calls_what_its_dry_run_shows(desk, cloud):
     options = (*BUCKET, "--prepare", "echo prepared", *PROGRAM, "--steps", "1")
     shown = desk.shown("job", "demo", *options)

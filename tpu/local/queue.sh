@@ -16,10 +16,11 @@ on_vm() {
 }
 
 do_create() {
-  # The end of an earlier job of this name would be taken for this one's
-  { [[ ! $bucket ]] || act gcloud storage cp - "$bucket/$name/state" <<<"waiting"; } &&
-    tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator" \
-      --runtime-version="$image" ${spot:+--spot}
+  # The end of an earlier job of this name would be taken for this one's; where the name is taken,
+  # the state is another's
+  tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator" \
+    --runtime-version="$image" ${spot:+--spot} &&
+    { [[ ! $bucket ]] || act gcloud storage cp - "$bucket/$name/state" <<<"waiting"; }
 }
 
 do_delete() {

@@ -18,6 +18,7 @@ from alignreg_jax.reporting.sweeps.styles import FRONT, Style, row_styles
 from alignreg_jax.reporting.sweeps.words import say
 from alignreg_jax.reporting.tables import percent
 
+REGULARIZER_WEIGHT = "regularizer.weight"  # whose values are told as multiples of the default
 _FEW = 6  # lines whose bands are shown whole
 _ENGLISH = "English, the language trained on"
 
@@ -159,7 +160,8 @@ def _response(sweep: Sweep, cells: pd.DataFrame, family: lines.Family, task: str
         grid, axis, [2.9] * len(grid), readings=(1.0,), legend=[(n, looks[n]) for n in order]
     )
     several = known.half[[*values]].notna().any()
-    (caption,) = say("response", sweep, task=task, family=family, several=several)
+    line = facts.baseline in looks and facts.baseline not in methods
+    (caption,) = say("response", sweep, task=task, family=family, several=several, line=line)
     heading, name = f"Score against {family.field}", _name("response", task, sweep)
     return Drawing(heading, name, figure, caption, caption)
 
@@ -188,16 +190,17 @@ def _multiples_axis(given: Collection[float], field: str) -> tuple[Axis, float]:
     places = sorted(multiple or zero for multiple in given)
     low, high = places[0] / 1.6, places[-1] * 1.6
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    ticks = [10.0**decade for decade in decades if low <= 10.0**decade <= high]
-    named = [(tick, f"{tick:,.0f}×" if tick >= 1 else f"{tick:g}×") for tick in ticks]
+    ticks = [10.0**decade for decade in decades if low <= 10.0**decade <= high] or places
+    times = "×" if field == REGULARIZER_WEIGHT else ""
+    named = [(tick, f"{tick:,g}{times}") for tick in ticks]
     if 0 in given:
         named = [(zero, "0"), *(tick for tick in named if tick[0] > 2 * zero)]
 
     def say(x: float) -> str:
         near = min(places, key=lambda place: abs(math.log(place / x)))
-        return "0" if 0 in given and math.isclose(near, zero) else f"{near:g}×"
+        return "0" if 0 in given and math.isclose(near, zero) else f"{near:g}{times}"
 
-    label = f"{field}, in multiples of the default" if field == "regularizer.weight" else field
+    label = f"{field}, in multiples of the default" if times else field
     return Axis(label, (low, high), named, say, log=True), zero
 
 

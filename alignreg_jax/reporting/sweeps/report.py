@@ -139,7 +139,7 @@ def html(content: Content, folder: Path) -> str:
     for task in sweep.tasks:
         on_it = [(row, one.workdir) for (row, of, _), one in sweep.sources.items() if of == task]
         heading = f"As they are served{f': {facts.column(task)}' if len(sweep.tasks) > 1 else ''}"
-        sections.append((heading, served.several(on_it)))
+        sections.append((heading, served.several(on_it, f"served{facts.tasks.index(task)}x")))
     differs = [*map(paragraph, content.tests)]
     if content.compared:
         caption = f"Zero-shot mean, row minus {facts.baseline}, in percentage points"

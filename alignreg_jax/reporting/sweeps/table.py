@@ -35,8 +35,10 @@ def grids(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) -> list[
     tasks, and last the average, if all of them are there.
     """
     facts, known = sweep.facts, marked(cells, comparisons)
+    # As many as tell the places apart
+    digits = next((n for n in (0, 1) if len(_named(facts.remaining, n)) == len(facts.remaining)), 2)
     places = [
-        (f"{percent(remaining, 0)} % remaining", task, remaining, statistic)
+        (f"{percent(remaining, digits)} % remaining", task, remaining, statistic)
         for remaining in facts.remaining
         for statistic in STATISTICS
         for task in _columns(facts.tasks, statistic)
@@ -45,11 +47,15 @@ def grids(sweep: Sweep, cells: pd.DataFrame, comparisons: pd.DataFrame) -> list[
         (task,) = facts.tasks
         title = f"{facts.column(task)}: {sweep.metrics.get(task, 'score')} (%)"
         return [_grid(title, places, sweep, known)]
-    tables: dict[str, list[tuple[str, str, float, str]]] = {}
+    tables: dict[tuple[str, float], list[tuple[str, str, float, str]]] = {}
     for name, task, remaining, statistic in places:
         title = f"{name}: {_TITLE[statistic]} (%)"
-        tables.setdefault(title, []).append(("", task, remaining, statistic))
-    return [_grid(title, columns, sweep, known) for title, columns in tables.items()]
+        tables.setdefault((title, remaining), []).append(("", task, remaining, statistic))
+    return [_grid(title, columns, sweep, known) for (title, _), columns in tables.items()]
+
+
+def _named(remaining: Sequence[float], digits: int) -> set[str]:
+    return {percent(at, digits) for at in remaining}
 
 
 def _columns(tasks: Sequence[str], statistic: str) -> list[str]:
