@@ -18,6 +18,7 @@ from alignreg_jax.pruning.methods import (
     SCOPES,
 )
 from alignreg_jax.pruning.schedules import SCHEDULES
+from alignreg_jax.support.flags import words
 
 
 def convert(value: Any, annotation: Any, path: str) -> Any:
@@ -36,12 +37,11 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
     if value is None and isinstance(annotation, types.UnionType):
         return None
     if wanted is tuple and isinstance(value, (str, tuple, list)):
-        # "sw, th" or ("0.9,0.8",) is what one types; of a command line flags.words makes words
-        items = [value] if isinstance(value, str) else value
+        # "sw, th" or ("0.9,0.8",) is what one types; a comma in parentheses is part of its word
+        kind, items = _items(annotation), [value] if isinstance(value, str) else value
         parts = chain.from_iterable(
-            map(str.strip, item.split(",")) if isinstance(item, str) else [item] for item in items
+            words(item) if isinstance(item, str) else [item] for item in items
         )
-        kind = _items(annotation)
         return tuple(convert(_number(part, kind), kind, path) for part in parts if part != "")
     if value == "None" and isinstance(annotation, types.UnionType) and path not in _CHOICES:
         return None  # so typed; a choice has a "none" of its own, or none

@@ -67,7 +67,7 @@ class TaskConfig:
     """Which task, and where its data are."""
 
     name: str = described(
-        "xnli", "the task: one of docs/data.md, or any name for a folder of yours"
+        "xnli", "the task: one of docs/data.md; for rows of yours folder, tokens or pos_tags"
     )
     source: str = described("hub", "where its data are: hub, folder, or demo, which is bundled")
     data_dir: str | None = described(
@@ -105,8 +105,7 @@ class TrainConfig:
     )
     bucketing: str = described(
         "length",
-        "how batches are drawn: length, rows of like lengths together, or none, uniformly and"
-        " all padded to max_length",
+        "how batches are drawn: length, rows of like lengths together, or none, uniformly",
     )
     lengths_per_doubling: int = described(
         2,

@@ -5,7 +5,7 @@ from typing import Any
 
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning.elastic import LEAST_DEPTH
-from alignreg_jax.pruning.methods import LEARNED, build, solver
+from alignreg_jax.pruning.methods import LEARNED, PRESETS, build, solver
 from alignreg_jax.pruning.penalties import GATED
 
 
@@ -40,6 +40,11 @@ def check_method(config: Any) -> None:
     if config.pruning.gradients_on == "text" and config.distill.text is None:
         raise UserError("pruning.gradients_on=text: there is no text; set distill.text")
     _check_learned(config)
+    if "pruning.sizes" in PRESETS[config.method] and not config.pruning.sizes:
+        raise UserError(
+            f"pruning.sizes: is empty, and method={config.method} is a training for sizes; cuts"
+            " step by step are structured-fisher"
+        )
     _check_sizes(config.pruning)
     if config.pruning.sizes and config.export == "steps":
         raise UserError("export=steps: pruning.sizes are all in one export; set export=True")

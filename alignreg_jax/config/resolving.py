@@ -1,6 +1,7 @@
 """From a config file to checked, frozen values; and values compared and written down."""
 
 import dataclasses
+import types
 import typing
 from typing import Any
 
@@ -33,10 +34,23 @@ def resolve(config: Any) -> ExperimentConfig:
     if config.method not in PRESETS:
         raise UserError(f"method={config.method!r} is unknown; choose from {', '.join(PRESETS)}")
     values = config.to_dict()
+    _read_none(ExperimentConfig, values)
     _fill(values)
     resolved = _from_dict(ExperimentConfig, values, "")
     validate(resolved)
     return resolved
+
+
+def _read_none(section: type, values: dict[str, Any]) -> None:
+    """What is typed as None, or as nothing where a text is wanted, is left to the method."""
+    kinds = typing.get_type_hints(section)
+    for name, value in values.items():
+        kind = kinds.get(name)
+        if isinstance(value, dict):
+            _read_none(typing.cast(type, kind), value)
+        elif isinstance(kind, types.UnionType) and type(None) in typing.get_args(kind):
+            if value in ("None", ("None",)) or (value == "" and str in typing.get_args(kind)):
+                values[name] = None
 
 
 def _fill(values: dict[str, Any]) -> None:

@@ -27,7 +27,9 @@ from alignreg_jax.errors import UserError
 from alignreg_jax.support.caches import check_hub_cache
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-FILE_NAME = re.compile(r"(train|validation|test)(?:\.([A-Za-z-]+))?(-.*)?\.parquet")
+FILE_NAME = re.compile(
+    r"(train|validation|test)(?:\.([A-Za-z][\w-]*?)(?:-\d+-of-\d+.*)?|(?:-.*)?)\.parquet"
+)
 SHARD = re.compile(r"-(\d+)-of-(\d+)")
 LANGUAGE = "language"  # the column that says it, where neither file nor folder does
 WHOLE = ("data", "default", "all", "all_languages")  # configs that are of no language
@@ -65,11 +67,8 @@ def catalogue(task: Task, folder: Path, where: str | None = None) -> Catalogue:
 
     `where`: the data set's name, if the folder is a snapshot of it.
     """
-    known = task.languages or ()
     by_task = task.hub_config is not None and not (folder / "en").is_dir()
-    # Other configs of a repository (all_languages, ja) are not this task's
-    found, others = _find(task, folder)
-    files = {key: paths for key, paths in found.items() if key[0] in known}
+    files, others = _find(task, folder)
 
     def expected(language: str, split: str) -> str:
         if by_task:
@@ -109,9 +108,14 @@ def fetched_text(name: str, languages: Sequence[str], field: str) -> Path:
     `field`: what asked for it, for messages.
     """
     of_language = ("{}/train*.parquet", "*/train.{}[-.]*parquet")
-    patterns = [pattern.format(language) for language in languages for pattern in of_language]
-    patterns += [f"{config}/train*.parquet" for config in (WHOLE if languages else "*")]
-    return _snapshot(name, patterns, field, "name a folder with such text")
+    whole = [f"{config}/train*.parquet" for config in WHOLE]
+    patterns = [[each.format(language) for each in of_language] for language in languages or "*"]
+    advice = "name a folder with such text"
+    folder = _snapshot(name, [each for pair in patterns for each in pair], field, advice, whole)
+    # XNLI's all_languages is as large as all others, and says the same again
+    if all(any(any(folder.glob(each)) for each in pair) for pair in patterns):
+        return folder
+    return _snapshot(name, [*(each for pair in patterns for each in pair), *whole], field, advice)
 
 
 def texts(
@@ -139,19 +143,17 @@ def texts(
         if match and match[1] == SPLITS["train"]:
             groups.setdefault((path.parent.name, match[2]), []).append(path)
     read: dict[str, list[Rows]] = {}
-    labelled = False
+    labelled, nameless = False, None
     for (config, named_language), paths in groups.items():
+        names = parquet.names(paths[0])
+        by_row = LANGUAGE in names
+        language = named_language or (None if config in WHOLE else config)
+        if not by_row and language is None:
+            nameless = nameless or paths[0]
+            continue
+        if not by_row and languages and language not in languages:
+            continue
         for path in _whole(paths):
-            names = parquet.names(path)
-            by_row = LANGUAGE in names
-            language = named_language or (None if config in WHOLE else config)
-            if not by_row and language is None:
-                raise UserError(
-                    f"{path}: has no column {LANGUAGE}, and neither its folder nor its name "
-                    "(train.<lang>-*.parquet) is of a language"
-                )
-            if not by_row and languages and language not in languages:
-                continue
             labelled |= not {"label", "tags", *task.columns[-1:]}.isdisjoint(names)
             beside = (LANGUAGE,) if by_row else ()
             rows, said = parquet.texts(
@@ -162,6 +164,11 @@ def texts(
                 if not languages or name in languages:
                     read.setdefault(str(name), []).append(_of(rows, of_row, name))
             progress(path.stat().st_size)
+    if nameless and not read:
+        raise UserError(
+            f"{nameless}: has no column {LANGUAGE}, and neither its folder nor its name "
+            "(train.<lang>-*.parquet) is of a language"
+        )
     return {language: _joined(parts) for language, parts in read.items()}, labelled
 
 
@@ -189,12 +196,14 @@ def _joined(parts: Sequence[Rows]) -> Rows:
     return replace(parts[0], text_a=first, text_b=None if parts[0].text_b is None else second)
 
 
-def _snapshot(name: str, patterns: list[str], field: str, advice: str) -> Path:
+def _snapshot(
+    name: str, patterns: list[str], field: str, advice: str, without: Sequence[str] = ()
+) -> Path:
     """The local snapshot of some files of a Hub data set."""
     check_hub_cache(field)
     try:
         folder = huggingface_hub.snapshot_download(
-            name, repo_type="dataset", allow_patterns=patterns
+            name, repo_type="dataset", allow_patterns=patterns, ignore_patterns=[*without]
         )
     except Exception as error:  # the client raises what its HTTP library of the day raises
         raise UserError(
@@ -208,12 +217,14 @@ def _find(
 ) -> tuple[dict[tuple[str, str], tuple[Path, ...]], tuple[Path, ...]]:
     """(language, split) -> the split's files in order, in whichever layout there is.
 
-    And the files beside them, in the folders of the task's languages, that are of no split.
+    Of the task's languages; other configs of a repository (all_languages, ja) are not its own. And
+    the files beside them, in the folders of these languages, that are of no split.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; it should hold <lang>/<split>-*.parquet")
     names = {name: split for split, name in SPLITS.items()}
-    own = {task.hub_config, *(task.languages or ())}
+    known = task.languages or ()
+    own = {task.hub_config, *known}
     found: dict[tuple[str, str], list[Path]] = {}
     others: list[Path] = []
     for path in sorted(folder.glob("*/*.*")):
@@ -223,14 +234,14 @@ def _find(
             if config in own and not path.name.startswith("."):
                 others.append(path)
             continue
-        name, language, _ = match.groups()
+        name, language = match.groups()
         if config == task.hub_config:
             language = "en" if name == "train" else language
         elif language is None:
             language = config
         else:
             continue  # another task of a mirror
-        if language is not None:
+        if language in known:
             found.setdefault((language, names[name]), []).append(path)
     return {key: _whole(paths) for key, paths in found.items()}, tuple(others)
 

@@ -81,6 +81,8 @@ def resolve(name_or_path: str, field: str = "model.name_or_path") -> Path:
     """
     if name_or_path == "demo":
         return DEMO
+    if not name_or_path:
+        raise UserError(f"{field}: is empty; give a folder, a Hub id or demo")
     folder = Path(os.path.expanduser(name_or_path))  # leaves a ~user that is nobody; Path's raises
     if os.path.isdir(folder):  # Path's raises for a name that is too long
         return folder

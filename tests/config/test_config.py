@@ -370,3 +370,30 @@ def test_both_spellings_of_a_tuple(languages):
     listed = resolve(config).eval.languages
     config.eval.languages = (",".join(languages),)
     assert resolve(config).eval.languages == listed == tuple(languages)
+
+
+@pytest.mark.parametrize("value", ["None", ""])
+def test_what_is_typed_as_none_is_left_to_the_method(parsed, value):
+    """As --help says; and nothing is no text, not the folder where one is."""
+    text = "--config.distill.text=data"
+    assert parsed(f"--config.distill.teacher={value}", text).distill.teacher == "dense"
+    assert parsed(f"--config.distill.teacher={value}").distill.teacher == "none"
+    assert parsed(f"--config.distill.text={value}").distill.text is None
+    assert parsed("--config.pruning.freeze=None", "--config.method=smp-s").pruning.freeze == (
+        parsed("--config.method=smp-s").pruning.freeze
+    )
+    sizes = parsed("--config.method=elastic").pruning.sizes
+    assert parsed("--config.method=elastic", "--config.pruning.sizes=None").pruning.sizes == sizes
+    assert parsed(f"--config.pruning.criterion={value}").pruning.criterion == "magnitude"
+
+
+def test_a_training_for_sizes_has_some(parsed):
+    with pytest.raises(UserError, match=r"^pruning\.sizes: is empty, and method=elastic"):
+        parsed("--config.method=elastic", "--config.pruning.sizes=")
+
+
+def test_a_label_may_have_a_comma_in_parentheses(parsed):
+    found = parsed(
+        "--config.model.head=label-words", "--config.model.label_words=food (hot, cold)=Food,b=Bad"
+    )
+    assert found.model.label_words == ("food (hot, cold)=Food", "b=Bad")

@@ -8,6 +8,7 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Dataset, Features, Value
 
+from alignreg_jax.data import hub
 from alignreg_jax.data.sources import load
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
@@ -214,6 +215,7 @@ def test_a_language_the_task_lacks_is_refused_before_the_hub_is_asked():
 
 
 OFFLINE = """
+from alignreg_jax.data import hub
 from alignreg_jax.data.sources import load
 from alignreg_jax.data.tasks import get_task
 from alignreg_jax.errors import UserError
@@ -243,3 +245,73 @@ def test_the_hubs_cache_serves_offline(folder, tmp_path):
     assert "has no 'fr'; it has de, en, zh" in french
     assert "google-research-datasets/paws-x cannot be had from the Hub" in absent
     assert "pass task.data_dir=FOLDER" in absent
+
+
+@pytest.fixture
+def xnli(tmp_path):
+    """Of two languages a config each, and all of them again with translations in a row."""
+    folder = tmp_path / "xnli"
+    for language in ("de", "sw"):
+        write(folder, language, "train", rows(language, "train"))
+    together = {
+        "premise": [{"de": "de a", "sw": "sw a"}],
+        "hypothesis": [{"language": ["de", "sw"], "translation": ["de b", "sw b"]}],
+        "label": [0],
+    }
+    path = write_bare(folder, "all_languages", "train", together)
+    path.rename(path.with_name("train-00000-of-00004.parquet"))  # the others are not there
+    return folder
+
+
+@pytest.mark.parametrize("languages", [(), ("sw",)])
+def test_text_of_each_language_goes_before_all_together(xnli, languages):
+    found, labelled = hub.texts(
+        get_task("xnli"), xnli, pair=True, languages=languages, progress=lambda size: None
+    )
+    assert sorted(found) == (list(languages) or ["de", "sw"])
+    assert found["sw"].text_a[0] == "sw train premise 0"
+    assert labelled
+    for language in ("de", "sw"):
+        shutil.rmtree(xnli / language)
+    with pytest.raises(UserError, match=r"has no column language"):
+        hub.texts(get_task("xnli"), xnli, pair=True, languages=(), progress=lambda size: None)
+
+
+def test_what_is_half_there_and_not_read_is_no_mistake(xnli, folder):
+    shutil.copytree(xnli / "all_languages", folder / "all_languages", dirs_exist_ok=True)
+    assert set(load_xnli(folder).test) == {"en", "de", "zh"}
+
+
+@pytest.mark.parametrize(
+    ("languages", "again"), [((), False), (("de", "sw"), False), (("de", "th"), True)]
+)
+def test_all_languages_together_are_fetched_where_one_has_no_other(
+    xnli, monkeypatch, languages, again
+):
+    asked = []
+
+    def snapshot_download(name, *, repo_type, allow_patterns, ignore_patterns):
+        asked.append((allow_patterns, ignore_patterns))
+        return str(xnli)
+
+    monkeypatch.setattr(hub.huggingface_hub, "snapshot_download", snapshot_download)
+    assert hub.fetched_text("facebook/xnli", languages, "distill.text") == xnli
+    whole = "all_languages/train*.parquet"
+    assert whole in asked[0][1]
+    assert [whole in allowed for allowed, without in asked[1:] if not without] == [True] * again
+
+
+@pytest.mark.parametrize(
+    ("name", "split", "language"),
+    [
+        ("train-00000-of-00001.parquet", "train", None),
+        ("train.parquet", "train", None),
+        ("train.de-00000-of-00001.parquet", "train", "de"),
+        ("train.es-419-00000-of-00001.parquet", "train", "es-419"),
+        ("train.zh_Hans-00000-of-00001-ab12.parquet", "train", "zh_Hans"),
+        ("validation.zh-CN.parquet", "validation", "zh-CN"),
+        ("test.x12.parquet", "test", "x12"),
+    ],
+)
+def test_languages_in_names_of_files(name, split, language):
+    assert hub.FILE_NAME.fullmatch(name).groups() == (split, language)

@@ -93,7 +93,8 @@ def test_a_schedule_of_all_rows_is_none_for_the_row_that_never_prunes(planned):
         ({"methods": ("random",)}, ["baseline='l2-mbp'", "random"]),
         ({"methods": ("none", "l2-mbp"), "baseline": "none"}, ["baseline: 'none' is not pruned"]),
         (
-            {"methods": ("l2-mbp", "none@eval.examples=9"), "comparisons": ("none@eval.examples=9",)},
+            {"methods": ("l2-mbp", "none@eval.examples=9"), 
+             "comparisons": ("none@eval.examples=9",)},
             ["comparisons: 'none@eval.examples=9' is not pruned"],
         ),
         ({"tasks": ("xquad",)}, ["tasks", "xquad", "xnli"]),
