@@ -124,7 +124,7 @@ def _summary(runs: Sequence[Known], common: Sequence[str]) -> Table:
     best = {name: max(run.last[name] or 0 for run in runs) for name in ("en", "zero_shot_avg")}
     alike = len({frozenset(run.last["languages"]) for run in runs}) == 1
     means = [mean_over(series.scores(run.results), common) for run in runs]
-    same = [float(mean.iloc[-1]) if common else None for mean in means]
+    same = [float(mean.iloc[-1]) if common else float("nan") for mean in means]
     lines = []
     for run, mean in zip(runs, same, strict=True):
         last, ends = run.last, run.last.get("intervals", {})
@@ -145,9 +145,7 @@ def _summary(runs: Sequence[Known], common: Sequence[str]) -> Table:
                 "remaining": percent(last["remaining"]),
                 "en": shown["en"],
                 "zero-shot": shown["zero_shot_avg"],
-                f"same {len(common)}": Entry(
-                    percent(mean), best=not alike and mean is not None and mean == max(same)
-                ),
+                f"same {len(common)}": Entry(percent(mean), best=not alike and mean == max(same)),
                 "worst": worst(last),
                 "zero-shot kept": percent(last["retention"]["zero_shot_avg"]),
                 "seconds": "–" if seconds is None else f"{seconds:,.0f}",
