@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import huggingface_hub
 import ml_dtypes
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from checkpoint_folders import (
     rewrite,
     shard,
 )
+from huggingface_hub.utils import filter_repo_objects
 from parity_cases import CASES, checkpoint, write_folder
 from parity_cases import NAMES as CLASSES
 from safetensors.numpy import load_file, save_file
@@ -220,3 +222,24 @@ def test_hub_id_from_the_local_cache_offline(folder, tmp_path):
     for message, name in ((absent, "org/absent"), (path, "./no/such/folder")):
         assert message.startswith(f"UserError model.name_or_path={name}: no such folder")
         assert "./my-encoder" in message
+
+
+def test_what_is_fetched_of_a_hub_id(folder, monkeypatch):
+    """The card and how vectors are made, too; no pickle, no ONNX, no weights of other programs."""
+    asked = []
+
+    def snapshot_download(name, allow_patterns):
+        asked.extend(allow_patterns)
+        return str(folder)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    assert checkpoints.resolve("org/encoder") == folder
+    wanted = [
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md",
+        "modules.json", "1_Pooling/config.json", "2_Dense/config.json",
+        "config_sentence_transformers.json",
+    ]  # fmt: skip
+    others = ["pytorch_model.bin", "onnx/model.onnx", "tf_model.h5", "2_Dense/model.safetensors"]
+    assert [*filter_repo_objects([*wanted, *others], allow_patterns=asked)] == wanted
+    with pytest.raises(UserError, match=r"^distill\.teacher: is empty; give a folder"):
+        checkpoints.resolve("", "distill.teacher")
