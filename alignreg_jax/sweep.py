@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str]) -> int:
 
         terminal.show(check_sweep(mine, folder))
         return 0
-    command = shlex.join(["python", "-m", "alignreg_jax.sweep", *_without_shard(arguments)])
+    command = shlex.join(["python", "-m", "alignreg_jax.sweep", *flags.without(arguments, "shard")])
     failed, page = whole.carry_out(sweep, planned, mine, folder, command, title)
     if failed:
         names = ", ".join(run.name for run in failed)
@@ -107,16 +107,6 @@ def _one_seed(seeds: Sequence[int]) -> str:
     if len(seeds) > 1 or not seeds[0]:
         return ""
     return f"seeds={seeds[0]}: one seed, of that number; several are given as 0,1,2"
-
-
-def _without_shard(arguments: Sequence[str]) -> list[str]:
-    """The arguments of the whole sweep, which the table and its runs are of."""
-    before = ["", *arguments]
-    return [
-        argument
-        for argument, last in zip(arguments, before, strict=False)
-        if not re.match(r"--?shard(=|$)", argument) and not re.fullmatch(r"--?shard", last)
-    ]
 
 
 def _listing(planned: Sequence[Any], mine: Sequence[Any], folder: Any) -> str:

@@ -16,7 +16,6 @@ cuts and saves; "in steps" is the share of the hours that training itself takes.
 of one machine; sharding over several changes no sum.
 """
 
-import argparse
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -128,13 +127,8 @@ def _rates(texts: Sequence[str], flag: str) -> dict[int, float]:
     return {int(name): rate for name, rate in found.items()}
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str):
-        raise UserError(message)
-
-
 def _run(arguments: Sequence[str]) -> int:
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = flags.Parser("sweep_hours.py")
     parser.add_argument("--trained", nargs="+", required=True)
     parser.add_argument("--evaluated", nargs="+", default=[])
     parser.add_argument("--pieces", nargs="+", default=[])

@@ -15,7 +15,6 @@ import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
 
 from alignreg_jax.config import ExperimentConfig, field_paths, resolve
 from alignreg_jax.errors import UserError
@@ -78,13 +77,8 @@ def spot_hours(undisturbed: float, preemptions_per_day: float, minutes_lost: flo
     return undisturbed / (1 - lost)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(message)
-
-
 def _parse(arguments: Sequence[str]) -> tuple[argparse.Namespace, ExperimentConfig]:
-    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser = flags.Parser("tpu/cost.py")
     parser.add_argument("--rows", type=_positive(int), required=True)
     parser.add_argument("--examples-per-second", type=_positive(float), required=True)
     parser.add_argument("--price-per-hour", type=_positive(float), required=True)

@@ -88,6 +88,16 @@ def without_help(arguments: Sequence[str]) -> list[str]:
 NOTHING_WRITTEN = "nothing was written"
 
 
+def without(arguments: Sequence[str], name: str) -> list[str]:
+    """The arguments but for one flag, with its value in the same word or the next."""
+    before = ["", *arguments]
+    return [
+        argument
+        for argument, last in zip(arguments, before, strict=False)
+        if not re.match(rf"--?{name}(=|$)", argument) and not re.fullmatch(rf"--?{name}", last)
+    ]
+
+
 def new_folder(text: str) -> Path:
     """A folder that a command is to write.
 

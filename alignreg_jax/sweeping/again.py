@@ -63,7 +63,7 @@ def parse(arguments: Sequence[str], program: str, example: str) -> tuple[Path, S
 def _run(arguments: Sequence[str]) -> int:
     folder, sweep = parse(arguments, "alignreg_jax.sweeping.again", "configs/table1_demo.py")
     title = flags.config_title(arguments)
-    command = ["python", "-m", "alignreg_jax.sweep", *_without_workdir(arguments)]
+    command = ["python", "-m", "alignreg_jax.sweep", *flags.without(arguments, "workdir")]
     facts = sweep_facts(sweep, title=title, command=shlex.join(command))
     print(write_tables(folder, read(folder / "results.csv", facts, _chances(sweep))))
     return 0
@@ -109,15 +109,6 @@ def _chances(sweep: SweepConfig) -> dict[str, float]:
         rows = {name: gold for (_, name), gold in sorted(data.evaluation.items())}
         found[task] = scoring.chance(data.dataset.task, data.dataset.labels, rows)
     return found
-
-
-def _without_workdir(arguments: Sequence[str]) -> list[str]:
-    before = ["", *arguments]
-    return [
-        argument
-        for argument, last in zip(arguments, before, strict=False)
-        if argument.partition("=")[0].lstrip("-") != "workdir" and last.lstrip("-") != "workdir"
-    ]
 
 
 def run() -> None:
