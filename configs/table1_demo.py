@@ -14,7 +14,7 @@ languages.
 
 `:claims` asks what sections 3.1 and 4 say in passing: cuts by a cubic or a linear schedule, and the
 cosine of whole matrices instead of units, at its default weight and at ten times that, where it
-acts (configs/lambda_demo.py). Five seeds, read at 31 %, in bfloat16, half an hour.
+acts (configs/lambda_demo.py). Five seeds, read at 31 %, in bfloat16, forty minutes.
 
 Hardware: 2 CPU cores, two hours in two shards (--shard 1/2, --shard 2/2) that are held to
 one core each (taskset). docs/results/table1_demo has what it found, made when `train_examples` and
