@@ -14,8 +14,7 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
 Hardware: 2 CPU cores; 660 runs of 5 minutes on one of them, 28 hours on both. They go on where they
-stopped, and --shard divides them. Begun:
-docs/results/study says what is done.
+stopped, and --shard divides them. docs/results/study says what is done.
 
 `:xglue` is the same on XLM-R base and four of XGLUE's tasks, for who has them and GPUs or TPUs:
 

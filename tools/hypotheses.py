@@ -63,7 +63,9 @@ def main() -> None:
     seeds = set.intersection(*(set(table.dropna(axis=1).columns) for table in found.values()))
     whole = len(found) == TASKS and len(seeds) == SEEDS
     lacking = "" if whole else f": not yet the test, which has {TASKS} and {SEEDS}"
-    print(f"{len(found)} tasks, {len(seeds)} seeds that all rows have{lacking}")
+    print(
+        f"{len(found)} task{'s' * (len(found) > 1)}, {len(seeds)} seeds that all rows have{lacking}"
+    )
     if len(seeds) < 2:
         sys.exit("fewer than two such seeds tell no spread")
     for name, (claim, pairs) in HYPOTHESES.items():

@@ -46,6 +46,7 @@ class Served:
         pooling: what makes a vector of a row, of a model without a head; None: it has one.
         dense: shares of right answers, in per cent, of the run's model before it was pruned, on all
             rows that the run evaluates; empty if they are not known.
+        task: that the rows are of, if they are a run's.
     """
 
     rows: Mapping[str, Split]
@@ -55,6 +56,7 @@ class Served:
     beside: bool = True
     pooling: Pooling | None = None
     dense: Mapping[str, float] = field(default_factory=dict)
+    task: str | None = None
 
     def encoded(self, tokenizer: Tokenizer, max_length: int) -> dict[str, Encoded]:
         """Tokenise the rows of every language.
@@ -143,6 +145,7 @@ def of_run(
         config.task.max_length or task.max_length,
         config.task.strip_space_marker,
         dense=_dense(workdir, chosen) if task.metric in _SHARES else {},
+        task=config.task.name,
     )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from flax import traverse_util
 from jaxtyping import Int
 
-from alignreg_jax.compress import coverage, folders
+from alignreg_jax.compress import coverage, folders, pooling
 from alignreg_jax.compress.coverage import Loss, Sample
 from alignreg_jax.compress.folders import Original
 from alignreg_jax.compress.pieces import Pieces
@@ -88,6 +88,8 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
     if out.exists():
         raise UserError(f"{out}: is there already; give a folder that is not")
     original = folders.read(folder)
+    if original.network.head is None:
+        pooling.read(folder)  # refuses steps after it, whose weights would not come along
     network, beside = original.network, _read_beside(folder, original)
     load_tokenizer(folder, network.config.vocab_size)  # that they are of one checkpoint
     before = Pieces(folder / TOKENIZER)

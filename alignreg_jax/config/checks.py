@@ -18,7 +18,7 @@ from alignreg_jax.pruning.methods import (
     SCOPES,
 )
 from alignreg_jax.pruning.schedules import SCHEDULES
-from alignreg_jax.support.flags import words
+from alignreg_jax.support.flags import listed
 
 
 def convert(value: Any, annotation: Any, path: str) -> Any:
@@ -40,11 +40,9 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
         # "sw, th" or ("0.9,0.8",) is what one types; a comma in parentheses is part of its word
         kind, items = _items(annotation), [value] if isinstance(value, str) else value
         parts = chain.from_iterable(
-            words(item) if isinstance(item, str) else [item] for item in items
+            listed(item) if isinstance(item, str) else [item] for item in items
         )
         return tuple(convert(_number(part, kind), kind, path) for part in parts if part != "")
-    if value == "None" and isinstance(annotation, types.UnionType) and path not in _CHOICES:
-        return None  # so typed; a choice has a "none" of its own, or none
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):

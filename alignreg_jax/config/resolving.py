@@ -47,7 +47,8 @@ def _read_none(section: type, values: dict[str, Any]) -> None:
     for name, value in values.items():
         kind = kinds.get(name)
         if isinstance(value, dict):
-            _read_none(typing.cast(type, kind), value)
+            if dataclasses.is_dataclass(kind):  # `_from_dict` says what is no section
+                _read_none(typing.cast(type, kind), value)
         elif isinstance(kind, types.UnionType) and type(None) in typing.get_args(kind):
             if value in ("None", ("None",)) or (value == "" and str in typing.get_args(kind)):
                 values[name] = None

@@ -28,7 +28,8 @@ from alignreg_jax.support.caches import check_hub_cache
 
 SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 FILE_NAME = re.compile(
-    r"(train|validation|test)(?:\.([A-Za-z][\w-]*?)(?:-\d+-of-\d+.*)?|(?:-.*)?)\.parquet"
+    r"(train|validation|test)"
+    r"(?:\.([A-Za-z]\w*(?:-(?:[A-Za-z]+|\d{3}(?!\d)))*)(?:-\d.*)?|(?:-.*)?)\.parquet"
 )
 SHARD = re.compile(r"-(\d+)-of-(\d+)")
 LANGUAGE = "language"  # the column that says it, where neither file nor folder does

@@ -178,7 +178,7 @@ def _hook(name: str) -> Callable[..., Any]:
     """The function behind "module:function"; modules of the current folder are found, too."""
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # and stays: the hook may import more when it is called
+        sys.path.insert(0, os.getcwd())  # and stays: the hook may import more when it is called
     try:
         found = getattr(import_module(module), function)
     except Exception as error:  # of the user's module, whatever it does

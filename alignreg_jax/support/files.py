@@ -62,7 +62,7 @@ def whole_folder(folder: Path, size: int = 0, *, new: bool = False) -> Iterator[
                 shutil.rmtree(partial, ignore_errors=True)  # a full disk has room again
                 raise
             retired = Path(f"{partial}.retired")
-            if folder.exists():
+            if folder.exists() and not new:
                 folder.rename(retired)
             partial.rename(folder)
             _sync(folder.parent)

@@ -31,8 +31,12 @@ def words(text: str) -> tuple[str, ...]:
     text = text.strip()
     if text[:1] + text[-1:] in ("()", "[]"):
         text = text[1:-1]
-    parts = re.split(r",(?![^(]*\))", text)
-    return tuple(word for part in parts if (word := part.strip().strip("\"'").strip()))
+    return tuple(word for part in listed(text) if (word := part.strip("\"'").strip()))
+
+
+def listed(text: str) -> list[str]:
+    """What stands between commas; one in parentheses is part of its word."""
+    return [part for each in re.split(r",(?![^(]*\))", text) if (part := each.strip())]
 
 
 class _Words(tuple_parser.TupleParser):

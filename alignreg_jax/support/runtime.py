@@ -54,8 +54,10 @@ def give_back_memory() -> None:
     settings stand.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
+    if mallopt is None or "glibc.malloc" in os.environ.get("GLIBC_TUNABLES", ""):
+        return
     for number, value, variable in _MALLOC:
-        if mallopt is not None and variable not in os.environ:
+        if variable not in os.environ:
             mallopt(number, value)
 
 

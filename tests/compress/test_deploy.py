@@ -219,6 +219,7 @@ tags:
     (index,) = found["model-index"]
     assert index["name"] == "Mine"
     scores = {each["dataset"]["config"]: each["metrics"][0]["value"] for each in index["results"]}
+    assert {each["dataset"]["type"] for each in index["results"]} == {"own-rows"}
     served = facts(out)["models"][-1]["scores"]
     assert scores == {language: round(score / 100, 4) for language, score in served.items()}
     assert len(scores) == 3

@@ -397,3 +397,13 @@ def test_a_label_may_have_a_comma_in_parentheses(parsed):
         "--config.model.head=label-words", "--config.model.label_words=food (hot, cold)=Food,b=Bad"
     )
     assert found.model.label_words == ("food (hot, cold)=Food", "b=Bad")
+    config = default_config()
+    config.model.head, config.model.label_words = "label-words", ("(hot, cold)=(Food)", "b=[B]")
+    assert resolve(config).model.label_words == ("(hot, cold)=(Food)", "b=[B]")
+
+
+def test_a_section_that_there_is_not_is_told():
+    config = default_config().unlock()
+    config.foo = ConfigDict({"bar": 1})
+    with pytest.raises(UserError, match=r"^foo is not a field"):
+        resolve(config)

@@ -85,7 +85,7 @@ def test_a_task_that_is_not_done_is_said(tmp_path):
     written(tmp_path / "intents", range(5), "accuracy")
     said = printed(tmp_path / "intents")
     assert said.startswith(
-        "1 tasks, 5 seeds that all rows have: not yet the test, which has 4 and 5\n"
+        "1 task, 5 seeds that all rows have: not yet the test, which has 4 and 5\n"
     )
 
 

@@ -106,6 +106,7 @@ def test_pairs_of_runs_are_printed_as_the_page_says_them():
     text = "@distill.teacher=dense@distill.text=data@pruning.epochs_per_step=2"
     assert f"31 %  +4.6   2.5  14 of 15  {text}\n" in said
     assert f"31 %   50.8  92.9  41.9  l2-mbp{text}\n" in said
+    assert f"31 %  -1.9  (-2.9 to -0.8)  {text}\n" in said  # English
     page = " ".join((folder / "README.md").read_text().split())
     assert "in 14 of 15 pairs of runs" in page
     assert "**50.8**, 92.9, 41.9" in page

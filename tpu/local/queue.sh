@@ -16,11 +16,15 @@ on_vm() {
 }
 
 do_create() {
-  # The end of an earlier job of this name would be taken for this one's; where the name is taken,
-  # the state is another's
+  # The end of an earlier job of this name would be taken for this one's, so it goes first; where the
+  # name is taken, the state is another's
+  local there=""
+  if [[ $bucket ]]; then
+    [[ $dry_run ]] || there=$(tpu_state) || return
+    [[ $there ]] || act gcloud storage cp - "$bucket/$name/state" <<<"waiting" || return
+  fi
   tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$accelerator" \
-    --runtime-version="$image" ${spot:+--spot} &&
-    { [[ ! $bucket ]] || act gcloud storage cp - "$bucket/$name/state" <<<"waiting"; }
+    --runtime-version="$image" ${spot:+--spot}
 }
 
 do_delete() {

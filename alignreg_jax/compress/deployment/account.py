@@ -232,15 +232,15 @@ def _vocabulary(done: "Deployed") -> list[str]:
     ]
 
 
-def _origin(card: str) -> tuple[Any, str]:
-    """The metadata of a card, None if there are none that can be read, and the text below them."""
+def _origin(card: str) -> tuple[dict[str, Any], str]:
+    """The metadata of a card, none if they cannot be read, and the text below them."""
     found = REGEX_YAML_BLOCK.search(card)
     if found is None:
-        return None, card
+        return {}, card
     try:
-        return ModelCard(card, ignore_metadata_errors=True).data, card[found.end() :]
-    except (ValueError, YAMLError):
-        return None, card[found.end() :]
+        return ModelCard(card, ignore_metadata_errors=True).data.to_dict(), card[found.end() :]
+    except (TypeError, ValueError, YAMLError):
+        return {}, card[found.end() :]
 
 
 def _title(text: str) -> str | None:
@@ -249,11 +249,9 @@ def _title(text: str) -> str | None:
     return found[1] if found else None
 
 
-def _metadata(origin: Any, name: str, served: Served, chosen: Line, use: str) -> str:
+def _metadata(known: Mapping[str, Any], name: str, served: Served, chosen: Line, use: str) -> str:
     """The YAML block: whose model it was, its languages, and the score of each as its result."""
-    known = {} if origin is None else origin.to_dict()
-    before = getattr(origin, "eval_results", None) or ()
-    data = before[0].dataset_type if before else "rows of its user"
+    data = served.task or "own-rows"
     results = [
         EvalResult(
             task_type=use,

@@ -192,7 +192,7 @@ def _multiples_axis(given: Collection[float], field: str) -> tuple[Axis, float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [10.0**decade for decade in decades if low <= 10.0**decade <= high] or places
     times = "×" if field == REGULARIZER_WEIGHT else ""
-    named = [(tick, f"{tick:,g}{times}") for tick in ticks]
+    named = [(tick, f"{tick:,.0f}{times}" if tick >= 100 else f"{tick:g}{times}") for tick in ticks]
     if 0 in given:
         named = [(zero, "0"), *(tick for tick in named if tick[0] > 2 * zero)]
 
