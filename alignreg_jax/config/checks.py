@@ -198,6 +198,8 @@ def validate(config: Any) -> None:
             raise UserError(f"{path}={value(path)!r}: choose from {listed}")
     for path, bounds in BOUNDS.items():
         bounds.check(path, value(path))
+    if not config.model.name_or_path:  # which would be the current folder
+        raise UserError("model.name_or_path is empty; give a folder, a Hub id or demo")
     _SEED.check("seed + seeds - 1", config.seed + config.seeds - 1)
     for axis in ("data", "fsdp", "tensor"):
         size = value(f"mesh.{axis}")

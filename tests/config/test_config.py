@@ -144,6 +144,7 @@ def test_command_line(parsed, flags, path, value):
         ("train.batch_size=0", "train.batch_size=0"),
         ("train.learning_rate=nan", "train.learning_rate=nan"),
         ("train.learning_rate=inf", "train.learning_rate=inf"),
+        ("model.name_or_path=", "model.name_or_path is empty"),
         ("train.learning_rate=-1e-5", "train.learning_rate=-1e-05"),
         ("train.weight_decay=nan", "train.weight_decay=nan"),
         ("train.accumulation=3", "train.accumulation=3.*train.batch_size=8"),

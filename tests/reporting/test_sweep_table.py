@@ -4,6 +4,7 @@ import csv
 import functools
 import io
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ from alignreg_jax.reporting.sweeps.cells import (
 )
 from alignreg_jax.reporting.sweeps.comparisons import powers
 from alignreg_jax.reporting.sweeps.paper import AVERAGE
+from alignreg_jax.reporting.sweeps.table import grids
 
 XGLUE = ("xnli", "pawsx")
 
@@ -145,6 +147,15 @@ def test_more_tasks_have_a_grid_for_each_reading_and_score_with_the_paper_at_31(
     assert "the number printed in Table 1 of the paper" in text
     assert "the paper does not say whether its means include English" in text
     assert "In its words none is its No Pruning." in text
+
+
+def test_readings_that_round_to_one_per_cent_have_grids_of_their_own(two):
+    sweep, cells, compared, _ = two
+    near = replace(sweep, facts=replace(sweep.facts, remaining=(0.125, 0.118)))
+    found = grids(near, cells, compared)
+    titles = [grid.title.split(":")[0] for grid in found]
+    assert list(dict.fromkeys(titles)) == ["12.5 % remaining", "11.8 % remaining"]
+    assert len(found) == 6
 
 
 def test_one_task_of_xglue_shows_its_score_first_with_the_paper_beside_it(tmp_path):
