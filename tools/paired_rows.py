@@ -7,7 +7,8 @@ Of every row and place the zero-shot mean, English and the worst language, in pe
 seeds. Then for each set of fields behind a method's name (l2-mbp@distill.teacher=dense) its pairs:
 runs of one method and seed with these fields and without any, by how much their zero-shot means
 differ, and English (with the 95 % interval of Student's t, which means something where the pairs
-are of one method: --method).
+are of one method: --method). Last of every row how far its zero-shot mean is from that of its own
+dense model.
 """
 
 import argparse
@@ -49,9 +50,21 @@ def main() -> None:
         print(f"  {100 * at:3.0f} %  {apart.mean():+.1f}  {apart.std():4.1f}  {above}  {fields}")
     print("\nPairs: difference of English: mean, interval")
     for at, fields, apart in differences(pairs, "english"):
-        half = stats.t.ppf(0.975, len(apart) - 1) * apart.sem()
-        between = f"({apart.mean() - half:.1f} to {apart.mean() + half:.1f})"
-        print(f"  {100 * at:3.0f} %  {apart.mean():+.1f}  {between}  {fields}")
+        print(f"  {100 * at:3.0f} %  {with_interval(apart)}  {fields}")
+    print("\nZero-shot mean less that of the dense model: mean, interval")
+    keys = ["method", "fields", "seed"]
+    dense = scores(table[table.prune_step == 0], arguments.metric)
+    to_dense = runs.merge(dense, on=keys, suffixes=("_x", "_y"))
+    to_dense = to_dense[to_dense.at_x < 1].rename(columns={"at_x": "at"})
+    to_dense["fields"] = to_dense.method + to_dense.fields
+    for at, row, apart in differences(to_dense, "mean_of_others"):
+        print(f"  {100 * at:3.0f} %  {with_interval(apart)}  {row}")
+
+
+def with_interval(values: pd.Series) -> str:
+    """Mean and the 95 % interval of Student's t."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
+    return f"{values.mean():+.1f}  ({values.mean() - half:.1f} to {values.mean() + half:.1f})"
 
 
 def differences(pairs: pd.DataFrame, score: str) -> Iterator[tuple[float, str, pd.Series]]:

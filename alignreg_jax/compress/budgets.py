@@ -83,14 +83,17 @@ def within(
     def units(size: float) -> Units:
         return filled_up(elastic.units_at(tau, size), form, align)
 
+    def cost(size: float) -> float:
+        return measured[size] if measured else _COSTS[budget.kind](network, units(size))
+
+    measured: dict[float, float] = {}
     if budget.kind == "latency-ms":
         sizes = np.linspace(smallest, 1, _POINTS).tolist()
         times = np.maximum.accumulate(_latencies(sizes, units, network)).tolist()
-        cost = dict(zip(sizes, times, strict=True)).__getitem__
+        measured = dict(zip(sizes, times, strict=True))
     else:
         every = np.unique(np.concatenate([np.ravel(leaf) for leaf in tau.values()])).tolist()
         sizes = [smallest, *(size for size in every if size > smallest)]
-        cost = partial(_cost, _COSTS[budget.kind], network, units)
     place = bisect.bisect_right(sizes, budget.value, key=cost)
     if not place:
         raise UserError(
@@ -98,15 +101,6 @@ def within(
             f" {cost(smallest):,.6g}"
         )
     return sizes[place - 1]
-
-
-def _cost(
-    count: Callable[[Network, Units], float],
-    network: Network,
-    units: Callable[[float], Units],
-    size: float,
-) -> float:
-    return count(network, units(size))
 
 
 def _parameters(network: Network, units: Units) -> float:

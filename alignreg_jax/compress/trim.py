@@ -113,7 +113,8 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
     cut = ActiveVocabulary(ids)
     config, params = cut.config(network.config), cut.cut(network.params)
     kept_beside = {name: row[ids] if name in _BY_PIECE else row for name, row in beside.items()}
-    with whole_folder(out, _bytes(params), new=True) as partial:
+    size = _bytes(params) + _bytes(kept_beside)
+    with whole_folder(out, size, new=True) as partial:
         saving.save(
             partial, params, config, head=network.head, labels=original.labels, source=folder,
             beside=kept_beside,
@@ -130,7 +131,7 @@ def trim(folder: Path, out: Path, wanted: Wanted) -> Trimmed:
                 bar.update(1)
         done = Trimmed(
             (len(before), len(ids)),
-            (_bytes(network.params) + _bytes(beside), _bytes(params) + _bytes(kept_beside)),
+            (_bytes(network.params) + _bytes(beside), size),
             tuple(losses),
         )
         content = {"pieces": len(ids), "of": len(before), "ids": ids.tolist()}
@@ -181,12 +182,12 @@ def _tokens(wanted: Wanted, original: Original, beside: Mapping[str, np.ndarray]
 
 def _read_beside(folder: Path, original: Original) -> dict[str, np.ndarray]:
     """What training may begin from beside an encoder: its pooler, a language model's head."""
-    mine = [name for name in original.skipped if name.startswith(_BESIDE)]
-    if original.network.head is not None:
-        mine = []  # trained already
-    stored, others = Storage(folder), sorted({*original.skipped} - {*mine})
+    plain = original.network.head is None  # else training has begun
+    mine = [name for name in original.skipped if plain and name.startswith(_BESIDE)]
+    others = [name for name in original.skipped if name not in mine]
     if others := [name for name in others if not name.endswith("position_ids")]:
         log.info("%s: left out: %s", folder, few(others))
+    stored = Storage(folder)
     return {name: stored.read(name) for name in mine}
 
 

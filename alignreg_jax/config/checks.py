@@ -42,7 +42,7 @@ def convert(value: Any, annotation: Any, path: str) -> Any:
         parts = chain.from_iterable(
             listed(item) if isinstance(item, str) else [item] for item in items
         )
-        return tuple(convert(_number(part, kind), kind, path) for part in parts if part != "")
+        return tuple(convert(_number(part, kind), kind, path) for part in parts)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     elif isinstance(value, wanted) and (wanted is bool or not isinstance(value, bool)):

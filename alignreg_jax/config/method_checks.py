@@ -27,7 +27,12 @@ def check_method(config: Any) -> None:
                 "regularizer.phases='dense': the fine-tuned reference exists from the first cut on,"
                 " so there would never be a penalty"
             )
-    _check_dense_penalty(config)
+    if regularizer.phases == "dense" and regularizer.name != "none" and config.pruning.steps:
+        if field := own_way(config):
+            raise UserError(
+                f"regularizer.phases='dense': with {field} the dense phase is that of all methods,"
+                " so there would never be a penalty"
+            )
     if regularizer.name in GATED:
         if regularizer.phases == "dense":
             raise UserError(
@@ -58,22 +63,16 @@ def check_method(config: Any) -> None:
     )
 
 
-def _check_dense_penalty(config: Any) -> None:
-    """Raise UserError where a penalty is for the dense phase alone, and that has none."""
-    pruning, regularizer = config.pruning, config.regularizer
-    if regularizer.phases != "dense" or regularizer.name == "none" or not pruning.steps:
-        return
-    plain = {
-        f"pruning.freeze={','.join(pruning.freeze or ())}": pruning.freeze,
-        "pruning.start=pretrained": pruning.start == "pretrained",
-        "pruning.sizes": pruning.sizes,
+def own_way(config: Any) -> str:
+    """The field for which a method trains otherwise from phase 1 on; "" if it goes on as before."""
+    pruning = config.pruning
+    ways = {
         f"pruning.criterion={pruning.criterion}": pruning.criterion in LEARNED,
+        "pruning.sizes": pruning.sizes,
+        "pruning.start=pretrained": pruning.start == "pretrained",
+        f"pruning.freeze={','.join(pruning.freeze or ())}": pruning.freeze,
     }
-    for field in (field for field, given in plain.items() if given):
-        raise UserError(
-            f"regularizer.phases='dense': with {field} the dense phase is that of all methods, so"
-            " there would never be a penalty"
-        )
+    return next((field for field, given in ways.items() if given), "")
 
 
 def _check_zeros(pruning: Any) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import compress
+from itertools import chain, compress
 from pathlib import Path
 
 import huggingface_hub
@@ -110,13 +110,13 @@ def fetched_text(name: str, languages: Sequence[str], field: str) -> Path:
     """
     of_language = ("{}/train*.parquet", "*/train.{}[-.]*parquet")
     whole = [f"{config}/train*.parquet" for config in WHOLE]
-    patterns = [[each.format(language) for each in of_language] for language in languages or "*"]
-    advice = "name a folder with such text"
-    folder = _snapshot(name, [each for pair in patterns for each in pair], field, advice, whole)
+    wanted = [[each.format(language) for each in of_language] for language in languages or "*"]
+    patterns, advice = [*chain.from_iterable(wanted)], "name a folder with such text"
+    folder = _snapshot(name, patterns, field, advice, whole)
     # XNLI's all_languages is as large as all others, and says the same again
-    if all(any(any(folder.glob(each)) for each in pair) for pair in patterns):
+    if all(any(any(folder.glob(each)) for each in either) for either in wanted):
         return folder
-    return _snapshot(name, [*(each for pair in patterns for each in pair), *whole], field, advice)
+    return _snapshot(name, [*patterns, *whole], field, advice)
 
 
 def texts(

@@ -34,9 +34,9 @@ from alignreg_jax.models.xlmr import Head, Params, XlmrConfig
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"
 SENTENCE_FILES = (
-    *("modules.json", "sentence_bert_config.json", "config_sentence_transformers.json"),
+    "modules.json", "sentence_bert_config.json", "config_sentence_transformers.json",
     "[0-9]_*/*.json",
-)
+)  # fmt: skip
 """What sentence-transformers reads beside an encoder: how vectors are made, and prompts."""
 CODE = Path(__file__).parent / "modeling_xlmr_sliced.py"
 """PyTorch's side of the free form, which is copied into its folders."""
@@ -81,11 +81,10 @@ def save(
     head.safetensors (`classifier.weight` `[labels, hidden]`, `classifier.bias`), and so does
     `label-words` (`lm_head.dense`, `lm_head.layer_norm`, `label_words`); None an `XLMRobertaModel`
     alone, with what sentence-transformers reads beside it; of the family of BERT its classes of
-    these names. Sizes that stock transformers cannot
-    have (`XlmrConfig.stock`) give the free form: classes of modeling_xlmr_sliced.py, which is
-    written beside them. `beside` are tensors, by their names, that are written as they are.
-    tokenizer.json is copied from `source` byte for byte, if it is there. Files
-    are written in place: give a temporary folder and rename it.
+    these names. Sizes that stock transformers cannot have (`XlmrConfig.stock`) give the free form:
+    classes of modeling_xlmr_sliced.py, which is written beside them. `beside` are tensors, by their
+    names, that are written as they are. tokenizer.json is copied from `source` byte for byte, if it
+    is there. Files are written in place: give a temporary folder and rename it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / CONFIG, _config_json(config, head, labels, source))

@@ -115,7 +115,7 @@ def build_trainer(
         config.train, config.pruning, config.regularizer, config.distill
     )  # fmt: skip
     method = method_of(config, model.config.layers[0].heads)
-    anew = begins_anew(config, method)
+    anew = begins_anew(config)
     apart = anew and pruning.start == "pretrained"  # with a schedule of its own
     dense_steps = phases.steps(0)
     settings = steps.StepSettings(

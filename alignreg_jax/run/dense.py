@@ -24,7 +24,7 @@ from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.export import STEPS
-from alignreg_jax.run.plan import begins_anew, method_of
+from alignreg_jax.run.plan import begins_anew, never_learns
 from alignreg_jax.training import manifests
 from alignreg_jax.training.checkpointing import Checkpoints, link
 from alignreg_jax.training.manifests import Position
@@ -61,9 +61,7 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
     elif config.distill.text:  # not trained on yet, but a phase is shared by equal inputs alone
         names = ("text", "text_languages", "text_examples")
         fields["text"] = {name: plain["distill"][name] for name in names}
-    method = method_of(config)
-    # Whatever the method learns, phase 0 has none of it
-    if begins_anew(config, method) or method.name == "dense":
+    if begins_anew(config) or never_learns(config):  # phase 0 has nothing of the method's own
         fields.pop("gates", None)
         fields.pop("penalty", None)
     # Falls to zero at the last step of the run, or of phase 0 where another start follows

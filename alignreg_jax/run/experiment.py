@@ -75,7 +75,7 @@ class Experiment:
         self.method = plan.method_of(config)
         self.phases.check_learning(self.method.cut_at)
         self._midway = 0 < self.method.cut_at < 1
-        begins = plan.begins_anew(config, self.method)
+        begins = plan.begins_anew(config)
         self.trainer = self._build_trainer(later=not begins)
         self.plan = plan.events(
             self.phases,
@@ -196,13 +196,10 @@ class Experiment:
         teachers, distill = [], self.config.distill
         whose = {name: getattr(distill, name) for name in ("teacher", "weight", "temperature")}
         whose |= {"hidden": distill.hidden, "text": dict(self.inputs.text_rows)}
+        asked = (self.config, self.inputs, self._model, self.trainer)
         for index, member in enumerate(self.members):
-            if not teachers or self.inputs.teacher is None:  # a checkpoint says the same to all
-                found = assembly.ask_teacher(
-                    self.config, self.inputs, self._model, self.trainer, index
-                )
-            else:
-                found = teachers[0]
+            again = not teachers or self.inputs.teacher is None  # a checkpoint says the same to all
+            found = assembly.ask_teacher(*asked, index) if again else teachers[0]
             facts = teaching.facts(found, self.inputs.train)
             self._event(member, "teach", event.phase, self._asked(0), **facts, **whose)
             teachers.append(found)
@@ -212,9 +209,8 @@ class Experiment:
         """Prune every seed to the count of the schedule, by the method's criterion."""
         keep = self._keep(self._asked(event.phase))
         learned = self.trainer.method.step_masks is not None
-        before = [
-            self._statistics(index)["kept"] for index in range(len(self.members) if learned else 0)
-        ]
+        seeds = range(len(self.members))
+        before = [self._statistics(index)["kept"] for index in seeds if learned]
         gradients, measured = self._gradients(event.phase)
         self.trainer.prune(keep, event.phase, gradients)
         for index, member in enumerate(self.members):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import cast
 
 from alignreg_jax.config import ExperimentConfig
+from alignreg_jax.config.method_checks import own_way
 from alignreg_jax.errors import UserError
 from alignreg_jax.pruning import methods, schedules
 from alignreg_jax.pruning.elastic import Rule
@@ -24,8 +25,8 @@ def method_of(config: ExperimentConfig, heads: int = 0) -> Method:
         heads: in a layer of its encoder, for cuts of whole units; 0 where nothing will be cut.
     """
     pruning, regularizer = config.pruning, config.regularizer
-    if not pruning.steps and pruning.criterion in methods.LEARNED:
-        return Method(name="dense")  # there is no cut to learn for
+    if never_learns(config):
+        return Method(name="dense")
     return methods.build(
         criterion=str(pruning.criterion),
         scope=str(pruning.scope),
@@ -39,11 +40,14 @@ def method_of(config: ExperimentConfig, heads: int = 0) -> Method:
     )
 
 
-def begins_anew(config: ExperimentConfig, method: Method) -> bool:
+def begins_anew(config: ExperimentConfig) -> bool:
     """Whether phase 0 is the plain dense phase, and phase 1 trains in another way."""
-    pruning = config.pruning
-    other = method.step_masks or method.sizes or pruning.start == "pretrained" or pruning.freeze
-    return bool(pruning.steps) and bool(other)
+    return bool(config.pruning.steps and own_way(config))
+
+
+def never_learns(config: ExperimentConfig) -> bool:
+    """Whether a method that learns what to cut has no cut to learn for: its training is plain."""
+    return not config.pruning.steps and config.pruning.criterion in methods.LEARNED
 
 
 @dataclass(frozen=True)

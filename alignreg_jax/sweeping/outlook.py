@@ -24,10 +24,8 @@ def outlook(facts: SweepFacts, finished: Sequence[FinishedRun]) -> str:
     sweep = read_sweep(facts, finished)
     found = powers(sweep, read_cells(sweep))
     known = dict(zip(found.task, found.spread, strict=True))
-    seeds, rows = (
-        len(facts.seeds),
-        len([row for row in facts.compared if row.partition("@")[0] != "none"]),
-    )
+    seeds = len(facts.seeds)
+    rows = sum(row.partition("@")[0] != "none" for row in facts.compared)
     if not rows:
         return f"Nothing to compare with {facts.baseline}.\n"
     average = (AVERAGE,) if AVERAGE in known else ()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import deploy_cases
 import empties
@@ -15,6 +16,9 @@ from deploy_cases import deployed, facts, predicted, told
 from alignreg_jax import cli
 from alignreg_jax import deploy as program
 from alignreg_jax.compress import agreement, folders, served
+from alignreg_jax.compress.deployment import account
+from alignreg_jax.compress.deployment.comparing import Line
+from alignreg_jax.compress.gate import Judged
 from alignreg_jax.compress.onnx import graph, sessions
 from alignreg_jax.compress.onnx.candidates import KINDS
 from alignreg_jax.errors import UserError
@@ -49,7 +53,7 @@ def test_a_model_becomes_a_folder_that_is_served(world, model, tmp_path, capsys)
     assert config["id2label"] == {str(row): name for row, name in enumerate(tiny.LABELS)}
     texts = ["en1 en2 en3", "de4", "sw5 sw6"]
     script = (out / "predict.py").read_text()
-    assert len([line for line in script.split("\n") if line]) <= 26
+    assert len([line for line in script.split("\n") if line]) < 25
     assert script.rstrip() in (out / "README.md").read_text()
     answers = [line.split("\t") for line in predicted(out, *texts)]
     assert [text for _, text in answers] == texts
@@ -86,7 +90,7 @@ def test_words_have_labels(model, tagged, tmp_path):
     expected = " ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True))
     assert predicted(out, " ".join(words)) == [expected]
     script = (out / "predict.py").read_text()
-    assert len([line for line in script.split("\n") if line]) <= 26
+    assert len([line for line in script.split("\n") if line]) < 25
 
 
 def test_attention_may_be_one_operator(world, model, tmp_path):
@@ -274,3 +278,15 @@ def test_dev_stands_for_a_test_that_is_not_there(world, tmp_path):
     shutil.copy(world.data / "de.test.jsonl", tmp_path / "fr.test.jsonl.zip")
     with pytest.raises(UserError, match=r"fr\.test\.jsonl\.zip"):
         served.of_folder(tmp_path, "linear", tiny.LABELS, ())
+
+
+def test_a_card_has_the_scores_of_what_is_served(world, tmp_path):
+    """Not those of the float model beside it."""
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    judged = [Judged("de", 9, 3, 8, (6, 5), 1, 1), Judged("sw", 9, 3, 0, (0, 0), 0, 1)]
+    chosen, asked = Line("int8", tmp_path, 9, {}, judged), replace(asked, task="intents")
+    text = account._metadata({}, "Mine", asked, chosen, "token-classification")
+    (result,) = yaml.safe_load(text.split("---\n")[1])["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "intents", "type": "intents", "config": "de"}
+    assert result["metrics"][0]["value"] == 0.625
+    assert result["task"]["type"] == "token-classification"

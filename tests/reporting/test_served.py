@@ -75,3 +75,13 @@ def test_a_damaged_file_of_one_run_costs_no_table(runs, tmp_path):
     text = page(runs, tmp_path / "out")
     assert "served/deploy.json: not " in text
     assert cells(text.split("As they are served")[1], "l2-mbp")[-1] == "2"
+
+
+def test_figures_of_two_tasks_have_names_of_their_own(tmp_path):
+    tasks, rows = ("intents", "slots"), ("l2-mbp", "random")
+    runs = sweep_cases.write_runs(tmp_path / "runs", rows=rows, tasks=tasks, seeds=(0,))
+    for run in runs:
+        deploy(run.workdir / "served", kept="q8" if run.row == "random" else "int8")
+    facts = sweep_cases.facts(rows=rows, tasks=tasks, seeds=(0,))
+    ids = re.findall(r' id="([^"]+)"', write_sweep(tmp_path / "page", facts, runs).read_text())
+    assert len(ids) == len(set(ids)) > 9

@@ -109,6 +109,10 @@ def test_pairs_of_runs_are_printed_as_the_page_says_them():
     assert f"31 %  -1.9  (-2.9 to -0.8)  {text}\n" in said  # English
     page = " ".join((folder / "README.md").read_text().split())
     assert "in 14 of 15 pairs of runs" in page
+    layers = RESULTS / "structured_demo" / "layers"
+    said = subprocess.run([*command[:2], layers], capture_output=True, text=True, check=True).stdout
+    text = "elastic@pruning.scope=layers@pruning.sizes=(1,0.75,0.5)@distill.text=data"
+    assert f"50 %  +0.3  (-2.6 to 3.1)  {text}" in said  # than before it was trained for all sizes
     assert "**50.8**, 92.9, 41.9" in page
 
 

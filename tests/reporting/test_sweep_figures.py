@@ -4,14 +4,12 @@ import json
 import numpy as np
 import pytest
 import sweep_cases
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.colors import to_hex
 from scipy import stats
 
 from alignreg_jax.pruning.methods import REGULARIZERS
 from alignreg_jax.reporting import svg
-from alignreg_jax.reporting.sweeps import drawings, lines, styles
+from alignreg_jax.reporting.sweeps import drawings, lines
 from alignreg_jax.reporting.sweeps.cells import ZERO_SHOT, means, read_cells
 from alignreg_jax.reporting.sweeps.runs import common_languages, read_sweep
 from alignreg_jax.reporting.sweeps.styles import row_styles
@@ -323,36 +321,3 @@ def test_runs_without_pruning_or_with_one_step_are_drawn(tmp_path):
     sweep = read_sweep(sweep_cases.facts(), runs)
     for drawing in drawings.figures(sweep, read_cells(sweep)):
         assert svg.png(drawing.figure)[:4] == b"\x89PNG"
-
-
-def test_names_in_figures_are_as_short_as_tells_rows_apart():
-    teacher, text = "@distill.teacher=dense", "@distill.text=data@pruning.epochs_per_step=2"
-    rows = [f"{m}{more}" for m in ("l2-mbp", "lamp") for more in ("", teacher, teacher + text)]
-    assert list(styles.told_apart(rows).values()) == [
-        *("l2-mbp", "l2-mbp, teacher=dense", "l2-mbp, text=data"),
-        *("lamp", "lamp, teacher=dense", "lamp, text=data"),
-    ]
-    rate = ["lamp", "lamp@train.learning_rate=0.01@pruning.scope=layer"]
-    assert styles.told_apart(rate)[rate[1]] == "lamp, learning_rate=0.01"
-    text = [f"{method}@distill.teacher=dense@distill.text=data" for method in ("lamp", "l2-mbp")]
-    assert list(styles.told_apart(["l2-mbp", *text]).values()) == [
-        "l2-mbp", "lamp, text=data", "l2-mbp, text=data"
-    ]  # fmt: skip
-    alike = ["lamp@distill.weight=0", "lamp@regularizer.weight=0"]
-    assert list(styles.told_apart(alike).values()) == alike, "weight=0 would be both"
-
-
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from(["a", "b"]),
-            st.lists(st.sampled_from(["x.p=1", "x.p=2", "y.p=1", "y.q=0.5"]), unique=True),
-        ).map(lambda pair: "@".join([pair[0], *pair[1]])),
-        unique=True,
-        max_size=8,
-    )
-)
-def test_two_rows_never_have_one_name(rows):
-    names = styles.told_apart(rows)
-    assert len(set(names.values())) == len(rows)
-    assert list(names) == rows

@@ -187,7 +187,7 @@ def test_a_budget_counts_what_the_stock_form_fills_up(world, tmp_path, monkeypat
         )
     monkeypatch.setattr(
         budgets, "_latencies",
-        lambda sizes, units, _: [int(np.count_nonzero(units(size)["ffn"])) for size in sizes],
+        lambda sizes, units, _: [float(np.count_nonzero(units(size)["ffn"])) for size in sizes],
     )  # fmt: skip
     free = shrink(folder, tmp_path / "free", "free", budget=Budget("size", 0.7))
     most = cost(folders.read(tmp_path / "free").network)

@@ -94,6 +94,9 @@ def test_a_full_device_is_one_line(world, tmp_path, monkeypatch, capsys):
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("error: a device's memory is full: RESOURCE_EXHAUSTED: Out of memory")
     assert last.endswith("99 bytes.; less with model.remat=True")
+    monkeypatch.setattr(memory, "_advice", lambda config, step: f"{config.seeds} seeds")
+    assert main(tiny.command(world, tmp_path / "two", "--config.seeds=2")) == 2
+    assert capsys.readouterr().err.endswith("less with 2 seeds\n")
 
 
 def test_other_troubles_of_jax_are_shown_whole(of):

@@ -4,16 +4,14 @@ Needs onnxruntime, tokenizers and numpy, and nothing else.
 """
 
 import json
-import sys
 from pathlib import Path
+from sys import argv, exit
 
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-given = sys.argv[1:] or sys.exit(__doc__)
-if {"-h", "--help"} & {*given}:
-    sys.exit(print(__doc__))
+given = ({"-h", "--help"} & {*argv} and exit(print(__doc__))) or argv[1:] or exit(__doc__)
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -18,7 +18,7 @@ from alignreg_jax.reporting.sweeps.styles import FRONT, Style, row_styles
 from alignreg_jax.reporting.sweeps.words import say
 from alignreg_jax.reporting.tables import percent
 
-REGULARIZER_WEIGHT = "regularizer.weight"  # whose values are told as multiples of the default
+_WEIGHT = "regularizer.weight"  # whose values are told as multiples of the default
 _FEW = 6  # lines whose bands are shown whole
 _ENGLISH = "English, the language trained on"
 
@@ -191,7 +191,7 @@ def _multiples_axis(given: Collection[float], field: str) -> tuple[Axis, float]:
     low, high = places[0] / 1.6, places[-1] * 1.6
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [10.0**decade for decade in decades if low <= 10.0**decade <= high] or places
-    times = "×" if field == REGULARIZER_WEIGHT else ""
+    times = "×" if field == _WEIGHT else ""
     named = [(tick, f"{tick:,.0f}{times}" if tick >= 100 else f"{tick:g}{times}") for tick in ticks]
     if 0 in given:
         named = [(zero, "0"), *(tick for tick in named if tick[0] > 2 * zero)]
