@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer
 
-given = ({"-h", "--help"} & {*argv} and exit(print(__doc__))) or argv[1:] or exit(__doc__)
+given = (({"-h", "--help"}.isdisjoint(argv) or exit(print(__doc__))) and argv[1:]) or exit(__doc__)
 folder = Path(__file__).parent
 facts = json.loads((folder / "deploy.json").read_text("utf-8"))
 tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
