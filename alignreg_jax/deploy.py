@@ -39,12 +39,15 @@ What is cut; nothing, if not asked:
 
 What it may cost; the best for the worst language inside of it is searched for:
   --max-mb MB          of the file and its tokenizer: over sizes, pieces (of --languages), and forms
+                       (int4, too, of a size of which no other fits)
   --max-ms MS          for one text of 64 pieces on this machine
 
 How it is stored:
-  --quantize KIND      auto (default), int8, int8-fine, q8, fp16 or none
+  --quantize KIND      auto (default), int8, int8-fine, q8, fp16 or none; int4: half of int8's bytes
+                       and as fast, but it changes more answers
   --max-flips PERCENT  answers of a language that may surely be others (2)
-  --mixed              parts that eight bits harm most stay in float32 until all languages pass
+  --mixed              parts that eight bits harm most stay in float32 until all languages pass (of
+                       int4: in eight bits)
   --portable           int8 that processors without VNNI compute alike
   --fused              attention is one operator: mostly 3 to 12 % faster, for readers of opset 23
   --threads N          of the times that are measured (1)
@@ -111,7 +114,8 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Deployed, Sequence[str]]":
     if budgeted:
         budget = Budget(values.max_mb, values.max_ms)
         free = bool(languages) and not (values.tokens or values.coverage)
-        found = search(folder, out, served, wanted, budget, free)
+        spare = ("int4",) if values.quantize == "auto" and values.max_mb else ()
+        found = search(folder, out, served, wanted, budget, free, spare)
         return out, found.done, account.tried(found.trials, budget)
     return out, deploy(folder, out, served, wanted), ()
 
@@ -179,8 +183,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     group.add_argument("--coverage", type=float)
     parser.add_argument("--size", type=float)
     parser.add_argument(
-        "--quantize", choices=("auto", "int8", "int8-fine", "q8", "fp16", "none"), default="auto"
-    )
+        "--quantize", choices=("auto", "int8", "int8-fine", "q8", "fp16", "int4", "none"),
+        default="auto",
+    )  # fmt: skip
     parser.add_argument("--max-flips", type=float, default=gate.MAX_FLIPS)
     parser.add_argument("--mixed", action="store_true")
     parser.add_argument("--portable", action="store_true")

@@ -3,7 +3,7 @@
     python benchmarks/deploy.py runs/demo    # of a finished run: its weights, rows, and flips
     python benchmarks/deploy.py --base       # XLM-R base with random weights, 24,000 pieces: times
     python benchmarks/deploy.py runs/demo --only quarter    # float32 and forms of such names alone
-    python benchmarks/deploy.py --bytes      # what int8 files of known models weigh: sizes alone
+    python benchmarks/deploy.py --bytes      # what files of known models weigh: sizes alone
     python benchmarks/deploy.py --small      # does the script work? figures mean little
 
 Times are the least of several turns, in which all forms of one shape follow one another on rows of
@@ -30,7 +30,7 @@ from alignreg_jax.compress.agreement import Network
 from alignreg_jax.compress.deployment import comparing
 from alignreg_jax.compress.deployment.comparing import Asked
 from alignreg_jax.compress.deployment.folder_files import machine
-from alignreg_jax.compress.onnx import candidates, graph, outlying, sessions
+from alignreg_jax.compress.onnx import candidates, graph, sessions
 from alignreg_jax.compress.onnx.products import Form
 from alignreg_jax.data.encoding import Encoded
 from alignreg_jax.models import checkpoints, xlmr
@@ -70,24 +70,24 @@ def forms(network: Network, known: Encoded, folder: Path) -> dict[str, Path]:
     paths: dict[str, Path] = {}
 
     def add(name: str, of: Network, kinds: Any = ()) -> None:
-        found = outlying.largest(of, known) if kinds else {}
-        every = [candidates.Candidate("fp32", Form()), *candidates.forms(kinds, found)]
+        smaller = candidates.forms(kinds, of, known) if kinds else []
+        every = [candidates.Candidate("fp32", Form()), *smaller]
         for each in every:
             own = f"{name}, {each.name}".removeprefix(", ")
             paths[own] = folder / f"{len(paths)}.onnx"
             graph.write(paths[own], of, each.form)
 
-    add("", network, candidates.KINDS)
-    fused = candidates.forms(("int8",), outlying.largest(network, known))[0]
+    add("", network, (*candidates.KINDS, "int4"))
+    fused = candidates.forms(("int8",), network, known)[0]
     for name, form in (("fp32", Form()), ("int8", fused.form)):
         paths[f"{name}, opset 23"] = folder / f"{len(paths)}.onnx"
         graph.write(paths[f"{name}, opset 23"], network, replace(form, fused=True))
     layers = network.config.num_layers
-    add("half of heads and units", cut(network, 0.5, 0.5), ("int8",))
-    add("a quarter", cut(network, 0.25, 0.25), ("int8",))
-    add(f"{layers // 2} layers", cut(network, layers=layers // 2), ("int8",))
+    add("half of heads and units", cut(network, 0.5, 0.5), ("int8", "int4"))
+    add("a quarter", cut(network, 0.25, 0.25), ("int8", "int4"))
+    add(f"{layers // 2} layers", cut(network, layers=layers // 2), ("int8", "int4"))
     both = cut(network, 0.5, 0.5, layers // 2)
-    add(f"a quarter, {layers // 2} layers with half of heads and units", both, ("int8",))
+    add(f"a quarter, {layers // 2} layers with half of heads and units", both, ("int8", "int4"))
     add(f"{layers // 3} layers", cut(network, layers=layers // 3))
     few = int(known.ids.max()) + 1
     if few <= network.config.vocab_size // 2:  # else its texts need what there is
@@ -173,23 +173,23 @@ def table(paths: dict[str, Path], pieces: int, said: dict[str, str], threads: in
 
 
 def weights() -> None:
-    """Print what eight-bit files of known sizes weigh.
+    """Print what files of known sizes weigh in eight and in four bits.
 
     A third of the encoder's weights: half of the heads, a quarter of the feed-forward units.
     """
     e5 = replace(BASE, hidden_size=384, intermediate_size=1536)
-    print("| model | pieces | MB in eight bits | with a third of the encoder |\n|---|---|---|---|")
+    heads = ("model", "pieces", *("int8", "int4", "a third, int8", "a third, int4"))
+    print(f"| {' | '.join(heads)} |\n" + "|---" * len(heads) + "|")
     with TemporaryDirectory() as name:
         path = Path(name) / "model.onnx"
         for title, sizes in (("multilingual-e5-small", e5), ("XLM-R base", BASE)):
             for pieces in (24_000, 87_000):
                 network = random_network(replace(sizes, vocab_size=pieces))
-                known = random_job(network.config, np.full(64, 32)).rows
                 cells = []
                 for of in (network, cut(network, 0.5, 0.25)):
-                    kept = candidates.forms(("int8",), outlying.largest(of, known))[0]
-                    graph.write(path, of, kept.form)
-                    cells.append(f"{path.stat().st_size / 1e6:.1f}")
+                    for bits in (8, 4):
+                        graph.write(path, of, Form(f"int{bits}", f"int{bits}"))
+                        cells.append(f"{path.stat().st_size / 1e6:.1f}")
                 print(f"| {title} | {pieces:,} | " + " | ".join(cells) + " |", flush=True)
 
 
@@ -209,7 +209,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", nargs="?", type=Path, help="workdir of a finished run")
     parser.add_argument("--base", action="store_true", help="XLM-R base, random weights")
-    parser.add_argument("--bytes", action="store_true", help="sizes of int8 files alone")
+    parser.add_argument("--bytes", action="store_true", help="sizes of files alone")
     parser.add_argument("--small", action="store_true", help="check the script, not the speed")
     parser.add_argument("--only", default="", help="forms whose names have this, beside fp32")
     parser.add_argument("--rows", type=int, default=60, help="of a language, for flips (60)")

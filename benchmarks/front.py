@@ -5,11 +5,10 @@
 
 Every row but the dense model, which has 160 steps with labels alone, is trained on the bundled
 voice commands, English labels and text without labels in thirty languages: 160 dense steps, then
-320 with the dense model as teacher; encoders that are small from
-the start have the same 480 with the same teacher. Each is deployed in eight bits and answers 200
-test rows of each of ten languages. `--measure` times all files of the first seed in turns and
-writes front.csv, front.md and pictures of scores against megabytes and each time, without what
-costs most. On the front of a cost is what nothing surpasses: as good and as cheap, and one better.
+320 with the dense model as teacher; encoders that are small from the start have the same 480 with
+the same teacher. Each is deployed in eight bits, some in four, and answers 200 test rows of each of
+ten languages. `--measure` times all files of the first seed in turns and writes front.csv, front.md
+and pictures of scores against megabytes and each time, without what costs most. On the front of a cost is what nothing surpasses: as good and as cheap, and one better.
 
 What is done is not done again. Computes in bfloat16, which is faster on a CPU that has instructions
 for it. `--small` checks the script.
@@ -51,23 +50,28 @@ class Row(NamedTuple):
     cut: tuple[float, int] | None = None  # shares of units and number of layers to begin with
 
 
-INT8 = {"quantize": "int8"}
+INT8, INT4 = {"quantize": "int8"}, {"quantize": "int4"}
 FEWER = {"coverage": 0.999, "languages": "de,es,fr,ru,fi,hi,ar,th,zh-CN"}
 ROWS = {
-    "dense": Row("none", {"float32": {"quantize": "none"}, "int8": INT8}),
+    "dense": Row("none", {"float32": {"quantize": "none"}, "int8": INT8, "int4": INT4}),
     "single weights": Row(f"l2-mbp{TEXT}@pruning.epochs_per_step=1", {"25 % of weights": INT8}),
     "units": Row(
         f"elastic{LONG}",
         {f"{100 * size:g} % of units": INT8 | {"size": size} for size in (1, *SIZES)}
+        | {f"{100 * size:g} % of units, int4": INT4 | {"size": size} for size in (1, *SIZES)}
         | {"50 % of units, pieces of its languages": INT8 | FEWER | {"size": 0.5}},
     ),
     "layers": Row(
         f"elastic@pruning.scope=layers@pruning.sizes=(1,0.75,0.5){LONG}",
-        {f"{round(12 * size)} layers": INT8 | {"size": size} for size in (0.75, 0.5)},
+        {f"{round(12 * size)} layers": INT8 | {"size": size} for size in (0.75, 0.5)}
+        | {"6 layers, int4": INT4 | {"size": 0.5}},
     ),
     "both": Row(
         f"elastic{EVEN}@pruning.sizes=(1,0.75,0.5){LONG}",
-        {"6 layers of half the units": INT8 | {"size": 0.5}},
+        {
+            "6 layers of half the units": INT8 | {"size": 0.5},
+            "6 layers of half the units, int4": INT4 | {"size": 0.5},
+        },
     ),
     "small, half of units": Row("none", {"small: half the units": INT8}, (0.5, 12)),
     "small, half of layers": Row("none", {"small: 6 layers": INT8}, (1, 6)),

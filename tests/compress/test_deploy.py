@@ -93,6 +93,17 @@ def test_words_have_labels(model, tagged, tmp_path):
     assert len([line for line in script.split("\n") if line]) < 25
 
 
+def test_four_bits_are_served_when_asked_for(world, model, tmp_path):
+    out = tmp_path / "out"
+    assert deployed(model / "dense-tanh-out", out, world.data, "--quantize", "int4") == 0
+    assert facts(out)["kept"] == facts(out)["models"][-1]["name"] == "int4"
+    assert "session.x64quantprecision" in (out / "README.md").read_text()
+    assert predicted(out, "en1 en2")[0].split("\t")[1] == "en1 en2"
+    stored = {each.name for each in onnx.load(out / facts(out)["file"]).graph.initializer}
+    assert {"word.nibbles", "layer0.ffn.inner.nibbles"} <= stored
+    assert not {"word.weight", "layer0.ffn.inner.weight"} & stored
+
+
 def test_attention_may_be_one_operator(world, model, tmp_path):
     out = tmp_path / "out"
     assert deployed(model / "linear", out, world.data, "--quantize", "int8", "--fused") == 0

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import empties
 import numpy as np
@@ -11,7 +12,7 @@ import tiny
 
 from alignreg_jax import deploy as program
 from alignreg_jax.compress import folders, gate, served
-from alignreg_jax.compress.deployment import comparing, cutting, searching
+from alignreg_jax.compress.deployment import account, comparing, cutting, searching
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.searching import Budget, Trial, choices
 from alignreg_jax.compress.trim import Wanted as Pieces
@@ -250,6 +251,48 @@ def test_fewer_pieces_are_tried_where_what_fits_is_refused(elastic, world, tmp_p
     assert found.done.network.config.vocab_size < larger.pieces
 
 
+def test_a_spare_form_is_for_sizes_of_which_no_other_fits(elastic, world, tmp_path):
+    """At half a size q8 fits; at the whole one int8 alone, which is smaller where widths are."""
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    wanted = searching.Wanted(kinds=("q8",), max_flips=100.0)
+    sizes = {}
+    for size in (1.0, 0.5):
+        forms = replace(wanted, kinds=("q8", "int8"))
+        (tmp_path / f"{size}").mkdir()
+        sized = cutting.cut(elastic, Cuts(size), tmp_path / f"{size}").folder
+        every = searching._measured(sized, asked, forms, Cuts(size), Budget(), None, {})
+        sizes[size] = [trial.megabytes for trial in every]
+    most = (max(sizes[1.0][1], sizes[0.5][0]) + sizes[1.0][0]) / 2
+    found = searching.search(
+        elastic, tmp_path / "out", asked, wanted, Budget(most), False, ("int8",)
+    )
+    tried = [(trial.cuts.size, trial.kind) for trial in found.trials]
+    assert tried[:2] == [(1.0, "q8"), (1.0, "int8")]
+    assert tried[-1] == (0.5, "q8")
+    lines = account.tried(found.trials, Budget(most))
+    assert re.search(r"\n *1\.00 .*65 +\d+\.\d +\(.*\) +\d", "\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("flags", "spare"),
+    [
+        (("--max-mb", "9"), ("int4",)),
+        (("--max-mb", "9", "--quantize", "int8"), ()),
+        (("--max-ms", "9"), ()),
+    ],
+)
+def test_four_bits_are_spare_where_megabytes_count(
+    elastic, world, tmp_path, monkeypatch, flags, spare
+):
+    told = []
+    monkeypatch.setattr(searching, "search", lambda *each: told.append(each[6:]) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        program.written(
+            [str(elastic), "--out", f"{tmp_path}/out", "--data", str(world.data), *flags]
+        )
+    assert told == [(spare,)]
+
+
 def test_a_model_of_one_size_has_one(world, elastic, tmp_path):
     plain = shutil.copytree(elastic, tmp_path / "plain")
     (plain / size_files.SIZES).unlink()
@@ -288,6 +331,8 @@ def test_mistakes(elastic, world, tmp_path, capsys, flags, message):
 
 def test_a_word_table_may_be_too_heavy_by_itself(elastic):
     table = checkpoints.read_config(elastic).vocab_size * tiny.HIDDEN / 1e6
-    assert Budget(0.9 * table).too_heavy(elastic)
-    assert not Budget(1.1 * table).too_heavy(elastic)
-    assert not Budget(None, 1.0).too_heavy(elastic)
+    assert Budget(0.9 * table).too_heavy(elastic, ("int8", "fp16"))
+    assert not Budget(1.1 * table).too_heavy(elastic, ("int8",))
+    assert not Budget(0.9 * table).too_heavy(elastic, ("int4",))
+    assert Budget(0.4 * table).too_heavy(elastic, ("int4",))
+    assert not Budget(None, 1.0).too_heavy(elastic, ("int8",))

@@ -37,7 +37,7 @@ model, tagged = deploy_cases.model, deploy_cases.tagged
         ),
         (["--size", "0.5"], "sizes.npz"),
         (["--size", "1.5"], "--size=1.5: should be above 0 and at most 1"),
-        (["--quantize", "int4"], "invalid choice"),
+        (["--quantize", "int3"], "invalid choice"),
         (["--max-flips", "0"], "--max-flips=0: should be above 0"),
         (["--threads", "0"], "--threads=0: should be at least 1"),
         (["--tokens", "9", "--coverage", ".9"], "not allowed with argument"),

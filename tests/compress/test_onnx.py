@@ -82,7 +82,7 @@ def test_layers_of_any_sizes(network, tmp_path_factory, counts, head):
     np.testing.assert_allclose(run(path), expected(small), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("weights", ["fp32", "int8"])
+@pytest.mark.parametrize("weights", ["fp32", "int8", "int4"])
 def test_what_reads_opset_20_reads_it_and_nothing_slow_is_made_of_it(network, tmp_path, weights):
     """ONNX Runtime's own SkipLayerNormalization costs a quarter of an int8 model's time."""
     path = written(tmp_path, network["dense-tanh-out"], Form(weights, weights))
@@ -95,7 +95,9 @@ def test_what_reads_opset_20_reads_it_and_nothing_slow_is_made_of_it(network, tm
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
     assert not kinds["SkipLayerNormalization"]
     assert kinds["LayerNormalization"] == 1 + 2 * tiny.LAYERS
-    if weights == "int8":  # the products and what is around them are one operator
+    # What is in four bits is unpacked when a session loads, but for the rows of words
+    assert kinds["BitShift"] == kinds["BitwiseAnd"] == (weights == "int4")
+    if weights != "fp32":  # the products and what is around them are one operator
         fused = kinds["DynamicQuantizeMatMul"] + kinds["MatMulIntegerToFloat"]
         assert fused == 4 * (tiny.LAYERS - 1) + 6  # the last asks of the first token alone
         assert not kinds["MatMulInteger"]
@@ -116,6 +118,7 @@ def test_a_large_model_lies_beside_its_graph(network, tmp_path, monkeypatch):
         (Form("int8", "int8"), 0.1),
         (Form("int8", "int8", candidates.PORTABLE), 0.15),
         (Form("q8", "int8"), 0.1),
+        (Form("int4", "int4"), 0.35),
     ],
 )
 def test_a_smaller_form_is_smaller_and_near(network, tmp_path, form, most):

@@ -10,7 +10,7 @@ import pytest
 import tiny
 from onnx_cases import ROWS, encoded, expected, run, written
 
-from alignreg_jax.compress.onnx import outlying
+from alignreg_jax.compress.onnx import activations, outlying
 from alignreg_jax.compress.onnx.products import Form, Outlying
 
 network = onnx_cases.network
@@ -33,7 +33,7 @@ def test_units_beyond_all_others_leave_the_others_their_steps(
 ):
     """Far ones are computed apart whatever the form says: nothing is gained by large weights."""
     of = planted(network["token"], factor=factor, share=share)
-    found = outlying.beyond(outlying.largest(of, encoded()), *outlying.FEW)
+    found = outlying.beyond(activations.largest(of, encoded()), *outlying.FEW)
     names = [name for name in found if name.endswith("gelu")]
     assert names == ["layer0.ffn.gelu", "layer1.ffn.gelu"]
     for name in names:
@@ -58,7 +58,7 @@ def test_units_beyond_all_others_leave_the_others_their_steps(
 def test_outlying_units_of_a_head_over_texts(network, tmp_path, form):
     """Its last layer reads the first token alone, and the others' products once more."""
     of = planted(network["dense-tanh-out"], factor=40, share=0.5)
-    found = outlying.beyond(outlying.largest(of, encoded()), *outlying.FEW)
+    found = outlying.beyond(activations.largest(of, encoded()), *outlying.FEW)
     want = expected(of)
     plain, mended = (
         np.abs(run(written(tmp_path, of, replace(form, outlying=each))) - want).max()
@@ -70,8 +70,8 @@ def test_outlying_units_of_a_head_over_texts(network, tmp_path, form):
 def test_the_largest_values_are_those_of_pieces_and_not_of_padding(network):
     """Rows alone, without padding, give the same."""
     of = network["token"]
-    together = outlying.largest(of, encoded())
-    alone = [outlying.largest(of, encoded([row])) for row in ROWS]
+    together = activations.largest(of, encoded())
+    alone = [activations.largest(of, encoded([row])) for row in ROWS]
     assert len(together) == 4 * tiny.LAYERS
     for name, values in together.items():
         most = np.max([each[name] for each in alone], axis=0)

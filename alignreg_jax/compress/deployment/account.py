@@ -81,11 +81,11 @@ def tried(trials: Sequence["Trial"], budget: "Budget") -> list[str]:
     rows: dict[tuple[float, int], dict[str, str]] = {}
     for each in trials:
         size = 1.0 if each.cuts.size is None else each.cuts.size
-        worst = "" if each.worst is None else f"{each.worst:.1f}"
         row = rows.setdefault(
-            (size, each.pieces),
-            {"size": f"{size:.2f}", "pieces": f"{each.pieces:,}", "worst": worst},
+            (size, each.pieces), {"size": f"{size:.2f}", "pieces": f"{each.pieces:,}"}
         )
+        if each.worst is not None:
+            row["worst"] = f"{each.worst:.1f}"
         cell = f"{each.megabytes:.1f} {each.milliseconds:.2f}"
         row[each.kind] = cell if budget.excess(each) <= 1 else f"({cell})"
     heads = ("size", "pieces", "worst", *kinds)
@@ -196,7 +196,7 @@ def _languages(chosen: Line, by_name: Mapping[str, Line]) -> str:
 
 
 def _overflow(facts: Mapping[str, Any]) -> str | None:
-    if not facts["kept"].startswith("int8"):
+    if not facts["kept"].startswith(("int8", "int4")):
         return None
     if facts["portable"]:
         return "Its weights have seven bits, so that processors without VNNI compute the same.\n"

@@ -17,7 +17,7 @@ from alignreg_jax.compress.deployment.comparing import Asked, Line
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.folders import Original
 from alignreg_jax.compress.gate import Answers, Judged
-from alignreg_jax.compress.onnx import candidates, graph, outlying
+from alignreg_jax.compress.onnx import candidates, graph
 from alignreg_jax.compress.onnx.candidates import KINDS, Candidate, Kind
 from alignreg_jax.compress.onnx.products import Form
 from alignreg_jax.compress.served import Served
@@ -37,7 +37,7 @@ class Wanted:
         max_flips: per cent of a language's answers that may be others.
         portable: whether int8 is to give the same on processors without VNNI.
         fused: whether attention is one operator, of opset 23 instead of 20.
-        mixed: whether parts stay in float32 where eight bits do not pass.
+        mixed: whether parts stay in float32, or of int4 in eight bits, until the form passes.
         threads: of measured times.
         strict: whether a model of which no smaller form passes the gate is not written.
     """
@@ -199,8 +199,7 @@ class _Maker:
         """Try the fastest first; its name."""
         wanted = self._wanted
         known = self._served.known_encoded(asked.tokenizer, asked.longest)
-        found = outlying.largest(network, known)
-        tried = candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused)
+        tried = candidates.forms(wanted.kinds, network, known, wanted.portable, wanted.fused)
         paths = {candidate.name: self._written(network, candidate) for candidate in tried}
         for candidate in _fastest_first(tried, paths, asked, wanted.threads):
             if self._passes(candidate, paths[candidate.name], asked, before):

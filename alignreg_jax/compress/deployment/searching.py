@@ -1,4 +1,4 @@
-"""The model that a budget of megabytes and milliseconds buys: sizes x pieces x eight bits.
+"""The model that a budget of megabytes and milliseconds buys: sizes x pieces x eight or four bits.
 
 Of every size and number of pieces the score of the worst language is measured in float32, and of
 every smaller form its file and, once a size, its time on this machine. What fits is tried in the
@@ -19,7 +19,7 @@ from alignreg_jax.compress.deployment.comparing import Asked, Line
 from alignreg_jax.compress.deployment.cutting import Cuts
 from alignreg_jax.compress.deployment.deploy import Deployed, NotPassed, Wanted, deploy
 from alignreg_jax.compress.gate import Answers, judge
-from alignreg_jax.compress.onnx import candidates, graph, outlying
+from alignreg_jax.compress.onnx import candidates, graph
 from alignreg_jax.compress.onnx.candidates import Kind
 from alignreg_jax.compress.served import Served
 from alignreg_jax.errors import UserError
@@ -57,10 +57,11 @@ class Budget(NamedTuple):
         """Whether each of some milliseconds is too many."""
         return self.milliseconds is not None and min(times) > self.milliseconds
 
-    def too_heavy(self, folder: Path) -> bool:
-        """Whether the word table alone weighs too much in eight bits."""
+    def too_heavy(self, folder: Path, kinds: Sequence[Kind]) -> bool:
+        """Whether the word table alone weighs too much: a byte a value, or half and its scales."""
         config = read_config(folder)
-        table = config.vocab_size * config.hidden_size / 1e6
+        least = 1 / 2 if "int4" in kinds else 1
+        table = least * config.vocab_size * config.hidden_size / 1e6
         return self.megabytes is not None and table > self.megabytes
 
     def __str__(self) -> str:
@@ -126,8 +127,9 @@ def choices(folder: Path, wanted: Wanted, free: bool) -> dict[float | None, list
 
 
 def search(
-    folder: Path, out: Path, served: Served, wanted: Wanted, budget: Budget, free: bool
-) -> Found:
+    folder: Path, out: Path, served: Served, wanted: Wanted, budget: Budget, free: bool,
+    spare: tuple[Kind, ...] = (),
+) -> Found:  # fmt: skip
     """Write the best model inside a budget.
 
     Args:
@@ -137,6 +139,7 @@ def search(
         wanted: how, and what is not left to the search.
         budget: what it may weigh and take.
         free: whether the number of pieces is left to the search.
+        spare: forms that are tried of a size of which none of `wanted.kinds` fits.
 
     Raises:
         UserError: nothing fits, or nothing that fits passes the gate; it says what is nearest.
@@ -145,17 +148,21 @@ def search(
     sizes, tried = choices(folder, wanted, free), []
     labelled = any(split.labels.max(initial=-1) >= 0 for split in served.rows.values())
     whole = None if labelled else _whole(folder, served)
-    left = {size: iter(every) for size, every in sizes.items()}
+    left = {
+        size: iter([(cuts, kinds) for kinds in (wanted.kinds, spare) if kinds for cuts in every])
+        for size, every in sizes.items()
+    }
     times: dict[float | None, dict[str, float]] = {size: {} for size in sizes}
 
     def next_fitting(size: float | None) -> list[Trial]:
         """The forms of a size that fit with the most pieces that were not tried; maybe none."""
         with tempfile.TemporaryDirectory() as name:
             sized = cutting.cut(folder, Cuts(size), Path(name)).folder
-            for cuts in left[size]:  # fewer pieces only save bytes
-                if cuts.pieces is None and free and budget.too_heavy(sized):
+            for cuts, kinds in left[size]:  # fewer pieces only save bytes
+                if cuts.pieces is None and free and budget.too_heavy(sized, kinds):
                     continue
-                found = _measured(sized, served, wanted, cuts, budget, whole, times[size])
+                forms = replace(wanted, kinds=kinds)
+                found = _measured(sized, served, forms, cuts, budget, whole, times[size])
                 tried.append(found)
                 if (fits := _fitting(found, budget)) or budget.too_slow(times[size].values()):
                     return fits
@@ -216,15 +223,14 @@ def _measured(
         network = folders.read(cut.folder).network
         asked = Asked(served, cut.folder, network.config)
         known = served.known_encoded(asked.tokenizer, asked.longest)
-        found = outlying.largest(network, known)
         lines = []
-        forms = candidates.forms(wanted.kinds, found, wanted.portable, wanted.fused)
+        forms = candidates.forms(wanted.kinds, network, known, wanted.portable, wanted.fused)
         for candidate in forms:
             path = scratch / f"{candidate.name}.onnx"
             graph.write(path, network, candidate.form)
             lines.append(Line(candidate.name, path, graph.size(path), {}))
         shape = (1, min(PIECES, network.config.max_length))
-        if not times:
+        if not times.keys() >= {line.name for line in lines}:
             comparing.time(lines, asked.pieces, shape[1], wanted.threads, (shape,))
             times |= {line.name: line.milliseconds[f"{shape[0]} x {shape[1]}"] for line in lines}
         beside = (cut.folder / TOKENIZER).stat().st_size

@@ -1,7 +1,7 @@
 """Products with a model's matrices, and rows of its word table, as each form computes them.
 
-fp32, fp16 (stored so, and made float32 when a session loads) and int8 need standard operators
-alone, q8 needs MatMulNBits of ONNX Runtime.
+fp32, fp16 (stored so, and made float32 when a session loads), int8 and int4 (stored so, and made
+int8 when a session loads) need standard operators alone, q8 needs MatMulNBits of ONNX Runtime.
 """
 
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import numpy as np
 from jaxtyping import Float, Float32, Int
 from onnx import TensorProto
 
-from alignreg_jax.compress.onnx import quantize
+from alignreg_jax.compress.onnx import gptq, quantize
 from alignreg_jax.compress.onnx.nodes import MICROSOFT, Nodes
 from alignreg_jax.compress.onnx.quantize import BLOCK, STEPS
 
-Weights = Literal["fp32", "fp16", "int8", "q8"]
+Weights = Literal["fp32", "fp16", "int8", "q8", "int4"]
 
 _MOST_TIMES = 20.0
 """How many times the limit a unit may go to be made smaller; beyond it, its weights would take too
@@ -39,27 +39,31 @@ class Form:
 
     Attributes:
         weights: of the encoder's matrices. The head is stored in 16 bits where these are smaller.
-        words: of the word table; in int8 every row has a scale. With another form than fp32
-            positions are float16.
-        steps: of int8 weights on either side of zero.
-        outlying: of int8: name of an activation -> its units that go far beyond all others.
+        words: of the word table; in int8 every row has a scale, in int4 every 32 values of one.
+            With another form than fp32 positions are float16.
+        steps: of int8 weights on either side of zero; int4 is computed so.
+        grams: of int4: name of an activation -> XᵀX, by which its matrices are rounded (`gptq`).
+        outlying: of int8, int4: name of an activation -> its units that go far beyond all others.
         apart: whether what goes beyond the limit is computed apart, in float32, to which its size
             does not matter. If not such units are divided down to the others' size and their
             weights multiplied (SmoothQuant, Xiao et al. 2023, Eq. 3, with all of the difficulty
             moved to the weights): one operator in place of five, but a column of weights shares its
             scale with them. Where one goes further than 20 times the limit they are apart anyway.
-        wide: beginnings of names of matrices that stay in float32.
+        wide: beginnings of names of matrices that are stored as `wide_as` says.
+        wide_as: how.
         whole: whether the last layer is computed for all tokens, although a head over texts reads
             the first one only.
         fused: whether attention is one operator, which exists from opset 23 on.
     """
 
     weights: Weights = "fp32"
-    words: Literal["fp32", "fp16", "int8"] = "fp32"
+    words: Literal["fp32", "fp16", "int8", "int4"] = "fp32"
     steps: int = STEPS
+    grams: Mapping[str, Float32[np.ndarray, "units units"]] = field(default_factory=dict)
     outlying: Mapping[str, Outlying] = field(default_factory=dict)
     apart: bool = False
     wide: tuple[str, ...] = ()
+    wide_as: Weights = "fp32"
     whole: bool = False
     fused: bool = False
 
@@ -91,12 +95,13 @@ class Products:
         weights: Weights | None = None,
     ) -> str:
         """Add `source @ kernel + bias`; `weights` overrides the form's."""
-        kind = weights or ("fp32" if name.startswith(self._form.wide) else self._form.weights)
+        form = self._form
+        kind = weights or (form.wide_as if name.startswith(form.wide) else form.weights)
         if kind == "q8":
             return self._in_blocks(source, kernel, bias, name)
         nodes = self._nodes
-        if kind == "int8":
-            found = self._in_columns(source, kernel, name)
+        if kind in ("int8", "int4"):
+            found = self._in_columns(source, kernel, name, kind)
         else:
             found = nodes.add(
                 "MatMul", [source, self._stored(kernel, name, kind)], f"{name}.product"
@@ -112,6 +117,8 @@ class Products:
             halves = nodes.constant("word.weight", table.astype(np.float16))
             found = nodes.add("Gather", [halves, ids], "word.rows")
             return nodes.cast(found, "word", TensorProto.FLOAT)
+        if form.words == "int4":
+            return self._unpacked_words(table, ids)
         rows = quantize.columns(np.ascontiguousarray(table.T))
         steps = nodes.constant("word.weight", rows.steps.T)
         scale = nodes.constant("word.scale", rows.scale[:, None])
@@ -153,16 +160,20 @@ class Products:
             accuracy_level=_EIGHT_BIT_INPUTS,
         )
 
-    def _in_columns(self, source: str, kernel: np.ndarray, name: str) -> str:
+    def _in_columns(self, source: str, kernel: np.ndarray, name: str, kind: Weights) -> str:
         """Without the bias. ONNX Runtime makes one operator of these when a session loads."""
         nodes = self._nodes
         if source not in self._narrow:
             self._narrow[source] = self._quantized(source, len(kernel))
         narrow = self._narrow[source]
+        times = np.ones((1, 1), np.float32)
         if (outlying := self._form.outlying.get(source)) and not self._apart(outlying):
-            kernel = kernel * _times(outlying, len(kernel))[:, None]
-        steps, scale = quantize.columns(kernel, self._form.steps)
-        weight = nodes.constant(f"{name}.weight", steps)
+            times = _times(outlying, len(kernel))[:, None]
+        if kind == "int4":
+            weight, scale = self._unpacked_kernel(source, kernel, times, name)
+        else:
+            steps, scale = quantize.columns(kernel * times, self._form.steps)
+            weight = nodes.constant(f"{name}.weight", steps)
         product = nodes.add("MatMulInteger", [narrow.steps, weight, narrow.zero], f"{name}.steps")
         product = nodes.cast(product, f"{name}.float", TensorProto.FLOAT)
         scales = [narrow.scale, nodes.constant(f"{name}.scale", scale)]
@@ -173,6 +184,57 @@ class Products:
         apart = nodes.constant(f"{name}.outlying", kernel[narrow.units])
         beyond = nodes.add("MatMul", [narrow.beyond, apart], f"{name}.beyond")
         return nodes.add("Add", [product, beyond], f"{name}.whole")
+
+    def _unpacked_kernel(
+        self, source: str, kernel: np.ndarray, times: np.ndarray, name: str
+    ) -> tuple[str, Float32[np.ndarray, " outputs"]]:
+        """A matrix in int8 out of one in four bits, and its scales.
+
+        Nothing here depends on what a session is asked, so ONNX Runtime does it when it loads.
+        """
+        nodes = self._nodes
+        found = gptq.rounded(kernel, self._form.grams.get(source))
+        scale = quantize.columns(found.kernel() * times, self._form.steps).scale
+        halves = nodes.constant(f"{name}.nibbles", quantize.packed(found.steps, 0))
+        steps = self._unpacked(halves, len(kernel), 0, name)
+        scales = nodes.constant(f"{name}.blocks", found.scale)
+        each = self._of_blocks(scales, len(kernel), 0, name)
+        wide = nodes.add("Mul", [steps, each], f"{name}.wide")
+        if times.size > 1:
+            wide = nodes.add("Mul", [wide, nodes.constant(f"{name}.times", times)], f"{name}.even")
+        share = nodes.constant(f"{name}.share", found.unit / scale)
+        wide = nodes.add("Mul", [wide, share], f"{name}.shared")
+        whole = nodes.add("Round", [wide], f"{name}.round")
+        return nodes.cast(whole, f"{name}.weight", TensorProto.INT8), scale
+
+    def _unpacked_words(self, table: np.ndarray, ids: str) -> str:
+        nodes, width, found = self._nodes, table.shape[1], quantize.rows(table)
+        halves = nodes.constant("word.nibbles", quantize.packed(found.steps, 1))
+        halves = nodes.add("Gather", [halves, ids], "word.halves")
+        steps = self._unpacked(halves, width, -1, "word")
+        scales = nodes.constant("word.blocks", found.scale)
+        scales = nodes.add("Gather", [scales, ids], "word.scales")
+        return nodes.add("Mul", [steps, self._of_blocks(scales, width, -1, "word")], "word")
+
+    def _unpacked(self, halves: str, many: int, axis: int, name: str) -> str:
+        """Steps out of bytes that hold two each, along an axis that has so many."""
+        nodes = self._nodes
+        fifteen, four = (nodes.constant(f"byte{value}", np.uint8(value)) for value in (15, 4))
+        low = nodes.add("BitwiseAnd", [halves, fifteen], f"{name}.low")
+        high = nodes.add("BitShift", [halves, four], f"{name}.high", direction="RIGHT")
+        both = nodes.add("Concat", [low, high], f"{name}.both", axis=axis)
+        if many % 2:
+            ends = [nodes.constant(f"at{place}", np.array([place])) for place in (0, many, axis)]
+            both = nodes.add("Slice", [both, *ends], f"{name}.known")
+        wide = nodes.cast(both, f"{name}.unsigned", TensorProto.FLOAT)
+        return nodes.add("Sub", [wide, nodes.constant("eight", np.float32(8))], f"{name}.signed")
+
+    def _of_blocks(self, scales: str, many: int, axis: int, name: str) -> str:
+        """The scale of each value along an axis, whose blocks have one."""
+        nodes = self._nodes
+        block = nodes.constant(f"block{many}", np.arange(many) // gptq.BLOCK)
+        each = nodes.add("Gather", [scales, block], f"{name}.scale_halves", axis=axis)
+        return nodes.cast(each, f"{name}.scale_of", TensorProto.FLOAT)
 
     def _quantized(self, source: str, width: int) -> _Narrow:
         """An activation with one scale for all of it, which adapts to every batch.

@@ -1,9 +1,14 @@
-"""Weights in eight bits, symmetric, so that a weight of zero, as pruning leaves it, stays zero."""
+"""Weights in eight bits, symmetric, so that a weight of zero, as pruning leaves it, stays zero.
+
+And rows of a table in four, and how four bits are stored; those of matrices: `gptq`.
+"""
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float32, Int8, UInt8
+from jaxtyping import Float, Float16, Float32, Int, Int8, UInt8
+
+from alignreg_jax.compress.onnx import gptq
 
 STEPS = 127
 """Steps on either side of zero. With 63 the sum of two products with eight-bit inputs fits sixteen
@@ -25,6 +30,13 @@ class Blocks(NamedTuple):
 
     steps: UInt8[np.ndarray, "outputs blocks size"]
     scale: Float32[np.ndarray, "outputs blocks"]
+
+
+class Rows(NamedTuple):
+    """A table with one scale for each block of a row; steps from -8 to 7."""
+
+    steps: Int8[np.ndarray, "rows width"]
+    scale: Float16[np.ndarray, "rows blocks"]
 
 
 def columns(kernel: Float[np.ndarray, "inputs outputs"], steps: int = STEPS) -> Columns:
@@ -51,3 +63,31 @@ def blocks(kernel: Float[np.ndarray, "inputs outputs"], size: int = BLOCK) -> Bl
     each = np.divide(1, scale, out=np.zeros_like(scale), where=scale != 0)
     rounded = np.clip(np.rint(grouped * each) + 128, 0, 255)
     return Blocks(rounded.astype(np.uint8), scale[..., 0])
+
+
+def rows(table: Float[np.ndarray, "rows width"]) -> Rows:
+    """Round every row to sixteen steps, a scale for every `gptq.BLOCK` values.
+
+    The largest of a block is eight steps from zero, on the side that has eight: the rule of Q4_0,
+    so that a table that came in such blocks, and was not trained since, stays what it is.
+    """
+    count, width = table.shape
+    blocks = -(-width // gptq.BLOCK)
+    filled = np.zeros((count, blocks * gptq.BLOCK), np.float32)
+    filled[:, :width] = table
+    grouped = filled.reshape(count, blocks, gptq.BLOCK)
+    at = np.abs(grouped).argmax(axis=-1)[..., None]
+    scale = (np.take_along_axis(grouped, at, axis=-1) / -8).astype(np.float16)
+    each = scale.astype(np.float32)
+    found = np.divide(grouped, each, out=np.zeros_like(grouped), where=each != 0)
+    steps = np.clip(np.rint(found), -8, 7).astype(np.int8)
+    return Rows(steps.reshape(count, -1)[:, :width], scale[..., 0])
+
+
+def packed(steps: Int[np.ndarray, "rows columns"], axis: int) -> UInt8[np.ndarray, "_ _"]:
+    """Two steps a byte, each 8 more than it is: the first half of an axis low, the second high."""
+    half = -(-steps.shape[axis] // 2)
+    low, high = np.split(steps.astype(np.int16) + 8, [half], axis=axis)
+    more = [(0, 0), (0, 0)]
+    more[axis] = (0, low.shape[axis] - high.shape[axis])
+    return (low | np.pad(high, more) << 4).astype(np.uint8)

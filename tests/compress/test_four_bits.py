@@ -1,0 +1,226 @@
+"""Matrices and word tables in four bits: what they are rounded to, and what a graph makes of it."""
+
+from dataclasses import replace
+
+import empties
+import numpy as np
+import onnx
+import onnx_cases
+import onnxruntime
+import pytest
+import tiny
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, numpy_helper
+from onnx_cases import ROWS, encoded, expected, run, written
+
+from alignreg_jax.compress.onnx import activations, candidates, gptq, quantize
+from alignreg_jax.compress.onnx.products import Form, Outlying
+from alignreg_jax.models import quantized
+from alignreg_jax.models.slicing import sliced
+
+network = onnx_cases.network
+
+
+def drawn(inputs, outputs, seed=0):
+    """A matrix with zeros in it, and inputs that go together."""
+    draw = np.random.default_rng(seed)
+    kernel = draw.normal(size=(inputs, outputs)) * (draw.random((inputs, outputs)) < 0.7)
+    mixed = draw.normal(size=(inputs // 2 + 1, inputs))
+    read = draw.normal(size=(4 * inputs, inputs // 2 + 1)) @ mixed
+    read += 0.3 * draw.normal(size=read.shape)
+    return kernel.astype(np.float32), read.astype(np.float32)
+
+
+def one_by_one(kernel, gram):
+    """The surgeon's own steps: H⁻¹ without the input that was rounded, anew after each."""
+    inverse = gram.astype(np.float64)
+    inverse += gptq.DAMPING * np.diagonal(inverse).mean() * np.eye(len(gram))
+    inverse = np.linalg.inv(inverse)
+    kernel = kernel / np.abs(kernel).max(axis=0)
+    weights, steps = kernel.astype(np.float64), np.zeros(kernel.shape, int)
+    for at in range(len(weights)):
+        if at % gptq.BLOCK == 0:
+            block = weights[at : at + gptq.BLOCK]
+            scale = (np.abs(block).max(axis=0) / 7).astype(np.float16).astype(float)
+        steps[at] = np.clip(np.rint(weights[at] / scale), -7, 7) * (kernel[at] != 0)
+        error = (weights[at] - steps[at] * scale) / inverse[at, at]
+        weights[at:] -= np.outer(inverse[at:, at], error)
+        inverse -= np.outer(inverse[:, at], inverse[at]) / inverse[at, at]
+    return steps
+
+
+@pytest.mark.parametrize("inputs", [7, 32, 75])
+def test_rounding_is_the_surgeons(inputs):
+    kernel, read = drawn(inputs, 5)
+    gram = read.T @ read
+    found = gptq.rounded(kernel, gram)
+    np.testing.assert_array_equal(found.steps, one_by_one(kernel, gram))
+    assert not found.steps[kernel == 0].any()
+    alone = gptq.rounded(kernel)
+    lost, plain = (np.square(read @ (each.kernel() - kernel)).sum() for each in (found, alone))
+    assert lost < plain * (0.7 if inputs >= gptq.BLOCK else 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 70), st.integers(1, 4)),
+    seed=st.integers(0, 2**20),
+    size=st.sampled_from([1e-6, 1.0, 1e3]),
+)
+def test_without_inputs_every_weight_goes_to_the_nearest_step(shape, seed, size):
+    kernel = size * drawn(*shape, seed)[0]
+    for gram in (None, np.full((shape[0],) * 2, np.nan)):
+        found = gptq.rounded(kernel, gram)
+        assert np.abs(found.steps).max(initial=0) <= 7
+        scale = found.scale.astype(float)[np.arange(shape[0]) // gptq.BLOCK] * found.unit
+        assert (np.abs(found.kernel() - kernel) <= 0.51 * scale + 1e-6 * found.unit).all()
+        assert not found.steps[kernel == 0].any()
+
+
+def test_inputs_that_are_never_there_are_rounded_too():
+    kernel, read = drawn(40, 3)
+    read[:, ::2] = 0
+    assert np.isfinite(gptq.rounded(kernel, read.T @ read).kernel()).all()
+    nothing = gptq.rounded(kernel, np.zeros((40, 40), np.float32))
+    np.testing.assert_array_equal(nothing.steps, gptq.rounded(kernel).steps)
+
+
+def test_a_table_that_came_in_blocks_stays_what_it_is():
+    draw = np.random.default_rng(2)
+    table = quantized.dequantize(quantized.quantize(draw.normal(size=(9, 96))))
+    found = quantize.rows(table)
+    scale = np.repeat(found.scale.astype(np.float32), 32, axis=1)
+    np.testing.assert_array_equal(found.steps * scale, table)
+    other = quantize.rows(draw.normal(size=(4, 45)).astype(np.float32))
+    assert (other.steps.shape, other.scale.shape) == ((4, 45), (4, 2))
+
+
+@given(rows=st.integers(1, 5), columns=st.integers(1, 5), axis=st.sampled_from([0, 1]))
+def test_two_steps_a_byte(rows, columns, axis):
+    steps = np.random.default_rng(rows).integers(-8, 8, (rows, columns)).astype(np.int8)
+    halves = quantize.packed(steps, axis)
+    assert halves.shape[axis] == -(-steps.shape[axis] // 2)
+    both = np.concatenate([halves & 15, halves >> 4], axis=axis).astype(int) - 8
+    np.testing.assert_array_equal(both.take(range(steps.shape[axis]), axis=axis), steps)
+
+
+def rounded(of, grams):
+    """The same model with the matrices of its encoder as they are in four bits."""
+    leaves = {path: np.array(leaf) for path, leaf in empties.flat(of.params).items()}
+    read = {
+        "attention/query": ("embedding_norm", "layer0.ffn.norm"),
+        "attention/key": ("embedding_norm", "layer0.ffn.norm"),
+        "attention/value": ("embedding_norm", "layer0.ffn.norm"),
+        "attention/output": ("layer0.attention.context", "layer1.attention.context"),
+        "intermediate": ("layer0.attention.norm", "layer1.attention.norm"),
+        "output": ("layer0.ffn.gelu", "layer1.ffn.gelu"),
+    }
+    for part, names in read.items():
+        kernels = leaves[f"encoder/{part}/kernel"]
+        for layer, name in enumerate(names):
+            kernels[layer] = gptq.rounded(kernels[layer], grams.get(name)).kernel()
+    return of._replace(params=empties.nested(leaves))
+
+
+def loaded(path):
+    """The constants that a session has when what does not depend on its inputs is computed."""
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = f"{path}.loaded"
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    constants = onnx.load(f"{path}.loaded").graph.initializer
+    return {each.name: numpy_helper.to_array(each) for each in constants}
+
+
+@pytest.mark.parametrize("head", ["token", "dense-tanh-out"])
+def test_four_bits_become_the_eight_of_what_they_stand_for(network, tmp_path, head):
+    """Where units are divided down, too. 3 of 6 steps are 63.5 of 127: rounded to either side."""
+    of = network[head]
+    grams = activations.grams(of, encoded())
+    few = {
+        "layer0.ffn.gelu": Outlying(np.array([3, 5]), np.array([9.0, 4.0]), 2.0),
+        "layer1.attention.norm": Outlying(np.array([1]), np.array([9.0]), 1.0),
+    }
+    form = Form("int4", grams=grams, outlying=few)
+    path = written(tmp_path, of, form)
+    found, answers = loaded(path), run(path)
+    path = written(tmp_path, rounded(of, grams), Form("int8", outlying=few))
+    want, rest = loaded(path), run(path)
+    assert found.keys() == want.keys()
+    for name, values in want.items():
+        if values.dtype == np.int8:
+            apart = np.abs(found[name].astype(int) - values)
+            assert apart.max() <= 1
+            assert {*np.abs(values[apart == 1])} <= {63, 64}
+        else:
+            np.testing.assert_allclose(found[name], values, rtol=1e-6, err_msg=name)
+    assert sum(values.dtype == np.int8 for values in want.values()) >= 4 * tiny.LAYERS
+    alone = run(written(tmp_path, of, replace(form, grams={})))
+    near, far = (np.sqrt(np.square(each - rest).mean()) / rest.std() for each in (answers, alone))
+    assert near < 0.03
+    assert far > 0.06
+
+
+def test_what_goes_too_far_is_computed_apart_with_the_weights_themselves(network, tmp_path):
+    far = {"layer1.attention.norm": Outlying(np.array([1]), np.array([90.0]), 1.0)}
+    found = loaded(written(tmp_path, network["token"], Form("int4", outlying=far)))
+    kernel = empties.flat(network["token"].params)["encoder/intermediate/kernel"][1]
+    np.testing.assert_array_equal(found["layer1.ffn.inner.outlying"], kernel[[1]])
+
+
+def test_words_in_four_bits_are_their_rows(network, tmp_path):
+    of = network["token"]
+    leaves = {path: np.array(leaf) for path, leaf in empties.flat(of.params).items()}
+    table = leaves["embeddings/word/embedding"]
+    found, width = quantize.rows(table), table.shape[1]
+    table[:] = found.steps * np.repeat(found.scale.astype(np.float32), 32, axis=1)[:, :width]
+    want = run(written(tmp_path, of._replace(params=empties.nested(leaves)), Form(words="fp16")))
+    np.testing.assert_allclose(
+        run(written(tmp_path, of, Form(words="int4"))), want, atol=2e-3, rtol=0
+    )
+
+
+def test_layers_of_odd_widths(network, tmp_path):
+    """Half a byte is left over."""
+    of = network["linear"]
+    keep = {"heads": np.ones((2, 4), bool), "ffn": np.arange(64) < np.array([[33], [1]])}
+    params, config = sliced(of.params, of.config, keep)
+    small = of._replace(params=params, config=config)
+    apart = run(written(tmp_path, small, Form("int4", "int4"))) - expected(small)
+    assert np.sqrt((apart**2).mean()) / expected(small).std() < 0.4
+
+
+def test_what_goes_together_is_measured_without_padding(network):
+    of = network["dense-tanh-out"]
+    together = activations.grams(of, encoded())
+    alone = [activations.grams(of, encoded([row])) for row in ROWS]
+    assert together["layer1.first"] is together["layer0.ffn.norm"]
+    assert len(together) == 4 * tiny.LAYERS + 1
+    for name, values in together.items():
+        summed = np.sum([each[name] for each in alone], axis=0)
+        np.testing.assert_allclose(values, summed, rtol=1e-3, atol=1e-3)
+    largest = activations.largest(of, encoded())
+    pieces = sum(map(len, ROWS))
+    for name, values in largest.items():
+        mean = np.diagonal(together[name]) / pieces
+        assert (mean <= values**2 * 1.001).all()
+        assert (mean >= values**2 / pieces * 0.999).all()
+
+
+def test_parts_of_four_bits_stay_in_eight(network, tmp_path):
+    of = network["token"]
+    (whole,) = candidates.forms(("int4",), of, encoded())
+    known = encoded()
+    words = np.arange(len(known.ids), dtype=np.int32)
+    known = replace(known, labels=np.zeros_like(words), words=words, word_count=len(words))
+    first = next(iter(candidates.widened(whole, of, known, tmp_path)))
+    assert first.name == "int4, 1 wide"
+    graph = onnx.load(written(tmp_path, of, first.form)).graph
+    kinds = {each.name: each.data_type for each in graph.initializer}
+    (part,) = first.form.wide
+    narrow = {name for name in kinds if name.startswith("layer") and name.endswith(".nibbles")}
+    wide = {name for name in kinds if name.startswith(part) and name.endswith(".weight")}
+    assert not any(name.startswith(part) for name in narrow)
+    assert (len(narrow), len(wide)) == (4 * tiny.LAYERS - 2, 2)
+    assert {kinds[name] for name in wide} == {TensorProto.INT8}
