@@ -8,7 +8,8 @@ voice commands, English labels and text without labels in thirty languages: 160 
 320 with the dense model as teacher; encoders that are small from the start have the same 480 with
 the same teacher. Each is deployed in eight bits, some in four, and answers 200 test rows of each of
 ten languages. `--measure` times all files of the first seed in turns and writes front.csv, front.md
-and pictures of scores against megabytes and each time, without what costs most. On the front of a cost is what nothing surpasses: as good and as cheap, and one better.
+and pictures of scores against megabytes and each time, without what costs most. On the front of a
+cost is what nothing surpasses: as good and as cheap, and one better.
 
 What is done is not done again. Computes in bfloat16, which is faster on a CPU that has instructions
 for it. `--small` checks the script.
