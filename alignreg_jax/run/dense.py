@@ -24,6 +24,7 @@ from alignreg_jax.reporting.tracking import METRICS_FILE
 from alignreg_jax.run import digests
 from alignreg_jax.run.digests import Digests
 from alignreg_jax.run.export import STEPS
+from alignreg_jax.run.inputs import cuts_vocabulary
 from alignreg_jax.run.plan import begins_anew, never_learns
 from alignreg_jax.training import manifests
 from alignreg_jax.training.checkpointing import Checkpoints, link
@@ -58,7 +59,7 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
         fields["penalty"] = {name: plain["regularizer"][name] for name in names}
     if config.distill.teacher not in ("none", "dense"):  # it teaches from the start
         fields["distill"] = plain["distill"]
-    elif config.distill.text:  # not trained on yet, but a phase is shared by equal inputs alone
+    elif config.distill.text and _reads_text(config):
         names = ("text", "text_languages", "text_examples")
         fields["text"] = {name: plain["distill"][name] for name in names}
     if begins_anew(config) or never_learns(config):  # phase 0 has nothing of the method's own
@@ -71,6 +72,11 @@ def dense_fields(config: ExperimentConfig) -> dict[str, Any]:
         if config.distill.text:
             fields["text_share"] = config.distill.text_share  # which those epochs are longer by
     return fields
+
+
+def _reads_text(config: ExperimentConfig) -> bool:
+    """Whether text without labels changes phase 0: the pieces that are trained, or the training."""
+    return cuts_vocabulary(config) or config.distill.teacher not in ("none", "dense")
 
 
 def dense_key(config: ExperimentConfig) -> str:
@@ -93,6 +99,8 @@ class DensePhases:
         return any(self._folder.glob(f"{dense_key(config)}-*"))
 
     def _place(self, config: ExperimentConfig, inputs: Digests) -> Path:
+        if not _reads_text(config):
+            inputs = {name: value for name, value in inputs.items() if name != "text"}
         return self._folder / f"{dense_key(config)}-{digests.of_json(inputs)[:16]}"
 
     def publish(

@@ -117,15 +117,20 @@ def test_what_is_learned_later_does_not_change_the_dense_phase():
 
 
 def test_text_that_is_read_separates_though_phase_0_does_not_train_on_it():
-    """Runs adopt a dense phase of equal inputs alone; a plan that counts on more is wrong."""
+    """By the pieces that are trained; where all are, text has no part in phase 0."""
     text = {"distill__text": "data"}
     assert key("l2-mbp", **text) != key("l2-mbp")
     assert key("l2-mbp", **text) == key("lamp", distill__text_share=0.2, **text)
     assert key("l2-mbp", **text) != key("l2-mbp", distill__text_languages=("sw",), **text)
     assert key("l2-mbp", **text) != key("l2-mbp", distill__text_examples=3, **text)
+    whole = {"model__active_vocabulary": False}
+    assert key("l2-mbp", **text, **whole) == key("l2-mbp", **whole)
+    other = {"distill__teacher": "elsewhere", **text, **whole}
+    assert key("l2-mbp", **other) != key("l2-mbp", distill__text_examples=3, **other)
     # Text makes later epochs longer, and so the rate of phase 0 higher where it falls until the end
     text["train__schedule"] = "linear"
     assert key("l2-mbp", **text) != key("l2-mbp", distill__text_share=0.2, **text)
+    assert key("l2-mbp", **text, **whole) != key("l2-mbp", train__schedule="linear", **whole)
 
 
 def test_without_a_cut_the_dense_phase_is_that_of_any_method():

@@ -20,9 +20,10 @@ from alignreg_jax.pruning import masks
 from alignreg_jax.pruning.kernels import KERNELS
 from alignreg_jax.run import assembly, launch
 from alignreg_jax.run.batches import Batches
-from alignreg_jax.run.dense import dense_key
+from alignreg_jax.run.dense import DensePhases, dense_key
 from alignreg_jax.run.experiment import Experiment
 from alignreg_jax.run.inputs import load_inputs
+from alignreg_jax.run.shared import Shared
 from alignreg_jax.training.trainer import Trainer
 
 TEXT = ("--config.distill.teacher=dense", "--config.distill.text=data")
@@ -150,6 +151,22 @@ def test_the_dense_phase_is_the_same_whatever_comes_after_it(made, told):
 
     assert dense(folder) == dense(beside)
     assert {event["kind"] for event in dense(folder)} == {"train", "eval"}
+
+
+def test_a_run_with_text_goes_on_from_a_dense_phase_without_it(told, tmp_path, monkeypatch):
+    """Where all pieces are trained; to the bit what it becomes by itself."""
+    whole = ("--config.method=l2-mbp", "--config.model.active_vocabulary=False")
+    plain, taught = configured(told, *whole), configured(told, *whole, *TEXT)
+    dense, adopted, adopt = DensePhases(tmp_path / "dense", [plain, taught]), [], DensePhases.adopt
+    monkeypatch.setattr(
+        DensePhases, "adopt", lambda *given: adopted.append(adopt(*given)) or adopted[-1]
+    )
+    runs = {"plain": plain, "taught": taught}
+    for name, config in runs.items():
+        launch.run(config, {0: tmp_path / name}, "the command", 0.0, Shared(dense=dense))
+    assert adopted == [False, True]
+    run(taught, tmp_path / "alone")
+    assert tiny.outcome(tmp_path / "taught") == tiny.outcome(tmp_path / "alone")
 
 
 def test_what_starts_anew_trains_as_long_as_what_continues(told):
