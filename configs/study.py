@@ -78,6 +78,9 @@ def get_config(arg: str = ""):
             demo_config(train_examples=1280, first_epochs=4, epochs_per_step=4, left=LEFT)
         )
         config.base.eval.examples = 200
+        # The embeddings are frozen, so that it is the same training, and rows with text share the
+        # dense phase of those without
+        config.base.model.active_vocabulary = False
         help_tasks = (of_help("topics", "folder"), of_help("tags", "tokens"))
         config.tasks = ("intents", "slots", *help_tasks)
     config.base.model.dtype = "bfloat16"
