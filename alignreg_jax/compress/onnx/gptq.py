@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Float16, Float32, Int8
+from scipy.linalg import solve_triangular
 
 BLOCK = 32
 """Inputs that share a scale."""
@@ -76,8 +77,12 @@ def rounded(
 
 
 def _factor(gram: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """U, upper, of H⁻¹ = UᵀU: row j has what an error at input j does to those behind it."""
+    """U, upper, of H⁻¹ = UᵀU: row j has what an error at input j does to those behind it.
+
+    From the other end, H = LLᵀ, so that L alone is inverted.
+    """
     gram = gram.astype(np.float64)
     mean = np.diagonal(gram).mean()
     gram[np.diag_indices_from(gram)] += DAMPING * mean if mean > 0 else 1.0
-    return np.linalg.cholesky(np.linalg.inv(gram)).T
+    lower = np.linalg.cholesky(gram[::-1, ::-1])
+    return solve_triangular(lower, np.eye(len(gram)), lower=True)[::-1, ::-1]

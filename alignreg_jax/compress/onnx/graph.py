@@ -20,6 +20,7 @@ from alignreg_jax.compress.agreement import Network
 from alignreg_jax.compress.onnx.nodes import MICROSOFT, Nodes
 from alignreg_jax.compress.onnx.products import Form, Products
 from alignreg_jax.models.architecture import LayerSizes
+from alignreg_jax.support.progress import progress
 
 OPSET, FUSED_OPSET = 20, 23
 _FORMATS = {OPSET: 9, FUSED_OPSET: 11}  # the oldest that the opset allows: fewer read newer ones
@@ -76,10 +77,13 @@ class _Builder:
         config, head = self._config, self._network.head
         of_all = head in ("token", None)  # pieces, not of the first one alone
         hidden, mask = self._embed(), self._mask()
-        for index, sizes in enumerate(config.layers):
-            last = index == config.num_layers - 1
-            first = last and not (of_all or self._form.whole)
-            hidden = self._layer(hidden, mask, index, sizes, first)
+        # A large matrix takes seconds to round to four bits
+        with progress(config.num_layers, "layers of the graph", "layers", delay=2.0) as bar:
+            for index, sizes in enumerate(config.layers):
+                last = index == config.num_layers - 1
+                first = last and not (of_all or self._form.whole)
+                hidden = self._layer(hidden, mask, index, sizes, first)
+                bar.update(1)
         nodes = self._nodes
         if not of_all:
             hidden = nodes.add(

@@ -192,14 +192,26 @@ class Products:
 
         Nothing here depends on what a session is asked, so ONNX Runtime does it when it loads.
         """
-        nodes = self._nodes
+        nodes, inputs = self._nodes, len(kernel)
         found = gptq.rounded(kernel, self._form.grams.get(source))
         scale = quantize.columns(found.kernel() * times, self._form.steps).scale
-        halves = nodes.constant(f"{name}.nibbles", quantize.packed(found.steps, 0))
-        steps = self._unpacked(halves, len(kernel), 0, name)
-        scales = nodes.constant(f"{name}.blocks", found.scale)
-        each = self._of_blocks(scales, len(kernel), 0, name)
-        wide = nodes.add("Mul", [steps, each], f"{name}.wide")
+        steps = np.pad(found.steps, ((0, inputs % 2), (0, 0)))
+        halves = nodes.constant(f"{name}.nibbles", quantize.packed(*np.split(steps, 2)))
+        fifteen, four = (nodes.constant(f"byte{value}", np.uint8(value)) for value in (15, 4))
+        low = nodes.add("BitwiseAnd", [halves, fifteen], f"{name}.low")
+        high = nodes.add("BitShift", [halves, four], f"{name}.high", direction="RIGHT")
+        both = nodes.add("Concat", [low, high], f"{name}.both", axis=0)
+        if inputs % 2:
+            ends = [nodes.constant(f"at{place}", np.array([place])) for place in (0, inputs)]
+            both = nodes.add("Slice", [both, *ends], f"{name}.known")
+        wide = nodes.cast(both, f"{name}.unsigned", TensorProto.FLOAT)
+        wide = nodes.add("Sub", [wide, nodes.constant("eight", np.float32(8))], f"{name}.signed")
+        block = nodes.constant(f"block{inputs}", np.arange(inputs) // gptq.BLOCK)
+        scales = [nodes.constant(f"{name}.blocks", found.scale), block]
+        each = nodes.cast(
+            nodes.add("Gather", scales, f"{name}.each"), f"{name}.each_wide", TensorProto.FLOAT
+        )
+        wide = nodes.add("Mul", [wide, each], f"{name}.wide")
         if times.size > 1:
             wide = nodes.add("Mul", [wide, nodes.constant(f"{name}.times", times)], f"{name}.even")
         share = nodes.constant(f"{name}.share", found.unit / scale)
@@ -208,33 +220,28 @@ class Products:
         return nodes.cast(whole, f"{name}.weight", TensorProto.INT8), scale
 
     def _unpacked_words(self, table: np.ndarray, ids: str) -> str:
-        nodes, width, found = self._nodes, table.shape[1], quantize.rows(table)
-        halves = nodes.constant("word.nibbles", quantize.packed(found.steps, 1))
+        """Rows out of a table in four bits: each byte's two steps are looked up."""
+        nodes, found = self._nodes, quantize.rows(table)
+        pieces, blocks, size = found.steps.shape
+        bytes_of = quantize.packed(found.steps[..., ::2], found.steps[..., 1::2])
+        halves = nodes.constant("word.nibbles", bytes_of.reshape(pieces, -1))
         halves = nodes.add("Gather", [halves, ids], "word.halves")
-        steps = self._unpacked(halves, width, -1, "word")
-        scales = nodes.constant("word.blocks", found.scale)
+        halves = nodes.cast(halves, "word.places", TensorProto.INT32)
+        byte = np.arange(256)
+        pairs = np.stack([byte & 15, byte >> 4], axis=1).astype(np.float32) - 8
+        steps = nodes.add("Gather", [nodes.constant("pairs", pairs), halves], "word.pairs")
+        shape = nodes.constant("in_blocks", np.array([0, 0, blocks, size]))
+        steps = nodes.add("Reshape", [steps, shape], "word.steps")
+        scales = nodes.constant("word.blocks", found.scale[..., None])
         scales = nodes.add("Gather", [scales, ids], "word.scales")
-        return nodes.add("Mul", [steps, self._of_blocks(scales, width, -1, "word")], "word")
-
-    def _unpacked(self, halves: str, many: int, axis: int, name: str) -> str:
-        """Steps out of bytes that hold two each, along an axis that has so many."""
-        nodes = self._nodes
-        fifteen, four = (nodes.constant(f"byte{value}", np.uint8(value)) for value in (15, 4))
-        low = nodes.add("BitwiseAnd", [halves, fifteen], f"{name}.low")
-        high = nodes.add("BitShift", [halves, four], f"{name}.high", direction="RIGHT")
-        both = nodes.add("Concat", [low, high], f"{name}.both", axis=axis)
-        if many % 2:
-            ends = [nodes.constant(f"at{place}", np.array([place])) for place in (0, many, axis)]
-            both = nodes.add("Slice", [both, *ends], f"{name}.known")
-        wide = nodes.cast(both, f"{name}.unsigned", TensorProto.FLOAT)
-        return nodes.add("Sub", [wide, nodes.constant("eight", np.float32(8))], f"{name}.signed")
-
-    def _of_blocks(self, scales: str, many: int, axis: int, name: str) -> str:
-        """The scale of each value along an axis, whose blocks have one."""
-        nodes = self._nodes
-        block = nodes.constant(f"block{many}", np.arange(many) // gptq.BLOCK)
-        each = nodes.add("Gather", [scales, block], f"{name}.scale_halves", axis=axis)
-        return nodes.cast(each, f"{name}.scale_of", TensorProto.FLOAT)
+        scales = nodes.cast(scales, "word.scales_wide", TensorProto.FLOAT)
+        rows = nodes.add("Mul", [steps, scales], "word.blocks_of")
+        shape = nodes.constant("in_rows", np.array([0, 0, blocks * size]))
+        rows = nodes.add("Reshape", [rows, shape], "word.rows")
+        if (width := table.shape[1]) == blocks * size:
+            return rows
+        ends = [nodes.constant(f"at{place}", np.array([place])) for place in (0, width, -1)]
+        return nodes.add("Slice", [rows, *ends], "word")
 
     def _quantized(self, source: str, width: int) -> _Narrow:
         """An activation with one scale for all of it, which adapts to every batch.

@@ -6,7 +6,7 @@ And rows of a table in four, and how four bits are stored; those of matrices: `g
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Float16, Float32, Int, Int8, UInt8
+from jaxtyping import Float, Float16, Float32, Int8, UInt8
 
 from alignreg_jax.compress.onnx import gptq
 
@@ -33,9 +33,12 @@ class Blocks(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """A table with one scale for each block of a row; steps from -8 to 7."""
+    """A table with one scale for each block of a row; steps from -8 to 7.
 
-    steps: Int8[np.ndarray, "rows width"]
+    The last block is filled up with zeros.
+    """
+
+    steps: Int8[np.ndarray, "rows blocks size"]
     scale: Float16[np.ndarray, "rows blocks"]
 
 
@@ -80,14 +83,11 @@ def rows(table: Float[np.ndarray, "rows width"]) -> Rows:
     scale = (np.take_along_axis(grouped, at, axis=-1) / -8).astype(np.float16)
     each = scale.astype(np.float32)
     found = np.divide(grouped, each, out=np.zeros_like(grouped), where=each != 0)
-    steps = np.clip(np.rint(found), -8, 7).astype(np.int8)
-    return Rows(steps.reshape(count, -1)[:, :width], scale[..., 0])
+    return Rows(np.clip(np.rint(found), -8, 7).astype(np.int8), scale[..., 0])
 
 
-def packed(steps: Int[np.ndarray, "rows columns"], axis: int) -> UInt8[np.ndarray, "_ _"]:
-    """Two steps a byte, each 8 more than it is: the first half of an axis low, the second high."""
-    half = -(-steps.shape[axis] // 2)
-    low, high = np.split(steps.astype(np.int16) + 8, [half], axis=axis)
-    more = [(0, 0), (0, 0)]
-    more[axis] = (0, low.shape[axis] - high.shape[axis])
-    return (low | np.pad(high, more) << 4).astype(np.uint8)
+def packed(
+    low: Int8[np.ndarray, "*shape"], high: Int8[np.ndarray, "*shape"]
+) -> UInt8[np.ndarray, "*shape"]:
+    """Two steps a byte, each 8 more than it is."""
+    return (low + 8).astype(np.uint8) | (high + 8).astype(np.uint8) << 4
