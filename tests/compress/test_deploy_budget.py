@@ -273,6 +273,17 @@ def test_a_spare_form_is_for_sizes_of_which_no_other_fits(elastic, world, tmp_pa
     assert re.search(r"\n *1\.00 .*65 +\d+\.\d +\(.*\) +\d", "\n".join(lines))
 
 
+def test_a_table_is_weighed_as_the_form_has_it(elastic, world, tmp_path, monkeypatch):
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    words = {name: {f"{name}1": 1.0} for name in tiny.LANGUAGES}
+    wanted = searching.Wanted(Cuts(1.0, Pieces({}, words)), ("q8",))
+    told = []
+    monkeypatch.setattr(Budget, "too_heavy", lambda *given: told.append(given[2]))
+    with pytest.raises(UserError, match="nothing fits"):
+        searching.search(elastic, tmp_path / "out", asked, wanted, Budget(1e-6), True, ("int4",))
+    assert told == [("q8",), ("int4",)]
+
+
 @pytest.mark.parametrize(
     ("flags", "spare"),
     [

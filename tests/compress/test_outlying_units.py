@@ -10,7 +10,7 @@ import pytest
 import tiny
 from onnx_cases import ROWS, encoded, expected, run, written
 
-from alignreg_jax.compress.onnx import activations, outlying
+from alignreg_jax.compress.onnx import activations, candidates, outlying
 from alignreg_jax.compress.onnx.products import Form, Outlying
 
 network = onnx_cases.network
@@ -100,3 +100,12 @@ def test_an_outlying_unit_of_many_steps_is_not_clipped_away(network, tmp_path):
     found = run(written(tmp_path, of, Form("int8", outlying=apart, apart=True)))
     want = expected(of)
     assert np.corrcoef(found.ravel(), want.ravel())[0, 1] > 0.7
+
+
+def test_four_bits_treat_them_as_eight_do(network):
+    of = planted(network["dense-tanh-out"], factor=40, share=0.5)
+    eight, four = (each.form for each in candidates.forms(("int8", "int4"), of, encoded(), True))
+    assert eight.outlying.keys() == four.outlying.keys() >= {"layer0.ffn.gelu"}
+    assert eight.steps == four.steps == candidates.PORTABLE
+    assert four.grams.keys() == {*activations.largest(of, encoded()), "layer1.first"}
+    assert not eight.grams
