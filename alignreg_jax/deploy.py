@@ -43,8 +43,8 @@ What it may cost; the best for the worst language inside of it is searched for:
   --max-ms MS          for one text of 64 pieces on this machine
 
 How it is stored:
-  --quantize KIND      auto (default), int8, int8-fine, q8, fp16 or none; int4: half of int8's bytes
-                       and as fast, but it changes more answers
+  --quantize KIND      auto (default), int8, int8-fine, q8, fp16 or none; int4: some 60 % of int8's
+                       bytes and as fast, but it changes more answers
   --max-flips PERCENT  answers of a language that may surely be others (2)
   --mixed              parts that eight bits harm most stay in float32 until all languages pass (of
                        int4: in eight bits)

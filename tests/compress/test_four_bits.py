@@ -106,8 +106,8 @@ def test_two_steps_a_byte():
     low, high = np.meshgrid(np.arange(-8, 8, dtype=np.int8), np.arange(-8, 8, dtype=np.int8))
     both = quantize.packed(low, high)
     assert len({*both.ravel().tolist()}) == 256
-    np.testing.assert_array_equal((both & 15).astype(int) - 8, low)
-    np.testing.assert_array_equal((both >> 4).astype(int) - 8, high)
+    np.testing.assert_array_equal((both << 4).astype(np.int8) // 16, low)
+    np.testing.assert_array_equal((both & 240).astype(np.int8) // 16, high)
 
 
 def rounded(of, grams):
@@ -142,7 +142,7 @@ def loaded(path):
 def test_four_bits_become_the_eight_of_what_they_stand_for(network, tmp_path, head, steps):
     """Where units are divided down, too. Of 127 half is 63.5, which goes to either side."""
     of = network[head]
-    grams = activations.grams(of, encoded())
+    grams = activations.grams(of, encoded(), {})
     few = {
         "layer0.ffn.gelu": Outlying(np.array([3, 5]), np.array([9.0, 4.0]), 2.0),
         "layer1.attention.norm": Outlying(np.array([1]), np.array([9.0]), 1.0),
@@ -205,13 +205,16 @@ def test_layers_of_odd_widths(network, tmp_path):
 
 def test_what_goes_together_is_measured_without_padding(network):
     of = network["dense-tanh-out"]
-    together = activations.grams(of, encoded())
-    alone = [activations.grams(of, encoded([row])) for row in ROWS]
+    together = activations.grams(of, encoded(), {})
+    alone = [activations.grams(of, encoded([row]), {}) for row in ROWS]
     assert together["layer1.first"] is together["layer0.ffn.norm"]
     assert len(together) == 4 * tiny.LAYERS + 1
     for name, values in together.items():
         summed = np.sum([each[name] for each in alone], axis=0)
         np.testing.assert_allclose(values, summed, rtol=1e-3, atol=1e-3)
+    clipped = activations.grams(of, encoded(), {"layer1.ffn.gelu": 0.1})
+    assert np.diagonal(clipped["layer1.ffn.gelu"]).max() <= 0.01 * sum(map(len, ROWS)) * 1.001
+    np.testing.assert_array_equal(clipped["layer0.ffn.gelu"], together["layer0.ffn.gelu"])
     largest = activations.largest(of, encoded())
     pieces = sum(map(len, ROWS))
     for name, values in largest.items():

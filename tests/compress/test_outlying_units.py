@@ -109,3 +109,8 @@ def test_four_bits_treat_them_as_eight_do(network):
     assert eight.steps == four.steps == candidates.PORTABLE
     assert four.grams.keys() == {*activations.largest(of, encoded()), "layer1.first"}
     assert not eight.grams
+    far = planted(network["dense-tanh-out"], factor=99, share=0.5)
+    (four,) = (each.form for each in candidates.forms(("int4",), far, encoded()))
+    limit = four.outlying["layer0.ffn.gelu"].limit
+    assert four.outlying["layer0.ffn.gelu"].far
+    assert np.diagonal(four.grams["layer0.ffn.gelu"])[5] <= 1.001 * limit**2 * sum(map(len, ROWS))

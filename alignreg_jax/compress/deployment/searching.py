@@ -6,7 +6,7 @@ order of that score, and has to pass the gate like any other.
 """
 
 import tempfile
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -54,11 +54,11 @@ class Budget(NamedTuple):
         return max((value / most for value, most in pairs if most is not None), default=0.0)
 
     def too_slow(self, times: Collection[float]) -> bool:
-        """Whether each of some milliseconds is too many."""
-        return self.milliseconds is not None and min(times) > self.milliseconds
+        """Whether each of some milliseconds is too many; of none they are not."""
+        return self.milliseconds is not None and min(times, default=0.0) > self.milliseconds
 
     def too_heavy(self, folder: Path, kinds: Sequence[Kind]) -> bool:
-        """Whether the word table alone weighs too much: a byte a value, or half and its scales."""
+        """Whether the word table alone weighs too much: a byte a value, or half of one."""
         config = read_config(folder)
         least = 1 / 2 if "int4" in kinds else 1
         table = least * config.vocab_size * config.hidden_size / 1e6
@@ -148,17 +148,16 @@ def search(
     sizes, tried = choices(folder, wanted, free), []
     labelled = any(split.labels.max(initial=-1) >= 0 for split in served.rows.values())
     whole = None if labelled else _whole(folder, served)
-    left = {
-        size: iter([(cuts, kinds) for kinds in (wanted.kinds, spare) if kinds for cuts in every])
-        for size, every in sizes.items()
-    }
+    left = {size: iter(every) for size, every in sizes.items()}
     times: dict[float | None, dict[str, float]] = {size: {} for size in sizes}
 
-    def next_fitting(size: float | None) -> list[Trial]:
+    def next_fitting(
+        size: float | None, every: Iterator[Cuts], kinds: tuple[Kind, ...]
+    ) -> list[Trial]:
         """The forms of a size that fit with the most pieces that were not tried; maybe none."""
         with tempfile.TemporaryDirectory() as name:
             sized = cutting.cut(folder, Cuts(size), Path(name)).folder
-            for cuts, kinds in left[size]:  # fewer pieces only save bytes
+            for cuts in every:  # fewer pieces only save bytes
                 if cuts.pieces is None and free and budget.too_heavy(sized, kinds):
                     continue
                 forms = replace(wanted, kinds=kinds)
@@ -171,7 +170,10 @@ def search(
     fitting = []
     with progress(len(sizes), "sizes", "models") as bar:
         for size in sizes:
-            fitting += [found] if (found := next_fitting(size)) else []
+            found = next_fitting(size, left[size], wanted.kinds)
+            if not found and spare and not budget.too_slow(times[size].values()):
+                found = next_fitting(size, iter(sizes[size]), spare)
+            fitting += [found] if found else []
             bar.update(1)
     if not fitting:
         nearest = min((trial for forms in tried for trial in forms), key=budget.excess)
@@ -190,8 +192,10 @@ def search(
         except NotPassed as error:
             size = 1.0 if cuts.size is None else cuts.size
             reasons.append(f"size {size:.2f}, {forms[0].pieces:,} pieces: {error}")
-            if len(kinds) < len(wanted.kinds):  # with fewer pieces more forms may fit
-                fitting += [found] if (found := next_fitting(cuts.size)) else []
+            if kinds != spare and len(kinds) < len(wanted.kinds):
+                # With fewer pieces more forms may fit
+                found = next_fitting(cuts.size, left[cuts.size], wanted.kinds)
+                fitting += [found] if found else []
     raise UserError(
         f"{budget}: nothing that fits passes the gate: {'; '.join(reasons)}; allow more, or more"
         " --max-flips"

@@ -38,16 +38,21 @@ def largest(network: Network, encoded: Encoded, texts: int = 128) -> Largest:
     return found
 
 
-def grams(network: Network, encoded: Encoded, texts: int = 512) -> Grams:
+def grams(
+    network: Network, encoded: Encoded, limits: Mapping[str, float], texts: int = 512
+) -> Grams:
     """Measure which units go together.
 
     Args:
         network: the model.
         encoded: texts of the kind that it will meet.
+        limits: by name of an activation how far its values go; what goes further is computed apart.
         texts: how many of them to look at, evenly spread.
     """
     found: dict[str, Any] = {}
     for name, values in _activations(network, encoded, texts):
+        if name in limits:
+            values = np.clip(values, -limits[name], limits[name])
         found[name] = found.get(name, 0.0) + values.T @ values
     # What is of the first token alone in the graph that is served counts as all of them do
     first = {
@@ -72,6 +77,8 @@ def _activations(
             and node.input[1].endswith(".weight")
         }
     )
+    if not names:  # all heads and units are cut
+        return
     model.graph.output.extend(
         helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in names
     )

@@ -47,8 +47,9 @@ def forms(
         fused: whether attention is one operator.
     """
     steps, found = PORTABLE if portable else STEPS, activations.largest(network, known)
-    grams = activations.grams(network, known) if "int4" in kinds else {}
     few, many = (outlying.beyond(found, *each) for each in (outlying.FEW, outlying.MANY))
+    limits = {name: each.limit for name, each in few.items() if each.far}
+    grams = activations.grams(network, known, limits) if "int4" in kinds else {}
     made = {
         "int8": Form("int8", "int8", steps, outlying=few),
         "int8-fine": Form("int8", "int8", steps, outlying=many, apart=True),

@@ -32,6 +32,11 @@ class Outlying(NamedTuple):
     largest: Float[np.ndarray, " units"]
     limit: float
 
+    @property
+    def far(self) -> bool:
+        """Whether they go so far that they are computed apart, whatever the form says."""
+        return bool(self.largest.max() > _MOST_TIMES * self.limit)
+
 
 @dataclass(frozen=True)
 class Form:
@@ -190,34 +195,39 @@ class Products:
     ) -> tuple[str, Float32[np.ndarray, " outputs"]]:
         """A matrix in int8 out of one in four bits, and its scales.
 
-        Nothing here depends on what a session is asked, so ONNX Runtime does it when it loads.
+        Nothing here depends on what a session is asked, so ONNX Runtime does it when it loads. It
+        keeps all that comes between until then: few of these, and most in one byte.
         """
-        nodes, inputs = self._nodes, len(kernel)
+        nodes, (inputs, outputs), size = self._nodes, kernel.shape, gptq.BLOCK
         found = gptq.rounded(kernel, self._form.grams.get(source))
         scale = quantize.columns(found.kernel() * times, self._form.steps).scale
-        steps = np.pad(found.steps, ((0, inputs % 2), (0, 0)))
-        halves = nodes.constant(f"{name}.nibbles", quantize.packed(*np.split(steps, 2)))
-        fifteen, four = (nodes.constant(f"byte{value}", np.uint8(value)) for value in (15, 4))
-        low = nodes.add("BitwiseAnd", [halves, fifteen], f"{name}.low")
-        high = nodes.add("BitShift", [halves, four], f"{name}.high", direction="RIGHT")
-        both = nodes.add("Concat", [low, high], f"{name}.both", axis=0)
-        if inputs % 2:
-            ends = [nodes.constant(f"at{place}", np.array([place])) for place in (0, inputs)]
-            both = nodes.add("Slice", [both, *ends], f"{name}.known")
-        wide = nodes.cast(both, f"{name}.unsigned", TensorProto.FLOAT)
-        wide = nodes.add("Sub", [wide, nodes.constant("eight", np.float32(8))], f"{name}.signed")
-        block = nodes.constant(f"block{inputs}", np.arange(inputs) // gptq.BLOCK)
-        scales = [nodes.constant(f"{name}.blocks", found.scale), block]
-        each = nodes.cast(
-            nodes.add("Gather", scales, f"{name}.each"), f"{name}.each_wide", TensorProto.FLOAT
+        more = ((0, -inputs % size), (0, 0))
+        steps = np.pad(found.steps, more).reshape(-1, size, outputs)
+        halves = nodes.constant(f"{name}.nibbles", quantize.packed(*np.split(steps, 2, axis=1)))
+        # Each in the upper half of a byte, whose sign is then its own: 16 times the step
+        four, upper = (nodes.constant(f"byte{value}", np.uint8(value)) for value in (4, 240))
+        low = nodes.add("BitShift", [halves, four], f"{name}.low", direction="LEFT")
+        high = nodes.add("BitwiseAnd", [halves, upper], f"{name}.high")
+        both = nodes.add("Concat", [low, high], f"{name}.both", axis=1)
+        both = nodes.cast(both, f"{name}.signed", TensorProto.INT8)
+        wide = nodes.cast(both, f"{name}.unscaled", TensorProto.FLOAT)
+        scales = nodes.constant(f"{name}.blocks", found.scale[:, None])
+        scales = nodes.cast(scales, f"{name}.blocks_wide", TensorProto.FLOAT)
+        share = nodes.constant(f"{name}.share", found.unit / scale / 16)
+        wide = nodes.add(
+            "Mul", [wide, nodes.add("Mul", [scales, share], f"{name}.shares")], f"{name}.wide"
         )
-        wide = nodes.add("Mul", [wide, each], f"{name}.wide")
         if times.size > 1:
-            wide = nodes.add("Mul", [wide, nodes.constant(f"{name}.times", times)], f"{name}.even")
-        share = nodes.constant(f"{name}.share", found.unit / scale)
-        wide = nodes.add("Mul", [wide, share], f"{name}.shared")
-        whole = nodes.add("Round", [wide], f"{name}.round")
-        return nodes.cast(whole, f"{name}.weight", TensorProto.INT8), scale
+            even = nodes.constant(f"{name}.times", np.pad(times, more).reshape(-1, size, 1))
+            wide = nodes.add("Mul", [wide, even], f"{name}.even")
+        whole = [nodes.constant("one", np.float32(1)), nodes.constant("none", np.int8(0))]
+        narrow = nodes.add("QuantizeLinear", [wide, *whole], f"{name}.eight")
+        shape = nodes.constant(f"rows{outputs}", np.array([-1, outputs]))
+        if not inputs % size:
+            return nodes.add("Reshape", [narrow, shape], f"{name}.weight"), scale
+        narrow = nodes.add("Reshape", [narrow, shape], f"{name}.filled")
+        ends = [nodes.constant(f"at{place}", np.array([place])) for place in (0, inputs)]
+        return nodes.add("Slice", [narrow, *ends], f"{name}.weight"), scale
 
     def _unpacked_words(self, table: np.ndarray, ids: str) -> str:
         """Rows out of a table in four bits: each byte's two steps are looked up."""
@@ -228,7 +238,8 @@ class Products:
         halves = nodes.add("Gather", [halves, ids], "word.halves")
         halves = nodes.cast(halves, "word.places", TensorProto.INT32)
         byte = np.arange(256)
-        pairs = np.stack([byte & 15, byte >> 4], axis=1).astype(np.float32) - 8
+        pairs = (np.stack([byte & 15, byte >> 4], axis=1) + 8) % 16 - 8
+        pairs = pairs.astype(np.float32)
         steps = nodes.add("Gather", [nodes.constant("pairs", pairs), halves], "word.pairs")
         shape = nodes.constant("in_blocks", np.array([0, 0, blocks, size]))
         steps = nodes.add("Reshape", [steps, shape], "word.steps")
@@ -272,7 +283,7 @@ class Products:
         return _Narrow(steps, scale, zero, beyond, outlying.units)
 
     def _apart(self, outlying: Outlying) -> bool:
-        return self._form.apart or bool(outlying.largest.max() > _MOST_TIMES * outlying.limit)
+        return self._form.apart or outlying.far
 
 
 def _times(outlying: Outlying, width: int) -> Float32[np.ndarray, " width"]:

@@ -89,5 +89,5 @@ def rows(table: Float[np.ndarray, "rows width"]) -> Rows:
 def packed(
     low: Int8[np.ndarray, "*shape"], high: Int8[np.ndarray, "*shape"]
 ) -> UInt8[np.ndarray, "*shape"]:
-    """Two steps a byte, each 8 more than it is."""
-    return (low + 8).astype(np.uint8) | (high + 8).astype(np.uint8) << 4
+    """Two steps a byte, each by its last four bits: -1 is 15."""
+    return (low & 15).astype(np.uint8) | (high & 15).astype(np.uint8) << 4
