@@ -16,6 +16,8 @@ others than those of the float model, over all rows and in the language that has
 import argparse
 import gzip
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -172,8 +174,18 @@ def table(paths: dict[str, Path], pieces: int, said: dict[str, str], threads: in
         print("| " + " | ".join(cells) + " |", flush=True)
 
 
+def loading(path: Path) -> float:
+    """Megabytes that a process of its own has at most while it loads a model."""
+    code = (
+        "import sys, onnxruntime; onnxruntime.InferenceSession(sys.argv[1]);"
+        " print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
+    )
+    asked = [sys.executable, "-c", code, str(path)]
+    return 1024 * int(subprocess.run(asked, capture_output=True, check=True).stdout) / 1e6
+
+
 def weights() -> None:
-    """Print what files of known sizes weigh in eight and in four bits.
+    """Print what files of known sizes weigh, and in brackets take to load, in MB.
 
     A third of the encoder's weights: half of the heads, a quarter of the feed-forward units.
     """
@@ -189,7 +201,7 @@ def weights() -> None:
                 for of in (network, cut(network, 0.5, 0.25)):
                     for bits in (8, 4):
                         graph.write(path, of, Form(f"int{bits}", f"int{bits}"))
-                        cells.append(f"{path.stat().st_size / 1e6:.1f}")
+                        cells.append(f"{path.stat().st_size / 1e6:.1f} ({loading(path):.0f})")
                 print(f"| {title} | {pieces:,} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -5,12 +5,14 @@
 
 Runs of texts, made with --config.export=steps; several are seeds of one row, of which the mean is
 printed. The vector of a text is what the last layer makes of its first piece, which the head reads.
-Of the test rows of each language: the silhouette by cosine (Rousseeuw 1987; scikit-learn), 1 where
-every class is a clump far from the others, 0 where they overlap, and accuracy beside it.
+Of the rows that the run evaluates, each language's: the silhouette by cosine (Rousseeuw 1987;
+scikit-learn), 1 where every class is a clump far from the others, 0 where they overlap, and
+accuracy beside it.
 """
 
 import argparse
 import json
+import sys
 import tempfile
 from pathlib import Path
 
@@ -30,9 +32,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     found = pd.concat([of_run(run) for run in parser.parse_args().runs])
+    if found.empty:
+        raise SystemExit("no language has texts of two classes; runs that tag words have none")
     print("| weights | silhouette: en | others | worst | accuracy: en | others |")
     print("|---|---|---|---|---|---|")
-    for left, step in found.groupby("left", sort=False):
+    for _, step in found.groupby("step"):
+        left = step.left.mean()
         others = step[step.language != "en"]
         worst = others.groupby("language").silhouette.mean().min()
         means = [each[kind].mean() for kind in ("silhouette", "accuracy")
@@ -40,7 +45,7 @@ def main() -> None:
         cells = [f"{means[0]:.3f}", f"{means[1]:.3f}", f"{worst:.3f}"]
         cells += [f"{100 * mean:.1f}" for mean in means[2:]]
         print(f"| {100 * left:.0f} % | " + " | ".join(cells) + " |")
-    print(f"{len(found) // found.groupby(['left', 'language']).ngroups} runs, "
+    print(f"{len(found) // found.groupby(['step', 'language']).ngroups} runs, "
           f"{found.language.nunique()} languages")  # fmt: skip
 
 
@@ -50,14 +55,14 @@ def of_run(run: Path) -> pd.DataFrame:
     if config is None or not (run / STEPS).is_dir():
         raise SystemExit(f"{run}: no run that was made with --config.export=steps")
     results = json.loads((run / "results.json").read_text())["prune_steps"]
-    asked = served.of_run(run, config, ())
+    asked = served.of_run(run, config, (), sys.maxsize)
     lines = []
     for number, step in enumerate(results):
         folder = run / STEPS / str(number)
         for language, value in silhouettes(folder if folder.is_dir() else run / FINAL, asked):
             score = step["languages"][language]
-            lines.append((step["remaining"], language, value, score))
-    return pd.DataFrame(lines, columns=["left", "language", "silhouette", "accuracy"])
+            lines.append((number, step["remaining"], language, value, score))
+    return pd.DataFrame(lines, columns=["step", "left", "language", "silhouette", "accuracy"])
 
 
 def silhouettes(folder: Path, asked: served.Served) -> list[tuple[str, float]]:

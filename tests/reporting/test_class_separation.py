@@ -5,6 +5,7 @@ import runpy
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import tiny
 from sklearn.metrics import silhouette_samples
@@ -45,7 +46,7 @@ def test_a_line_for_every_step(world, tmp_path, monkeypatch, capsys):
     for number, step in enumerate(results):
         folder = run / "steps" / str(number)
         folder = folder if folder.is_dir() else run / "export"
-        mine = found[found.left == step["remaining"]].set_index("language")
+        mine = found[found.step == number].set_index("language")
         for language in tiny.LANGUAGES:
             expected = separated(folder, world.data, language)
             assert mine.silhouette[language] == pytest.approx(expected, abs=1e-4)
@@ -55,7 +56,30 @@ def test_a_line_for_every_step(world, tmp_path, monkeypatch, capsys):
         assert cells[1:4] == pytest.approx(
             [mine.silhouette["en"], others.silhouette.mean(), others.silhouette.min()], abs=6e-4
         )
-        assert cells[5] == pytest.approx(100 * others.accuracy.mean(), abs=0.06)
+        scores = [mine.accuracy["en"], others.accuracy.mean()]
+        assert cells[4:] == pytest.approx([100 * score for score in scores], abs=0.06)
+        assert cells[0] == pytest.approx(100 * step["remaining"], abs=0.6)
+
+
+def test_seeds_are_averaged_before_the_worst_language_is_found(monkeypatch, capsys):
+    """The two runs have cut to shares that differ by a weight."""
+    tool, told = runpy.run_path(str(TOOL)), {}
+    for run, share, values in (("one", 0.5, (0.4, 0.1, 0.3)), ("two", 0.5001, (0.6, 0.3, 0.2))):
+        lines = [
+            (1, share, language, value, 0.5)
+            for language, value in zip(("en", "de", "sw"), values, strict=True)
+        ]
+        columns = ["step", "left", "language", "silhouette", "accuracy"]
+        told[run] = pd.DataFrame(lines, columns=columns)
+    monkeypatch.setitem(tool["main"].__globals__, "of_run", lambda run: told[str(run)])
+    monkeypatch.setattr(sys, "argv", ["class_separation.py", "one", "two"])
+    tool["main"]()
+    _, _, line, last = capsys.readouterr().out.splitlines()
+    assert line == "| 50 % | 0.500 | 0.225 | 0.200 | 50.0 | 50.0 |"
+    assert last == "2 runs, 3 languages"
+    told["one"] = told["two"] = told["one"][:0]
+    with pytest.raises(SystemExit, match="no language has texts of two classes"):
+        tool["main"]()
 
 
 def test_a_run_without_its_steps(world, tmp_path, monkeypatch):
