@@ -38,6 +38,7 @@ from alignreg_jax.sweeping.starts import default_config, demo_config
 
 SIZES = (0.75, 0.5, 0.35, 0.25)
 SHAPES = ((1, 16), (1, 64), (32, 64))
+CHANGED = "changed (%)"  # of the answers of all languages, to float32 of the same size
 TEXT = "@distill.teacher=dense@distill.text=data"
 LONG = TEXT + "@pruning.epochs_per_step=4"
 EVEN = "@pruning.scope=units-even@pruning.criterion=taylor-units@pruning.depth=True"
@@ -172,6 +173,10 @@ def measure(folder: Path) -> None:
     lines = []
     for place, (form, of) in enumerate(found.items()):
         for seed, kept in of.items():
+
+            def total(what: str, compared: Any = kept["compared"]) -> int:
+                return sum(each[what] for each in compared.values())
+
             lines.append(
                 {
                     "form": form,
@@ -181,20 +186,21 @@ def measure(folder: Path) -> None:
                     "zero-shot mean (%)": kept["zero_shot_avg"],
                     "worst language (%)": kept["worst"]["value"],
                     "English (%)": kept["en"],
+                    CHANGED: 100 * total("flips") / total("answers"),
                 }
             )
     every = pd.DataFrame(lines)
     every.round(3).to_csv(folder / "front.csv", index=False)
     scores = list(served.SCORES)
-    costs = [name for name in every.columns if name not in ("form", "seed", *scores)]
-    means = every.groupby("form", sort=False)[[*costs, *scores]].mean()
+    costs = [name for name in every.columns if name not in ("form", "seed", *scores, CHANGED)]
+    means = every.groupby("form", sort=False)[[*costs, *scores, CHANGED]].mean()
     fronts = {cost: served.front(means, cost, scores[0]) for cost in costs}
-    heads = ["form", "seeds", *costs, *scores, "on the front of"]
+    heads = ["form", "seeds", *costs, *scores, CHANGED, "on the front of"]
     text = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
     for form, numbers in means.iterrows():
         cells = [str(form), str(len(found[str(form)]))]
         cells += [f"{numbers[cost]:.{1 if cost == 'MB' else 2}f}" for cost in costs]
-        cells += [f"{numbers[score]:.1f}" for score in scores]
+        cells += [f"{numbers[score]:.1f}" for score in (*scores, CHANGED)]
         on = ", ".join(cost for cost, forms in fronts.items() if form in forms)
         text.append("| " + " | ".join([*cells, on or "–"]) + " |")
     (folder / "front.md").write_text("\n".join(text) + "\n")
