@@ -42,6 +42,7 @@ def test_a_damaged_file_does_not_pass_and_the_float_model_stays(
     assert deployed(model / "dense-tanh-out", out, world.data, *flags) == 3
     said = capsys.readouterr().out
     assert "gate: int8 changes too many answers:" in said
+    assert "so there is the float model alone; more --max-flips allow more changes" in said
     assert not (out / "onnx/model_quantized.onnx").exists()
     assert facts(out)["kept"] == "fp32"
     assert facts(out)["refused"]["int8"]

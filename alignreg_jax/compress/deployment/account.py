@@ -61,6 +61,8 @@ def lines(done: "Deployed", out: str) -> list[str]:
     said += refusals(done)
     if any(name == comparing.FLOAT for name, _ in done.refused):
         said.append("keep more pieces: --tokens, --coverage, or --text of that kind")
+    elif done.refused and done.kept is None:
+        said.append("so there is the float model alone; more --max-flips allow more changes")
     return [*said, f"{out}: {done.kept or done.floating}"]
 
 
