@@ -273,6 +273,40 @@ def test_a_spare_form_is_for_sizes_of_which_no_other_fits(elastic, world, tmp_pa
     assert re.search(r"\n *1\.00 .*65 +\d+\.\d +\(.*\) +\d", "\n".join(lines))
 
 
+def test_a_spare_form_is_not_tried_for_one_that_was_refused(elastic, world, tmp_path, monkeypatch):
+    """Nor with fewer pieces, where it fits with all."""
+    asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
+    words = {name: {f"{name}{i}": 1.0 for i in range(9)} for name in tiny.LANGUAGES}
+    pieces = Pieces({}, words)
+    wanted, told = searching.Wanted(Cuts(1.0, pieces), ("q8", "fp16"), max_flips=100.0), []
+
+    def size(cuts, kind):
+        (trial,) = searching._measured(
+            elastic, asked, replace(wanted, kinds=(kind,)), cuts, Budget(), None, {}
+        )
+        return trial.megabytes
+
+    def deploy(folder, out, rows, chosen):
+        told.append((chosen.cuts, chosen.kinds))
+        raise searching.NotPassed("it changes too many answers")
+
+    def refused(megabytes):
+        told.clear()
+        with pytest.raises(UserError, match="nothing that fits passes the gate"):
+            searching.search(
+                elastic, tmp_path / "out", asked, wanted, Budget(megabytes), True, ("int8",)
+            )
+        return told
+
+    monkeypatch.setattr(searching, "deploy", deploy)
+    assert refused(9.0) == [(Cuts(1.0), ("q8", "fp16"))]
+    cuts = Cuts(1.0, replace(pieces, coverage=searching.COVERAGES[-1]))
+    fewest = min(size(cuts, kind) for kind in wanted.kinds)
+    spare = size(Cuts(1.0), "int8")
+    assert spare < fewest
+    assert refused((spare + fewest) / 2) == [(Cuts(1.0), ("int8",))]
+
+
 def test_a_table_is_weighed_as_the_form_has_it(elastic, world, tmp_path, monkeypatch):
     asked = served.of_folder(world.data, "dense-tanh-out", tiny.LABELS, ())
     words = {name: {f"{name}1": 1.0} for name in tiny.LANGUAGES}

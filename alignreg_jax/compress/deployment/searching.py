@@ -192,7 +192,7 @@ def search(
         except NotPassed as error:
             size = 1.0 if cuts.size is None else cuts.size
             reasons.append(f"size {size:.2f}, {forms[0].pieces:,} pieces: {error}")
-            if kinds != spare and len(kinds) < len(wanted.kinds):
+            if len(kinds) < len(wanted.kinds):
                 # With fewer pieces more forms may fit
                 found = next_fitting(cuts.size, left[cuts.size], wanted.kinds)
                 fitting += [found] if found else []
