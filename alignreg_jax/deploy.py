@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from alignreg_jax.compress.deployment.deploy import Deployed
     from alignreg_jax.compress.served import Served
 
+_FLIPS_OF_FOUR_BITS = 5  # below it a gate refuses them
+
 _USAGE = """\
 usage: alignreg deploy RUN --out DIR [--data FOLDER] [--languages de,fr] [...]
 
@@ -39,7 +41,7 @@ What is cut; nothing, if not asked:
 
 What it may cost; the best for the worst language inside of it is searched for:
   --max-mb MB          of the file and its tokenizer: over sizes, pieces (of --languages), and forms
-                       (int4, too, of a size of which no other fits)
+                       (of a size of which no other fits int4, too, if --max-flips is 5 or more)
   --max-ms MS          for one text of 64 pieces on this machine
 
 How it is stored:
@@ -114,7 +116,8 @@ def written(arguments: Sequence[str]) -> "tuple[Path, Deployed, Sequence[str]]":
     if budgeted:
         budget = Budget(values.max_mb, values.max_ms)
         free = bool(languages) and not (values.tokens or values.coverage)
-        spare = ("int4",) if values.quantize == "auto" and values.max_mb else ()
+        lax = values.max_flips >= _FLIPS_OF_FOUR_BITS
+        spare = ("int4",) if values.quantize == "auto" and values.max_mb and lax else ()
         found = search(folder, out, served, wanted, budget, free, spare)
         return out, found.done, account.tried(found.trials, budget)
     return out, deploy(folder, out, served, wanted), ()

@@ -321,9 +321,10 @@ def test_a_table_is_weighed_as_the_form_has_it(elastic, world, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("flags", "spare"),
     [
-        (("--max-mb", "9"), ("int4",)),
-        (("--max-mb", "9", "--quantize", "int8"), ()),
-        (("--max-ms", "9"), ()),
+        (("--max-mb", "9", "--max-flips", "5"), ("int4",)),
+        (("--max-mb", "9"), ()),
+        (("--max-mb", "9", "--quantize", "int8", "--max-flips", "5"), ()),
+        (("--max-ms", "9", "--max-flips", "5"), ()),
     ],
 )
 def test_four_bits_are_spare_where_megabytes_count(
