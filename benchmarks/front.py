@@ -173,10 +173,7 @@ def measure(folder: Path) -> None:
     lines = []
     for place, (form, of) in enumerate(found.items()):
         for seed, kept in of.items():
-
-            def total(what: str, compared: Any = kept["compared"]) -> int:
-                return sum(each[what] for each in compared.values())
-
+            compared = pd.DataFrame(kept["compared"].values())
             lines.append(
                 {
                     "form": form,
@@ -186,7 +183,7 @@ def measure(folder: Path) -> None:
                     "zero-shot mean (%)": kept["zero_shot_avg"],
                     "worst language (%)": kept["worst"]["value"],
                     "English (%)": kept["en"],
-                    CHANGED: 100 * total("flips") / total("answers"),
+                    CHANGED: 100 * compared.flips.sum() / compared.answers.sum(),
                 }
             )
     every = pd.DataFrame(lines)

@@ -194,7 +194,7 @@ def test_words_in_four_bits_are_their_rows(tmp_path, width):
 
 
 def test_layers_of_odd_widths(network, tmp_path):
-    """Half a byte is left over."""
+    """The last block of inputs is filled up."""
     of = network["linear"]
     keep = {"heads": np.ones((2, 4), bool), "ffn": np.arange(64) < np.array([[33], [1]])}
     params, config = sliced(of.params, of.config, keep)

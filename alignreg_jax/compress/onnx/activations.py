@@ -54,13 +54,13 @@ def grams(
         if name in limits:
             values = np.clip(values, -limits[name], limits[name])
         found[name] = found.get(name, 0.0) + values.T @ values
-    # What is of the first token alone in the graph that is served counts as all of them do
-    first = {
-        node.name: found[node.input[0]]
-        for node in graph.build(network).graph.node
-        if node.op_type == "Slice" and node.input[0] in found
-    }
-    return found | first
+    # What the last layer reads of the first token alone, under a name of its own in the graph that
+    # is served, counts as all of them do
+    last = network.config.num_layers - 1
+    source = f"layer{last - 1}.ffn.norm" if last else "embedding_norm"
+    if source in found:
+        found[f"layer{last}.first"] = found[source]
+    return found
 
 
 def _activations(
