@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from jax.extend.random import threefry2x32_p
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from alignreg_jax.models.dropout import dropout, random_bits
+from alignreg_jax.models.dropout import _four_of_each_block, dropout, random_bits
 
 KEY = jax.random.key(7)
 RATE = 0.1
@@ -24,6 +24,8 @@ def test_bits_are_those_of_the_primitive(shape, seed):
     words = threefry2x32_p.bind(*jax.random.key_data(key), jnp.zeros_like(counter), counter)
     halves = np.stack(words, axis=-1).view(np.uint16).reshape(rows, -1)[:, :columns]
     np.testing.assert_array_equal(random_bits(key, shape), halves)
+    # What other platforms than this one compute
+    np.testing.assert_array_equal(_four_of_each_block(jax.random.key_data(key), shape), halves)
 
 
 def dropped(shape, rate=RATE, key=KEY):
