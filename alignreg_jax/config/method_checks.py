@@ -51,8 +51,6 @@ def check_method(config: Any) -> None:
             " step by step are structured-fisher"
         )
     _check_sizes(config.pruning)
-    if config.pruning.sizes and config.export == "steps":
-        raise UserError("export=steps: pruning.sizes are all in one export; set export=True")
     build(
         criterion=config.pruning.criterion,
         scope=config.pruning.scope,

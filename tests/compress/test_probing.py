@@ -201,9 +201,3 @@ def test_too_few_rows_say_how_many_are_needed(tmp_path):
         (tmp_path / f"{language}.txt").write_text("a\nb\n")
     with pytest.raises(UserError, match="2 rows say the same; 10 are needed"):
         probing.read([str(tmp_path / "en.txt"), str(tmp_path / "de.txt")], 200, "en")
-
-
-def test_steps_of_a_model_that_has_every_size_are_no_question(done):
-    world, _ = done
-    with pytest.raises(UserError, match=r"export=steps: .* all in one export"):
-        tiny.configured(world, "--config.method=elastic", "--config.export=steps")

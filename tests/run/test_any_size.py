@@ -15,7 +15,7 @@ from test_taught_runs import run
 from tiny import configured
 
 from alignreg_jax import shrink as program
-from alignreg_jax.compress import agreement, budgets, folders
+from alignreg_jax.compress import agreement, budgets, folders, probing
 from alignreg_jax.compress.budgets import Budget
 from alignreg_jax.compress.shrink import shrink
 from alignreg_jax.errors import UserError
@@ -28,6 +28,7 @@ SIZES = (1.0, 0.75, 0.3)
 GIVEN = (
     "--config.method=elastic", "--config.pruning.sizes=1,.75,.3", "--config.pruning.depth=True",
     "--config.eval.save_predictions=True", "--config.pruning.epochs_per_step=2",
+    "--config.export=steps",
 )  # fmt: skip
 
 
@@ -65,6 +66,14 @@ def test_every_size_is_a_step_of_the_tables_with_what_it_really_keeps(done):
     assert order.count("order") == 1
     assert "prune" not in order
     assert order.index("order") < len(order) - 1 - order[::-1].index("train")
+
+
+def test_the_dense_model_is_left_beside_the_one_that_has_every_size(done):
+    _, _, folder = done
+    dense, last = probing.models([str(folder)])
+    assert (dense.folder, last.folder) == (folder / "steps" / "0", folder / "export")
+    found = [load(model.folder).params["encoder"]["output"]["kernel"] for model in (dense, last)]
+    assert np.abs(found[0] - found[1]).max() > 0
 
 
 def test_a_run_that_is_killed_ends_with_the_same_bits(done, tmp_path):
