@@ -21,6 +21,10 @@ of every second language alone, and of the others alone: what a language gains o
 none (`tools/paired_rows.py FOLDER --languages de,fr,fi,ar,zh-CN`). `:labels` is one method with 128
 to all English rows, each seen as much more often as there are fewer.
 
+`:peers` is magnitude beside Wanda and SparseGPT at half and a quarter of the weights, the first two
+also as 2:4 and 1:4: without any training after a cut, measured on English rows or on the text, and
+trained with text.
+
 `:tags` and `:topics` are two methods on longer rows of another kind, 640 of them in steps of 8:
 what words of GNOME's help are, and what its paragraphs are about, in all languages there are. They
 are built by
@@ -42,7 +46,7 @@ from alignreg_jax.config import DEMO_LANGUAGES
 from alignreg_jax.errors import UserError
 from alignreg_jax.sweeping.starts import DEMO_LEFT, default_config, demo_config
 
-ARGUMENTS = ("slots", "tags", "topics", "amounts", "others", "weights", "labels")
+ARGUMENTS = ("slots", "tags", "topics", "amounts", "others", "weights", "labels", "peers")
 OF_HELP = {"tags": "tokens", "topics": "folder"}
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 METHODS = ("l2-mbp", "frobenius-mbp", "gradient-mbp", "movement-penalty", "smp-s")
@@ -57,6 +61,9 @@ WEIGHTS = (
 AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (3, 10, 30, 60))
 HALVES = (DEMO_LANGUAGES[1::2], DEMO_LANGUAGES[2::2])
 LABELLED = (128, 320, 1280, 2560)  # all there are, but for what fills no step
+PEERS = ("l2-mbp", "wanda", "sparsegpt")
+CUT_ONLY = "@pruning.epochs_per_step=0"
+ON_TEXT = f"{TEACHER}@distill.text=data{CUT_ONLY}@pruning.gradients_on=text"
 OTHERS = tuple(f"{TEXT}@distill.text_languages=({','.join(half)})" for half in HALVES)
 
 
@@ -81,6 +88,9 @@ def get_config(arg: str = ""):
     )
     config.base.model.dtype = "bfloat16"
     config.base.eval.examples = 200
+    # Rows with text share the dense phase of those without; the embeddings are frozen, so that it
+    # is the same training. What was published of the others was not run so
+    config.base.model.active_vocabulary = arg not in ("peers", "labels")
     methods, settings = METHODS if not arg else METHODS[:2], SETTINGS
     if arg == "amounts":
         methods, settings = METHODS[:1], (*SETTINGS, *AMOUNTS)
@@ -91,9 +101,19 @@ def get_config(arg: str = ""):
     config.methods = tuple(method + setting for method in methods for setting in settings)
     if arg == "labels":
         config.methods = tuple(labelled(rows, text) for rows in LABELLED for text in ("", TEXT))
+    if arg == "peers":
+        config.base.pruning.steps, config.base.pruning.explicit = 2, (0.5, 0.25)
+        config.baseline = PEERS[0] + CUT_ONLY
+        config.methods = tuple(
+            f"{method}{scope}{setting}"
+            for scope, of_scope in (("", PEERS), ("@pruning.scope=n:4", PEERS[:2]))
+            for method in of_scope
+            for setting in (CUT_ONLY, ON_TEXT, TEXT)
+            if method != PEERS[0] or setting != ON_TEXT  # magnitude measures nothing
+        )
     config.tasks = ({"slots": "slots", **OF_HELP}.get(arg, "intents"),)
     config.seeds = (5,) if arg == "weights" else (0, 1, 2, 3, 4)
-    config.remaining = LEFT[1:]
+    config.remaining = config.base.pruning.explicit if arg == "peers" else LEFT[1:]
     if arg in OF_HELP:
         config.base.task.source, config.base.task.data_dir = "folder", f"help_data/{arg}"
         config.base.model.name_or_path = "help_encoder"
