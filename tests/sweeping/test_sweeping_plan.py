@@ -212,6 +212,22 @@ def test_distillation_demo_gives_all_rows_the_same_steps(shipped, arg):
     assert steps == {(2240, 320, 320) if of_help else (640, 160, 160)}
 
 
+def test_peers_are_cut_alone_or_trained_as_other_rows_are(shipped):
+    runs = plan(shipped("distillation_demo.py:peers"))
+    found = set()
+    for run in runs:
+        pruning, text = run.config.pruning, run.config.distill.text
+        phases = Phases.from_config(run.config, 1280, 1280 if text else 0)
+        assert (pruning.explicit, phases.steps(0)) == ((0.5, 0.25), 160)
+        found.add((run.config.method, pruning.scope == "n:4", text, phases.steps(1)))
+    trained = {(method, False, "data", 160) for method in ("l2-mbp", "wanda", "sparsegpt")}
+    cut = {(method, False, text, 0) for method in ("wanda", "sparsegpt") for text in (None, "data")}
+    every = trained | cut | {("l2-mbp", False, None, 0)}
+    blocks = {(method, True, *rest) for method, _, *rest in every if method != "sparsegpt"}
+    assert found == every | blocks
+    assert len(runs) == 5 * len(found)
+
+
 def test_what_others_text_does_is_asked_of_every_language(shipped):
     """Each is in one of the two halves that have text."""
     runs = plan(shipped("distillation_demo.py:others"))
