@@ -6,8 +6,8 @@
 A folder holds results.csv of one task of configs/study.py. Of every comparison the differences of
 the zero-shot mean at 31 % of the weights, in points: seed by seed averaged over the tasks, with the
 interval that the study asks for (Student's t over the seeds, 95 % together over the comparisons of
-a hypothesis), then each task alone, with an interval of its own. (d2) needs deployed models and is
-not among them.
+a hypothesis), then each task alone, with an interval of its own. (d2) is about deployed models: the
+table that tools/equal_time.py writes, --deployed.
 """
 
 import argparse
@@ -53,7 +53,9 @@ def main() -> None:
     """Print every hypothesis with its comparisons."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", type=Path, nargs="+", help="with results.csv, of one task each")
-    folders = parser.parse_args().folders
+    parser.add_argument("--deployed", type=Path, help="what tools/equal_time.py wrote: (d2), too")
+    arguments = parser.parse_args()
+    folders = arguments.folders
     found = {folder.name: zero_shot(pd.read_csv(folder / "results.csv")) for folder in folders}
     rows = sorted({row for _, pairs in HYPOTHESES.values() for pair in pairs for row in pair})
     found = {task: table.reindex(rows) for task, table in found.items()}
@@ -68,6 +70,8 @@ def main() -> None:
     )
     if len(seeds) < 2:
         sys.exit("fewer than two such seeds tell no spread")
+    if arguments.deployed:
+        at_equal_time(pd.read_csv(arguments.deployed), sorted(found), sorted(seeds))
     for name, (claim, pairs) in HYPOTHESES.items():
         differences = [difference(found, *pair, sorted(seeds)) for pair in pairs]
         together = [interval(each.mean(axis=1), len(pairs)) for each in differences]
@@ -76,6 +80,31 @@ def main() -> None:
             print(f"  {named(one)} - {named(other)}: {said(each.mean(axis=1), bounds)}")
             for task in each:
                 print(f"    {task}: {said(each[task], interval(each[task]))}")
+
+
+def at_equal_time(table: pd.DataFrame, tasks: list[str], seeds: list[int]) -> None:
+    """Print (d2): units that are no slower less single weights, both as they are served."""
+    units = table.method.isin(UNITS)
+    scores = [
+        each.pivot(index="seed", columns="task", values="zero_shot").reindex(seeds, columns=tasks)
+        for each in (table[units], table[~units])
+    ]
+    apart = scores[0] - scores[1]
+    for task, seed in ((task, seed) for task in tasks for seed in seeds):
+        if np.isnan(apart.loc[seed, task]):
+            print(f"missing: deployed, {task}, seed {seed}")
+    apart = apart.dropna()
+    if len(apart) < 2:
+        sys.exit("fewer than two seeds are deployed: they tell no spread")
+    bounds = interval(apart.mean(axis=1))
+    taken = ", ".join(
+        f"{method} {100 * left:.0f} %"
+        for method, left in table[units][["method", "left"]].round(2).drop_duplicates().to_numpy()
+    )
+    print(f"\n(d2) at equal milliseconds units win, all with text: {verdict([bounds])}")
+    print(f"  {taken} - l2-mbp with text: {said(apart.mean(axis=1), bounds)}")
+    for task in apart:
+        print(f"    {task}: {said(apart[task], interval(apart[task]))}")
 
 
 def zero_shot(table: pd.DataFrame) -> pd.DataFrame:

@@ -99,3 +99,29 @@ def test_a_run_that_is_missing_is_told_and_its_seed_left_out(tmp_path):
     first, second, *_ = said.splitlines()
     assert first == "missing: tags, frobenius-mbp, seed 3"
     assert second == "4 tasks, 4 seeds that all rows have: not yet the test, which has 4 and 5"
+
+
+def test_what_is_deployed_is_compared_seed_by_seed_over_tasks(tmp_path):
+    names, generator = ("intents", "slots"), np.random.default_rng(3)
+    lines = []
+    for number, task in enumerate(names):
+        written(tmp_path / task, range(5), "accuracy", number)
+        for seed in range(5):
+            for method, left in (("l2-mbp", 0.3138), ("structured-fisher", 0.56)):
+                score = 50 + 3 * (left > 0.5) + generator.normal(0, 0.5)
+                lines.append((task, seed, method, left, score))
+    table = pd.DataFrame(lines, columns=["task", "seed", "method", "left", "zero_shot"])
+    table.to_csv(tmp_path / "deployed.csv", index=False)
+    said = printed(*(tmp_path / task for task in names), "--deployed", tmp_path / "deployed.csv")
+    scores = table.pivot(index=["task", "seed"], columns="method", values="zero_shot")
+    apart = (scores["structured-fisher"] - scores["l2-mbp"]).unstack("task").mean(axis=1)
+    bounds = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
+    assert "\n(d2) at equal milliseconds units win, all with text: holds\n" in said
+    line = f"{apart.mean():+.1f} ({bounds.low:.1f} to {bounds.high:.1f})"
+    assert f"  structured-fisher 56 % - l2-mbp with text: {line}\n" in said
+    table[(table.task == "intents") | (table.seed != 4)].to_csv(tmp_path / "deployed.csv")
+    said = printed(*(tmp_path / task for task in names), "--deployed", tmp_path / "deployed.csv")
+    assert "missing: deployed, slots, seed 4\n" in said
+    apart = apart[:4]
+    bounds = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
+    assert f"with text: {apart.mean():+.1f} ({bounds.low:.1f} to {bounds.high:.1f})\n" in said

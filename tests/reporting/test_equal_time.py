@@ -1,0 +1,103 @@
+"""tools/equal_time.py: which unit model is compared at equal time, and what is served of it."""
+
+import csv
+import json
+import runpy
+import sys
+
+import pytest
+import tiny
+
+import alignreg_jax
+from alignreg_jax.compress import served
+from alignreg_jax.compress.deployment.cutting import Cuts
+from alignreg_jax.compress.deployment.deploy import Wanted, deploy
+
+TOOL = tiny.ROOT / "tools" / "equal_time.py"
+TEXT = (
+    "--config.distill.text=data", "--config.distill.text_languages=de,sw", "--config.export=steps",
+    "--config.pruning.schedule=explicit", "--config.pruning.explicit=.31,.2",
+    "--config.pruning.steps=2",
+)  # fmt: skip
+METHODS = {"l2-mbp": TEXT, "elastic": (*TEXT[:3], "--config.pruning.sizes=1,.5")}
+
+
+@pytest.fixture
+def tool(monkeypatch):
+    monkeypatch.setattr(sys, "path", [str(TOOL.parent), *sys.path])
+    return runpy.run_path(str(TOOL))
+
+
+def known(tool, means):
+    """Runs that had these zero-shot means: by task, seed and method of every step but the first."""
+    return [
+        tool["Run"](task, seed, method, None, None, [{}, *({"zero_shot_avg": v} for v in values)])
+        for (task, seed, method), values in means.items()
+    ]
+
+
+def test_a_seed_does_not_choose_for_itself(tool):
+    means = {("a", seed, "structured-taylor"): (0.5, 0.4) for seed in range(3)}
+    means |= {("a", seed, "elastic"): (0.6 if seed else 0.3, 0.2) for seed in range(3)}
+    means |= {("a", seed, "l2-mbp"): (0.9, 0.9) for seed in range(3)}
+    runs = known(tool, means)
+    assert tool["of_others"](runs, 0) == ("elastic", 1)  # the worst in seed 0, which is not asked
+    assert tool["of_others"](runs, 1) == ("structured-taylor", 1)
+
+
+def test_tasks_count_alike_and_a_row_that_lacks_a_run_is_no_candidate(tool):
+    means = {(task, seed, "elastic"): (0.3,) for task in "ab" for seed in (0, 1)}
+    means |= {("a", seed, "structured-fisher"): (0.9,) for seed in (0, 1)}
+    runs = known(tool, means)
+    assert tool["of_others"](runs, 0) == ("elastic", 1)
+    with pytest.raises(SystemExit, match="in all tasks and seeds beside seed 5"):
+        tool["of_others"](known(tool, {("a", 0, "l2-mbp"): (0.3,)}), 5)
+
+
+def test_what_is_served_is_the_step_that_is_told(tool, tmp_path, monkeypatch, capsys):
+    """And it is not deployed again."""
+    world = tiny.build(tmp_path / "world")
+    for language in ("de", "sw"):
+        texts = [json.dumps({"text": f"{language}{n} {language}{n + 1}"}) for n in range(12)]
+        (world.data / f"{language}.unlabelled.jsonl").write_text("\n".join(texts))
+    sweep = tmp_path / "sweep"
+    for method, flags in METHODS.items():
+        for seed in (0, 1):
+            config = tiny.configured(
+                world, f"--config.method={method}", f"--config.seed={seed}", *flags
+            )
+            alignreg_jax.run(config, sweep / "folder" / method / f"s{seed}")
+    monkeypatch.setattr(sys, "argv", ["", str(sweep), "--out", str(tmp_path / "deployed.csv")])
+    runpy.run_path(str(TOOL), run_name="__main__")
+    table = tmp_path / "deployed.csv"
+    lines = list(csv.DictReader(table.read_text().splitlines()))
+    assert [(line["task"], line["seed"]) for line in lines] == [
+        (world.data.name, seed) for seed in "0011"
+    ]
+    assert [line["method"] == "l2-mbp" for line in lines] == [True, False] * 2
+    runs = tool["found"]([sweep])
+    for line in lines:
+        (run,) = (r for r in runs if (r.method, str(r.seed)) == (line["method"], line["seed"]))
+        at, step = next(
+            (number, step) for number, step in enumerate(run.steps)
+            if number and round(step["remaining"], 3) == float(line["left"])
+        )  # fmt: skip
+        assert float(line["zero_shot_trained"]) == round(100 * step["zero_shot_avg"], 3)
+        if run.method != "l2-mbp":
+            assert (run.method, at) == tool["of_others"](runs, run.seed)
+        else:
+            assert (at, step["remaining"]) == (1, pytest.approx(0.31, abs=0.01))
+            out = tmp_path / f"again{run.seed}"
+            asked = served.of_run(run.folder, run.config, list(step["languages"]))
+            deploy(run.folder / "steps" / "1", out, asked, Wanted(Cuts(), ("int8",), 100.0))
+            (model,) = (
+                each for each in json.loads((out / "deploy.json").read_text())["models"]
+                if each["name"] == "int8"
+            )  # fmt: skip
+            assert float(line["zero_shot"]) == round(model["zero_shot_avg"], 3)
+            assert float(line["MB"]) == round(model["bytes"] / 1e6, 3)
+        assert float(line["ms"]) > 0
+    capsys.readouterr()
+    runpy.run_path(str(TOOL), run_name="__main__")
+    assert capsys.readouterr().out == ""
+    assert list(csv.DictReader(table.read_text().splitlines())) == lines
