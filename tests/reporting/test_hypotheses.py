@@ -81,6 +81,29 @@ def test_differences_are_averaged_over_tasks_and_tested_over_seeds(tmp_path, see
     ]  # fmt: skip
 
 
+def test_the_main_table_has_every_score_with_its_interval(tmp_path):
+    written(tmp_path / "slots", range(5), "f1")
+    tool = TOOL.with_name("main_table.py")
+    said = subprocess.run(
+        [sys.executable, tool, tmp_path / "slots"], capture_output=True, text=True, check=True
+    ).stdout
+    table = pd.read_csv(tmp_path / "slots" / "results.csv").query("prune_step == 2")
+    runs = table[table.method == f"frobenius-mbp{TEXT}"].pivot(
+        index="seed", columns="language", values="value"
+    )
+    others = runs[["de", "th"]]
+    cells = []
+    for score in (others.mean(axis=1), others.min(axis=1), others.min(axis=1), runs["en"]):
+        low, high = stats.ttest_1samp(100 * score, 0).confidence_interval(0.95)
+        cells.append(f"{100 * score.mean():.1f} ± {(high - low) / 2:.1f}")
+    assert f"| frobenius-mbp with text | {' | '.join(cells)} | " in said
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in said.splitlines()[5:]]
+    assert rows[:4] == [
+        "l2-mbp", "l2-mbp with a teacher on English", "l2-mbp with text", "frobenius-mbp"
+    ]  # fmt: skip
+    assert rows[-1].endswith(", dense")
+
+
 def test_a_task_that_is_not_done_is_said(tmp_path):
     written(tmp_path / "intents", range(5), "accuracy")
     said = printed(tmp_path / "intents")
