@@ -85,9 +85,11 @@ def told_apart(rows: Sequence[str]) -> dict[str, str]:
     """Names of rows without the fields that are not needed to tell them apart, the last first.
 
     Of `l2-mbp@distill.teacher=dense` and `l2-mbp@distill.teacher=dense@distill.text=data` the first
-    is "l2-mbp, teacher=dense", the second "l2-mbp, text=data". Tables have the whole.
+    is "l2-mbp, teacher=dense", the second "l2-mbp, text=data". Tables have the whole. No name fits
+    another row that the whole one would not fit, too.
     """
     parts = {row: tuple(row.split("@")) for row in rows}
+    whole = {row: {*fields} for row, fields in parts.items()}
     for row in rows:
         taught = any(part.startswith("distill.text=") for part in parts[row])
         order = sorted(
@@ -97,7 +99,11 @@ def told_apart(rows: Sequence[str]) -> dict[str, str]:
         for part in order:
             fewer = tuple(each for each in parts[row] if each != part)
             others = [parts[other] for other in rows if other != row]
-            if len(fewer) > 1 and fewer not in others:  # a method's name alone is the plain method
+            mistaken = any(
+                whole[other] >= {*fewer} and not whole[other] >= whole[row] for other in rows
+            )
+            # A method's name alone is the plain method
+            if len(fewer) > 1 and fewer not in others and not mistaken:
                 parts[row] = fewer
     names = {
         row: ", ".join([method, *map(_plain, fields)]) for row, (method, *fields) in parts.items()
