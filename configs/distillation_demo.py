@@ -37,8 +37,8 @@ Computes in bfloat16, which is faster on a CPU that has instructions for it (avx
 
 Hardware: 2 CPU cores; 75 runs, which go on where they stopped. docs/results/distillation_demo has
 five seeds of three methods on intents, three seeds of two methods on slots and :tags and of one on
-:topics, two of :amounts and :labels, one of :others, five of :peers. movement-penalty and smp-s fail
-in so few steps (five seeds, two); with eight times as many, @pruning.epochs_per_step=32,
+:topics, two of :amounts and :labels, one of :others, five of :peers. movement-penalty and smp-s
+fail in so few steps (five seeds, two); with eight times as many, @pruning.epochs_per_step=32,
 movement-penalty is where magnitude is, and smp-s holds until 56 % (one seed each).
 """
 
