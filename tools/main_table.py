@@ -10,7 +10,9 @@ t). Which languages are the worst is seen run by run.
 """
 
 import argparse
+import collections
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,27 +73,30 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     """A run at a step a line, with its scores in percent; rows in the table's order."""
     if table.metric.nunique() > 1:
         raise SystemExit(f"several metrics: {', '.join(table.metric.unique())}")
-    lines = []
+    lines, row = [], names(table.method.unique())
     keys = ["method", "seed", "prune_step", "remaining"]
     tested = table[table.split == "test"]
     for (label, seed, step, left), of in tested.groupby(keys, sort=False):
         known = 100 * of.set_index("language").value
         others = known.drop("en").sort_values()
         worst = others[: math.ceil(len(others) / 5)]
-        method, _, fields = label.partition("@")
-        text = "@distill.text=" in f"@{fields}"
         lines.append(
-            (method, _row(method, fields, text), seed, step, left,
+            (label.partition("@")[0], row[label], seed, step, left,
              others.mean(), worst.mean(), others.iloc[0], known["en"])
         )  # fmt: skip
     return pd.DataFrame(lines, columns=["method", "row", "seed", "step", "left", *SCORES])
 
 
-def _row(method: str, fields: str, text: bool) -> str:
-    """For a reader: whether there was a teacher, and on what."""
-    if not text and "distill.teacher=dense" in fields:
-        return f"{method} with a teacher on English"
-    return named((method, text))
+def names(labels: Sequence[str]) -> dict[str, str]:
+    """For a reader: whether there was a teacher, and on what; the label where that fits two."""
+    found = {}
+    for label in labels:
+        method, _, fields = label.partition("@")
+        text = "distill.text=" in fields
+        english = " with a teacher on English" if "distill.teacher=dense" in fields else ""
+        found[label] = named((method, True)) if text else method + english
+    counts = collections.Counter(found.values())
+    return {label: name if counts[name] == 1 else label for label, name in found.items()}
 
 
 def cells(runs: pd.DataFrame) -> list[str]:

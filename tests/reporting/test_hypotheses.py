@@ -102,6 +102,14 @@ def test_the_main_table_has_every_score_with_its_interval(tmp_path):
         "l2-mbp", "l2-mbp with a teacher on English", "l2-mbp with text", "frobenius-mbp"
     ]  # fmt: skip
     assert rows[-1].endswith(", dense")
+    table = pd.read_csv(tmp_path / "slots" / "results.csv")
+    more = table[table.method == "l2-mbp"].assign(method=f"l2-mbp@pruning.scope=output{TEXT}")
+    pd.concat([table, more]).to_csv(tmp_path / "slots" / "results.csv", index=False)
+    said = subprocess.run(
+        [sys.executable, tool, tmp_path / "slots"], capture_output=True, text=True, check=True
+    ).stdout
+    assert f"| l2-mbp@pruning.scope=output{TEXT} | " in said, "not one row with l2-mbp with text"
+    assert f"| l2-mbp{TEXT} | " in said
 
 
 def test_a_task_that_is_not_done_is_said(tmp_path):
