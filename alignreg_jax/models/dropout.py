@@ -54,9 +54,10 @@ def random_bits(key: Array, shape: tuple[int, ...]) -> UInt16[Array, "..."]:
 def _four_of_each_block(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt16[Array, "..."]:
     """Blocks are computed once, and the four parts of each are laid side by side."""
     *leading, last = shape
-    words = _threefry(key, _positions((*leading, math.ceil(last / 4))))
+    blocks = (*leading, math.ceil(last / 4))
+    words = _threefry(key, _positions(blocks))
     halves = jax.lax.bitcast_convert_type(jnp.stack(words, axis=-1), jnp.uint16)
-    return halves.reshape(*leading, -1)[..., :last]
+    return halves.reshape(*leading, 4 * blocks[-1])[..., :last]
 
 
 def _block_of_each(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt16[Array, "..."]:
