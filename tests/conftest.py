@@ -11,10 +11,9 @@ os.environ.setdefault("ALIGNREG_CACHE", os.path.join(tempfile.gettempdir(), "ali
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {UNOPTIMIZED}")
 
-from jaxtyping import install_import_hook
+import checked_types
 
-# Shapes and types in the signatures are executed in tests, and cost nothing in a run.
-install_import_hook("alignreg_jax", "beartype.beartype")
+checked_types.install()
 
 import jax
 import pytest

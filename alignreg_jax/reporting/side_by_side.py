@@ -180,7 +180,7 @@ def _languages(runs: Sequence[Known]) -> Table:
     lines = []
     for name in sorted(map(str, scores.index), key=lambda name: (name != ENGLISH, name)):
         top = scores.loc[name].max()
-        cells = {run: Entry(percent(x), best=x == top) for run, x in scores.loc[name].items()}
+        cells = {run: Entry(percent(x), best=bool(x == top)) for run, x in scores.loc[name].items()}
         lines.append({"language": name, **cells})
     return Table.of(lines)
 

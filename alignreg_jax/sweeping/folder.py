@@ -146,7 +146,7 @@ class Folder:
         return self.path / "failed" / f"{run.name}.txt"
 
 
-def _compared(base: dict[str, Any]) -> dict[str, Any]:
+def _compared(base: Any) -> dict[str, Any]:
     """What must stay the same in a folder: fields of `base`, at their defaults if they lack."""
     fields = configuration.merged(default_config().base.to_dict(), base)
     workdirs.drop_free(fields)

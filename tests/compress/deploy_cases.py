@@ -12,6 +12,7 @@ import tiny
 from alignreg_jax import deploy as program
 from alignreg_jax.compress import agreement, folders, served
 from alignreg_jax.compress.deployment import comparing
+from alignreg_jax.compress.onnx import sessions
 from alignreg_jax.models import checkpoints
 
 
@@ -71,12 +72,16 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 import runpy
-runpy.run_path(sys.argv.pop(1), run_name="__main__")
-"""
+session = runpy.run_path(sys.argv.pop(1), run_name="__main__")["session"]
+assert session.get_session_options().get_session_config_entry(SETTING) == "1"
+""".replace("SETTING", repr(sessions.EXACT[0]))
 
 
 def predicted(out, *texts):
-    """What predict.py prints, where nothing but what it names can be imported."""
+    """What predict.py prints, where nothing but what it names can be imported.
+
+    It has to add sums of eight-bit products as the gate's sessions do.
+    """
     done = subprocess.run(
         [sys.executable, "-c", ALONE, str(out / "predict.py"), *texts],
         capture_output=True, text=True, check=True, cwd="/",

@@ -91,6 +91,7 @@ def test_what_reads_opset_20_reads_it_and_nothing_slow_is_made_of_it(network, tm
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.optimized_model_filepath = str(tmp_path / "fused.onnx")
+    options.add_session_config_entry(*sessions.EXACT)
     onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     kinds = Counter(node.op_type for node in onnx.load(tmp_path / "fused.onnx").graph.node)
     assert not kinds["SkipLayerNormalization"]
@@ -167,6 +168,22 @@ def test_rounding_keeps_zeros_and_is_within_half_a_step(shape, seed, steps):
 def test_portable_steps_cannot_overflow_sixteen_bits():
     assert 2 * 255 * candidates.PORTABLE < 2**15
     assert 2 * 255 * quantize.STEPS > 2**15
+
+
+def test_sums_that_overflow_sixteen_bits_come_out_right(tmp_path):
+    """The largest steps of inputs and weights; without the setting AVX2 gives half of the sum."""
+    info, steps = helper.make_tensor_value_info, np.full((64, 8), quantize.STEPS, np.int8)
+    made = helper.make_graph(
+        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])], "one",
+        [info("x", TensorProto.UINT8, [3, 64])], [info("y", TensorProto.INT32, [3, 8])],
+        [numpy_helper.from_array(steps, "w")],
+    )  # fmt: skip
+    opset = [helper.make_opsetid("", graph.OPSET)]
+    onnx.save(helper.make_model(made, opset_imports=opset, ir_version=9), tmp_path / "one.onnx")
+    model = sessions.session(tmp_path / "one.onnx")
+    assert model.get_session_options().get_session_config_entry(sessions.EXACT[0]) == "1"
+    (found,) = model.run(None, {"x": np.full((3, 64), 255, np.uint8)})
+    np.testing.assert_array_equal(found, np.full((3, 8), 64 * 255 * quantize.STEPS))
 
 
 def test_blocks_are_what_onnx_runtime_multiplies_with(tmp_path):

@@ -203,9 +203,9 @@ def _overflow(facts: Mapping[str, Any]) -> str | None:
     if facts["portable"]:
         return "Its weights have seven bits, so that processors without VNNI compute the same.\n"
     return (
-        "On an x86 processor without VNNI sums of products of eight bits can overflow: set"
-        ' `session.add_session_config_entry("session.x64quantprecision", "1")` there, or make it'
-        " with `--portable`.\n"
+        "On an x86 processor without VNNI sums of products of eight bits can overflow. `predict.py`"
+        ' prevents that by `options.add_session_config_entry("session.x64quantprecision", "1")`,'
+        " and so must a program of yours; for one that cannot, make it with `--portable`.\n"
     )
 
 
