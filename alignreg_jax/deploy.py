@@ -50,7 +50,8 @@ How it is stored:
   --max-flips PERCENT  answers of a language that may surely be others (2)
   --mixed              parts that eight bits harm most stay in float32 until all languages pass (of
                        int4: in eight bits)
-  --portable           int8 that processors without VNNI compute alike
+  --portable           int8 with weights of seven bits, for programs on processors without VNNI that
+                       cannot set session.x64quantprecision, as predict.py does
   --fused              attention is one operator: mostly 3 to 12 % faster, for readers of opset 23
   --threads N          of the times that are measured (1)
 

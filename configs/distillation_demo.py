@@ -19,7 +19,7 @@ alone (with --config.tasks=slots on the other task). `:slots` is two methods on 
 `:amounts` is one method with 3, 10, 30, 60 and all sentences of each language; `:others` with text
 of every second language alone, and of the others alone: what a language gains of which there is
 none (`tools/paired_rows.py FOLDER --languages de,fr,fi,ar,zh-CN`). `:labels` is one method with 128
-to all English rows, each seen as much more often as there are fewer.
+to 2560 English rows, each seen as much more often as there are fewer.
 
 `:peers` is magnitude beside Wanda and SparseGPT at half and a quarter of the weights, the first two
 also as 2:4 and 1:4: without any training after a cut, measured on English rows or on the text, and
@@ -60,7 +60,7 @@ WEIGHTS = (
 )
 AMOUNTS = tuple(f"{TEXT}@distill.text_examples={rows}" for rows in (3, 10, 30, 60))
 HALVES = (DEMO_LANGUAGES[1::2], DEMO_LANGUAGES[2::2])
-LABELLED = (128, 320, 1280, 2560)  # all there are, but for what fills no step
+LABELLED = (128, 320, 1280, 2560)  # of 2843
 PEERS = ("l2-mbp", "wanda", "sparsegpt")
 CUT_ONLY = "@pruning.epochs_per_step=0"
 ON_TEXT = f"{TEACHER}@distill.text=data{CUT_ONLY}@pruning.gradients_on=text"

@@ -16,7 +16,7 @@ import argparse
 import csv
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,19 +61,50 @@ def main() -> None:
     arguments = parser.parse_args()
     runs = found(arguments.sweeps)
     best = {seed: of_others(runs, seed) for seed in sorted({run.seed for run in runs})}
-    done = set()
+    pairs = {
+        (task, seed): models(runs, task, seed, best[seed])
+        for task, seed in sorted({(run.task, run.seed) for run in runs})
+    }
     if arguments.out.exists():
-        with arguments.out.open() as file:
-            done = {(each["task"], int(each["seed"])) for each in csv.DictReader(file)}
+        for task, seed in begun(arguments.out, pairs):
+            del pairs[task, seed]
     else:
         arguments.out.write_text(",".join(HEADS) + "\n")
-    for task, seed in sorted({(run.task, run.seed) for run in runs} - done):
-        own = {run.method: run for run in runs if (run.task, run.seed) == (task, seed)}
-        pair = [(WEIGHTS, at_31(own[WEIGHTS])), best[seed]]
-        lines = deployed([(own[method], step) for method, step in pair])
+    for pair in pairs.values():
+        lines = deployed(pair)
         with arguments.out.open("a") as file:
             csv.writer(file, lineterminator="\n").writerows(lines)
         print(*(" ".join(map(str, line)) for line in lines), sep="\n", flush=True)
+
+
+def models(runs: Sequence[Run], task: str, seed: int, units: Place) -> list[tuple[Run, int]]:
+    """The two runs that are compared, each with the step that is deployed of it."""
+    own = {run.method: run for run in runs if (run.task, run.seed) == (task, seed)}
+    for method in (WEIGHTS, units[0]):
+        if method not in own:
+            raise SystemExit(f"no run of {method} with text on {task}, seed {seed}")
+    return [(own[WEIGHTS], at_31(own[WEIGHTS])), (own[units[0]], units[1])]
+
+
+def begun(
+    table: Path, pairs: Mapping[tuple[str, int], list[tuple[Run, int]]]
+) -> set[tuple[str, int]]:
+    """The tasks and seeds that the table has; its models have to be those that are chosen now."""
+    done = set()
+    with table.open() as file:
+        for line in csv.DictReader(file):
+            place = line["task"], int(line["seed"])
+            chosen = [
+                (run.method, round(run.steps[step]["remaining"], 3))
+                for run, step in pairs.get(place, ())
+            ]
+            if (line["method"], float(line["left"])) not in chosen:
+                raise SystemExit(
+                    f"{table}: {line['method']} at {line['left']} on {place[0]}, seed {place[1]}, "
+                    "is not what these runs choose; give another --out"
+                )
+            done.add(place)
+    return done
 
 
 def found(sweeps: Sequence[Path]) -> list[Run]:
@@ -96,13 +127,14 @@ def found(sweeps: Sequence[Path]) -> list[Run]:
 def of_others(runs: Sequence[Run], seed: int) -> Place:
     """The unit model that is the best in the other seeds: of the mean over tasks, then seeds.
 
-    Steps at which a run of another seed or task is missing are no candidates.
+    A model for all sizes at its whole size has all units, and is none. Steps at which a run of
+    another seed or task is missing are no candidates.
     """
     others = [run for run in runs if run.seed != seed]
     places: dict[Place, dict[tuple[str, int], float]] = {}
     for run in others:
         for number, step in enumerate(run.steps):
-            if run.method != WEIGHTS and number:
+            if run.method != WEIGHTS and number and step["remaining"] < 1:
                 means = places.setdefault((run.method, number), {})
                 means[run.task, run.seed] = step["zero_shot_avg"]
     wanted = {(run.task, run.seed) for run in others}
@@ -114,9 +146,10 @@ def of_others(runs: Sequence[Run], seed: int) -> Place:
 
 def at_31(run: Run) -> int:
     """The step at which 31 % are left."""
-    return next(
-        number for number, step in enumerate(run.steps) if abs(step["remaining"] - AT) < NEAR
-    )
+    for number, step in enumerate(run.steps):
+        if abs(step["remaining"] - AT) < NEAR:
+            return number
+    raise SystemExit(f"{run.folder}: has no step with {100 * AT:.0f} % of the weights")
 
 
 def deployed(pair: Sequence[tuple[Run, int]]) -> list[list[Any]]:
@@ -138,8 +171,8 @@ def deployed(pair: Sequence[tuple[Run, int]]) -> list[list[Any]]:
             trained = 100 * step["zero_shot_avg"]
             cells = (step["remaining"], form["bytes"] / 1e6, *scores, trained)
             lines.append([run.task, run.seed, run.method, *(round(cell, 3) for cell in cells)])
-        models = [sessions.session(file, 1) for file in files]
-        times = sessions.milliseconds(models, 1, 16, min(pieces))
+        loaded = [sessions.session(file, 1) for file in files]
+        times = sessions.milliseconds(loaded, 1, 16, min(pieces))
     for line, time in zip(lines, times, strict=True):
         line.insert(HEADS.index("ms"), round(time, 2))
     return lines

@@ -12,6 +12,7 @@ dense model.
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def main() -> None:
     parser.add_argument("--method", help="its rows alone, such as l2-mbp")
     parser.add_argument("--languages", help="English and these alone, such as de,fr")
     arguments = parser.parse_args()
-    table = pd.read_csv(arguments.folder / "results.csv")
+    table = results(arguments.folder)
     if arguments.seeds:
         table = table[table.seed.isin(arguments.seeds)]
     if arguments.languages:
@@ -61,10 +62,23 @@ def main() -> None:
         print(f"  {100 * at:3.0f} %  {with_interval(apart)}  {row}")
 
 
+def results(folder: Path) -> pd.DataFrame:
+    """results.csv of a folder."""
+    file = folder / "results.csv"
+    if not file.is_file():
+        raise SystemExit(f"{file} is not there")
+    return pd.read_csv(file)
+
+
+def half_interval(values: pd.Series, comparisons: int = 1) -> float:
+    """Half of the interval of a mean by Student's t, 95 % for all of some comparisons together."""
+    return float(stats.t.ppf(1 - 0.025 / comparisons, len(values) - 1) * values.sem())
+
+
 def with_interval(values: pd.Series) -> str:
     """Mean and the 95 % interval of Student's t."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.sem()
-    return f"{values.mean():+.1f}  ({values.mean() - half:.1f} to {values.mean() + half:.1f})"
+    mean, half = values.mean(), half_interval(values)
+    return f"{mean:+.1f}  ({mean - half:.1f} to {mean + half:.1f})"
 
 
 def differences(pairs: pd.DataFrame, score: str) -> Iterator[tuple[float, str, pd.Series]]:
@@ -88,8 +102,14 @@ def scores(table: pd.DataFrame, metric: str) -> pd.DataFrame:
         "mean_of_others": others.mean(axis=1),
         "english": by_language["en"],
         "worst": others.min(axis=1),
+        "worst_fifth": others.apply(mean_of_worst, axis=1),
     }
     return pd.DataFrame(found).reset_index().sort_values("at", ascending=False, kind="stable")
+
+
+def mean_of_worst(values: pd.Series) -> float:
+    """The mean of the worst fifth of them, one at least."""
+    return float(values.sort_values()[: math.ceil(len(values) / 5)].mean())
 
 
 if __name__ == "__main__":

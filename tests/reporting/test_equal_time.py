@@ -5,6 +5,7 @@ import json
 import runpy
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import tiny
@@ -32,9 +33,20 @@ def tool(monkeypatch):
 def known(tool, means):
     """Runs that had these zero-shot means: by task, seed and method of every step but the first."""
     return [
-        tool["Run"](task, seed, method, None, None, [{}, *({"zero_shot_avg": v} for v in values)])
+        tool["Run"](
+            task,
+            seed,
+            method,
+            Path("run"),
+            None,
+            [{"remaining": 1.0}, *map(step, (0.56, 0.31), values)],
+        )
         for (task, seed, method), values in means.items()
     ]
+
+
+def step(left, mean):
+    return {"remaining": left, "zero_shot_avg": mean}
 
 
 def test_a_seed_does_not_choose_for_itself(tool):
@@ -47,12 +59,31 @@ def test_a_seed_does_not_choose_for_itself(tool):
 
 
 def test_tasks_count_alike_and_a_row_that_lacks_a_run_is_no_candidate(tool):
+    """Task a has two other seeds and b one; by the mean of the tasks structured-taylor is ahead."""
     means = {(task, seed, "elastic"): (0.3,) for task in "ab" for seed in (0, 1)}
     means |= {("a", seed, "structured-fisher"): (0.9,) for seed in (0, 1)}
+    means |= {("a", seed, "structured-taylor"): (0.2,) for seed in (0, 1)}
+    means |= {("b", seed, "structured-taylor"): (0.5,) for seed in (0, 1)}
     runs = known(tool, means)
-    assert tool["of_others"](runs, 0) == ("elastic", 1)
+    assert tool["of_others"](runs, 0) == ("structured-taylor", 1)
     with pytest.raises(SystemExit, match="in all tasks and seeds beside seed 5"):
         tool["of_others"](known(tool, {("a", 0, "l2-mbp"): (0.3,)}), 5)
+
+
+def test_a_model_that_has_all_units_is_no_model_of_fewer(tool):
+    runs = known(tool, {("a", seed, "structured-taylor"): (0.5, 0.4) for seed in range(2)})
+    sizes = [{"remaining": 1.0}, step(1.0, 0.9), step(0.31, 0.6)]
+    runs += [tool["Run"]("a", seed, "elastic", Path("run"), None, sizes) for seed in range(2)]
+    assert tool["of_others"](runs, 0) == ("elastic", 2)
+
+
+def test_what_is_missing_is_told_before_anything_is_deployed(tool):
+    runs = known(tool, {("a", 0, "l2-mbp"): (0.5, 0.4), ("a", 1, "l2-mbp"): (0.5,)})
+    with pytest.raises(SystemExit, match="no run of elastic with text on a, seed 0"):
+        tool["models"](runs, "a", 0, ("elastic", 1))
+    runs += known(tool, {("a", 1, "elastic"): (0.5,)})
+    with pytest.raises(SystemExit, match="run: has no step with 31 % of the weights"):
+        tool["models"](runs, "a", 1, ("elastic", 1))
 
 
 def test_what_is_served_is_the_step_that_is_told(tool, tmp_path, monkeypatch, capsys):
@@ -85,13 +116,14 @@ def test_what_is_served_is_the_step_that_is_told(tool, tmp_path, monkeypatch, ca
             if number and round(step["remaining"], 3) == float(line["left"])
         )  # fmt: skip
         assert float(line["zero_shot_trained"]) == round(100 * step["zero_shot_avg"], 3)
-        if run.method != "l2-mbp":
-            assert (run.method, at) == tool["of_others"](runs, run.seed)
-        elif run.seed == 0:
-            assert (at, step["remaining"]) == (1, pytest.approx(0.31, abs=0.01))
-            out = tmp_path / "again"
+        units = run.method != "l2-mbp"
+        assert not units or (run.method, at) == tool["of_others"](runs, run.seed)
+        assert units or (at, step["remaining"]) == (1, pytest.approx(0.31, abs=0.01))
+        if run.seed == 0:
+            out = tmp_path / f"again{at}{units}"
             asked = served.of_run(run.folder, run.config, list(step["languages"]))
-            deploy(run.folder / "steps" / "1", out, asked, Wanted(Cuts(), ("int8",), 100.0))
+            folder, size = ("export", 0.5) if units else ("steps/1", None)
+            deploy(run.folder / folder, out, asked, Wanted(Cuts(size), ("int8",), 100.0))
             (model,) = (
                 each for each in json.loads((out / "deploy.json").read_text())["models"]
                 if each["name"] == "int8"
@@ -103,3 +135,8 @@ def test_what_is_served_is_the_step_that_is_told(tool, tmp_path, monkeypatch, ca
     runpy.run_path(str(TOOL), run_name="__main__")
     assert capsys.readouterr().out == ""
     assert list(csv.DictReader(table.read_text().splitlines())) == lines
+    swapped = table.read_text().replace("elastic,0.457", "elastic,0.25")
+    assert swapped != table.read_text()
+    table.write_text(swapped)
+    with pytest.raises(SystemExit, match=r"elastic at 0\.25.*is not what these runs choose"):
+        runpy.run_path(str(TOOL), run_name="__main__")

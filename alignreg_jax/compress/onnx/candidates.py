@@ -20,7 +20,7 @@ KINDS: tuple[Kind, ...] = ("int8", "int8-fine", "q8", "fp16")
 """What is tried where no form is asked for: int4 is as fast as int8 and changes more answers."""
 
 PORTABLE = 63
-"""Steps with which x86 processors without VNNI compute the same."""
+"""Steps with which x86 processors without VNNI compute the same, however a session is set."""
 
 
 class Candidate(NamedTuple):
@@ -43,7 +43,7 @@ def forms(
         kinds: which.
         network: the model.
         known: texts like those that it will meet: activations are measured on them.
-        portable: whether int8 weights have few enough steps for processors without VNNI.
+        portable: whether int8 weights have so few steps that no session has to be told to add exactly.
         fused: whether attention is one operator.
     """
     steps, found = PORTABLE if portable else STEPS, activations.largest(network, known)
