@@ -54,9 +54,9 @@ def of_run(run: Path) -> pd.DataFrame:
     config = workdir.config_of(run)
     if config is None or not (run / STEPS).is_dir():
         raise SystemExit(f"{run}: no run that was made with --config.export=steps")
-    results = json.loads((run / "results.json").read_text())["prune_steps"]
     if config.pruning.sizes:
         raise SystemExit(f"{run}: its sizes (pruning.sizes) are one model, not one a step")
+    results = json.loads((run / "results.json").read_text())["prune_steps"]
     asked = served.of_run(run, config, (), sys.maxsize)
     lines = []
     for number, step in enumerate(results):

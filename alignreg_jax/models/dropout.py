@@ -63,8 +63,8 @@ def _four_of_each_block(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt
 def _block_of_each(key: UInt32[Array, "2"], shape: tuple[int, ...]) -> UInt16[Array, "..."]:
     """The same bits; each element computes its block by itself and takes its part.
 
-    Four times the arithmetic, and faster: in the loop over layers XLA's compiler for CPUs has vector
-    instructions for this form and none for the other.
+    Four times the arithmetic, and faster: in the loop over layers XLA's compiler for CPUs has
+    vector instructions for this form and none for the other.
     """
     *leading, last = shape
     column = jax.lax.broadcasted_iota(jnp.uint32, shape, len(leading))

@@ -35,8 +35,8 @@ class Wanted:
         cuts: which size, and which pieces.
         kinds: smaller forms to try.
         max_flips: per cent of a language's answers that may be others.
-        portable: whether int8 is to give the same on processors without VNNI in programs that do not
-            ask ONNX Runtime to add exactly (`sessions.EXACT`).
+        portable: whether int8 is to give the same on processors without VNNI in programs that
+            do not ask ONNX Runtime to add exactly (`sessions.EXACT`).
         fused: whether attention is one operator, of opset 23 instead of 20.
         mixed: whether parts stay in float32, or of int4 in eight bits, until the form passes.
         threads: of measured times.

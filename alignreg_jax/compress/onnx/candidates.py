@@ -43,7 +43,7 @@ def forms(
         kinds: which.
         network: the model.
         known: texts like those that it will meet: activations are measured on them.
-        portable: whether int8 weights have so few steps that no session has to be told to add exactly.
+        portable: whether int8 weights have so few steps that no session need add exactly.
         fused: whether attention is one operator.
     """
     steps, found = PORTABLE if portable else STEPS, activations.largest(network, known)
