@@ -86,3 +86,12 @@ def test_a_run_without_its_steps(world, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["class_separation.py", str(tmp_path)])
     with pytest.raises(SystemExit, match="export=steps"):
         runpy.run_path(str(TOOL), run_name="__main__")
+
+
+def test_the_sizes_of_one_model_are_no_steps(world, tmp_path, monkeypatch):
+    tool, sizes = runpy.run_path(str(TOOL)), ("--config.pruning.sizes=1,.5",)
+    config = tiny.configured(world, "--config.method=elastic", *sizes)
+    monkeypatch.setattr(tool["workdir"], "config_of", lambda run: config)
+    (tmp_path / "steps").mkdir()
+    with pytest.raises(SystemExit, match=r"\(pruning.sizes\) are one model"):
+        tool["of_run"](tmp_path)

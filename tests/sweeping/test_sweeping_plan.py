@@ -220,6 +220,7 @@ def test_peers_are_cut_alone_or_trained_as_other_rows_are(shipped):
         phases = Phases.from_config(run.config, 1280, 1280 if text else 0)
         assert (pruning.explicit, phases.steps(0)) == ((0.5, 0.25), 160)
         found.add((run.config.method, pruning.scope == "n:4", text, phases.steps(1)))
+        assert (pruning.gradients_on == "text") == (text is not None and not phases.steps(1))
     trained = {(method, False, "data", 160) for method in ("l2-mbp", "wanda", "sparsegpt")}
     cut = {(method, False, text, 0) for method in ("wanda", "sparsegpt") for text in (None, "data")}
     every = trained | cut | {("l2-mbp", False, None, 0)}
