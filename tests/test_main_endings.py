@@ -31,7 +31,7 @@ def test_interrupted(world, tmp_path):
     process = tiny.start(command)
     wait_for_training(process, workdir)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted; the same command continues")

@@ -50,7 +50,7 @@ class Folder:
                 raise UserError(f"--workdir={self.path} is not empty and holds no sweep")
             return
         try:
-            old = _compared(json.loads(path.read_text(encoding="utf-8"))["config"]["base"])
+            old = _compared(dict(json.loads(path.read_text(encoding="utf-8"))["config"]["base"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UserError(f"{path}: not the config of a sweep; give another --workdir") from None
         if found := configuration.differences(old, _compared(to_dict(sweep)["base"]), "base."):
@@ -146,7 +146,7 @@ class Folder:
         return self.path / "failed" / f"{run.name}.txt"
 
 
-def _compared(base: Any) -> dict[str, Any]:
+def _compared(base: dict[str, Any]) -> dict[str, Any]:
     """What must stay the same in a folder: fields of `base`, at their defaults if they lack."""
     fields = configuration.merged(default_config().base.to_dict(), base)
     workdirs.drop_free(fields)
