@@ -10,6 +10,9 @@ Settings as in configs/distillation_demo.py: 640 steps of 32 rows, on help 2240 
 dense. What is asked of it, and how it is tested, was written down before the first run:
 docs/results/study/README.md.
 
+`:intents`, `:slots`, `:topics` and `:tags` are one of the tasks and the nine rows that the
+hypotheses compare; every step's model is kept, for tools/equal_time.py.
+
 Computes in bfloat16, which is faster on a CPU that has instructions for it (avx512_bf16 in
 /proc/cpuinfo; docs/performance.md); on another one --config.base.model.dtype=float32 is.
 
@@ -37,6 +40,7 @@ CUT = (
 )
 LEFT = (DEMO_LEFT[0], DEMO_LEFT[1], DEMO_LEFT[3])
 TEACHER, TEXT = "@distill.teacher=dense", "@distill.text=data"
+ANCHORS, UNITS = CUT[:3], CUT[-2:]  # what the hypotheses compare, and elastic
 XGLUE = ("xnli", "pawsx", "ner", "pos@train.learning_rate=2e-5")
 
 
@@ -64,10 +68,17 @@ def of_help(task: str, kind: str) -> str:
     )
 
 
+TASKS = {
+    **{"intents": "intents", "slots": "slots"},
+    **{"topics": of_help("topics", "folder"), "tags": of_help("tags", "tokens")},
+}
+
+
 def get_config(arg: str = ""):
-    if arg not in ("", "xglue"):
-        raise UserError(f"--config: unknown argument :{arg}; there is only :xglue")
-    if arg:
+    if arg not in ("", "xglue", *TASKS):
+        known = ", ".join(f":{name}" for name in (*TASKS, "xglue"))
+        raise UserError(f"--config: unknown argument :{arg}; there are {known}")
+    if arg == "xglue":
         config = default_config(paper_config("xnli"))
         config.base.task.source, config.tasks = "folder", XGLUE
         config.base.pruning.schedule, config.base.pruning.steps = "explicit", len(LEFT)
@@ -81,14 +92,21 @@ def get_config(arg: str = ""):
         # The embeddings are frozen, so that it is the same training, and rows with text share the
         # dense phase of those without
         config.base.model.active_vocabulary = False
-        help_tasks = (of_help("topics", "folder"), of_help("tags", "tokens"))
-        config.tasks = ("intents", "slots", *help_tasks)
+        config.tasks = (TASKS[arg],) if arg else tuple(TASKS.values())
     config.base.model.dtype = "bfloat16"
     epochs, settings = config.base.pruning.epochs_per_step, ("", TEACHER, TEACHER + TEXT)
     config.methods = (
         *(cut(method, setting, epochs) for method in CUT for setting in settings),
         *(elastic(setting, epochs) for setting in settings),
     )
+    if arg in TASKS:
+        text = TEACHER + TEXT
+        config.methods = (
+            *(cut(method, setting, epochs) for method in ANCHORS for setting in ("", text)),
+            *(cut(method, text, epochs) for method in UNITS),
+            elastic(text, epochs),
+        )
+        config.base.export = "steps"
     config.seeds = (0, 1, 2, 3, 4)
     config.remaining = LEFT[1:]
     return config

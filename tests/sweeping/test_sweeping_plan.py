@@ -1,5 +1,6 @@
 """The order of runs, what they share, their folders, and how they are dealt out to shards."""
 
+import importlib
 from collections import Counter
 from pathlib import Path
 
@@ -246,6 +247,23 @@ def test_the_study_gives_all_rows_the_same_steps(shipped):
         phases = Phases.from_config(config, rows, rows if config.distill.text else 0)
         own = phases.total_steps - (phases.steps(0) if phases.restarts else 0)
         assert own == (640 if config.task.source == "demo" else 2240), run.name
+
+
+def test_a_task_of_the_study_has_the_rows_of_its_hypotheses(shipped, monkeypatch):
+    monkeypatch.syspath_prepend(CONFIGS.parent / "tools")
+    hypotheses = importlib.import_module("hypotheses").HYPOTHESES
+    compared = {row for _, pairs in hypotheses.values() for pair in pairs for row in pair}
+    whole, tasks = shipped("study.py"), []
+    for task in ("intents", "slots", "topics", "tags"):
+        sweep = shipped(f"study.py:{task}")
+        tasks += sweep.tasks
+        rows = [(name.split("@")[0], "@distill.text=data" in name) for name in sweep.methods]
+        assert sorted(rows) == sorted(compared)
+        assert {*sweep.methods} < {*whole.methods}, "they are rows of the whole study"
+        assert sweep.base["export"] == "steps"
+    assert tuple(tasks) == whole.tasks
+    with pytest.raises(UserError, match=r"unknown argument :topic; there are :intents, .*:xglue"):
+        shipped("study.py:topic")
 
 
 def test_the_study_on_xglue_is_the_same_study(shipped):
