@@ -28,10 +28,13 @@ def test_interrupted(world, tmp_path):
     """Ctrl-C is 130 with a line; SIGTERM is tested with resuming."""
     workdir = tmp_path / "run"
     command = tiny.command(world, workdir, "--config.pruning.first_epochs=2000")
+    # What was started in the background ignores Ctrl-C, and so would what it starts
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = tiny.start(command)
+    signal.signal(signal.SIGINT, before)
     wait_for_training(process, workdir)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert errors.splitlines()[-1].startswith("interrupted; the same command continues")
