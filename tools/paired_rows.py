@@ -8,7 +8,7 @@ seeds. Then for each set of fields behind a method's name (l2-mbp@distill.teache
 runs of one method and seed with these fields and without any, by how much their zero-shot means
 differ, and English (with the 95 % interval of Student's t, which means something where the pairs
 are of one method: --method). Last of every row how far its zero-shot mean is from that of its own
-dense model.
+dense model, and by how much more that mean fell than English.
 """
 
 import argparse
@@ -59,6 +59,11 @@ def main() -> None:
     to_dense = to_dense[to_dense.at_x < 1].rename(columns={"at_x": "at"})
     to_dense["fields"] = to_dense.method + to_dense.fields
     for at, row, apart in differences(to_dense, "mean_of_others"):
+        print(f"  {100 * at:3.0f} %  {with_interval(apart)}  {row}")
+    print("\nWhat the zero-shot mean lost more than English since the dense model: mean, interval")
+    for side in ("x", "y"):
+        to_dense[f"gap_{side}"] = to_dense[f"english_{side}"] - to_dense[f"mean_of_others_{side}"]
+    for at, row, apart in differences(to_dense, "gap"):
         print(f"  {100 * at:3.0f} %  {with_interval(apart)}  {row}")
 
 
