@@ -22,9 +22,10 @@ demo: $(VENV)/.demo
 smoke: $(VENV)/.demo
 	$(BIN)/python -m alignreg_jax.main --config configs/demo.py:smoke --workdir $(WORKDIR)-smoke
 
-# The second group is compiled by other flags (tests/conftest.py), which a process can have once
+# Each group has its own XLA flags (tests/conftest.py), which a process reads once
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not torch and not exact" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not torch and not exact and not sharded" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "sharded and not exact" $(PYTEST_ARGS)
 	$(BIN)/python -m pytest -m "exact" $(PYTEST_ARGS)
 
 lint: $(VENV)/.lint

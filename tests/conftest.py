@@ -4,12 +4,12 @@ import gc
 import os
 import tempfile
 
-from xla_flags import QUICKLY, UNOPTIMIZED
+from xla_flags import EIGHT_DEVICES, QUICKLY, UNOPTIMIZED
 
 gc.set_threshold(100_000, 50, 100)  # traces are many small objects that live on
 os.environ.setdefault("ALIGNREG_CACHE", os.path.join(tempfile.gettempdir(), "alignreg-test-cache"))
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("XLA_FLAGS", f"--xla_force_host_platform_device_count=8 {UNOPTIMIZED}")
+os.environ.setdefault("XLA_FLAGS", UNOPTIMIZED)
 
 import checked_types
 
@@ -24,8 +24,12 @@ jax.config.update("jax_compilation_cache_dir", os.path.join(os.environ["ALIGNREG
 
 def pytest_configure(config):
     """Set XLA's flags for the tests that were asked for: a process reads them once."""
-    if "not exact" in config.option.markexpr and QUICKLY not in os.environ["XLA_FLAGS"]:
-        os.environ["XLA_FLAGS"] += f" {QUICKLY}"
+    asked = config.option.markexpr
+    flags = [QUICKLY] if "not exact" in asked else []
+    flags += [EIGHT_DEVICES] if "not sharded" not in asked else []
+    for flag in flags:
+        if flag not in os.environ["XLA_FLAGS"]:  # which workers inherit
+            os.environ["XLA_FLAGS"] += f" {flag}"
 
 
 def pytest_collection_modifyitems(items):
@@ -40,3 +44,11 @@ def world(tmp_path_factory):
     import tiny
 
     return tiny.build(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def mixed_world(tmp_path_factory):
+    """The same with rows of two padded lengths, for tests of what depends on them."""
+    import tiny
+
+    return tiny.build(tmp_path_factory.mktemp("mixed"), tiny.MIXED)

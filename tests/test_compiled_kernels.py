@@ -81,6 +81,7 @@ def test_a_program_whose_kernels_are_known():
     assert (product.bytes, product.flops) == (128 * 2 + 32 * 2 + 64 * 4, 2 * 16 * 4 * 8)
 
 
+@pytest.mark.sharded
 def test_what_a_run_compiles_is_lowered_without_anything_in_place():
     import lowered
 

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from xla_flags import EIGHT_DEVICES
 
 from alignreg_jax import config, main, sweep
 from alignreg_jax.pruning import masks, methods
@@ -63,7 +64,8 @@ def ended(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     command = [sys.executable, docs_commands.__file__, str(folder)]
     places = f"{docs_commands.ROOT}{os.pathsep}{docs_commands.ROOT / 'tests'}"
-    environment = {**os.environ, "PYTHONPATH": places}
+    flags = f"{os.environ['XLA_FLAGS']} {EIGHT_DEVICES}"
+    environment = {**os.environ, "PYTHONPATH": places, "XLA_FLAGS": flags}
     subprocess.run(command, cwd=docs_commands.ROOT, env=environment, check=True)
     assert not (folder / "runs").exists(), "nothing is written"
     return json.loads((folder / "ended.json").read_text())

@@ -29,6 +29,11 @@ done, folder = finished_sweep.done, finished_sweep.folder
 no_reports = finished_sweep.no_reports
 
 
+@pytest.fixture(scope="module")
+def world(mixed_world):
+    return mixed_world
+
+
 def test_all_but_the_failing_runs_are_done(done):
     folder, code, *_ = done
     assert code == 1

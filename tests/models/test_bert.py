@@ -168,6 +168,7 @@ def test_a_run_exports_what_stock_bert_loads_and_starts_from_it_again(world, ber
     assert load_inputs(config).encoder.initialised == []
 
 
+@pytest.mark.sharded
 def test_it_computes_the_same_on_eight_devices(bert):
     params, config = empties.load(None, "token", source=bert)
     model = xlmr.XlmrModel(config, "token", len(tiny.LABELS))

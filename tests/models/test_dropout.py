@@ -127,6 +127,7 @@ def test_gradient_is_the_mask():
     "spec",
     [("a", None, None), (None, "b", "a"), (None, None, ("a", "b")), ("b", None, "a"), ()],
 )
+@pytest.mark.sharded
 def test_the_same_numbers_jitted_and_on_any_mesh(spec):
     """Also where the dimension that packs two elements into a word is cut over devices."""
     mesh = jax.make_mesh((4, 2), ("a", "b"), axis_types=(AxisType.Auto,) * 2)

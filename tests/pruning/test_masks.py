@@ -273,12 +273,12 @@ def test_only_compares_counts_and_selects(make_kernels, scope):
 
 
 @pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.sharded
 def test_sharded_equals_unsharded(make_kernels, scope):
     weights = make_kernels(7, levels=3)
     old, _ = prune(weights, masks.ones(weights), 0.8, scope)
     expected, keep = prune(weights, old, 0.4, scope)
-    axes = (2, 2) if jax.device_count() >= 4 else (1, jax.device_count())
-    mesh = jax.make_mesh(axes, ("rows", "columns"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
+    mesh = jax.make_mesh((2, 2), ("rows", "columns"), axis_types=(jax.sharding.AxisType.Auto,) * 2)
     sharding = NamedSharding(mesh, PartitionSpec(None, "rows", "columns"))
     place = partial(jax.device_put, device=sharding)
     found = TOP_K[scope](place(criteria.magnitude(weights)), place(old), keep)

@@ -1,12 +1,11 @@
 """tools/hypotheses.py says of the study's hypotheses what its page fixed before the first run."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import tools_in_process
 from scipy import stats
 
 TOOL = Path(__file__).parents[2] / "tools" / "hypotheses.py"
@@ -51,9 +50,9 @@ def written(folder, seeds, metric, shift=0.0):
 
 
 def printed(*folders):
-    return subprocess.run(
-        [sys.executable, TOOL, *folders], capture_output=True, text=True, check=True
-    ).stdout
+    done = tools_in_process.run(TOOL, *folders)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("seeds", [range(5), range(4)])
@@ -90,8 +89,8 @@ def test_differences_are_averaged_over_tasks_and_tested_over_seeds(tmp_path, see
 
 def main_table(folder):
     """What it prints, and by its first cell every line's other cells."""
-    command = [sys.executable, TOOL.with_name("main_table.py"), folder]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code, said, errors = tools_in_process.run(TOOL.with_name("main_table.py"), folder)
+    assert code == 0, errors
     lines = [line.strip("| ").split(" | ") for line in said.splitlines() if line.startswith("| ")]
     return said, {first: rest for first, *rest in lines}
 
@@ -152,8 +151,7 @@ def test_a_row_of_the_main_table_that_lacks_seeds_says_so(tmp_path):
 
 @pytest.mark.parametrize("tool", ["main_table.py", "hypotheses.py", "paired_rows.py"])
 def test_a_folder_without_results_is_told_in_a_line(tmp_path, tool):
-    command = [sys.executable, TOOL.with_name(tool), tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = tools_in_process.run(TOOL.with_name(tool), tmp_path)
     assert (done.returncode, done.stderr) == (1, f"{tmp_path}/results.csv is not there\n")
 
 
@@ -222,10 +220,8 @@ def test_there_is_no_verdict_where_units_are_slower(tmp_path, deployed):
 def test_a_table_of_deployed_models_that_cannot_be_read_is_told(tmp_path, deployed):
     def refused(content):
         (tmp_path / "deployed.csv").write_text(content)
-        command = [sys.executable, TOOL, tmp_path / "intents", tmp_path / "slots"]
-        done = subprocess.run(
-            [*command, "--deployed", tmp_path / "deployed.csv"], capture_output=True, text=True
-        )
+        folders = (tmp_path / "intents", tmp_path / "slots")
+        done = tools_in_process.run(TOOL, *folders, "--deployed", tmp_path / "deployed.csv")
         assert done.returncode == 1
         return done.stderr
 

@@ -6,7 +6,7 @@ import pytest
 
 from alignreg_jax import cli
 from alignreg_jax.errors import UserError
-from alignreg_jax.reporting import metric_names, report
+from alignreg_jax.reporting import metric_names, page, report
 from alignreg_jax.reporting.card import model_card
 
 VOID = {"meta", "br", "link", "wbr"}
@@ -36,13 +36,26 @@ class Outline(HTMLParser):
             self.headings.append(data)
 
 
+@pytest.fixture
+def drawn():
+    """Asked for by tests that look at figures."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request, monkeypatch):
+    """Figures take most of a page's time; other tests read its words."""
+    if "drawn" not in request.fixturenames:
+        monkeypatch.setattr(page, "inline_svg", lambda *given: "")
+        monkeypatch.setattr(report, "png", lambda figure: b"")
+
+
 def check_alone(text):
     """Nothing is loaded from anywhere, and the only script is the page's own."""
     assert not re.search(r"<(link|img|iframe)\b|<script[^>]+src|@import|url\((?!#)", text)
     assert text.count("<script") == text.count("</script>") == 1
 
 
-def test_the_page_stands_alone_and_is_well_formed(make_run):
+def test_the_page_stands_alone_and_is_well_formed(drawn, make_run):
     text = report.write_report(make_run()).read_text()
     outline = Outline(text)
     assert outline.headings == [
@@ -61,7 +74,7 @@ def test_the_page_stands_alone_and_is_well_formed(make_run):
     assert len(text) < 600_000
 
 
-def test_writing_it_again_gives_the_same_bytes(make_run):
+def test_writing_it_again_gives_the_same_bytes(drawn, make_run):
     path = report.write_report(make_run())
     files = [path, path.with_name("accuracy.png")]
     before = [file.read_bytes() for file in files]

@@ -3,11 +3,12 @@
 import csv
 import shlex
 import shutil
-import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
+import tools_in_process
 
 from alignreg_jax.reporting.sweeps import drawings
 from alignreg_jax.sweeping import again, settings
@@ -36,19 +37,24 @@ def named(value):
     return value if isinstance(value, str) else str(value.relative_to(RESULTS))
 
 
-@pytest.fixture(scope="module", params=FOLDERS, ids=named)
-def both(request, tmp_path_factory):
-    """A shipped folder, and one with the same results.csv whose other files are made again."""
-    made = tmp_path_factory.mktemp("again")
-    shutil.copy(request.param / "results.csv", made)
-    _, _, module, flag, config, *more = shlex.split(command(request.param))
-    assert (module, flag) == ("alignreg_jax.sweep", "--config")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(ROOT)
-        patch.setattr(drawings, "figures", lambda sweep, cells: [])  # they take most of the time
-        sys.modules.pop(f"{Path(config.partition(':')[0]).stem}_config", None)
-        assert again.main(["--config", config, *more, "--workdir", str(made)]) == 0
-    return request.param, made
+@pytest.fixture(scope="module")
+def again_of(tmp_path_factory):
+    """A shipped folder -> one with the same results.csv whose other files are made again, once."""
+
+    @cache
+    def make(folder):
+        made = tmp_path_factory.mktemp("again")
+        shutil.copy(folder / "results.csv", made)
+        _, _, module, flag, config, *more = shlex.split(command(folder))
+        assert (module, flag) == ("alignreg_jax.sweep", "--config")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(ROOT)
+            patch.setattr(drawings, "figures", lambda sweep, cells: [])  # most of the time
+            sys.modules.pop(f"{Path(config.partition(':')[0]).stem}_config", None)
+            assert again.main(["--config", config, *more, "--workdir", str(made)]) == 0
+        return made
+
+    return make
 
 
 def records(path):
@@ -56,10 +62,9 @@ def records(path):
         return [*csv.reader(file)]
 
 
-@pytest.mark.parametrize(("both", "name"), FILES, ids=named, indirect=["both"])
-def test_cells_and_p_values_come_again(both, name):
-    shipped, made = both
-    ours, theirs = records(made / name), records(shipped / name)
+@pytest.mark.parametrize(("folder", "name"), FILES, ids=named)
+def test_cells_and_p_values_come_again(again_of, folder, name):
+    ours, theirs = records(again_of(folder) / name), records(folder / name)
     assert len(ours) == len(theirs) > 1
     for mine, other in zip(ours, theirs, strict=True):
         assert len(mine) == len(other)
@@ -72,8 +77,10 @@ def test_cells_and_p_values_come_again(both, name):
                 assert float(cell) == pytest.approx(number, rel=1e-9, abs=1e-12)
 
 
-def test_the_printed_tables_come_again(both):
+@pytest.mark.parametrize("folder", FOLDERS, ids=named)
+def test_the_printed_tables_come_again(again_of, folder):
     """Line by line; rows that a config has got since have no runs, and so dashes."""
+    both = (folder, again_of(folder))
     shipped, made = ((path / "table.md").read_text().splitlines() for path in both)
     known = [line for line in shipped if line.startswith("|")]
     found = [line for line in made if line.startswith("|")]
@@ -99,18 +106,22 @@ def test_a_structure_for_each_language_is_compared_as_the_page_says_it(tmp_path)
         assert line.removeprefix("| mean of languages").replace("*", "") in page
 
 
+def paired_rows(*arguments):
+    code, said, errors = tools_in_process.run(ROOT / "tools" / "paired_rows.py", *arguments)
+    assert code == 0, errors
+    return said
+
+
 def test_pairs_of_runs_are_printed_as_the_page_says_them():
     folder = RESULTS / "distillation_demo"
-    command = [sys.executable, ROOT / "tools" / "paired_rows.py", folder / "intents"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = paired_rows(folder / "intents")
     text = "@distill.teacher=dense@distill.text=data@pruning.epochs_per_step=2"
     assert f"31 %  +4.6   2.5  14 of 15  {text}\n" in said
     assert f"31 %   50.8  92.9  41.9  l2-mbp{text}\n" in said
     assert f"31 %  -1.9  (-2.9 to -0.8)  {text}\n" in said  # English
     page = " ".join((folder / "README.md").read_text().split())
     assert "in 14 of 15 pairs of runs" in page
-    layers = RESULTS / "structured_demo" / "layers"
-    said = subprocess.run([*command[:2], layers], capture_output=True, text=True, check=True).stdout
+    said = paired_rows(RESULTS / "structured_demo" / "layers")
     text = "elastic@pruning.scope=layers@pruning.sizes=(1,0.75,0.5)@distill.text=data"
     assert f"50 %  +0.3  (-2.6 to 3.1)  {text}" in said  # than before it was trained for all sizes
     assert "**50.8**, 92.9, 41.9" in page
@@ -118,13 +129,11 @@ def test_pairs_of_runs_are_printed_as_the_page_says_them():
 
 def test_some_languages_and_methods_are_printed_as_pages_say_them():
     """Of claims.md, and of the study's plan."""
-    command = [sys.executable, ROOT / "tools" / "paired_rows.py"]
     folder = RESULTS / "distillation_demo" / "intents"
-    ran = {"capture_output": True, "text": True, "check": True}
-    near = subprocess.run([*command, folder, "--languages", "de,es,fr"], **ran).stdout
+    near = paired_rows(folder, "--languages", "de,es,fr")
     assert "  100 %   57.2  92.5  48.2  l2-mbp\n" in near  # 8.7 points more than at 31 %
     assert "   31 %   48.5  93.8  41.7  l2-mbp\n" in near
-    alone = subprocess.run([*command, folder, "--method", "l2-mbp"], **ran).stdout
+    alone = paired_rows(folder, "--method", "l2-mbp")
     text = "@distill.teacher=dense@distill.text=data@pruning.epochs_per_step=2"
     assert f"31 %  +5.3   1.7  5 of 5  {text}\n" in alone
     assert "gradient" not in alone

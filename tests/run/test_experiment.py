@@ -28,6 +28,8 @@ from alignreg_jax.run.plan import Train
 from alignreg_jax.support import runtime
 from alignreg_jax.training.trainer import Trainer
 
+pytestmark = pytest.mark.sharded  # whole runs on eight devices
+
 
 @contextmanager
 def guarded():
@@ -49,6 +51,11 @@ def guarded():
             for name in names:
                 patch.setattr(owner, name, guard(getattr(owner, name)))
         yield
+
+
+@pytest.fixture(scope="module")
+def world(mixed_world):
+    return mixed_world
 
 
 @pytest.fixture(scope="module")

@@ -1,3 +1,4 @@
+import functools
 import json
 import shutil
 from dataclasses import replace
@@ -22,6 +23,8 @@ from alignreg_jax.models import checkpoints
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import check_inputs, identify, load_inputs
 from alignreg_jax.run.rows import load_data
+
+on_eight = functools.partial(pytest.param, marks=pytest.mark.sharded)
 
 
 @pytest.fixture
@@ -81,7 +84,6 @@ def test_everything(config):
     }
     assert next(iter(inputs.evaluation)) == ("test", "en")
     assert inputs.max_length == tiny.POSITIONS - 2
-    assert inputs.mesh.shape == {"data": 8, "fsdp": 1, "tensor": 1}
     assert inputs.encoder.params["head"]["out"]["kernel"].shape == (tiny.HIDDEN, 3)
 
 
@@ -154,8 +156,8 @@ def test_max_length_cuts(config):
         ("model", {"name_or_path": "~nosuchuser/x"}, r"^model\.name_or_path=~nosuchuser/x: no"),
         ("eval", {"languages": ("fi",)}, r"eval\.languages: no data for 'fi'; there is de, en, sw"),
         ("eval", {"every_phase_languages": ("fi",)}, r"eval\.every_phase_languages.*'fi'"),
-        ("train", {"accumulation": 4}, r"train\.batch_size / train\.accumulation=2"),
-        ("eval", {"batch_size": 12}, r"eval\.batch_size=12"),
+        on_eight("train", {"accumulation": 4}, r"train\.batch_size / train\.accumulation=2"),
+        on_eight("eval", {"batch_size": 12}, r"eval\.batch_size=12"),
         ("pruning", {"final": 1.5}, r"pruning\.final=1\.5"),
     ],
 )
@@ -290,7 +292,9 @@ def test_rows_that_cannot_be_scored_are_told_before_they_are_encoded(config, tmp
     load_data(replace(wpr, eval=replace(config.eval, splits=(other,))), Cache())
 
 
+@pytest.mark.sharded
 def test_mesh_must_use_every_device(config):
+    assert load_inputs(config).mesh.shape == {"data": 8, "fsdp": 1, "tensor": 1}
     with pytest.raises(UserError, match="8 devices"):
         load_inputs(replace(config, mesh=MeshConfig(data=3)))
 

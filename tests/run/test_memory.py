@@ -15,9 +15,12 @@ from alignreg_jax.run.shared import Shared
 from alignreg_jax.training import room
 
 # ml_collections loads a config file in a way that Python will drop
-pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+pytestmark = [
+    pytest.mark.sharded,
+    pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning"),
+]
 
-DIVIDED = ("--config.mesh.fsdp=2", "--config.mesh.tensor=2")  # of eight devices
+DIVIDED = ("--config.mesh.fsdp=2", "--config.mesh.tensor=2")
 
 
 @pytest.fixture(scope="module")

@@ -28,9 +28,9 @@ def uninterrupted(world, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gates(world, tmp_path_factory):
+def gates(mixed_world, tmp_path_factory):
     """The configuration with gates, and the workdir of a run that nobody touched."""
-    config, workdir = tiny.configured(world, *GATES), tmp_path_factory.mktemp("gates") / "run"
+    config, workdir = tiny.configured(mixed_world, *GATES), tmp_path_factory.mktemp("gates") / "run"
     kills.run(config, workdir)
     return config, workdir
 

@@ -28,6 +28,7 @@ def used(tmp_path):
     return tmp_path
 
 
+@pytest.mark.sharded
 def test_config_json(used):
     content = json.loads((used / "config.json").read_text())
     assert content["command"] == "python -m alignreg_jax.main"

@@ -141,6 +141,7 @@ def test_seeds_side_by_side_draw_other_sizes_and_are_what_they_are_alone():
         assert worst_error(state, expected) < 1e-4
 
 
+@pytest.mark.sharded
 def test_a_mesh_changes_nothing(whole):
     trainer = elastic_trainer(layout=(2, 2, 2))
     metrics = train(trainer, batches(0, 1))

@@ -199,6 +199,7 @@ def test_the_network_sees_gated_weights_in_training_and_test_gates_when_served()
 
 
 @pytest.mark.parametrize("layout", [(2, 2, 2), (1, 8, 1)])
+@pytest.mark.sharded
 def test_learned_state_is_sharded_like_its_kernels_and_trains_alike(layout):
     found = {}
     for where in (layout, (1, 1, 1)):

@@ -52,7 +52,7 @@ def story(trainer, own, tuned=False):
     [
         ("gradient", "cosine", True, (1, 1, 1)),
         pytest.param("random", "l2sp", False, (1, 1, 1), marks=pytest.mark.exact),
-        ("magnitude", "l0-target", False, (2, 2, 2)),
+        pytest.param("magnitude", "l0-target", False, (2, 2, 2), marks=pytest.mark.sharded),
     ],
 )
 def test_each_seed_is_what_it_is_alone(criterion, regularizer, tuned, layout):

@@ -176,7 +176,7 @@ def test_only_l2sp_keeps_a_copy_of_the_rest():
 # ---- Prediction ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", [(1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("layout", [(1, 1, 1), pytest.param((2, 2, 2), marks=pytest.mark.sharded)])
 def test_predictions_are_the_classes_of_the_rows(layout):
     trainer = make_trainer(layout=layout)
     predict = forward.make_predict(model(), trainer.mesh)

@@ -34,6 +34,8 @@ from alignreg_jax.training.lifting import Lift
 from alignreg_jax.training.manifests import Position
 from alignreg_jax.training.state import flatten
 
+pytestmark = pytest.mark.sharded
+
 SINGLE = (1, 1, 1)
 LAYOUTS = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "tensor": (2, 1, 4), "mixed": (2, 2, 2)}
 

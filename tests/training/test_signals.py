@@ -213,6 +213,7 @@ def test_a_method_that_needs_nothing_costs_nothing():
     assert trainer._add_gradients._cache_size() == 0
 
 
+@pytest.mark.sharded
 def test_signals_are_sharded_and_equal_one_device():
     found = {}
     for layout in ((2, 2, 2), (1, 1, 1)):

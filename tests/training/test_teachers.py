@@ -204,6 +204,7 @@ def test_hidden_states_are_compared_on_real_pieces_of_the_chosen_layers(labelled
     np.testing.assert_allclose(metrics["loss"][0], alone + 0.5 * expected, rtol=1e-5)
 
 
+@pytest.mark.sharded
 def test_a_mesh_and_seeds_side_by_side_learn_the_same():
     one = train(taught(), batches(0, 2))
     on_mesh = taught(layout=(2, 2, 2))
@@ -227,7 +228,7 @@ def test_a_mesh_and_seeds_side_by_side_learn_the_same():
     assert both["teacher_loss"][1][0] != one["teacher_loss"][0]
 
 
-@pytest.mark.parametrize("layout", [(1, 1, 1), (2, 2, 2)])
+@pytest.mark.parametrize("layout", [(1, 1, 1), pytest.param((2, 2, 2), marks=pytest.mark.sharded)])
 def test_a_teacher_is_asked_about_every_row_once(layout):
     trainer = make_trainer(QUIET, layout=layout)
     encoded = rows()

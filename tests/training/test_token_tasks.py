@@ -100,6 +100,7 @@ def test_accumulation_changes_nothing(parts):
 
 
 @pytest.mark.parametrize("layout", [(8, 1, 1), (2, 2, 2)], ids=["data", "mixed"])
+@pytest.mark.sharded
 def test_losses_of_five_steps_equal_one_device(layout):
     one = train(token_trainer(CONFIG), batches(0, 5))
     many = train(token_trainer(CONFIG, layout=layout), batches(0, 5))

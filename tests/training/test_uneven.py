@@ -74,6 +74,7 @@ def test_five_steps_are_those_of_the_masked_model(alone):
     assert worst_error(alone[1][0], flatten(expected)) < 1e-4
 
 
+@pytest.mark.sharded
 def test_several_devices_compute_the_same(alone):
     trainer = uneven(layout=MIXED)
     metrics = train(trainer, batches(0, 5))
@@ -93,6 +94,7 @@ def test_several_devices_compute_the_same(alone):
     assert first.addressable_shards[0].data.shape == (11, 16)
 
 
+@pytest.mark.sharded
 def test_it_continues_from_a_checkpoint_on_another_mesh(alone, tmp_path):
     saver = uneven(layout=MIXED)
     before = train(saver, batches(0, 2))
@@ -184,6 +186,7 @@ def test_rules_are_those_of_stacked_kernels_without_their_layers():
         ((1, 4, 1), (4, 3), (64, 22), "mesh.fsdp=4 .* 22 intermediate units"),
     ],
 )
+@pytest.mark.sharded
 def test_every_layer_has_to_divide(layout, heads, ffn, message):
     with pytest.raises(UserError, match=message):
         sharding.check(mesh(*layout), CONFIG.with_sizes(heads, ffn), {})

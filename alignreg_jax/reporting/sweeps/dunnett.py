@@ -89,14 +89,25 @@ def within(bound: float, shares: Float[np.ndarray, " rows"], freedom: int) -> fl
         shares: of each row, its runs divided by its own and the baseline's together.
         freedom: degrees of freedom of the pooled spread.
     """
-    means, mean_weights = np.polynomial.hermite_e.hermegauss(_NODES)
-    quantiles, weights = special.roots_legendre(_NODES)
-    spreads = np.sqrt(stats.chi2.ppf((quantiles + 1) / 2, freedom) / freedom)
+    means, mean_weights, spreads, weights = _nodes(freedom)
     loading, own = np.sqrt(shares), np.sqrt(1 - shares)
     shift = np.multiply.outer(means, loading)
     limit = bound * spreads[:, None, None]
     inside = special.ndtr((limit - shift) / own) - special.ndtr((-limit - shift) / own)
     return float(weights / 2 @ inside.prod(axis=-1) @ (mean_weights / math.sqrt(2 * math.pi)))
+
+
+@cache
+def _nodes(freedom: int) -> tuple[Float[np.ndarray, " nodes"], ...]:
+    """Where Dunnett's integral is taken, with weights: the baseline's mean, the pooled spread."""
+    means, mean_weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    quantiles, weights = special.roots_legendre(_NODES)
+    return (
+        means,
+        mean_weights,
+        np.sqrt(stats.chi2.ppf((quantiles + 1) / 2, freedom) / freedom),
+        weights,
+    )
 
 
 @cache
