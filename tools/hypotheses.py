@@ -4,26 +4,31 @@
     python tools/hypotheses.py docs/results/study/intents docs/results/study/slots
 
 A folder holds results.csv of one task of configs/study.py. Of every comparison the differences of
-the zero-shot mean at 31 % of the weights, in points: seed by seed averaged over the tasks, with the
-interval that the study asks for (Student's t over the seeds, 95 % together over the comparisons of
-a hypothesis), then each task alone, with an interval of its own. (d2) is about deployed models: the
+the zero-shot mean at 31 % of the weights, in points: the mean over tasks of each task's mean over
+its seeds, with the interval that the study asks for (Welch's, 95 % together over the comparisons
+of a hypothesis), what the study's first rule would say (differences averaged over the tasks seed
+by seed), then each task alone, with an interval of its own. (d2) is about deployed models: the
 table that tools/equal_time.py writes, --deployed.
 """
 
 import argparse
+import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from paired_rows import half_interval, results, scores
+from scipy import stats
 
 AT, NEAR = 0.31, 0.015  # whole units do not make 31 % exactly
 TEXT = "distill.text"
 ASKED = {"distill.teacher", TEXT, "pruning.epochs_per_step", "pruning.sizes"}
 """What the study sets of a row with text; one that sets more is none of the hypotheses'."""
 AS_FAST = 1.05  # two models of one form differ by some 3 % from one measurement to the next
-TASKS, SEEDS = 4, 5
+SEEDS = {"intents": 5, "slots": 5, "topics": 3, "tags": 3}
+"""By task what the test has."""
 ANCHORS, UNITS = (
     ("frobenius-mbp", "cosine-mbp"),
     ("structured-taylor", "structured-fisher", "elastic"),
@@ -31,6 +36,8 @@ ANCHORS, UNITS = (
 
 Row = tuple[str, bool]
 """A method, and whether it had text."""
+Interval = tuple[float, float, float]
+"""A mean, and the ends of its interval."""
 HYPOTHESES: dict[str, tuple[str, list[tuple[Row, Row]]]] = {
     "a": (
         "the anchors beat magnitude without a teacher",
@@ -65,61 +72,67 @@ def main() -> None:
     for task, table in found.items():
         for row, seed in zip(*np.nonzero(table.isna().to_numpy()), strict=True):
             print(f"missing: {task}, {named(rows[row])}, seed {table.columns[seed]}")
-    seeds = set.intersection(*(set(table.dropna(axis=1).columns) for table in found.values()))
-    whole = len(found) == TASKS and len(seeds) == SEEDS
-    lacking = "" if whole else f": not yet the test, which has {TASKS} and {SEEDS}"
+    whole = {task: table.dropna(axis=1) for task, table in found.items()}
+    seeds = {task: len(table.columns) for task, table in whole.items()}
+    lacking = any(seeds.get(task, 0) < wanted for task, wanted in SEEDS.items())
     print(
-        f"{len(found)} task{'s' * (len(found) > 1)}, {len(seeds)} seeds that all rows have{lacking}"
+        f"seeds that all rows have: {counted(seeds)}"
+        + f"; not yet the test, which has {counted(SEEDS)}" * lacking
     )
-    if len(seeds) < 2:
-        sys.exit("fewer than two such seeds tell no spread")
+    if min(seeds.values()) < 2:
+        sys.exit("fewer than two such seeds of a task tell no spread")
     for name, (claim, pairs) in HYPOTHESES.items():
-        differences = [difference(found, *pair, sorted(seeds)) for pair in pairs]
-        together = [interval(each.mean(axis=1), len(pairs)) for each in differences]
+        differences = [difference(whole, *pair) for pair in pairs]
+        together = [over_tasks(each, len(pairs)) for each in differences]
         print(f"\n({name}) {claim}: {verdict(together)}")
         for (one, other), each, bounds in zip(pairs, differences, together, strict=True):
-            print(f"  {named(one)} - {named(other)}: {said(each.mean(axis=1), bounds)}")
-            for task in each:
-                print(f"    {task}: {said(each[task], interval(each[task]))}")
+            print(f"  {named(one)} - {named(other)}: {said(bounds)}")
+            by_seed = pd.DataFrame(each).dropna().mean(axis=1)
+            if len(each) > 1 < len(by_seed):
+                first = interval(by_seed, len(pairs))
+                print(f"    by the first rule, {len(by_seed)} seeds: {said(first)}")
+            for task, values in each.items():
+                print(f"    {task}: {said(interval(values))}")
     if arguments.deployed:
         if not arguments.deployed.is_file() or not arguments.deployed.read_text().strip():
             sys.exit(f"{arguments.deployed}: tools/equal_time.py has written nothing there")
-        at_equal_time(pd.read_csv(arguments.deployed), sorted(found), sorted(seeds))
+        at_equal_time(
+            pd.read_csv(arguments.deployed), {task: [*each] for task, each in whole.items()}
+        )
 
 
-def at_equal_time(table: pd.DataFrame, tasks: list[str], seeds: list[int]) -> None:
+def at_equal_time(table: pd.DataFrame, seeds: Mapping[str, list[int]]) -> None:
     """Print (d2): units that are no slower less single weights, both as they are served.
 
-    There is no verdict where they are slower.
+    There is no verdict where they are slower. `seeds` are those of each task.
     """
     units = table.method.isin(UNITS)
     if (twice := table[table.assign(units=units).duplicated(["task", "seed", "units"])]).size:
         sys.exit(f"deployed twice: {twice.task.iloc[0]}, seed {twice.seed.iloc[0]}")
 
-    def of(models: pd.Series, column: str) -> pd.DataFrame:
-        found = table[models].pivot(index="seed", columns="task", values=column)
-        return found.reindex(seeds, columns=tasks)
+    def of(models: pd.Series, column: str, task: str) -> pd.Series:
+        found = table[models & (table.task == task)].set_index("seed")[column]
+        return found.reindex(seeds[task])
 
-    apart = of(units, "zero_shot") - of(~units, "zero_shot")
-    times = of(units, "ms") / of(~units, "ms")
-    for task, seed in ((task, seed) for task in tasks for seed in seeds):
-        if np.isnan(apart.loc[seed, task]):
+    apart = {task: of(units, "zero_shot", task) - of(~units, "zero_shot", task) for task in seeds}
+    times = pd.concat([of(units, "ms", task) / of(~units, "ms", task) for task in seeds])
+    for task, values in apart.items():
+        for seed in values.index[values.isna()]:
             print(f"missing: deployed, {task}, seed {seed}")
-    apart = apart.dropna()
-    if len(apart) < 2:
-        sys.exit("fewer than two seeds are deployed: they tell no spread")
-    bounds = interval(apart.mean(axis=1))
+    apart = {task: values.dropna() for task, values in apart.items()}
+    if min(map(len, apart.values())) < 2:
+        sys.exit("fewer than two seeds of a task are deployed: they tell no spread")
+    bounds = over_tasks(apart)
     taken = ", ".join(
         f"{method} {100 * left:.0f} %"
         for method, left in table[units][["method", "left"]].round(2).drop_duplicates().to_numpy()
     )
-    slowest = times.loc[apart.index].max(axis=None)
-    told = verdict([bounds]) if slowest <= AS_FAST else "not told, units are slower"
+    told = verdict([bounds]) if times.max() <= AS_FAST else "not told, units are slower"
     print(f"\n(d2) at equal milliseconds units win, all with text: {told}")
-    print(f"  of l2-mbp's time they take {times.min(axis=None):.2f} to {slowest:.2f}")
-    print(f"  {taken} - l2-mbp with text: {said(apart.mean(axis=1), bounds)}")
-    for task in apart:
-        print(f"    {task}: {said(apart[task], interval(apart[task]))}")
+    print(f"  of l2-mbp's time they take {times.min():.2f} to {times.max():.2f}")
+    print(f"  {taken} - l2-mbp with text: {said(bounds)}")
+    for task, values in apart.items():
+        print(f"    {task}: {said(interval(values))}")
 
 
 def zero_shot(table: pd.DataFrame) -> pd.DataFrame:
@@ -133,33 +146,49 @@ def zero_shot(table: pd.DataFrame) -> pd.DataFrame:
     return runs.pivot(index=["method", "text"], columns="seed", values="mean_of_others")
 
 
-def difference(
-    found: dict[str, pd.DataFrame], one: Row, other: Row, seeds: list[int]
-) -> pd.DataFrame:
-    """By how much one row is ahead: a seed a line, a task a column."""
-    apart = {
-        task: (table.loc[one, seeds] - table.loc[other, seeds]).to_numpy(float)
-        for task, table in found.items()
+def difference(found: Mapping[str, pd.DataFrame], one: Row, other: Row) -> dict[str, pd.Series]:
+    """By how much one row is ahead: by task, a seed each."""
+    return {
+        task: table.loc[[one]].iloc[0] - table.loc[[other]].iloc[0] for task, table in found.items()
     }
-    return pd.DataFrame(apart, index=seeds)
 
 
-def interval(values: pd.Series, comparisons: int = 1) -> tuple[float, float]:
+def over_tasks(apart: Mapping[str, pd.Series], comparisons: int = 1) -> Interval:
+    """Of the mean over tasks of each one's mean over seeds; 95 % for all comparisons together.
+
+    Tasks spread differently and may have different numbers of seeds: Welch's interval, with
+    Satterthwaite's degrees of freedom.
+    """
+    sizes = np.array([len(values) for values in apart.values()])
+    errors = np.array([values.var() for values in apart.values()]) / sizes
+    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum()
+    mean = float(np.mean([values.mean() for values in apart.values()]))
+    half = stats.t.ppf(1 - 0.025 / comparisons, freedom) * math.sqrt(errors.sum()) / len(sizes)
+    return mean, mean - half, mean + half
+
+
+def interval(values: pd.Series, comparisons: int = 1) -> Interval:
     """Of the mean, by Student's t; 95 % for all comparisons of a hypothesis together."""
     mean, half = float(values.mean()), half_interval(values, comparisons)
-    return mean - half, mean + half
+    return mean, mean - half, mean + half
 
 
-def verdict(intervals: list[tuple[float, float]]) -> str:
+def verdict(intervals: list[Interval]) -> str:
     """Holds, is refuted, or cannot be told, as the study says."""
-    if all(low > 0 for low, _ in intervals):
+    if all(low > 0 for _, low, _ in intervals):
         return "holds"
-    return "is refuted" if all(high < 0 for _, high in intervals) else "cannot be told"
+    return "is refuted" if all(high < 0 for *_, high in intervals) else "cannot be told"
 
 
-def said(values: pd.Series, bounds: tuple[float, float]) -> str:
-    """Mean and interval."""
-    return f"{values.mean():+.1f} ({bounds[0]:.1f} to {bounds[1]:.1f})"
+def said(interval: Interval) -> str:
+    """For a reader."""
+    mean, low, high = interval
+    return f"{mean:+.1f} ({low:.1f} to {high:.1f})"
+
+
+def counted(seeds: Mapping[str, int]) -> str:
+    """For a reader."""
+    return ", ".join(f"{task} {number}" for task, number in seeds.items())
 
 
 def named(row: Row) -> str:

@@ -55,36 +55,71 @@ def printed(*folders):
     return done.stdout
 
 
-@pytest.mark.parametrize("seeds", [range(5), range(4)])
-def test_differences_are_averaged_over_tasks_and_tested_over_seeds(tmp_path, seeds):
-    names = ("intents", "slots", "topics", "tags")
-    known = {
-        name: written(tmp_path / name, seeds, "f1" if name in ("slots", "tags") else "accuracy", n)
-        for n, name in enumerate(names)
+NAMES = ("intents", "slots", "topics", "tags")
+
+
+def task_of_every(tmp_path, seeds):
+    """What is known of tasks that have so many seeds, by name."""
+    return {
+        name: written(tmp_path / name, range(many), "f1" if number % 2 else "accuracy", number)
+        for number, (name, many) in enumerate(zip(NAMES, seeds, strict=False))
     }
-    said = printed(*(tmp_path / name for name in names))
-    assert ("not yet the test" in said) == (len(seeds) < 5)
 
-    def apart(one, other):
-        return np.array([[known[t][one, s] - known[t][other, s] for t in names] for s in seeds])
 
+@pytest.mark.parametrize("seeds", [(5, 5, 3, 3), (5, 5, 3, 2), (5, 4)])
+def test_means_of_tasks_are_averaged_and_each_has_its_own_spread(tmp_path, seeds):
+    """Of two tasks SciPy's Welch interval of one's differences less the other's with their sign."""
+    known = task_of_every(tmp_path, seeds)
+    said = printed(*(tmp_path / name for name in known))
+    assert ("not yet the test" in said) == (seeds != (5, 5, 3, 3))
+    assert said.startswith("seeds that all rows have: intents 5, slots ")
     wanted = [
         ("cosine-mbp", "l2-mbp", 2, "cosine-mbp - l2-mbp"),
         (f"frobenius-mbp{TEXT}", f"l2-mbp{TEXT}", 2, "frobenius-mbp with text - l2-mbp with text"),
         (f"l2-mbp{TEXT}", f"elastic{SIZES}{TEXT}", 3, "l2-mbp with text - elastic with text"),
     ]
     for one, other, comparisons, name in wanted:
-        found = apart(one, other)
-        level = 1 - 0.05 / comparisons
-        bounds = stats.ttest_1samp(found.mean(axis=1), 0).confidence_interval(level)
-        assert f"  {name}: {found.mean():+.1f} ({bounds.low:.1f} to {bounds.high:.1f})\n" in said
-        alone = stats.ttest_1samp(found[:, 1], 0).confidence_interval(0.95)
-        line = f"    slots: {found[:, 1].mean():+.1f} ({alone.low:.1f} to {alone.high:.1f})\n"
-        assert line in said.split(f"  {name}:")[1]
-    verdicts = dict(line[1:].split(") ", 1) for line in said.splitlines() if line.startswith("("))
-    assert [line.rsplit(": ")[1] for line in verdicts.values()] == [
-        "is refuted", "holds", "cannot be told", "holds"
-    ]  # fmt: skip
+        found = [
+            np.array([means[one, seed] - means[other, seed] for seed in range(many)])
+            for many, means in zip(seeds, known.values(), strict=True)
+        ]
+        level, mean = 1 - 0.05 / comparisons, np.mean([values.mean() for values in found])
+        lines = said.split(f"  {name}: ")[1].split("\n")
+        assert lines[0].startswith(f"{mean:+.1f} (")
+        if len(seeds) == 2:
+            welch = stats.ttest_ind(found[0], -found[1], equal_var=False)
+            low, high = np.array(welch.confidence_interval(level)) / 2
+            assert lines[0] == f"{mean:+.1f} ({low:.1f} to {high:.1f})"
+        shared = min(seeds)
+        by_seed = np.mean([values[:shared] for values in found], axis=0)
+        bounds = stats.ttest_1samp(by_seed, 0).confidence_interval(level)
+        first = f"{by_seed.mean():+.1f} ({bounds.low:.1f} to {bounds.high:.1f})"
+        assert lines[1] == f"    by the first rule, {shared} seeds: {first}"
+        alone = stats.ttest_1samp(found[1], 0).confidence_interval(0.95)
+        spoken = f"{found[1].mean():+.1f} ({alone.low:.1f} to {alone.high:.1f})"
+        assert lines[3] == f"    slots: {spoken}"
+    if len(seeds) > 2:
+        verdicts = [line.rsplit(": ")[1] for line in said.splitlines() if line.startswith("(")]
+        assert verdicts == ["is refuted", "holds", "cannot be told", "holds"]
+
+
+def test_four_tasks_have_the_degrees_of_freedom_of_all(tmp_path):
+    """Four that spread alike by themselves, with five seeds each, have nearly sixteen."""
+    said = printed(*(tmp_path / name for name in task_of_every(tmp_path, (5, 5, 5, 5))))
+    tables = [pd.read_csv(tmp_path / name / "results.csv") for name in NAMES]
+    errors, means = [], []
+    for table in tables:
+        at = table[(table.prune_step == 2) & (table.language != "en")]
+        scores = 100 * at.groupby(["method", "seed"]).value.mean().unstack()
+        apart = scores.loc["cosine-mbp"] - scores.loc["l2-mbp"]
+        errors.append(apart.sem() ** 2)
+        means.append(apart.mean())
+    freedom = sum(errors) ** 2 / sum(error**2 / 4 for error in errors)
+    assert 4 < freedom <= 16
+    half = stats.t.ppf(0.9875, freedom) * sum(errors) ** 0.5 / 4
+    mean = np.mean(means)
+    line = f"{mean:+.1f} ({mean - half:.1f} to {mean + half:.1f})"
+    assert f"  cosine-mbp - l2-mbp: {line}\n" in said
 
 
 def main_table(folder):
@@ -159,8 +194,10 @@ def test_a_task_that_is_not_done_is_said(tmp_path):
     written(tmp_path / "intents", range(5), "accuracy")
     said = printed(tmp_path / "intents")
     assert said.startswith(
-        "1 task, 5 seeds that all rows have: not yet the test, which has 4 and 5\n"
+        "seeds that all rows have: intents 5; not yet the test, which has intents 5, slots 5,"
+        " topics 3, tags 3\n"
     )
+    assert "by the first rule" not in said, "of one task it is the same"
 
 
 def test_a_run_that_is_missing_is_told_and_its_seed_left_out(tmp_path):
@@ -172,7 +209,8 @@ def test_a_run_that_is_missing_is_told_and_its_seed_left_out(tmp_path):
     said = printed(*(tmp_path / task for task in ("intents", "slots", "topics", "tags")))
     first, second, *_ = said.splitlines()
     assert first == "missing: tags, frobenius-mbp, seed 3"
-    assert second == "4 tasks, 4 seeds that all rows have: not yet the test, which has 4 and 5"
+    assert second == "seeds that all rows have: intents 5, slots 5, topics 5, tags 4"
+    assert "by the first rule, 4 seeds" in said
 
 
 @pytest.fixture
@@ -193,20 +231,24 @@ def at_equal_time(folder, table):
     return printed(folder / "intents", folder / "slots", "--deployed", folder / "deployed.csv")
 
 
-def test_what_is_deployed_is_compared_seed_by_seed_over_tasks(tmp_path, deployed):
+def test_what_is_deployed_is_compared_task_by_task(tmp_path, deployed):
+    def line(table):
+        scores = table.pivot(index=["task", "seed"], columns="method", values="zero_shot")
+        apart = scores["structured-fisher"] - scores["l2-mbp"]
+        intents, slots = (apart[task].to_numpy() for task in ("intents", "slots"))
+        mean = (intents.mean() + slots.mean()) / 2
+        welch = stats.ttest_ind(intents, -slots, equal_var=False)
+        low, high = np.array(welch.confidence_interval(0.95)) / 2
+        return f"{mean:+.1f} ({low:.1f} to {high:.1f})"
+
     said = at_equal_time(tmp_path, deployed)
-    scores = deployed.pivot(index=["task", "seed"], columns="method", values="zero_shot")
-    apart = (scores["structured-fisher"] - scores["l2-mbp"]).unstack("task").mean(axis=1)
-    bounds = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
     assert "\n(d2) at equal milliseconds units win, all with text: holds\n" in said
     assert f"they take {4.5 / 6:.2f} to {4.9 / 6.4:.2f}\n" in said
-    line = f"{apart.mean():+.1f} ({bounds.low:.1f} to {bounds.high:.1f})"
-    assert f"  structured-fisher 56 % - l2-mbp with text: {line}\n" in said
-    said = at_equal_time(tmp_path, deployed[(deployed.task == "intents") | (deployed.seed != 4)])
+    assert f"  structured-fisher 56 % - l2-mbp with text: {line(deployed)}\n" in said
+    fewer = deployed[(deployed.task == "intents") | (deployed.seed != 4)]
+    said = at_equal_time(tmp_path, fewer)
     assert "missing: deployed, slots, seed 4\n" in said
-    apart = apart[:4]
-    bounds = stats.ttest_1samp(apart, 0).confidence_interval(0.95)
-    assert f"with text: {apart.mean():+.1f} ({bounds.low:.1f} to {bounds.high:.1f})\n" in said
+    assert f"with text: {line(fewer)}\n" in said
 
 
 def test_there_is_no_verdict_where_units_are_slower(tmp_path, deployed):
