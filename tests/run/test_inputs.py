@@ -27,6 +27,11 @@ from alignreg_jax.run.rows import load_data
 on_eight = functools.partial(pytest.param, marks=pytest.mark.sharded)
 
 
+@pytest.fixture(scope="module")
+def world(mixed_world):
+    return mixed_world
+
+
 @pytest.fixture
 def config(world):
     return ExperimentConfig(

@@ -24,6 +24,11 @@ from alignreg_jax.training.trainer import Trainer
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
+@pytest.fixture(scope="module")
+def world(mixed_world):
+    return mixed_world
+
+
 @pytest.fixture(autouse=True)
 def _one_config_file(monkeypatch):
     """The library loads a second config file of a process on top of the first."""

@@ -23,6 +23,11 @@ from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import check_inputs, load_inputs
 
 
+@pytest.fixture(scope="module")
+def world(mixed_world):
+    return mixed_world
+
+
 @pytest.fixture
 def config(world):
     return ExperimentConfig(
