@@ -30,6 +30,11 @@ FLAGS = ("--config.method=gradient-mbp", "--config.regularizer.name=frobenius",
 
 
 @pytest.fixture(scope="module")
+def world(mixed_world):
+    return mixed_world
+
+
+@pytest.fixture(scope="module")
 def command(world):
     """Of the program, in that folder."""
     return lambda folder, *flags: tiny.command(world, folder, *FLAGS, "--config.seeds=2", *flags)
