@@ -102,12 +102,8 @@ def _nodes(freedom: int) -> tuple[Float[np.ndarray, " nodes"], ...]:
     """Where Dunnett's integral is taken, with weights: the baseline's mean, the pooled spread."""
     means, mean_weights = np.polynomial.hermite_e.hermegauss(_NODES)
     quantiles, weights = special.roots_legendre(_NODES)
-    return (
-        means,
-        mean_weights,
-        np.sqrt(stats.chi2.ppf((quantiles + 1) / 2, freedom) / freedom),
-        weights,
-    )
+    spreads = np.sqrt(stats.chi2.ppf((quantiles + 1) / 2, freedom) / freedom)
+    return means, mean_weights, spreads, weights
 
 
 @cache
