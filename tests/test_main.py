@@ -1,6 +1,5 @@
 """The command line: exit codes, one line for every mistake, and a workdir that stays as it was."""
 
-import functools
 import os
 import re
 import subprocess
@@ -9,13 +8,13 @@ import sys
 import jax
 import pytest
 import tiny
+from devices import on_eight
 
 from alignreg_jax.main import main
 
 # ml_collections loads a config file in a way that Python will drop
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
-on_eight = functools.partial(pytest.param, marks=pytest.mark.sharded)
 CONFIG_FILES = {
     "raises": "x = 1\nraise RuntimeError('first line\\nsecond line')\n",
     "syntax": "def get_config(arg='':\n    pass\n",

@@ -12,5 +12,5 @@ if tuple(int(part) for part in version("jaxlib").split(".")[:2]) < (0, 11):
     QUICKLY += " --xla_cpu_use_fusion_emitters=false"
 UNOPTIMIZED = "--xla_backend_optimization_level=0"
 
-# Fake ones, for tests marked "sharded": with one alone a whole run takes two thirds of the time
+# Fake ones, for tests marked "sharded": every program is compiled for all of them
 EIGHT_DEVICES = "--xla_force_host_platform_device_count=8"

@@ -14,7 +14,7 @@ table that tools/equal_time.py writes, --deployed.
 import argparse
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +74,10 @@ def main() -> None:
             print(f"missing: {task}, {named(rows[row])}, seed {table.columns[seed]}")
     whole = {task: table.dropna(axis=1) for task, table in found.items()}
     seeds = {task: len(table.columns) for task, table in whole.items()}
-    lacking = any(seeds.get(task, 0) < wanted for task, wanted in SEEDS.items())
+    lacking = seeds != SEEDS
     print(
         f"seeds that all rows have: {counted(seeds)}"
-        + f"; not yet the test, which has {counted(SEEDS)}" * lacking
+        + f"; not the test, which has {counted(SEEDS)}" * lacking
     )
     if min(seeds.values()) < 2:
         sys.exit("fewer than two such seeds of a task tell no spread")
@@ -87,6 +87,8 @@ def main() -> None:
         print(f"\n({name}) {claim}: {verdict(together)}")
         for (one, other), each, bounds in zip(pairs, differences, together, strict=True):
             print(f"  {named(one)} - {named(other)}: {said(bounds)}")
+            if lacking:
+                print(f"    in the test about ± {expected(each, len(pairs)):.1f}")
             by_seed = pd.DataFrame(each).dropna().mean(axis=1)
             if len(each) > 1 < len(by_seed):
                 first = interval(by_seed, len(pairs))
@@ -148,9 +150,7 @@ def zero_shot(table: pd.DataFrame) -> pd.DataFrame:
 
 def difference(found: Mapping[str, pd.DataFrame], one: Row, other: Row) -> dict[str, pd.Series]:
     """By how much one row is ahead: by task, a seed each."""
-    return {
-        task: table.loc[[one]].iloc[0] - table.loc[[other]].iloc[0] for task, table in found.items()
-    }
+    return {task: table.loc[one] - table.loc[other] for task, table in found.items()}
 
 
 def over_tasks(apart: Mapping[str, pd.Series], comparisons: int = 1) -> Interval:
@@ -159,12 +159,27 @@ def over_tasks(apart: Mapping[str, pd.Series], comparisons: int = 1) -> Interval
     Tasks spread differently and may have different numbers of seeds: Welch's interval, with
     Satterthwaite's degrees of freedom.
     """
-    sizes = np.array([len(values) for values in apart.values()])
-    errors = np.array([values.var() for values in apart.values()]) / sizes
-    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum()
     mean = float(np.mean([values.mean() for values in apart.values()]))
-    half = stats.t.ppf(1 - 0.025 / comparisons, freedom) * math.sqrt(errors.sum()) / len(sizes)
+    spreads = [(float(values.var()), len(values)) for values in apart.values()]
+    half = half_of_welch(spreads, comparisons)
     return mean, mean - half, mean + half
+
+
+def expected(apart: Mapping[str, pd.Series], comparisons: int) -> float:
+    """Half of the test's interval, if tasks that are not done spread as those that are."""
+    known = {task: float(values.var()) for task, values in apart.items()}
+    usual = float(np.mean([*known.values()]))
+    spreads = [(known.get(task, usual), seeds) for task, seeds in SEEDS.items()]
+    return half_of_welch(spreads, comparisons)
+
+
+def half_of_welch(spreads: Sequence[tuple[float, int]], comparisons: int) -> float:
+    """Half of an interval of the mean over tasks, from each one's variance and number of seeds."""
+    variances, sizes = np.array(spreads).T
+    errors = variances / sizes
+    freedom = errors.sum() ** 2 / (errors**2 / (sizes - 1)).sum()
+    quantile = stats.t.ppf(1 - 0.025 / comparisons, freedom)
+    return float(quantile * math.sqrt(errors.sum()) / len(sizes))
 
 
 def interval(values: pd.Series, comparisons: int = 1) -> Interval:

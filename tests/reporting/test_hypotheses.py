@@ -1,5 +1,6 @@
 """tools/hypotheses.py says of the study's hypotheses what its page fixed before the first run."""
 
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,7 @@ def printed(*folders):
 NAMES = ("intents", "slots", "topics", "tags")
 
 
-def task_of_every(tmp_path, seeds):
+def tasks_with(tmp_path, seeds):
     """What is known of tasks that have so many seeds, by name."""
     return {
         name: written(tmp_path / name, range(many), "f1" if number % 2 else "accuracy", number)
@@ -69,9 +70,9 @@ def task_of_every(tmp_path, seeds):
 @pytest.mark.parametrize("seeds", [(5, 5, 3, 3), (5, 5, 3, 2), (5, 4)])
 def test_means_of_tasks_are_averaged_and_each_has_its_own_spread(tmp_path, seeds):
     """Of two tasks SciPy's Welch interval of one's differences less the other's with their sign."""
-    known = task_of_every(tmp_path, seeds)
+    known = tasks_with(tmp_path, seeds)
     said = printed(*(tmp_path / name for name in known))
-    assert ("not yet the test" in said) == (seeds != (5, 5, 3, 3))
+    assert ("not the test" in said) == (seeds != (5, 5, 3, 3))
     assert said.startswith("seeds that all rows have: intents 5, slots ")
     wanted = [
         ("cosine-mbp", "l2-mbp", 2, "cosine-mbp - l2-mbp"),
@@ -85,6 +86,7 @@ def test_means_of_tasks_are_averaged_and_each_has_its_own_spread(tmp_path, seeds
         ]
         level, mean = 1 - 0.05 / comparisons, np.mean([values.mean() for values in found])
         lines = said.split(f"  {name}: ")[1].split("\n")
+        lines = [line for line in lines if "in the test about" not in line]
         assert lines[0].startswith(f"{mean:+.1f} (")
         if len(seeds) == 2:
             welch = stats.ttest_ind(found[0], -found[1], equal_var=False)
@@ -103,23 +105,33 @@ def test_means_of_tasks_are_averaged_and_each_has_its_own_spread(tmp_path, seeds
         assert verdicts == ["is refuted", "holds", "cannot be told", "holds"]
 
 
-def test_four_tasks_have_the_degrees_of_freedom_of_all(tmp_path):
-    """Four that spread alike by themselves, with five seeds each, have nearly sixteen."""
-    said = printed(*(tmp_path / name for name in task_of_every(tmp_path, (5, 5, 5, 5))))
-    tables = [pd.read_csv(tmp_path / name / "results.csv") for name in NAMES]
-    errors, means = [], []
-    for table in tables:
-        at = table[(table.prune_step == 2) & (table.language != "en")]
-        scores = 100 * at.groupby(["method", "seed"]).value.mean().unstack()
-        apart = scores.loc["cosine-mbp"] - scores.loc["l2-mbp"]
-        errors.append(apart.sem() ** 2)
-        means.append(apart.mean())
-    freedom = sum(errors) ** 2 / sum(error**2 / 4 for error in errors)
-    assert 4 < freedom <= 16
-    half = stats.t.ppf(0.9875, freedom) * sum(errors) ** 0.5 / 4
-    mean = np.mean(means)
-    line = f"{mean:+.1f} ({mean - half:.1f} to {mean + half:.1f})"
-    assert f"  cosine-mbp - l2-mbp: {line}\n" in said
+def test_four_tasks_alike_are_as_one_with_the_degrees_of_freedom_of_all(tmp_path):
+    """Half of one task's standard error, and four times its degrees of freedom."""
+    for name in NAMES:
+        means = written(tmp_path / name, range(5), "accuracy")
+    said = printed(*(tmp_path / name for name in NAMES))
+    apart = np.array([means["cosine-mbp", seed] - means["l2-mbp", seed] for seed in range(5)])
+    mean, half = apart.mean(), stats.t.ppf(0.9875, 16) * stats.sem(apart) / 2
+    assert f"  cosine-mbp - l2-mbp: {mean:+.1f} ({mean - half:.1f} to {mean + half:.1f})\n" in said
+
+
+def test_what_the_test_will_tell_is_said_before_it_is_whole(tmp_path, monkeypatch):
+    """By what is known it is the interval of those tasks, where these are all."""
+    known = tasks_with(tmp_path, (5, 5))
+    monkeypatch.syspath_prepend(TOOL.parent)
+    tool = runpy.run_path(str(TOOL))
+    apart = {
+        task: pd.Series([means["cosine-mbp", n] - means["l2-mbp", n] for n in range(5)])
+        for task, means in known.items()
+    }
+    monkeypatch.setitem(tool["expected"].__globals__, "SEEDS", {"intents": 5, "slots": 5})
+    _, low, high = tool["over_tasks"](apart, 2)
+    assert tool["expected"](apart, 2) == pytest.approx((high - low) / 2)
+    monkeypatch.setitem(tool["expected"].__globals__, "SEEDS", dict.fromkeys("abcd", 5))
+    alike = np.mean([values.var() for values in apart.values()])
+    half = stats.t.ppf(0.9875, 16) * np.sqrt(alike / 5) / 2
+    assert tool["expected"](apart, 2) == pytest.approx(half)
+    assert "    in the test about ± " in printed(tmp_path / "intents", tmp_path / "slots")
 
 
 def main_table(folder):
@@ -194,7 +206,7 @@ def test_a_task_that_is_not_done_is_said(tmp_path):
     written(tmp_path / "intents", range(5), "accuracy")
     said = printed(tmp_path / "intents")
     assert said.startswith(
-        "seeds that all rows have: intents 5; not yet the test, which has intents 5, slots 5,"
+        "seeds that all rows have: intents 5; not the test, which has intents 5, slots 5,"
         " topics 3, tags 3\n"
     )
     assert "by the first rule" not in said, "of one task it is the same"
@@ -209,7 +221,7 @@ def test_a_run_that_is_missing_is_told_and_its_seed_left_out(tmp_path):
     said = printed(*(tmp_path / task for task in ("intents", "slots", "topics", "tags")))
     first, second, *_ = said.splitlines()
     assert first == "missing: tags, frobenius-mbp, seed 3"
-    assert second == "seeds that all rows have: intents 5, slots 5, topics 5, tags 4"
+    assert second.startswith("seeds that all rows have: intents 5, slots 5, topics 5, tags 4; not")
     assert "by the first rule, 4 seeds" in said
 
 

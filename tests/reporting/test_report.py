@@ -37,16 +37,10 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture
-def drawn():
-    """Asked for by tests that look at figures."""
-
-
-@pytest.fixture(autouse=True)
-def undrawn(request, monkeypatch):
-    """Figures take most of a page's time; other tests read its words."""
-    if "drawn" not in request.fixturenames:
-        monkeypatch.setattr(page, "inline_svg", lambda *given: "")
-        monkeypatch.setattr(report, "png", lambda figure: b"")
+def undrawn(monkeypatch):
+    """Figures take most of a page's time; for tests of nothing but its words."""
+    monkeypatch.setattr(page, "inline_svg", lambda *given: "")
+    monkeypatch.setattr(report, "png", lambda figure: b"")
 
 
 def check_alone(text):
@@ -55,7 +49,7 @@ def check_alone(text):
     assert text.count("<script") == text.count("</script>") == 1
 
 
-def test_the_page_stands_alone_and_is_well_formed(drawn, make_run):
+def test_the_page_stands_alone_and_is_well_formed(make_run):
     text = report.write_report(make_run()).read_text()
     outline = Outline(text)
     assert outline.headings == [
@@ -74,7 +68,7 @@ def test_the_page_stands_alone_and_is_well_formed(drawn, make_run):
     assert len(text) < 600_000
 
 
-def test_writing_it_again_gives_the_same_bytes(drawn, make_run):
+def test_writing_it_again_gives_the_same_bytes(make_run):
     path = report.write_report(make_run())
     files = [path, path.with_name("accuracy.png")]
     before = [file.read_bytes() for file in files]
@@ -82,7 +76,7 @@ def test_writing_it_again_gives_the_same_bytes(drawn, make_run):
     assert [file.read_bytes() for file in files] == before
 
 
-def test_the_words_carry_the_numbers(make_run):
+def test_the_words_carry_the_numbers(undrawn, make_run):
     workdir = make_run()
     last = json.loads((workdir / "results.json").read_text())["prune_steps"][-1]
     visible = "".join(Outline(report.write_report(workdir).read_text()).text)
@@ -95,7 +89,7 @@ def test_the_words_carry_the_numbers(make_run):
     assert "python -m alignreg_jax.main --config configs/demo.py" in visible
 
 
-def test_layer_scope_without_penalty_says_so(make_run):
+def test_layer_scope_without_penalty_says_so(undrawn, make_run):
     workdir = make_run(scope="layer", penalty=False)
     visible = "".join(Outline(report.write_report(workdir).read_text()).text)
     assert "flat because pruning is layer-wise" in visible
@@ -146,7 +140,7 @@ def test_a_workdir_that_cannot_be_reported_is_the_users_to_fix(make_run, name, c
     assert not (workdir / "report.html").exists()
 
 
-def test_the_command_line_returns_two_and_one_line_on_errors(make_run, capsys, tmp_path):
+def test_the_command_line_returns_two_and_one_line_on_errors(undrawn, make_run, capsys, tmp_path):
     assert cli.execute(["report", str(make_run())]) == 0
     assert capsys.readouterr().out.strip().endswith("report.html")
     assert cli.execute(["report", str(tmp_path)]) == 2
@@ -177,7 +171,7 @@ def test_what_was_not_evaluated_is_not_spoken_of(make_run):
 @pytest.mark.parametrize(
     ("gain", "words"), [(0.0, "No other language loses"), (-0.1, "in “es” (40.0")]
 )
-def test_a_loss_is_only_told_where_there_is_one(make_run, gain, words):
+def test_a_loss_is_only_told_where_there_is_one(undrawn, make_run, gain, words):
     workdir = make_run()
     path = workdir / "results.json"
     results = json.loads(path.read_text())
@@ -190,7 +184,7 @@ def test_a_loss_is_only_told_where_there_is_one(make_run, gain, words):
     assert "Zero-shot, es" in text
 
 
-def test_nothing_is_kept_of_scores_that_were_not_above_chance(make_run):
+def test_nothing_is_kept_of_scores_that_were_not_above_chance(undrawn, make_run):
     workdir = make_run()
     path = workdir / "results.json"
     results = json.loads(path.read_text())

@@ -1,4 +1,3 @@
-import functools
 import json
 import shutil
 from dataclasses import replace
@@ -7,6 +6,7 @@ import numpy as np
 import pytest
 import tiny
 import xglue_tree
+from devices import on_eight
 
 from alignreg_jax.config import (
     EvalConfig,
@@ -23,8 +23,6 @@ from alignreg_jax.models import checkpoints
 from alignreg_jax.run.cache import Cache
 from alignreg_jax.run.inputs import check_inputs, identify, load_inputs
 from alignreg_jax.run.rows import load_data
-
-on_eight = functools.partial(pytest.param, marks=pytest.mark.sharded)
 
 
 @pytest.fixture(scope="module")

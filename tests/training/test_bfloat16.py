@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import on_eight
 from training_cases import (
     QUIET,
     ROWS,
@@ -46,7 +47,7 @@ def relative_errors(found, right):
 @pytest.mark.parametrize(
     ("head", "network", "accumulation", "layout"),
     [
-        pytest.param("dense-tanh-out", {}, 1, (2, 1, 1), marks=pytest.mark.sharded),
+        on_eight("dense-tanh-out", {}, 1, (2, 1, 1)),
         ("dense-tanh-out", {"attention": "xla", "unroll": 2}, 2, (1, 1, 1)),
         ("token", {"remat": True}, 1, (1, 1, 1)),
     ],

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from devices import on_eight
 from training_cases import LENGTH, batches, make_trainer, method, moments
 
 from alignreg_jax.data.batching import Dispatch
@@ -52,7 +53,7 @@ def story(trainer, own, tuned=False):
     [
         ("gradient", "cosine", True, (1, 1, 1)),
         pytest.param("random", "l2sp", False, (1, 1, 1), marks=pytest.mark.exact),
-        pytest.param("magnitude", "l0-target", False, (2, 2, 2), marks=pytest.mark.sharded),
+        on_eight("magnitude", "l0-target", False, (2, 2, 2)),
     ],
 )
 def test_each_seed_is_what_it_is_alone(criterion, regularizer, tuned, layout):

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import on_eight
 from training_cases import (
     BATCH,
     CONFIG,
@@ -176,7 +177,7 @@ def test_only_l2sp_keeps_a_copy_of_the_rest():
 # ---- Prediction ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("layout", [(1, 1, 1), pytest.param((2, 2, 2), marks=pytest.mark.sharded)])
+@pytest.mark.parametrize("layout", [(1, 1, 1), on_eight((2, 2, 2))])
 def test_predictions_are_the_classes_of_the_rows(layout):
     trainer = make_trainer(layout=layout)
     predict = forward.make_predict(model(), trainer.mesh)

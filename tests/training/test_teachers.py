@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from devices import on_eight
 from scipy.special import log_softmax
 from training_cases import (
     CONFIG,
@@ -228,7 +229,7 @@ def test_a_mesh_and_seeds_side_by_side_learn_the_same():
     assert both["teacher_loss"][1][0] != one["teacher_loss"][0]
 
 
-@pytest.mark.parametrize("layout", [(1, 1, 1), pytest.param((2, 2, 2), marks=pytest.mark.sharded)])
+@pytest.mark.parametrize("layout", [(1, 1, 1), on_eight((2, 2, 2))])
 def test_a_teacher_is_asked_about_every_row_once(layout):
     trainer = make_trainer(QUIET, layout=layout)
     encoded = rows()
